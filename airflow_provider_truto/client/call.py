@@ -1,0 +1,168 @@
+"""One request to Truto as an immutable value: method, escaped path, query pairs, JSON body.
+
+Nothing is sent from here. What cannot be put on the wire without changing its meaning is refused
+with ``ValueError`` or ``TypeError``, so that what arrives is what was given.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timezone
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+from urllib.parse import quote, urlencode
+from uuid import UUID
+
+#: Methods that change nothing at Truto, hence carry no ``Idempotency-Key``.
+READ_METHODS = frozenset({"GET", "HEAD"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Call:
+    """One request, complete but for the token.
+
+    ``path`` begins with ``/`` and is percent-encoded; ``query`` holds decoded pairs in wire order;
+    ``body`` is UTF-8 JSON or ``None``. ``integrated_account_id`` and ``record`` are there for messages
+    and for asking about the account; they are already part of ``path`` and ``query``.
+    """
+
+    method: str
+    path: str
+    query: tuple[tuple[str, str], ...] = ()
+    body: bytes | None = None
+    idempotency_key: str | None = None
+    integrated_account_id: str | None = None
+    record: str | None = None
+    streamed: bool = False
+
+    @property
+    def is_write(self) -> bool:
+        """Whether Truto may change something because of this call."""
+        return self.method not in READ_METHODS
+
+    @property
+    def target(self) -> str:
+        """Path and query as they go on the wire."""
+        return f"{self.path}?{urlencode(self.query)}" if self.query else self.path
+
+    def __str__(self) -> str:
+        """Name the call for logs and messages: no query, no body."""
+        return f"{self.method} {self.path}"
+
+
+def path_of(*segments: str) -> str:
+    """Join path segments, each percent-encoded whole, so that ``a/b?c#d`` stays one segment.
+
+    Raises ``ValueError`` for an empty segment and for ``.`` and ``..`` (servers and proxies resolve
+    those, encoded or not), ``TypeError`` for anything but text.
+    """
+    return "".join(f"/{_escaped(segment)}" for segment in segments)
+
+
+def _escaped(segment: str) -> str:
+    if not isinstance(segment, str):
+        raise TypeError(f"a path segment is text, not {type(segment).__name__}: {segment!r}")
+    if segment in {"", ".", ".."}:
+        raise ValueError(f"{segment!r} cannot be an id or a name in Truto's URLs")
+    return quote(_encodable(segment, "path segment"), safe="")
+
+
+def _encodable(text: str, what: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{what} {text!r} is not valid Unicode text (a lone surrogate)") from error
+    return text
+
+
+def query_pairs(query: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Write a query in Truto's grammar (docs/api-reference/overview/querying) as decoded pairs.
+
+    ====================  ==========================================================
+    text, number          ``name=foo``, ``limit=10``
+    ``True``              ``is_active=true``
+    ``datetime``          ISO 8601 in UTC, ``2021-01-01T00:00:00.000Z``
+    mapping               ``foo[bar]=baz``
+    list or tuple         ``foo[]=bar``
+    ``None``, ``{}``, []  left out
+    ====================  ==========================================================
+
+    Raises ``ValueError`` or ``TypeError`` where a value has no unambiguous form: a naive datetime, NaN,
+    a set, brackets in a name, a list in a list, a list of several mappings.
+    """
+    pairs: list[tuple[str, str]] = []
+    for name, value in query.items():
+        _add_pairs(pairs, _name(name), value, in_list=False)
+    return tuple(pairs)
+
+
+def _name(name: Any) -> str:
+    if not isinstance(name, str) or not name:
+        raise TypeError(f"a query parameter's name is non-empty text, not {name!r}")
+    if "[" in name or "]" in name:
+        raise ValueError(
+            f"query parameter {name!r}: write nested names as nested dicts,"
+            " {'created_at': {'gt': ...}} instead of {'created_at[gt]': ...}"
+        )
+    return _encodable(name, "query parameter")
+
+
+def _add_pairs(pairs: list[tuple[str, str]], name: str, value: Any, *, in_list: bool) -> None:
+    if value is None:
+        if in_list:
+            raise ValueError(f"query parameter {name}: a list in a query cannot hold None")
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            _add_pairs(pairs, f"{name}[{_name(key)}]", item, in_list=False)
+    elif isinstance(value, (list, tuple)):
+        if in_list:
+            raise ValueError(f"query parameter {name}: a list in a list has no form in Truto's query grammar")
+        if len(value) > 1 and any(isinstance(item, Mapping) for item in value):
+            raise ValueError(
+                f"query parameter {name}: a list of several objects is ambiguous in Truto's query grammar"
+            )
+        for item in value:
+            _add_pairs(pairs, f"{name}[]", item, in_list=True)
+    else:
+        pairs.append((name, _encodable(_scalar(name, value), f"the value of query parameter {name}")))
+
+
+def _scalar(name: str, value: Any) -> str:
+    if isinstance(value, Enum):
+        return _scalar(name, value.value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (float, Decimal)) and not math.isfinite(value):
+        raise ValueError(f"query parameter {name}: {value} is not a number that JSON or a URL knows")
+    if isinstance(value, (str, int, float, Decimal, UUID)):
+        return str(value)
+    if isinstance(value, datetime):
+        return iso_utc(value, name)
+    if isinstance(value, date):
+        return value.isoformat()
+    raise TypeError(f"query parameter {name}: {type(value).__name__} has no form in Truto's query grammar")
+
+
+def iso_utc(moment: datetime, name: str) -> str:
+    """Write an aware datetime as ``2021-01-01T00:00:00.000Z``; microseconds appear only where there are any.
+
+    Raises ``ValueError`` for a naive one: it names no point in time.
+    """
+    if moment.tzinfo is None:
+        raise ValueError(f"{name}: the datetime {moment.isoformat()} has no time zone")
+    timespec = "microseconds" if moment.microsecond % 1000 else "milliseconds"
+    utc = moment.astimezone(timezone.utc).replace(tzinfo=None)
+    return utc.isoformat(timespec=timespec) + "Z"
+
+
+def json_body(body: Any) -> bytes:
+    """Write a JSON-plain value as UTF-8 JSON.
+
+    Raises ``ValueError`` for NaN, infinities, lone surrogates and cycles, ``TypeError`` for what JSON has
+    no form for.
+    """
+    return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()

@@ -1,0 +1,311 @@
+"""One call to its end, without I/O.
+
+``exchange`` is a generator. It yields what it wants done (``Send``, ``Sleep``, ``CurrentToken``, ``NewToken``,
+``SaveSuffix``), receives what came of it, and returns an ``Outcome`` or raises a ``TrutoError``. Retrying,
+waiting, renewal of tokens and idempotency live here, once; the drivers only carry out the steps.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from airflow_provider_truto.client.answer import Answer
+from airflow_provider_truto.client.call import Call, path_of
+from airflow_provider_truto.client.errors import (
+    TrutoAccountBlockedError,
+    TrutoApiError,
+    TrutoError,
+    TrutoSandboxReadOnlyError,
+    TrutoTransportError,
+    api_error,
+    where,
+)
+from airflow_provider_truto.client.rate_limits import DEFAULT_WAIT, asked_wait
+from airflow_provider_truto.client.tokens import Token
+
+#: 409 is permanent (a uniqueness conflict); 503 is retried only where the account is not blocked.
+RETRIED_STATUSES = frozenset({408, 425, 429, 500, 502, 504})
+#: Answers that refuse without executing: the same key may get them for ever if Truto caches them.
+REFUSALS = frozenset({425, 429})
+_FIRST_BACKOFF = 1.0
+_LONGEST_BACKOFF = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send the call under the token; the reply is an ``Answer`` or a ``NoAnswer``."""
+
+    call: Call
+    token: Token
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """Wait so many seconds; no reply."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentToken:
+    """The reply is the ``Token`` to send under."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewToken:
+    """Truto refused this token; the reply is another one, or ``None`` where there is none."""
+
+    refused: Token
+
+
+@dataclass(frozen=True, slots=True)
+class SaveSuffix:
+    """Store durably the number that is about to follow the key, before it is sent; no reply."""
+
+    suffix: int
+
+
+Step = Send | Sleep | CurrentToken | NewToken | SaveSuffix
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """The connection failed or the answer could not be read to its end. ``reason`` is one short line."""
+
+    reason: str
+    #: Whether repeating it may help; a certificate that does not fit stays so.
+    transient: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Patience:
+    """How long to go on. ``max_wait`` is the sum of all waits in seconds."""
+
+    max_attempts: int = 5
+    max_wait: float = 300.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """A success, its parsed JSON, and what it cost: attempts and seconds waited.
+
+    ``value`` is ``{}`` for an empty answer and ``None`` for a streamed one; ``call`` is the one that
+    succeeded, with the key it went out under at last.
+    """
+
+    answer: Answer
+    value: Any
+    call: Call
+    attempts: int
+    waited: float
+
+
+def exchange(
+    call: Call,
+    *,
+    patience: Patience,
+    suffix: int = 1,
+    can_save_suffix: bool = False,
+    scrub: Callable[[Call, Token, str], str] = lambda _call, _token, text: text,
+    now: Callable[[], float] = time.time,
+    jitter: Callable[[], float] = random.random,
+) -> Generator[Step, Any, Outcome]:
+    """Bring one call to its end.
+
+    Every attempt of a write repeats its ``Idempotency-Key``, with ``suffix`` where that is above 1. It advances
+    (``…-2``) only where two refusals came under it and ``can_save_suffix`` says that the driver can keep the
+    number. Returns the outcome of a 2xx; raises the ``TrutoError`` of anything else, with ``attempts``,
+    ``waited`` and ``idempotency_key``. ``now`` is in seconds since the epoch, ``jitter`` in [0, 1).
+    """
+    state = _Run(call, patience, suffix, can_save_suffix, scrub, now, jitter)
+    try:
+        return (yield from state.steps())
+    except TrutoError as error:
+        error.attempts = state.attempts
+        error.waited = state.waited
+        error.idempotency_key = state.call.idempotency_key
+        raise
+
+
+class _Run:
+    """The state of one exchange."""
+
+    def __init__(
+        self,
+        call: Call,
+        patience: Patience,
+        suffix: int,
+        can_save_suffix: bool,
+        scrub: Callable[[Call, Token, str], str],
+        now: Callable[[], float],
+        jitter: Callable[[], float],
+    ) -> None:
+        self.call = call
+        self.attempts = 0
+        self.waited = 0.0
+        self._patience = patience
+        self._can_save_suffix = can_save_suffix and call.idempotency_key is not None
+        self._base_key = call.idempotency_key
+        self._scrub = scrub
+        self._now = now
+        self._jitter = jitter
+        self._renewed = False
+        self._known_unblocked = False
+        self._use_suffix(suffix)
+
+    def steps(self) -> Generator[Step, Any, Outcome]:
+        self._token: Token = yield CurrentToken()
+        while True:
+            self.attempts += 1
+            reply: Answer | NoAnswer = yield Send(self.call, self._token)
+            if isinstance(reply, NoAnswer):
+                yield from self._wait_or_raise(self._lost(reply), None, may_retry=reply.transient)
+            elif reply.ok:
+                value = self._read(reply)
+                if not isinstance(value, NoAnswer):
+                    return Outcome(
+                        answer=reply, value=value, call=self.call, attempts=self.attempts, waited=self.waited
+                    )
+                yield from self._wait_or_raise(self._lost(value), None, may_retry=value.transient)
+            elif not (yield from self._renewed_token(reply)):
+                yield from self._refused(reply)
+
+    def _lost(self, loss: NoAnswer) -> TrutoTransportError:
+        reason = self._scrub(self.call, self._token, loss.reason)
+        doubt = (
+            " Whether the write happened is unknown; a retry of the task repeats it under the same"
+            " Idempotency-Key, so that Truto executes it at most once."
+            if self.call.is_write
+            else ""
+        )
+        return TrutoTransportError(f"{where(self.call)}: no usable answer after {self._tries()}: {reason}.{doubt}")
+
+    def _read(self, answer: Answer) -> Any:
+        """Parse a 2xx, or say why not: a cut-off JSON is worth another try, a web page is not."""
+        if self.call.streamed:
+            return None
+        if answer.body and not answer.claims_json:
+            return NoAnswer(
+                f"HTTP {answer.status} came as {answer.content_type}, not as JSON: something between here and"
+                " Truto answered (a proxy, a login page), or the host is not Truto's",
+                transient=False,
+            )
+        try:
+            return answer.json()
+        except ValueError as error:
+            return NoAnswer(f"HTTP {answer.status} with a body that is not whole JSON ({error})")
+
+    def _renewed_token(self, answer: Answer) -> Generator[Step, Any, bool]:
+        """After a 401 of Truto itself, take a rotated token; once a call."""
+        is_ours = answer.status == 401 and not self._error(answer).is_remote
+        if not is_ours or self._renewed:
+            return False
+        self._renewed = True
+        token: Token | None = yield NewToken(self._token)
+        if token is None:
+            return False
+        self._token = token
+        return True
+
+    def _refused(self, answer: Answer) -> Generator[Step, Any, None]:
+        """Wait for the next attempt, or raise what the answer means."""
+        error = self._error(answer)
+        may_retry = answer.status in RETRIED_STATUSES or (error.is_remote and answer.status >= 500)
+        if not error.is_remote:
+            if answer.status == 503:
+                error, may_retry = yield from self._of_maybe_blocked(answer, error)
+            elif answer.status == 405 and self.call.is_write:
+                error = yield from self._of_maybe_sandbox(answer, error)
+        asked = error.retry_after
+        if asked is None and answer.status == 429:
+            asked = DEFAULT_WAIT
+        yield from self._wait_or_raise(error, asked, may_retry=may_retry)
+        if answer.status in REFUSALS:
+            yield from self._maybe_advance_key()
+
+    def _wait_or_raise(
+        self, error: TrutoError, asked: float | None, *, may_retry: bool
+    ) -> Generator[Step, Any, None]:
+        """Sleep before the next attempt; a wait that does not fit is never shortened, it ends the call."""
+        if not may_retry or self.attempts >= self._patience.max_attempts:
+            raise error
+        left = self._patience.max_wait - self.waited
+        if asked is not None:
+            seconds = asked
+        else:
+            ceiling = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2 ** (self.attempts - 1))
+            seconds = ceiling * (0.5 + 0.5 * self._jitter())
+        if seconds > left:
+            if isinstance(error, TrutoApiError):
+                error.retry_after = seconds
+            error.args = (f"{error} The next attempt would wait {seconds:.0f} s, {left:.0f} s are left of max_wait.",)
+            raise error
+        if asked is not None:
+            # Spread those who were told the same moment; never come early.
+            seconds = min(left, seconds + self._jitter())
+        self.waited += seconds
+        yield Sleep(seconds)
+
+    def _maybe_advance_key(self) -> Generator[Step, Any, None]:
+        self._refusals += 1
+        if self._can_save_suffix and self._refusals >= 2:
+            yield SaveSuffix(self._suffix + 1)
+            self._use_suffix(self._suffix + 1)
+
+    def _use_suffix(self, suffix: int) -> None:
+        self._suffix = suffix
+        self._refusals = 0
+        if suffix > 1:
+            self.call = replace(self.call, idempotency_key=f"{self._base_key}-{suffix}")
+
+    def _of_maybe_blocked(
+        self, answer: Answer, error: TrutoApiError
+    ) -> Generator[Step, Any, tuple[TrutoApiError, bool]]:
+        """A 503 is permanent for a blocked account: ask the capabilities, once a call."""
+        if self.call.integrated_account_id is None or self._known_unblocked:
+            return error, True
+        found = yield from self._look_up("integrated-account", self.call.integrated_account_id, "capabilities")
+        account = found.get("account") if isinstance(found, dict) else None
+        blocked = account.get("is_blocked") if isinstance(account, dict) else None
+        if blocked is True:
+            return self._error(answer, TrutoAccountBlockedError), False
+        if blocked is False:
+            self._known_unblocked = True
+            return error, True
+        error.args = (f"{error} Whether the account is blocked could not be found out.",)
+        return error, False
+
+    def _of_maybe_sandbox(self, answer: Answer, error: TrutoApiError) -> Generator[Step, Any, TrutoApiError]:
+        """A 405 on a write of a sandbox account has a remedy of its own: ask the account what it is."""
+        if self.call.integrated_account_id is None:
+            return error
+        found = yield from self._look_up("integrated-account", self.call.integrated_account_id)
+        if isinstance(found, dict) and found.get("is_sandbox") is True:
+            return self._error(answer, TrutoSandboxReadOnlyError)
+        return error
+
+    def _look_up(self, *segments: str) -> Generator[Step, Any, Any]:
+        """GET something that explains an answer; ``None`` where that fails too."""
+        reply: Answer | NoAnswer = yield Send(Call(method="GET", path=path_of(*segments)), self._token)
+        if isinstance(reply, NoAnswer) or not reply.ok:
+            return None
+        try:
+            return reply.json()
+        except ValueError:
+            return None
+
+    def _error(self, answer: Answer, as_class: type[TrutoApiError] | None = None) -> TrutoApiError:
+        return api_error(
+            self.call,
+            answer,
+            retry_after=asked_wait(answer.headers, now=self._now()),
+            as_class=as_class,
+            scrub=lambda text: self._scrub(self.call, self._token, text),
+        )
+
+    def _tries(self) -> str:
+        return "1 attempt" if self.attempts == 1 else f"{self.attempts} attempts"

@@ -1,0 +1,119 @@
+"""The fields of a Truto connection: one table for the form, for the provider info and for reading extras.
+
+Imports nothing: Airflow reads the provider info at every start.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+CONNECTION_TYPE = "truto"
+HOOK_NAME = "Truto"
+HOOK_CLASS = "airflow_provider_truto.hooks.truto.TrutoHook"
+
+#: Fields of Airflow's own form that mean nothing here; `schema` is honoured, but a base URL says it better.
+HIDDEN_FIELDS = ("login", "schema", "extra")
+RELABELING = {"password": "API token", "host": "Base URL"}
+PLACEHOLDERS = {
+    "password": "created in Truto's dashboard, under API tokens",
+    "host": "https://api.truto.one",
+    "port": "443",
+}
+
+
+class ExtraField(NamedTuple):
+    """One extra: its name, how it is called and explained in the form, its type, default and least value."""
+
+    name: str
+    label: str
+    description: str
+    type: Literal["string", "integer", "number", "boolean"]
+    default: Any = None
+    minimum: int | None = None
+
+
+EXTRA_FIELDS = (
+    ExtraField(
+        "integrated_account_id",
+        "Default integrated account",
+        "UUID of the integrated account (one customer's connected CRM) that tasks use when they name none. Copy it"
+        " from Truto's dashboard, Integrated accounts. Leave it empty where every task names its customer.",
+        "string",
+    ),
+    ExtraField(
+        "timeout",
+        "Timeout in seconds",
+        "How long to wait for an answer once the call is sent. Truto calls the CRM while you wait, so some take"
+        " long. Default: 60.",
+        "number",
+        minimum=1,
+    ),
+    ExtraField(
+        "max_attempts",
+        "Attempts a call",
+        "How often one call is tried when Truto or the CRM is busy or unreachable, the first attempt included."
+        " A write is executed once however often it is tried. Default: 5.",
+        "integer",
+        minimum=1,
+    ),
+    ExtraField(
+        "max_wait",
+        "Longest wait in seconds",
+        "What the waits between the attempts of one call may add up to. A longer wait fails the task, whose own"
+        " retries then decide. Default: 300.",
+        "number",
+        minimum=0,
+    ),
+    ExtraField(
+        "verify_tls",
+        "Verify TLS certificates",
+        "Switch this off only for a test server of your own. Default: on.",
+        "boolean",
+        default=True,
+    ),
+    ExtraField(
+        "ca_bundle",
+        "CA bundle",
+        "Path, on the workers, of a file of certificates to trust, as for a company proxy that inspects TLS."
+        " Leave it empty for the usual ones.",
+        "string",
+    ),
+    ExtraField(
+        "proxy",
+        "Proxy",
+        "URL of a proxy for calls to Truto, http://proxy:3128. Leave it empty to use the workers' HTTPS_PROXY.",
+        "string",
+    ),
+    ExtraField(
+        "allow_http",
+        "Allow plain http",
+        "Lets the API token go unencrypted to a base URL that begins with http://, such as Truto's emulator in"
+        " another container. Never needed for Truto itself or for localhost. Default: off.",
+        "boolean",
+        default=False,
+    ),
+)
+
+
+def form_fields() -> dict[str, dict[str, Any]]:
+    """Give the extras as Airflow's provider info describes them (``conn-fields``)."""
+    return {field.name: _form_field(field) for field in EXTRA_FIELDS}
+
+
+def field_behaviour() -> dict[str, Any]:
+    """Give what Airflow's own fields are to look like (``ui-field-behaviour``)."""
+    return {
+        "hidden-fields": list(HIDDEN_FIELDS),
+        "relabeling": dict(RELABELING),
+        "placeholders": dict(PLACEHOLDERS),
+    }
+
+
+def _form_field(field: ExtraField) -> dict[str, Any]:
+    # Without "null" among the types, the form would make the field required.
+    schema: dict[str, Any] = {"type": [field.type, "null"]}
+    if field.default is not None:
+        schema["default"] = field.default
+    if field.minimum is not None:
+        schema["minimum"] = field.minimum
+    return {"label": field.label, "description": field.description, "schema": schema}

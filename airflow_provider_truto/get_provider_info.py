@@ -1,0 +1,59 @@
+"""What Airflow discovers of this package. A fault in here breaks ``import airflow``: a plain dict, light imports."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_truto import connection_fields
+
+_INTEGRATION = "Truto"
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Give the provider's description in the shape of Airflow's ``provider_info.schema.json``."""
+    return {
+        "package-name": "airflow-provider-truto",
+        "name": "Truto",
+        "description": "Truto (https://truto.one), the unified API in front of 23 CRMs.",
+        "integrations": [
+            {
+                "integration-name": _INTEGRATION,
+                "external-doc-url": "https://truto.one/docs",
+                "tags": ["service"],
+            }
+        ],
+        "hooks": [{"integration-name": _INTEGRATION, "python-modules": ["airflow_provider_truto.hooks.truto"]}],
+        "operators": [
+            {"integration-name": _INTEGRATION, "python-modules": ["airflow_provider_truto.operators.accounts"]}
+        ],
+        "connection-types": [
+            {
+                "connection-type": connection_fields.CONNECTION_TYPE,
+                "hook-class-name": connection_fields.HOOK_CLASS,
+                "hook-name": connection_fields.HOOK_NAME,
+                "ui-field-behaviour": connection_fields.field_behaviour(),
+                "conn-fields": connection_fields.form_fields(),
+            }
+        ],
+        "config": {
+            "truto": {
+                "description": "Settings of the Truto provider.",
+                "options": {
+                    "allowed_hosts": {
+                        "description": "Hosts that connections may name, separated by commas; empty allows any.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "api.truto.one",
+                        "default": "",
+                    },
+                    "hide_values": {
+                        "description": "Keep the values of bodies out of error messages and logs.",
+                        "version_added": "0.1.0",
+                        "type": "boolean",
+                        "example": "True",
+                        "default": "False",
+                    },
+                },
+            }
+        },
+    }

@@ -1,0 +1,1 @@
+"""Airflow hooks for Truto, and reading its connections."""

@@ -1,0 +1,79 @@
+"""What Truto operators need of the task they run as: its identity, its state, and how it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from airflow_provider_truto._compat import AirflowFailException, AirflowSkipException
+from airflow_provider_truto.client.errors import TrutoApiError, TrutoError
+from airflow_provider_truto.updates.keys import TaskIdentity
+
+_SUFFIX_KEY = "truto_idempotency_suffix"
+
+
+def task_identity(context: Mapping[str, Any]) -> TaskIdentity | None:
+    """Read who runs; ``None`` outside a task, as in a test that calls ``execute({})``."""
+    ti, task = context.get("ti"), context.get("task")
+    if ti is None or task is None:
+        return None
+    return TaskIdentity(
+        dag_id=ti.dag_id,
+        run_id=ti.run_id,
+        task_id=ti.task_id,
+        map_index=ti.map_index,
+        # max_tries grows when the task is cleared and stays while it is retried.
+        generation=ti.max_tries - (task.retries or 0),
+    )
+
+
+class TaskStateSuffixes:
+    """Keeps the number behind an idempotency key in Airflow's task state store, which outlives tries."""
+
+    def __init__(self, store: Any, generation: int) -> None:
+        self._store = store
+        self._generation = generation
+
+    def load(self) -> int:
+        """Give the number of this generation, 1 where there is none."""
+        state = self._store.get(_SUFFIX_KEY)
+        if isinstance(state, dict) and state.get("generation") == self._generation:
+            return int(state["suffix"])
+        return 1
+
+    def save(self, suffix: int) -> None:
+        """Store the number before anything is sent under it."""
+        self._store.set(_SUFFIX_KEY, {"generation": self._generation, "suffix": suffix})
+
+
+def task_suffixes(context: Mapping[str, Any]) -> TaskStateSuffixes | None:
+    """Give the store of this task; ``None`` before Airflow 3.3, where nothing outlives a try."""
+    identity = task_identity(context)
+    store = context.get("task_state_store")
+    return TaskStateSuffixes(store, identity.generation) if identity is not None and store is not None else None
+
+
+def codes_of_errors() -> dict[str, type[TrutoApiError]]:
+    """Map the names that ``skip_on`` takes to their errors: ``not_found`` to ``TrutoNotFoundError``."""
+    classes: dict[str, type[TrutoApiError]] = {}
+    pending: list[type[TrutoApiError]] = TrutoApiError.__subclasses__()
+    while pending:
+        cls = pending.pop()
+        classes[cls.code] = cls
+        pending += cls.__subclasses__()
+    return classes
+
+
+def airflow_error(error: TrutoError, *, skip_on: Collection[str], has_retry_policy: bool) -> Exception:
+    """Say in Airflow's terms what an error means for the task.
+
+    A skip where ``skip_on`` names it; ``AirflowFailException``, which no retry follows, where a retry cannot
+    mend it, unless the task has a ``retry_policy``, which then decides on the error itself.
+    """
+    classes = codes_of_errors()
+    failure: Exception = error
+    if any(isinstance(error, classes[code]) for code in skip_on):
+        failure = AirflowSkipException(str(error))
+    elif not error.transient and not has_retry_policy:
+        failure = AirflowFailException(str(error))
+    return failure

@@ -1,0 +1,252 @@
+"""One compiled validator a schema, and its findings as pointers and sentences."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from difflib import get_close_matches
+from functools import cache, cached_property, lru_cache
+from os import PathLike
+from pathlib import Path
+from typing import Any, cast
+
+from jsonschema import Draft202012Validator, FormatChecker
+from jsonschema.exceptions import SchemaError, ValidationError
+
+_FOLDER = Path(__file__).parent
+_LONGEST_VALUE = 60
+#: JSON Schema's names of types, as a sentence calls them.
+_TYPE_NAMES = {
+    "string": "text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "object": "an object",
+    "array": "an array",
+    "null": "null",
+}
+#: RFC 3339: the zone is not optional there.
+_DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """One mismatch. ``pointer`` is a JSON pointer to the value, for an unknown key to the key itself.
+
+    ``keyword`` is the schema's keyword that is not met; ``wants_scalar`` says that only the type is wrong
+    and that it should be a scalar; ``is_advisory`` that the schema calls this a warning.
+    """
+
+    pointer: str
+    message: str
+    keyword: str
+    is_null: bool
+    wants_scalar: bool
+    is_advisory: bool
+
+
+class Schema:
+    """A JSON Schema of draft 2020-12, compiled once.
+
+    Raises ``ValueError`` where the schema itself is not valid.
+    """
+
+    def __init__(self, source: Mapping[str, Any], *, name: str) -> None:
+        try:
+            Draft202012Validator.check_schema(source)
+        except SchemaError as error:
+            raise ValueError(
+                f"{name} is not a valid JSON Schema (draft 2020-12):"
+                f" {pointer_of(error.absolute_path)}: {error.message}"
+            ) from None
+        self.source = source
+        self.name = name
+
+    @cached_property
+    def _validator(self) -> Draft202012Validator:
+        return Draft202012Validator(self.source, format_checker=_format_checker())
+
+    def findings(self, value: Any, *, hide_values: bool = False) -> list[Finding]:
+        """List every mismatch of a JSON-plain value, in the order of their pointers.
+
+        ``hide_values`` keeps the value's content out of the messages.
+        """
+        found = [
+            finding
+            for error in self._validator.iter_errors(value)
+            for finding in self._findings_of(error, hide_values=hide_values)
+        ]
+        return sorted(found, key=lambda finding: finding.pointer)
+
+    def _findings_of(self, error: ValidationError, *, hide_values: bool) -> Iterator[Finding]:
+        at = pointer_of(error.absolute_path)
+        keyword = str(error.validator)
+        instance, wanted = cast("Any", error.instance), cast("Any", error.validator_value)
+        schema: Mapping[str, Any] = error.schema if isinstance(error.schema, Mapping) else {}
+        if keyword == "additionalProperties" and wanted is False:
+            for key in sorted(set(instance) - set(schema.get("properties", ()))):
+                if not any(re.search(pattern, key) for pattern in schema.get("patternProperties", ())):
+                    yield _finding(child_pointer(at, key), _unknown_key(key, schema), error)
+        elif keyword == "required":
+            for key in wanted:
+                if key not in instance and error.message == f"{key!r} is a required property":
+                    yield _finding(child_pointer(at, key), "is required", error)
+        else:
+            yield _finding(at or "/", _sentence(error, hide_values=hide_values), error)
+
+
+@cache
+def packaged_schema(operation: str, part: str) -> Schema:
+    """Load a schema of this package, ``packaged_schema("crm.accounts.update", "request")``."""
+    source = json.loads((_FOLDER / operation / f"{part}.json").read_text("utf-8"))
+    return Schema(source, name=f"{operation}/{part}")
+
+
+def schema_from(source: Mapping[str, Any] | str | PathLike[str]) -> Schema:
+    """Compile a DAG author's schema: a mapping, or the path of a JSON file.
+
+    Raises ``ValueError`` where there is no such file, it is not JSON, or not a schema.
+    """
+    if isinstance(source, Mapping):
+        return _compiled(json.dumps(source, sort_keys=True), "the schema that was given")
+    path = Path(source)
+    try:
+        return _compiled(path.read_text("utf-8"), f"the schema {path.name}")
+    except OSError as error:
+        raise ValueError(f"the schema {str(path)!r} cannot be read: {error.strerror or error}") from None
+
+
+@lru_cache(maxsize=64)
+def _compiled(text: str, name: str) -> Schema:
+    try:
+        source = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{name} is not JSON: {error}") from None
+    if not isinstance(source, dict):
+        raise ValueError(f"{name} is not a JSON object")  # noqa: TRY004  (a file's content, not an argument's type)
+    return Schema(source, name=name)
+
+
+def pointer_of(path: Iterable[str | int]) -> str:
+    """Write a path as a JSON pointer (RFC 6901); the whole document is ``""``."""
+    pointer = ""
+    for step in path:
+        pointer = child_pointer(pointer, step)
+    return pointer
+
+
+def child_pointer(parent: str, key: str | int) -> str:
+    """Append one step to a JSON pointer."""
+    return f"{parent}/{str(key).replace('~', '~0').replace('/', '~1')}"
+
+
+def described(value: Any, *, hide_values: bool = False) -> str:
+    """Name a value for a message: its kind, and for a scalar its shortened content."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return json.dumps(value)
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list):
+        return "an array"
+    kind = "the text" if isinstance(value, str) else "the number" if isinstance(value, (int, float)) else "the value"
+    if hide_values:
+        return kind.replace("the ", "a ")
+    text = repr(value)
+    return f"{kind} {text if len(text) <= _LONGEST_VALUE else f'{text[:_LONGEST_VALUE]}…'}"
+
+
+def type_names(types: str | Iterable[str]) -> str:
+    """Name JSON Schema types for a message: ``text or null``."""
+    names = [types] if isinstance(types, str) else list(types)
+    return " or ".join(_TYPE_NAMES.get(name, name) for name in names)
+
+
+def _finding(pointer: str, message: str, error: ValidationError) -> Finding:
+    types: Any = error.validator_value if error.validator == "type" else ()
+    wanted = {types} if isinstance(types, str) else set(types)
+    schema = error.schema if isinstance(error.schema, Mapping) else {}
+    return Finding(
+        pointer=pointer,
+        message=message,
+        keyword=str(error.validator),
+        is_null=error.instance is None,
+        wants_scalar=bool(wanted) and wanted.isdisjoint({"object", "array"}),
+        is_advisory=error.validator in schema.get("x-advisory", ()),
+    )
+
+
+def _unknown_key(key: str, schema: Mapping[str, Any]) -> str:
+    if key in schema.get("x-read-only", ()):
+        return "is read-only: Truto sets it, leave it out"
+    known = list(schema.get("properties", ()))
+    spoken = {_folded(name): name for name in known}
+    close = get_close_matches(_folded(key), spoken, n=1)
+    if close:
+        return f"is not a known field: did you mean `{spoken[close[0]]}`?"
+    return f"is not a known field (known: {', '.join(sorted(known))}); name it in extra_fields if it is right"
+
+
+def _folded(name: str) -> str:
+    """Make `WebSite`, `web_site` and `web-site` alike."""
+    return re.sub(r"[\W_]", "", name).lower()
+
+
+def _sentence(error: ValidationError, *, hide_values: bool) -> str:
+    got = described(error.instance, hide_values=hide_values)
+    wanted: Any = error.validator_value
+    match error.validator:
+        case "type":
+            return f"expects {type_names(wanted)}, got {got}{_type_hint(wanted, error.instance)}"
+        case "format" if wanted == "date-time":
+            return f"expects a date-time with its zone such as 2026-01-31T12:00:00Z, got {got}"
+        case "format":
+            return f"expects the format {wanted}, got {got}"
+        case "enum":
+            return f"expects one of {', '.join(json.dumps(item) for item in wanted)}, got {got}"
+        case "minLength" if wanted == 1:
+            return "must not be empty"
+        case "minProperties" if wanted == 1:
+            return "is empty: there is nothing in it to send"
+        case "minimum":
+            return f"must be {wanted} or more, got {got}"
+        case "maximum":
+            return f"must be {wanted} or less, got {got}"
+    if hide_values:
+        return f"does not meet the schema's {error.validator}"
+    return error.message if len(error.message) <= 300 else f"{error.message[:300]}…"
+
+
+def _type_hint(wanted: str | list[str], value: Any) -> str:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and "string" in wanted:
+        return " (make it text: `{{ ... | string }}`)"
+    return ""
+
+
+@lru_cache(maxsize=1)
+def _format_checker() -> FormatChecker:
+    checker = FormatChecker()
+
+    # jsonschema checks date-time only where an optional package is installed.
+    @checker.checks("date-time")
+    def is_date_time(value: object) -> bool:
+        return not isinstance(value, str) or parsed_date_time(value) is not None
+
+    return checker
+
+
+def parsed_date_time(text: str) -> datetime | None:
+    """Read an RFC 3339 date-time; ``None`` where it is none. Always aware."""
+    if not _DATE_TIME.fullmatch(text):
+        return None
+    # Python 3.10 reads neither "Z" nor a fraction of any length.
+    seconds, fraction, zone = re.fullmatch(r"(.{19})(\.\d+)?(.*)", text).groups()  # type: ignore[union-attr]
+    micro = f"{fraction or '.0':0<7}"[:7]
+    try:
+        return datetime.fromisoformat(f"{seconds}{micro}{'+00:00' if zone in 'Zz' else zone}")
+    except ValueError:
+        return None

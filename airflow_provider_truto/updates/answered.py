@@ -1,0 +1,32 @@
+"""Reading the answer of an update leniently: mappings are untyped, and the write has happened already."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from airflow_provider_truto.schemas.validator import packaged_schema
+from airflow_provider_truto.updates.checked import OPERATION, AccountUpdate
+
+
+class Answered(NamedTuple):
+    """The JSON answer, an integer ``id`` made text, and what is odd about it."""
+
+    response: Any
+    warnings: tuple[str, ...]
+
+
+def answered(update: AccountUpdate, value: Any) -> Answered:
+    """Check a parsed answer: ``raw`` may be anything, an empty answer is ``{}``. Raises nothing."""
+    if update.response_format == "raw" or value == {}:
+        return Answered(value, ())
+    warnings = []
+    if isinstance(value, dict) and isinstance(value.get("id"), int) and not isinstance(value["id"], bool):
+        warnings.append(f"/id: came as the number {value['id']}, taken as text")
+        value = {**value, "id": str(value["id"])}
+    excluded = set(update.exclude_fields or ())
+    warnings += [
+        f"{finding.pointer}: {finding.message}"
+        for finding in packaged_schema(OPERATION, "response").findings(value, hide_values=True)
+        if not (finding.keyword == "required" and finding.pointer.removeprefix("/") in excluded)
+    ]
+    return Answered(value, tuple(warnings))

@@ -1,0 +1,215 @@
+"""Making a rendered value typed: JSON-plain, in the types that the schema asks for, without loss.
+
+Text that the schema wants as a number, boolean, object or array becomes that where it parses to it; ids become
+text; ``Missing`` becomes a problem, an omission or a null. What fits nowhere is a problem, never a guess.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Literal
+from uuid import UUID
+
+from airflow_provider_truto.client.call import iso_utc
+from airflow_provider_truto.client.errors import Problem
+from airflow_provider_truto.schemas.validator import child_pointer, described, type_names
+from airflow_provider_truto.updates.rendered import Missing, as_data
+
+OnNone = Literal["error", "omit", "null"]
+#: What a value is turned into when it is to vanish from its object or list.
+_OMITTED = object()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Typed:
+    """A JSON-plain value, the pointers at which null was asked for, and everything that has no typed form."""
+
+    value: Any
+    nulls: frozenset[str] = frozenset()
+    problems: tuple[Problem, ...] = ()
+
+
+def typed(
+    value: Any,
+    schema: Mapping[str, Any],
+    *,
+    on_none: OnNone = "error",
+    hint: str = "",
+    hide_values: bool = False,
+) -> Typed:
+    """Type a rendered value by a JSON Schema; where that says nothing, it is only made JSON-plain.
+
+    ``on_none`` decides on every ``Missing``: ``"error"`` makes it a problem that ends in ``hint``, ``"omit"``
+    leaves the field out, ``"null"`` sends null. A ``None`` of the author's own stays null. Raises nothing.
+    """
+    work = _Work(root=schema, on_none=on_none, hint=hint, hide_values=hide_values)
+    result = work.value(value, schema, "")
+    return Typed(
+        value=None if result is _OMITTED else result,
+        nulls=frozenset(work.nulls),
+        problems=tuple(work.problems),
+    )
+
+
+@dataclass(kw_only=True)
+class _Work:
+    root: Mapping[str, Any]
+    on_none: OnNone
+    hint: str
+    hide_values: bool
+    nulls: set[str] = field(default_factory=set)
+    problems: list[Problem] = field(default_factory=list)
+
+    def value(self, value: Any, schema: Mapping[str, Any], at: str) -> Any:
+        schema = self._resolved(schema)
+        if isinstance(value, Missing):
+            return self._missing(value, at)
+        if value is None:
+            self.nulls.add(at)
+            return None
+        if isinstance(value, str):
+            return self._text(str(value), schema, at)
+        if isinstance(value, bool):
+            return value
+        if isinstance(value, Mapping):
+            return self._object(value, schema, at)
+        if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
+            return self._array(value, schema, at)
+        return self._scalar(value, schema, at)
+
+    def _missing(self, missing: Missing, at: str) -> Any:
+        if self.on_none == "omit":
+            return _OMITTED
+        if self.on_none == "null":
+            self.nulls.add(at)
+            return None
+        return self._problem(at, f"{missing.reason}{self.hint}")
+
+    def _text(self, text: str, schema: Mapping[str, Any], at: str) -> Any:
+        types = _types(schema)
+        if not types or "string" in types:
+            return text
+        parsed = _parsed(text)
+        if parsed is not None and (fitting := _fitting(parsed, types)) is not None:
+            if isinstance(fitting, (dict, list)):
+                # Null inside JSON text is data like any other None that was not written in the DAG file.
+                return self.value(as_data(fitting, source="the JSON text"), schema, at)
+            return fitting
+        return self._problem(at, f"expects {type_names(types)}, got {described(text, hide_values=self.hide_values)}")
+
+    def _object(self, value: Mapping[Any, Any], schema: Mapping[str, Any], at: str) -> Any:
+        result = {}
+        for key, item in value.items():
+            if not isinstance(key, str):
+                self._problem(at, f"has the key {key!r}: the keys of a JSON object are text")
+                continue
+            typed_item = self.value(item, _member(schema, key), child_pointer(at, key))
+            if typed_item is not _OMITTED:
+                result[key] = typed_item
+        # An object from which everything was omitted was not given; sent empty it might wipe something.
+        return _OMITTED if value and not result and self.on_none == "omit" else result
+
+    def _array(self, value: Sequence[Any], schema: Mapping[str, Any], at: str) -> Any:
+        items = schema.get("items")
+        items = items if isinstance(items, Mapping) else {}
+        typed_items = [self.value(item, items, child_pointer(at, number)) for number, item in enumerate(value)]
+        result = [item for item in typed_items if item is not _OMITTED]
+        return _OMITTED if value and not result and self.on_none == "omit" else result
+
+    def _scalar(self, value: Any, schema: Mapping[str, Any], at: str) -> Any:
+        types = _types(schema)
+        if isinstance(value, datetime):
+            try:
+                return iso_utc(value, "the value")
+            except ValueError as error:
+                return self._problem(at, str(error))
+        if isinstance(value, date):
+            return value.isoformat()
+        if isinstance(value, UUID):
+            return str(value)
+        if isinstance(value, (int, float, Decimal)):
+            number = _plain_number(value)
+            if number is None:
+                return self._problem(at, f"is {value}, which JSON has no number for")
+            if types == ("string",) and _is_id(at) and isinstance(number, int):
+                return str(number)
+            return number
+        return self._problem(at, f"is a {type(value).__name__}, which JSON has no form for")
+
+    def _problem(self, at: str, message: str) -> Any:
+        self.problems.append(Problem(at or "/", message))
+        return _OMITTED
+
+    def _resolved(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Follow a local ``$ref``; one that leads nowhere or elsewhere types nothing."""
+        seen = 0
+        while isinstance(ref := schema.get("$ref"), str) and seen < 16:
+            seen += 1
+            found: Any = self.root if ref.startswith("#") else {}
+            for step in ref.lstrip("#").split("/")[1:]:
+                found = found.get(step.replace("~1", "/").replace("~0", "~"), {}) if isinstance(found, dict) else {}
+            schema = found if isinstance(found, Mapping) else {}
+        return schema
+
+
+def _types(schema: Mapping[str, Any]) -> tuple[str, ...]:
+    types = schema.get("type", ())
+    return (types,) if isinstance(types, str) else tuple(types)
+
+
+def _member(schema: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    properties = schema.get("properties")
+    found = properties.get(key) if isinstance(properties, Mapping) else None
+    found = schema.get("additionalProperties") if found is None else found
+    return found if isinstance(found, Mapping) else {}
+
+
+def _is_id(pointer: str) -> bool:
+    name = pointer.rpartition("/")[2]
+    return name == "id" or name.endswith("_id")
+
+
+def _parsed(text: str) -> Any:
+    """Parse JSON, and Python's spelling of the booleans, which is what Jinja writes; ``None`` for anything else."""
+    if text.strip() in {"True", "False"}:
+        return text.strip() == "True"
+    try:
+        return json.loads(text, parse_float=Decimal, parse_constant=_refused_constant)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _refused_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _fitting(parsed: Any, types: tuple[str, ...]) -> Any:
+    """Give the parsed value where it is of one of the types, ``None`` where it is not."""
+    if isinstance(parsed, bool):
+        return parsed if "boolean" in types else None
+    if isinstance(parsed, (int, Decimal)):
+        number = _plain_number(parsed)
+        wanted = {"integer", "number"} if isinstance(number, int) else {"number"}
+        return number if wanted & set(types) else None
+    if isinstance(parsed, dict):
+        return parsed if "object" in types else None
+    if isinstance(parsed, list):
+        return parsed if "array" in types else None
+    return None
+
+
+def _plain_number(value: float | Decimal) -> int | float | None:
+    """Give the JSON number that equals the value, an int where it is whole; ``None`` where there is none."""
+    if isinstance(value, Decimal):
+        if not value.is_finite():
+            return None
+        if value == value.to_integral_value() and abs(value) < Decimal(10) ** 30:
+            return int(value)
+        number = float(value)
+        return number if math.isfinite(number) and Decimal(repr(number)) == value else None
+    return value if math.isfinite(value) else None

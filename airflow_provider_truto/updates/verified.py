@@ -1,0 +1,138 @@
+"""Comparing what was asked with what the CRM answered.
+
+Truto answers 2xx also where the CRM ignored a field, and drops fields that an integration does not map. The
+answer holds the record after the write, so that most of it can be seen there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_truto.schemas.validator import child_pointer, parsed_date_time
+from airflow_provider_truto.updates.checked import AccountUpdate
+
+#: Goes to the CRM as it is and comes back in the CRM's own shape.
+_NEVER_COMPARED = frozenset({"remote_data"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """JSON pointers into the body, each in one of four groups.
+
+    ``taken``: answered as asked. ``changed``: answered in another form of the same (a normalised phone number,
+    an added id, ``Z`` for ``+00:00``). ``not_confirmed``: absent, or another value. ``unverifiable``: the
+    answer cannot tell (excluded fields, ``raw``, ``stream``, ``remote_data``).
+    """
+
+    taken: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    not_confirmed: tuple[str, ...] = ()
+    unverifiable: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, list[str]]:
+        """Give the groups as JSON for XCom."""
+        return {name: list(getattr(self, name)) for name in ("taken", "changed", "not_confirmed", "unverifiable")}
+
+
+def verified(update: AccountUpdate, response: Any) -> Verification:
+    """Group every field of the update's body by what the answer says of it. Raises nothing."""
+    asked: dict[str, Any] = update.body if isinstance(update.body, dict) else {}
+    readable = update.response_format in {"unified", "normalized"} and isinstance(response, dict)
+    hidden = _NEVER_COMPARED | set(update.exclude_fields or ())
+    groups: dict[str, list[str]] = {"taken": [], "changed": [], "not_confirmed": [], "unverifiable": []}
+    for name, value in asked.items():
+        if not readable or name in hidden:
+            groups["unverifiable"].append(child_pointer("", name))
+            continue
+        for pointer, group in _compared(value, response.get(name), child_pointer("", name)):
+            groups[group].append(pointer)
+    return Verification(**{group: tuple(pointers) for group, pointers in groups.items()})
+
+
+def _compared(asked: Any, got: Any, at: str) -> Iterator[tuple[str, str]]:
+    if isinstance(asked, dict) and asked and isinstance(got, dict):
+        for key, value in asked.items():
+            yield from _compared(value, got.get(key), child_pointer(at, key))
+    elif isinstance(asked, list) and asked and isinstance(got, list):
+        yield at, _list_group(asked, got)
+    else:
+        yield at, _value_group(asked, got)
+
+
+def _list_group(asked: list[Any], got: list[Any]) -> str:
+    """Every asked item must be found in the answer; more or otherwise ordered ones are the CRM's doing."""
+    groups = []
+    rest = list(got)
+    for item in asked:
+        ranked = sorted(((_group(item, candidate), place) for place, candidate in enumerate(rest)), key=_rank)
+        group, place = ranked[0] if ranked else ("not_confirmed", None)
+        if group != "not_confirmed" and place is not None:
+            rest.pop(place)
+        groups.append(group)
+    if "not_confirmed" in groups:
+        return "not_confirmed"
+    return "changed" if "changed" in groups or len(got) != len(asked) else "taken"
+
+
+def _group(asked: Any, got: Any) -> str:
+    """Give the worst group of everything in one item; an object with more keys than asked was changed."""
+    groups = {group for _, group in _compared(asked, got, "")}
+    if (
+        isinstance(asked, dict)
+        and isinstance(got, dict)
+        and any(got.get(key) is not None for key in got.keys() - asked)
+    ):
+        groups.add("changed")
+    return max(groups, key=_WORST.__getitem__)
+
+
+_WORST = {"taken": 0, "changed": 1, "not_confirmed": 2}
+
+
+def _rank(candidate: tuple[str, int]) -> tuple[int, int]:
+    return _WORST[candidate[0]], candidate[1]
+
+
+def _value_group(asked: Any, got: Any) -> str:
+    if asked == got and isinstance(asked, bool) == isinstance(got, bool):
+        return "taken"
+    if asked in (None, "", [], {}):
+        return "changed" if got in (None, "", [], {}) else "not_confirmed"
+    return "changed" if got is not None and _means_the_same(asked, got) else "not_confirmed"
+
+
+def _means_the_same(asked: Any, got: Any) -> bool:
+    if isinstance(asked, (dict, list)) or isinstance(got, (dict, list)):
+        return False
+    asked_text, got_text = _plain_text(asked), _plain_text(got)
+    if asked_text == got_text:
+        return True
+    asked_moment, got_moment = parsed_date_time(asked_text.upper()), parsed_date_time(got_text.upper())
+    if asked_moment is not None and got_moment is not None:
+        return asked_moment == got_moment
+    return _same_phone(asked_text, got_text) or _same_url(asked_text, got_text)
+
+
+def _plain_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return " ".join(str(value).split()).casefold()
+
+
+def _same_phone(asked: str, got: str) -> bool:
+    """Whether both look like phone numbers and have the same digits, one maybe without its country code."""
+    if not all(re.fullmatch(r"\+?[\d\s().\-/]{5,}", text) for text in (asked, got)):
+        return False
+    digits = sorted((re.sub(r"\D", "", asked), re.sub(r"\D", "", got)), key=len)
+    return len(digits[0]) >= 7 and digits[1].endswith(digits[0])
+
+
+def _same_url(asked: str, got: str) -> bool:
+    """Whether both name the same site: with or without scheme, ``www.`` and a final slash."""
+    bare = [re.sub(r"^(https?://)?(www\.)?|/$", "", text) for text in (asked, got)]
+    return bare[0] == bare[1] != ""

@@ -1,0 +1,59 @@
+"""A throw-away Airflow beside the emulator, for the demo, the browser and the tests of whole runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+#: Airflow's command of the environment that this script runs in, whatever is on PATH.
+AIRFLOW = [sys.executable, "-m", "airflow"]
+
+
+@contextmanager
+def airflow_home(*, conn: dict | None = None, dags_folder: Path = ROOT / "example_dags") -> Iterator[dict[str, str]]:
+    """Give the environment variables of a fresh, migrated AIRFLOW_HOME on SQLite; it is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="truto-airflow-") as home:
+        env = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+        env |= {
+            "AIRFLOW_HOME": home,
+            "AIRFLOW__CORE__DAGS_FOLDER": str(dags_folder),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+            "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+            "PYTHONWARNINGS": "ignore",
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', '')}",
+        }
+        if conn is not None:
+            env["AIRFLOW_CONN_TRUTO_DEFAULT"] = json.dumps(conn)
+        subprocess.run([*AIRFLOW, "db", "migrate"], env=env, check=True, capture_output=True)
+        yield env
+
+
+@contextmanager
+def emulator(*arguments: str) -> Iterator[str]:
+    """Run the emulator on a free port in a process of its own; give its URL."""
+    command = [sys.executable, "-m", "airflow_provider_truto.emulator", "--port", "0", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            if not line.startswith("listening on "):
+                raise RuntimeError(f"the emulator did not start: {line!r}")
+            yield line.removeprefix("listening on ").strip()
+        finally:
+            process.terminate()
+
+
+def free_port() -> int:
+    """Find a port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
