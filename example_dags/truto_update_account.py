@@ -29,7 +29,7 @@ with DAG(
             description="The customer: a UUID from Truto's dashboard, Integrated accounts",
         ),
         "account_id": Param("23423523", type="string", description="The account's id in that customer's CRM"),
-        "employees": Param(120, type="integer", minimum=0),
+        "employees": Param(140, type="integer", minimum=0),
     },
     tags=["truto"],
 ) as dag:
@@ -39,7 +39,7 @@ with DAG(
         account_id="{{ params.account_id }}",
         body={
             "name": "Northwind Traders",
-            # A lone expression keeps its type: this arrives as the number 120, not as text.
+            # A lone expression keeps its type: this arrives as the number 140, not as text.
             "number_of_employees": "{{ params.employees }}",
             "phone_numbers": [{"number": "+1 206 555 0199", "type": "work"}],
             "custom_fields": {"tier": "gold", "last_synced": "{{ ds }}"},

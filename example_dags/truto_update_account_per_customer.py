@@ -32,8 +32,8 @@ with DAG(
                 "body": {"custom_fields": {"health_score": 87}},
             },
             {
-                "integrated_account_id": "9109e000-0000-4000-8000-000000000002",
-                "account_id": "0015g00000XyZ01AAB",
+                "integrated_account_id": "910be000-0000-4000-8000-000000000002",
+                "account_id": "70010001",
                 "body": {"custom_fields": {"health_score": 41}, "description": "At risk"},
             },
         ]

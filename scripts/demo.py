@@ -38,7 +38,7 @@ def main() -> int:
         show("The account after", after, changed_from=before)
         show("XCom return_value", xcoms["return_value"])
         show("XCom truto", xcoms["truto"])
-    if after["number_of_employees"] != 120 or xcoms["return_value"]["id"] != ACCOUNT:
+    if after["number_of_employees"] != 140 or xcoms["return_value"]["id"] != ACCOUNT:
         say("\nThe DAG run succeeded, but the account is not as it should be.")
         return 1
     say("\nDone: one task, one checked and verified write. See example_dags/truto_update_account.py.")

@@ -203,17 +203,18 @@ class TrutoHook(BaseHook):
         """Give the form's extra fields to Airflow 2.11 to 3.1, from the table that later ones read too."""
         from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
         from flask_babel import lazy_gettext
-        from wtforms import BooleanField, FloatField, IntegerField, StringField
+        from wtforms import BooleanField, IntegerField, StringField
         from wtforms.validators import NumberRange, Optional
 
-        kinds = {"string": StringField, "integer": IntegerField, "number": FloatField, "boolean": BooleanField}
+        # Airflow 2.11 refuses a hook with any other class of field; the connection reads text strictly.
+        kinds = {"string": StringField, "integer": IntegerField, "number": StringField, "boolean": BooleanField}
         widgets = {}
         for field in EXTRA_FIELDS:
             options: dict[str, Any] = {"description": field.description, "default": field.default}
             if field.type != "boolean":
                 options["widget"] = BS3TextFieldWidget()
                 options["validators"] = [Optional()]
-            if field.minimum is not None:
+            if field.type == "integer":
                 options["validators"].append(NumberRange(min=field.minimum))
             widgets[field.name] = kinds[field.type](lazy_gettext(field.label), **options)
         return widgets

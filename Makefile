@@ -1,0 +1,49 @@
+# Everything below works on a fresh clone with nothing but Python (3.10 to 3.13), make and git.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test ui lint format test-constraints constraints clean
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
+
+demo: $(VENV)/run.stamp ## update an account: a DAG on a real Airflow against the emulator
+	@$(BIN)/python scripts/demo.py
+
+ui: $(VENV)/run.stamp ## Airflow in the browser beside the emulator; Ctrl-C stops both
+	@$(BIN)/python scripts/ui.py
+
+test: $(VENV)/dev.stamp ## the whole test suite
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/dev.stamp ## lint, format and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(VENV)/dev.stamp ## format, and mend what can be mended
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+test-constraints: ## install and test under the pins of AIRFLOW="2.11.2 3.0.6 3.2.1 3.3.1"
+	@$(PYTHON) scripts/test_constraints.py $(AIRFLOW)
+
+constraints: $(VENV)/dev.stamp ## renew the pins of constraints.txt
+	@$(BIN)/python scripts/renew_constraints.py
+
+clean: ## remove the environments
+	rm -rf .venv .venv-*
+
+$(VENV)/run.stamp: pyproject.toml constraints.txt
+	@echo "Installing into $(VENV) (about a minute, once) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) pip
+	@$(PIP) --no-compile apache-airflow -e ".[emulator]"
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/run.stamp
+	@$(PIP) --no-compile --group test --group lint
+	@touch $@

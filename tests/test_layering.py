@@ -1,0 +1,70 @@
+"""Imports run downward only: operators → hooks → updates → client, schemas; nothing imports the emulator."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "airflow_provider_truto"
+
+#: What each part may import of this package, beside itself and the package's own `__version__`.
+ALLOWED = {
+    "client": set(),
+    "schemas": set(),
+    "updates": {"client", "schemas"},
+    "hooks": {"client", "schemas", "updates", "connection_fields", "_compat"},
+    "operators": {"client", "schemas", "updates", "hooks", "_compat"},
+    "emulator": set(),
+    "_compat": set(),
+    "connection_fields": set(),
+    "get_provider_info": {"connection_fields"},
+    "__init__": set(),
+}
+#: Parts that may know Airflow.
+KNOW_AIRFLOW = {"_compat", "hooks", "operators"}
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import hides what is imported"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def parts_imported(path: Path) -> set[str]:
+    own = {name for name in imported(path) if name.split(".")[0] == PACKAGE.name}
+    parts = {name.split(".")[1] if "." in name else "__init__" for name in own}
+    return parts - {part_of(path), "__version__"}
+
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_imports_only_what_lies_below_it(path):
+    assert parts_imported(path) <= ALLOWED[part_of(path)]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_hooks_operators_and_compat_know_airflow(path):
+    names = {name.split(".")[0] for name in imported(path)}
+    assert "airflow" not in names or part_of(path) in KNOW_AIRFLOW
+
+
+def test_the_emulator_needs_nothing_of_the_provider_or_its_dependencies():
+    names = {name.split(".")[0] for path in (PACKAGE / "emulator").rglob("*.py") for name in imported(path)}
+    assert not names & {"airflow", "requests", "aiohttp", "jsonschema"}
+
+
+def test_every_part_has_a_rule():
+    assert {part_of(path) for path in MODULES} == set(ALLOWED)
