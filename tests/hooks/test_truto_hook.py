@@ -1,0 +1,220 @@
+"""The hook on a real socket: the connection test, the session, rotation, and what is logged."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import threading
+import time
+
+import pytest
+
+from airflow_provider_truto.client.errors import TrutoAuthenticationError, TrutoSchemaError
+from airflow_provider_truto.emulator import Emulator
+from airflow_provider_truto.emulator.tenants import ACME, GLOBEX, HOOLI, INITECH, UMBRELLA
+from airflow_provider_truto.hooks.truto import TrutoHook
+
+WRONG_TOKEN = "tok-planted-wrong-41"
+UNSEEN = "00000000-0000-4000-8000-000000000000"
+
+
+@pytest.fixture(scope="module")
+def running():
+    with Emulator() as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def emulator(running):
+    running.reset()
+    return running
+
+
+@pytest.fixture
+def connect(emulator, monkeypatch):
+    def connect(conn_id="truto_default", **changes):
+        extra = changes.pop("extra", {})
+        conn = {"conn_type": "truto", "host": emulator.url, "password": emulator.token, "extra": extra, **changes}
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(conn))
+        return TrutoHook(conn_id)
+
+    return connect
+
+
+@pytest.mark.parametrize(
+    ("account", "works", "said"),
+    [
+        (None, True, "No default integrated account is set"),
+        (ACME, True, "hubspot, tenant acme, status active"),
+        (GLOBEX, True, "salesforce, tenant globex, status active"),
+        (INITECH, True, "(a sandbox: it can be read, not written)"),
+        (UMBRELLA, False, "the customer must connect or reconnect it"),
+        (UNSEEN, False, "does not see the integrated account"),
+    ],
+)
+def test_the_connection_test_says_what_it_found(connect, account, works, said):
+    result, message = connect(extra={"integrated_account_id": account}).test_connection()
+    assert (result, said in message) == (works, True), message
+    assert "The API token works" in message
+
+
+def test_a_wrong_token_is_told_with_what_to_do_and_never_shown(connect):
+    result, message = connect(password=WRONG_TOKEN).test_connection()
+    assert not result
+    assert "401" in message
+    assert "put a valid API token" in message
+    assert WRONG_TOKEN not in message
+
+
+def test_the_connection_test_works_from_any_conn_id(connect):
+    assert connect("tmp_conn_8f2a").test_connection()[0]
+
+
+def test_the_connection_test_is_one_call(connect, emulator):
+    emulator.fault(status=500, times=None)
+    result, message = connect().test_connection()
+    assert not result
+    assert "500" in message
+    assert len(emulator.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"password": ""}, "/password: is empty"),
+        ({"host": "http://crm.example"}, "plain http"),
+        ({"extra": {"timeout": "soon"}}, "/extra/timeout"),
+        ({"host": "http://127.0.0.1:1"}, "connection to 127.0.0.1 failed"),
+    ],
+)
+def test_a_connection_that_cannot_work_fails_the_test_with_a_reason(connect, changes, said):
+    result, message = connect(**changes).test_connection()
+    assert not result
+    assert said in message
+
+
+def test_an_unknown_extra_is_noted(connect):
+    result, message = connect(extra={"time_out": 5}).test_connection()
+    assert result
+    assert "did you mean 'timeout'" in message
+
+
+def test_a_page_that_is_not_truto_s_fails_the_test(connect, emulator):
+    emulator.fault(status=200, text="<html><title>Log in</title></html>", headers={"Content-Type": "text/html"})
+    result, message = connect().test_connection()
+    assert not result
+    assert "text/html" in message
+
+
+@pytest.mark.parametrize("drips", [False, True], ids=["mute", "dripping"])
+def test_a_server_that_accepts_and_never_finishes_ends_the_test_in_time(connect, drips):
+    stop = threading.Event()
+
+    def serve(listener):
+        peer, _ = listener.accept()
+        with peer:
+            peer.recv(65536)
+            while not stop.wait(0.5):
+                if drips:
+                    peer.sendall(b"HTTP/1.1 200 OK\r\nX-Drip: 1\r\n" if not stop.is_set() else b"")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,), daemon=True)
+        thread.start()
+        hook = connect(host=f"http://127.0.0.1:{listener.getsockname()[1]}")
+        began = time.monotonic()
+        result, message = hook.test_connection()
+        stop.set()
+    assert not result
+    assert time.monotonic() - began < 15
+    assert message
+
+
+def test_the_session_sends_the_token_to_the_connection_s_origin_and_to_no_other(connect, emulator):
+    session = connect().get_conn()
+    assert session.get("/integrated-account", params={"limit": 1}).status_code == 200
+    assert session.get(f"{emulator.url}/integrated-account").status_code == 200
+    with Emulator() as other:
+        assert session.get(f"{other.url}/integrated-account").status_code == 401
+        assert "authorization" not in other.requests[-1]["headers"]
+
+
+def test_a_rotated_token_is_read_again_once_and_the_write_goes_through(connect, emulator, monkeypatch):
+    hook = connect()
+    hook.update_account("23423523", {"name": "before"}, integrated_account_id=ACME)
+    emulator.state.add_token("fresh-token-2")
+    emulator.state.revoke_token(emulator.token)
+    connect(password="fresh-token-2")
+    assert hook.update_account("23423523", {"name": "after"}, integrated_account_id=ACME)["name"] == "after"
+    assert len(emulator.executions) == 2
+
+
+def test_a_revoked_token_that_was_not_replaced_ends_after_one_call(connect, emulator):
+    hook = connect(password=WRONG_TOKEN)
+    with pytest.raises(TrutoAuthenticationError) as refused:
+        hook.update_account("23423523", {"name": "x"}, integrated_account_id=ACME)
+    assert len(emulator.requests) == 1
+    assert WRONG_TOKEN not in str(refused.value)
+
+
+def test_the_user_agent_names_provider_and_airflow(connect, emulator):
+    from airflow import __version__ as airflow_version
+
+    from airflow_provider_truto import __version__
+
+    connect().update_account("23423523", {"name": "x"}, integrated_account_id=ACME)
+    agent = emulator.requests[-1]["headers"]["user-agent"]
+    assert agent == f"airflow-provider-truto/{__version__} airflow/{airflow_version}"
+
+
+def test_one_line_a_call_is_logged_without_body_or_token(connect, emulator, caplog, capsys):
+    hook = connect()
+    with caplog.at_level(logging.DEBUG):
+        hook.update_account(
+            "23423523", {"name": "value-planted-12"}, integrated_account_id=ACME, idempotency_key="key-of-mine"
+        )
+    # Airflow 3 prints through structlog, Airflow 2 logs.
+    log = capsys.readouterr().out + caplog.text
+    (line,) = [line for line in log.splitlines() if "attempts=1" in line]
+    assert "PATCH /unified/crm/accounts/23423523" in line
+    assert f"integrated_account={ACME} status=200" in line
+    assert emulator.token not in log
+    assert "value-planted-12" not in log
+
+
+def test_the_connection_s_integrated_account_is_the_default_and_an_argument_wins(connect, emulator):
+    hook = connect(extra={"integrated_account_id": GLOBEX})
+    hook.update_account("70010001", {"name": "x"})
+    hook.update_account("23423523", {"name": "x"}, integrated_account_id=ACME)
+    assert [entry["integrated_account_id"] for entry in emulator.executions] == [GLOBEX, ACME]
+
+
+def test_an_empty_integrated_account_never_falls_back_to_the_default(connect, emulator):
+    with pytest.raises(TrutoSchemaError, match="integrated_account_id"):
+        connect(extra={"integrated_account_id": GLOBEX}).update_account("1", {"name": "x"}, integrated_account_id="")
+    assert emulator.requests == []
+
+
+def test_a_blocked_account_is_told_from_a_server_that_is_down(connect):
+    from airflow_provider_truto.client.errors import TrutoAccountBlockedError
+
+    with pytest.raises(TrutoAccountBlockedError, match=r"support@truto\.one"):
+        connect().update_account("lead-1", {"name": "x"}, integrated_account_id=HOOLI)
+
+
+def test_the_stream_format_is_iterated_and_has_a_method_of_its_own(connect, emulator):
+    hook = connect()
+    with pytest.raises(ValueError, match="stream_account"):
+        hook.update_account("23423523", {"name": "x"}, integrated_account_id=ACME, response_format="stream")
+    assert emulator.requests == []
+    received = b"".join(hook.stream_account("23423523", {"name": "streamed"}, integrated_account_id=ACME))
+    assert b"streamed" in received
+    assert len(emulator.executions) == 1
+
+
+def test_the_answer_leaves_out_the_crm_s_own_record_unless_asked(connect):
+    hook = connect()
+    assert "remote_data" not in hook.update_account("23423523", {"name": "x"}, integrated_account_id=ACME)
+    kept = hook.update_account("23423523", {"name": "x"}, integrated_account_id=ACME, ignore_remote_data=False)
+    assert "remote_data" in kept
