@@ -34,7 +34,9 @@ def strings_of(value):
 
 
 def dotted_paths():
-    return sorted({text for text in strings_of(get_provider_info()) if re.fullmatch(r"airflow_provider_truto(\.\w+)+", text)})
+    return sorted(
+        {text for text in strings_of(get_provider_info()) if re.fullmatch(r"airflow_provider_truto(\.\w+)+", text)}
+    )
 
 
 def test_airflow_s_own_schema_accepts_it():
@@ -55,7 +57,9 @@ def test_the_connection_s_description_fits_the_stricter_schema_of_official_provi
 
 def test_the_entry_point_leads_to_it_under_the_canonical_name():
     (entry,) = [
-        point for point in entry_points(group="apache_airflow_provider") if point.value.startswith("airflow_provider_truto")
+        point
+        for point in entry_points(group="apache_airflow_provider")
+        if point.value.startswith("airflow_provider_truto")
     ]
     assert entry.load() is get_provider_info
     assert entry.dist.name == get_provider_info()["package-name"] == "airflow-provider-truto"
@@ -124,6 +128,7 @@ def test_no_extra_has_a_name_that_airflow_would_mask_or_a_field_that_the_form_re
 def test_airflow_finds_the_connection_type_and_the_config_section():
     program = (
         "from airflow.providers_manager import ProvidersManager; from airflow.configuration import conf;"
+        "conf.load_providers_configuration();"
         "hook = ProvidersManager().hooks['truto'];"
         "print('found', hook.hook_name, conf.get('truto', 'hide_values', fallback='missing'))"
     )
