@@ -128,9 +128,8 @@ def test_no_extra_has_a_name_that_airflow_would_mask_or_a_field_that_the_form_re
 def test_airflow_finds_the_connection_type_and_the_config_section():
     program = (
         "from airflow.providers_manager import ProvidersManager; from airflow.configuration import conf;"
-        "conf.load_providers_configuration();"
-        "hook = ProvidersManager().hooks['truto'];"
-        "print('found', hook.hook_name, conf.get('truto', 'hide_values', fallback='missing'))"
+        "ProvidersManager().initialize_providers_configuration();"
+        "print('found', ProvidersManager().hooks['truto'].hook_name, conf.get('truto', 'hide_values'))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "found Truto False" in done.stdout.splitlines()
