@@ -31,6 +31,9 @@ def airflow_home(*, conn: dict | None = None, dags_folder: Path = ROOT / "exampl
             "PYTHONWARNINGS": "ignore",
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', '')}",
         }
+        # Airflow's parts and the emulator talk over loopback, which a proxy of the environment cannot reach.
+        direct = ",".join(filter(None, [env.get("no_proxy") or env.get("NO_PROXY"), "127.0.0.1,localhost"]))
+        env |= {"no_proxy": direct, "NO_PROXY": direct}
         if conn is not None:
             env["AIRFLOW_CONN_TRUTO_DEFAULT"] = json.dumps(conn)
         subprocess.run([*AIRFLOW, "db", "migrate"], env=env, check=True, capture_output=True)

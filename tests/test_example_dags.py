@@ -80,7 +80,10 @@ def test_the_examples_wrote_to_the_customers_that_they_name(examples):
 @pytest.mark.airflow
 def test_no_log_of_a_run_shows_the_token(examples):
     emulator, _, log = examples
-    assert emulator.token not in log
+    # Airflow 3.0 itself prints, while `dag.test()`, the message by which it tells its supervisor what to mask.
+    lines = [line for line in log.splitlines() if "MaskSecret(" not in line]
+    assert lines
+    assert not [line for line in lines if emulator.token in line]
 
 
 def test_there_is_a_test_for_every_example():

@@ -13,11 +13,7 @@ from hypothesis import strategies as st
 from airflow_provider_truto.client.errors import TrutoSchemaError
 from airflow_provider_truto.connection_fields import EXTRA_FIELDS
 from airflow_provider_truto.hooks.connection import base_url, read_connection
-
-try:
-    from airflow.sdk.definitions.connection import Connection as AirflowsConnection
-except ImportError:
-    from airflow.models.connection import Connection as AirflowsConnection
+from airflow_provider_truto.hooks.truto import TrutoHook
 
 PLANTED = "tok-planted-7f3a"
 
@@ -179,26 +175,14 @@ def test_what_was_read_shows_no_secret():
     assert "proxy-pass-9" not in repr(connection)
 
 
-def test_a_connection_uri_and_json_give_the_same():
-    uri = AirflowsConnection.from_uri if hasattr(AirflowsConnection, "from_uri") else None
-    as_json = AirflowsConnection.from_json(
-        json.dumps(
-            {
-                "conn_type": "truto",
-                "host": "127.0.0.1",
-                "schema": "http",
-                "port": 8765,
-                "password": PLANTED,
-                "extra": {"max_attempts": 3},
-            }
-        ),
-        conn_id="crm",
-    )
-    text = f"truto://:{PLANTED}@127.0.0.1:8765/http?max_attempts=3"
-    as_uri = uri(text, conn_id="crm") if uri else AirflowsConnection(conn_id="crm", uri=text)
-    assert read(as_json) == read(as_uri)
-    assert read(as_uri).settings.base_url == "http://127.0.0.1:8765"
-    assert read(as_uri).settings.max_attempts == 3
+def test_a_connection_uri_and_json_give_the_same(monkeypatch):
+    as_json = {"conn_type": "truto", "host": "127.0.0.1", "schema": "http", "port": 8765, "password": PLANTED}
+    monkeypatch.setenv("AIRFLOW_CONN_AS_JSON", json.dumps({**as_json, "extra": {"max_attempts": 3}}))
+    monkeypatch.setenv("AIRFLOW_CONN_AS_URI", f"truto://:{PLANTED}@127.0.0.1:8765/http?max_attempts=3")
+    from_json, from_uri = (read(TrutoHook.get_connection(conn_id)) for conn_id in ("as_json", "as_uri"))
+    assert from_json == from_uri
+    assert from_uri.settings.base_url == "http://127.0.0.1:8765"
+    assert from_uri.settings.max_attempts == 3
 
 
 @given(
