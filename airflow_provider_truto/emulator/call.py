@@ -1,0 +1,134 @@
+"""One call as it arrived, and one answer as it leaves: plain values between the socket and the routes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import unquote
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+JSON = ("content-type", "application/json")
+
+
+@dataclass(frozen=True)
+class Token:
+    """An API token without its text, so that a logged call cannot give it away."""
+
+    number: int
+    expires_at: datetime | None
+
+
+@dataclass(slots=True)
+class Call:
+    """What arrived.
+
+    `path` is split on the slashes of the wire and then decoded, so that the record `a%2Fb` has the id `a/b`.
+    `query` is nested as `qs` reads it. Header names are lower-case; `authorization` holds no token.
+    `token` is None unless the call carried one that is known and not expired. `time` is `time.monotonic()`.
+    """
+
+    method: str
+    target: str
+    path: tuple[str, ...]
+    pairs: list[tuple[str, str]]
+    query: dict[str, Any]
+    headers: dict[str, str]
+    token: Token | None
+    body: bytes
+    time: float
+    connection: int
+
+    @property
+    def integrated_account_id(self) -> str | None:
+        """The query parameter, where it is there and one."""
+        given = self.query.get("integrated_account_id")
+        return given if isinstance(given, str) and given else None
+
+    def json(self) -> Any:
+        """The body as JSON; raises ValueError where it is none."""
+        try:
+            return json.loads(self.body, parse_constant=_refuse_constant)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
+
+    def entry(self) -> dict[str, Any]:
+        """The call as the log shows it."""
+        return {
+            "method": self.method,
+            "target": self.target,
+            "path": list(self.path),
+            "query": [list(pair) for pair in self.pairs],
+            "headers": dict(self.headers),
+            "body": self.json_or_none(),
+            "body_bytes": len(self.body),
+            "time": self.time,
+            "connection": self.connection,
+        }
+
+    def json_or_none(self) -> Any:
+        """The body as JSON, None where it is none."""
+        try:
+            return self.json()
+        except ValueError:
+            return None
+
+
+@dataclass(slots=True)
+class Execution:
+    """A call that reached a CRM, whatever the CRM said to it. `record_id` of a create is the new one's."""
+
+    call: Call
+    record_id: str | None
+    time: float
+
+    def entry(self) -> dict[str, Any]:
+        """The execution as the log shows it."""
+        call = self.call
+        return {
+            "method": call.method,
+            "path": list(call.path),
+            "integrated_account_id": call.integrated_account_id,
+            "record_id": self.record_id,
+            "body": call.json_or_none(),
+            "idempotency_key": call.headers.get("idempotency-key"),
+            "remote_query": call.query.get("remote_query", {}),
+            "time": self.time,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What leaves. `executed` tells a CRM's answer from a refusal; a `chunked` body has no length header."""
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = (JSON,)
+    executed: bool = False
+    chunked: bool = False
+
+
+def json_answer(status: int, value: Any, *headers: tuple[str, str], executed: bool = False) -> Answer:
+    """An answer whose body is this value."""
+    return Answer(status=status, body=json_bytes(value), headers=(JSON, *headers), executed=executed)
+
+
+def json_bytes(value: Any) -> bytes:
+    """Compact JSON. A lone surrogate is written as its escape, as JavaScript does."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "backslashreplace")
+
+
+def split_path(raw_path: str) -> tuple[str, ...]:
+    """`/unified/crm/accounts/a%2Fb` as ("unified", "crm", "accounts", "a/b")."""
+    return tuple(unquote(segment) for segment in raw_path.split("/")[1:])
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")

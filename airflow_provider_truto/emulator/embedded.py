@@ -1,0 +1,89 @@
+"""An emulator inside a test: a server in a thread, and its state within reach."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_truto.emulator.faults import Fault
+from airflow_provider_truto.emulator.seed import SeedSource
+from airflow_provider_truto.emulator.state import State
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from airflow_provider_truto.emulator.serving import Server
+
+
+class Emulator:
+    """A Truto on a free port of 127.0.0.1, for the time of a `with` block.
+
+    `seed` is the path of a JSON file or a mapping (see `seed`). `rate_limits` turns the limits on; a mapping such as
+    `{"account": {"requests": 5, "seconds": 0.2}}` also changes them. With `cache_refusals`, an
+    `Idempotency-Key` also remembers the answers of calls that were never executed.
+    Raises SeedError, and on entering ImportError where the extra `emulator` is not installed.
+    """
+
+    url: str
+    """The base URL, once the block is entered."""
+
+    def __init__(
+        self, seed: SeedSource = None, *, rate_limits: bool | Mapping[str, Any] = False, cache_refusals: bool = False
+    ) -> None:
+        self.state = State(seed, rate_limits=rate_limits, cache_refusals=cache_refusals)
+
+    def __enter__(self) -> Self:
+        # uvicorn is imported here, so that naming this class in a conftest costs little.
+        from airflow_provider_truto.emulator.app import App
+        from airflow_provider_truto.emulator.serving import Server, listen, url_of
+
+        listener = listen("127.0.0.1", 0)
+        self.url = url_of(listener)
+        ready = threading.Event()
+        self._server: Server = Server(App(self.state), on_ready=ready.set)
+        self._thread = threading.Thread(
+            target=self._server.run, args=([listener],), name="truto-emulator", daemon=True
+        )
+        self._thread.start()
+        ready.wait()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+
+    @property
+    def token(self) -> str:
+        """The first API token of the seed."""
+        return self.state.first_token
+
+    @property
+    def requests(self) -> list[dict[str, Any]]:
+        """Every call that arrived, oldest first.
+
+        Keys: method, target, path (decoded segments), query (decoded pairs), headers (lower-case; the token is
+        replaced by `valid` or `unknown`), body (JSON or None), body_bytes, time (monotonic seconds) and
+        connection (its number).
+        """
+        return self.state.request_log()
+
+    @property
+    def executions(self) -> list[dict[str, Any]]:
+        """Every call that reached a CRM, oldest first.
+
+        Keys: method, path, integrated_account_id, record_id, body, idempotency_key, remote_query and time.
+        """
+        return self.state.execution_log()
+
+    def fault(self, **spec: Any) -> Fault:
+        """Let something go wrong with calls to come; the keys are in `faults`. Raises ValueError."""
+        return self.state.add_fault(spec)
+
+    def clear_faults(self) -> None:
+        """Let nothing go wrong any more."""
+        self.state.clear_faults()
+
+    def reset(self) -> None:
+        """Back to the seed: no requests, no executions, no faults, no remembered answers."""
+        self.state.reset()

@@ -1,0 +1,82 @@
+"""Errors as the API words them: `{"statusCode", "error", "message"}`, and more for those of a provider."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from airflow_provider_truto.emulator.call import Answer, json_answer
+
+
+class RefusedError(Exception):
+    """Truto answers by itself: nothing reached a CRM. The flag of a remote error is absent, not false.
+
+    `insight` is the `truto_error_insight`, `retry_after` the header in whole seconds.
+    """
+
+    def __init__(
+        self, status: int, message: str, *, insight: dict[str, Any] | None = None, retry_after: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.insight = insight
+        self.retry_after = retry_after
+
+    def answer(self) -> Answer:
+        """The answer that says so."""
+        extra = {"truto_error_insight": self.insight} if self.insight else {}
+        return json_answer(self.status, envelope(self.status, self.message, **extra), *_retry_after(self.retry_after))
+
+
+class ProviderError(Exception):
+    """The CRM said no, in its own words: `{"errors": [{"code": …, …}]}`."""
+
+    def __init__(
+        self, status: int, message: str, *, code: str, retry_after: int | None = None, **details: str
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.raw_response = {"errors": [{"code": code, **details}]}
+        self.retry_after = retry_after
+
+    def answer(self) -> Answer:
+        """The answer that Truto makes of it, without the CRM's rate limit headers."""
+        insight = {"remote_error": {"description": "The integration's own API answered with this error."}}
+        if self.status == 429:
+            insight["rate_limit_error"] = {"description": "The integration's own rate limit is used up."}
+        body = envelope(
+            self.status,
+            self.message,
+            truto_is_remote_error=True,
+            raw_response=self.raw_response,
+            truto_error_insight=insight,
+        )
+        # A CRM that says 429 has done nothing yet: a later attempt must not be given this answer again.
+        return json_answer(self.status, body, *_retry_after(self.retry_after), executed=self.status != 429)
+
+
+def envelope(status: int, message: str, **extra: Any) -> dict[str, Any]:
+    """The body of every error."""
+    return {"statusCode": status, "error": _phrase(status), "message": message, **extra}
+
+
+def missing(kind: str, *names: str) -> RefusedError:
+    """A 400 for `query_parameters` or `body_fields` that are required and were left out."""
+    readable = kind.replace("_", " ")
+    insight = {f"missing_required_{kind}": {"description": f"Required {readable} are missing.", "value": names}}
+    return RefusedError(400, f"Missing required {readable}: {', '.join(names)}", insight=insight)
+
+
+def _retry_after(seconds: int | None) -> list[tuple[str, str]]:
+    return [] if seconds is None else [("retry-after", str(seconds))]
+
+
+def _phrase(status: int) -> str:
+    if status == 422:
+        return "Unprocessable Entity"  # Python 3.13 has another name for it
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Error"
