@@ -7,7 +7,6 @@ import signal
 import sys
 from typing import TextIO
 
-from airflow_provider_truto.emulator.app import App
 from airflow_provider_truto.emulator.seed import SeedError
 from airflow_provider_truto.emulator.state import State
 
@@ -39,8 +38,8 @@ def main() -> None:
     except (OSError, OverflowError) as error:  # the latter for a port above 65535
         parser.exit(1, f"cannot listen on {arguments.host}:{arguments.port}: {error}\n")
     url = url_of(listener)
-    app = App(state, report=None if arguments.quiet else lambda line: _write(sys.stderr, line))
-    Server(app, on_ready=lambda: _write(sys.stdout, f"listening on {url}")).run([listener])
+    report = None if arguments.quiet else lambda line: _write(sys.stderr, line)
+    Server(state, on_ready=lambda: _write(sys.stdout, f"listening on {url}"), report=report).run([listener])
 
 
 def _write(stream: TextIO, line: str) -> None:

@@ -6,11 +6,18 @@ import asyncio
 import logging
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from time import monotonic
 
-from airflow_provider_truto.emulator import control, gateway, query
-from airflow_provider_truto.emulator.call import Answer, Call, Receive, Scope, Send, json_answer, split_path
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Mount
+from starlette.types import Receive, Scope, Send
+
+from airflow_provider_truto.emulator import gateway, query
+from airflow_provider_truto.emulator.call import Answer, Call, json_answer, split_path
+from airflow_provider_truto.emulator.control import control
 from airflow_provider_truto.emulator.errors import envelope
 from airflow_provider_truto.emulator.faults import Fault
 from airflow_provider_truto.emulator.replays import idempotency_scope
@@ -24,8 +31,13 @@ _NO_BODY = (204, 304)
 _NOTHING = Answer(500, b"")  # stands in for the answer of a connection that is reset before the call is executed
 
 
-class App:
-    """Truto on one state. `report` gets a line for every answer."""
+def application(state: State, *, report: Callable[[str], None] | None = None) -> Starlette:
+    """Truto on one state, and the control routes beside it. `report` gets a line for every answer of Truto's."""
+    return Starlette(routes=[control(state), Mount("/", app=Api(state, report=report))])
+
+
+class Api:
+    """Everything that Truto answers; Starlette does not route it, since its paths come decoded."""
 
     def __init__(self, state: State, *, report: Callable[[str], None] | None = None) -> None:
         self._state = state
@@ -33,12 +45,9 @@ class App:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one call."""
-        body = await _read_body(receive)
-        if body is None:
-            return
-        call = self._call(scope, body)
-        if call.path[:1] == ("_emulator",):
-            await _send(control.answer(self._state, call), send)
+        try:
+            call = self._call(scope, await Request(scope, receive).body())
+        except ClientDisconnect:
             return
         self._state.requests.append(call)
         fault = self._state.fault_for(call)
@@ -51,11 +60,11 @@ class App:
             _reset(transport)
             await _wait_for_disconnect(receive)
         elif fault and fault.cut is not None:
-            await _send(answer, send, cut=fault.cut)
+            await _send_cut(answer, send, length=fault.cut)
             transport.close()
             await _wait_for_disconnect(receive)
         else:
-            await _send(answer, send)
+            await _response(answer)(scope, receive, send)
 
     def _call(self, scope: Scope, body: bytes) -> Call:
         raw_path = scope["raw_path"].decode("ascii")
@@ -99,34 +108,24 @@ class App:
         return answer
 
 
-async def _read_body(receive: Receive) -> bytes | None:
-    """The whole body; None where the client went away before its end."""
-    parts = []
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            return None
-        parts.append(message.get("body", b""))
-        if not message.get("more_body"):
-            return b"".join(parts)
+def _response(answer: Answer) -> Response:
+    headers = dict(answer.headers)
+    if answer.chunked:
+        return StreamingResponse(_chunks(answer.body), status_code=answer.status, headers=headers)
+    return Response(b"" if answer.status in _NO_BODY else answer.body, status_code=answer.status, headers=headers)
 
 
-async def _send(answer: Answer, send: Send, *, cut: int | None = None) -> None:
-    """Send an answer whole, or after its whole length is declared only `cut` bytes of it."""
-    headers = list(answer.headers)
-    has_body = answer.status not in _NO_BODY
-    if has_body and not answer.chunked:
-        headers.append(("content-length", str(len(answer.body))))
+async def _chunks(body: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(body), _CHUNK):
+        yield body[start : start + _CHUNK]
+
+
+async def _send_cut(answer: Answer, send: Send, *, length: int) -> None:
+    """Declare the whole length of an answer, and send only so much of it."""
+    headers = [*answer.headers, ("content-length", str(len(answer.body)))]
     raw_headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
     await send({"type": "http.response.start", "status": answer.status, "headers": raw_headers})
-    if answer.chunked:
-        for start in range(0, len(answer.body), _CHUNK):
-            part = answer.body[start : start + _CHUNK]
-            await send({"type": "http.response.body", "body": part, "more_body": True})
-        await send({"type": "http.response.body"})
-        return
-    body = answer.body[:cut] if has_body else b""
-    await send({"type": "http.response.body", "body": body, "more_body": cut is not None})
+    await send({"type": "http.response.body", "body": answer.body[:length], "more_body": True})
 
 
 def _reset(transport: asyncio.Transport) -> None:

@@ -13,54 +13,74 @@ They need no token, and are neither logged nor hit by faults.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from airflow_provider_truto.emulator.call import Answer, Call, json_answer
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route
+
 from airflow_provider_truto.emulator.errors import envelope
 from airflow_provider_truto.emulator.state import State
 
 
-def answer(state: State, call: Call) -> Answer:
-    """The answer to a call under `/_emulator`; `{}` where there is nothing to tell."""
-    try:
-        return json_answer(200, _done(state, call))
-    except LookupError as error:
-        return json_answer(404, envelope(404, str(error.args[0])))
-    except ValueError as error:
-        return json_answer(400, envelope(400, str(error)))
+def control(state: State) -> Mount:
+    """The control routes of one state. They answer `{}` where there is nothing to tell."""
+
+    async def add_fault(request: Request) -> None:
+        state.add_fault(await _object(request))
+
+    async def clear_faults(_: Request) -> None:
+        state.clear_faults()
+
+    async def log(_: Request) -> dict[str, Any]:
+        return {"requests": state.request_log(), "executions": state.execution_log()}
+
+    async def reset(_: Request) -> None:
+        state.reset()
+
+    async def add_token(request: Request) -> None:
+        given = await _object(request)
+        token, expires_at = given.pop("token", None), given.pop("expires_at", None)
+        if given or not isinstance(token, str) or not token or not isinstance(expires_at, str | None):
+            raise ValueError('a token is {"token": "…", "expires_at": "…" or null}')
+        state.add_token(token, expires_at=expires_at)
+
+    async def revoke_token(request: Request) -> None:
+        if not state.revoke_token(request.path_params["token"]):
+            raise LookupError("this token is not known")
+
+    async def show(_: Request) -> dict[str, Any]:
+        return state.shown()
+
+    return Mount(
+        "/_emulator",
+        routes=[
+            Route("/faults", _endpoint(add_fault), methods=["POST"]),
+            Route("/faults", _endpoint(clear_faults), methods=["DELETE"]),
+            Route("/log", _endpoint(log), methods=["GET"]),
+            Route("/reset", _endpoint(reset), methods=["POST"]),
+            Route("/tokens", _endpoint(add_token), methods=["POST"]),
+            Route("/tokens/{token:path}", _endpoint(revoke_token), methods=["DELETE"]),
+            Route("/state", _endpoint(show), methods=["GET"]),
+        ],
+    )
 
 
-def _done(state: State, call: Call) -> dict[str, Any]:
-    match (call.method, *call.path[1:]):
-        case ("POST", "faults"):
-            state.add_fault(_object(call))
-        case ("DELETE", "faults"):
-            state.clear_faults()
-        case ("GET", "log"):
-            return {"requests": state.request_log(), "executions": state.execution_log()}
-        case ("POST", "reset"):
-            state.reset()
-        case ("POST", "tokens"):
-            _add_token(state, _object(call))
-        case ("DELETE", "tokens", token):
-            if not state.revoke_token(token):
-                raise LookupError("this token is not known")
-        case ("GET", "state"):
-            return state.shown()
-        case _:
-            raise LookupError(f"the emulator has no {call.method} /{'/'.join(call.path)}")
-    return {}
+def _endpoint(do: Callable[[Request], Awaitable[dict[str, Any] | None]]) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        try:
+            return JSONResponse(await do(request) or {})
+        except LookupError as error:
+            return JSONResponse(envelope(404, str(error.args[0])), 404)
+        except ValueError as error:
+            return JSONResponse(envelope(400, str(error)), 400)
+
+    return endpoint
 
 
-def _add_token(state: State, given: dict[str, Any]) -> None:
-    token, expires_at = given.pop("token", None), given.pop("expires_at", None)
-    if given or not isinstance(token, str) or not token or not isinstance(expires_at, str | None):
-        raise ValueError('a token is {"token": "…", "expires_at": "…" or null}')
-    state.add_token(token, expires_at=expires_at)
-
-
-def _object(call: Call) -> dict[str, Any]:
-    given = call.json()
+async def _object(request: Request) -> dict[str, Any]:
+    given = await request.json()
     if not isinstance(given, dict):
         raise ValueError("the body must be a JSON object")  # noqa: TRY004 – of the caller's text, not of our types
     return given

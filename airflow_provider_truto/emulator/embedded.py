@@ -35,13 +35,12 @@ class Emulator:
 
     def __enter__(self) -> Self:
         # uvicorn is imported here, so that naming this class in a conftest costs little.
-        from airflow_provider_truto.emulator.app import App
         from airflow_provider_truto.emulator.serving import Server, listen, url_of
 
         listener = listen("127.0.0.1", 0)
         self.url = url_of(listener)
         ready = threading.Event()
-        self._server: Server = Server(App(self.state), on_ready=ready.set)
+        self._server: Server = Server(self.state, on_ready=ready.set)
         self._thread = threading.Thread(
             target=self._server.run, args=([listener],), name="truto-emulator", daemon=True
         )

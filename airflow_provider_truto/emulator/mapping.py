@@ -15,11 +15,7 @@ from airflow_provider_truto.emulator.resources import Field, Resource
 
 def to_provider(body: dict[str, Any], *, resource: Resource, integration: Integration) -> dict[str, Any]:
     """What Truto sends to the CRM for a unified body; the keys of `remote_data` go along as they are."""
-    properties = {
-        field.native: body[field.name]
-        for field in _mapped(resource, integration)
-        if field.name in body and not field.read_only
-    }
+    properties = {field.native: body[field.name] for field in _mapped(resource, integration) if field.name in body}
     remote_data = body.get("remote_data") or {}
     if not isinstance(remote_data, dict):
         raise RefusedError(400, "remote_data must be an object")

@@ -64,10 +64,7 @@ def _digits(phones: list[Any]) -> list[Any]:
 
 def _with_ids(items: list[Any]) -> list[Any]:
     """An item without an id gets its place, counted from 1."""
-    return [
-        {"id": str(place), **item} if isinstance(item, dict) and "id" not in item else item
-        for place, item in enumerate(items, 1)
-    ]
+    return [{"id": str(place), **item} if isinstance(item, dict) else item for place, item in enumerate(items, 1)]
 
 
 def _milliseconds_in_utc(text: str) -> str:

@@ -7,13 +7,17 @@ import itertools
 import socket
 from collections.abc import Callable
 
-from airflow_provider_truto.emulator.app import App
+from airflow_provider_truto.emulator.state import State
 
 try:
     import uvicorn
     from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    from airflow_provider_truto.emulator.app import application
 except ImportError as error:
-    raise ImportError("The Truto emulator needs uvicorn: pip install 'airflow-provider-truto[emulator]'") from error
+    raise ImportError(
+        f"The Truto emulator needs {error.name}: pip install 'airflow-provider-truto[emulator]'"
+    ) from error
 
 _KEEP_ALIVE = 60  # seconds; uvicorn's 5 would close pooled connections between two steps of a test
 _connection_numbers = itertools.count(1)
@@ -31,11 +35,13 @@ class _Connection(H11Protocol):
 
 
 class Server(uvicorn.Server):
-    """Serves an application on a listening socket until `should_exit`; `on_ready` is called once it accepts."""
+    """Serves one state on a listening socket until `should_exit`; `on_ready` is called once it accepts."""
 
-    def __init__(self, app: App, *, on_ready: Callable[[], None]) -> None:
+    def __init__(
+        self, state: State, *, on_ready: Callable[[], None], report: Callable[[str], None] | None = None
+    ) -> None:
         config = uvicorn.Config(
-            app,
+            application(state, report=report),
             http=_Connection,
             ws="none",
             loop="asyncio",  # another loop may not give its socket away

@@ -73,9 +73,12 @@ def test_the_state_shows_accounts_and_records(control, truto):
     assert "truto-emulator-token" not in json.dumps(state)
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", ""), ("GET", "/faults"), ("PUT", "/reset"), ("GET", "/x/y")])
-def test_other_control_routes_do_not_exist(control, method, path):
-    assert control(method, path).status_code == 404
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/faults", 405), ("PUT", "/reset", 405), ("GET", "/x/y", 404)],
+)
+def test_other_control_routes_do_not_exist(control, method, path, status):
+    assert control(method, path, allow_redirects=False).status_code == status
 
 
 def test_control_calls_are_neither_logged_nor_hit_by_faults(control, emulator):
@@ -132,6 +135,18 @@ def test_calls_on_one_connection_share_its_number(truto, emulator):
     requests.get(f"{emulator.url}/integrated-account", timeout=10)
     first, second, third = (entry["connection"] for entry in emulator.requests)
     assert first == second != third
+
+
+def test_answers_on_a_kept_connection_come_without_delay(truto):
+    """A head and a body that wait for each other's acknowledgement would take 40 ms."""
+    taken = sorted(truto.patch(json={"name": "N"}).elapsed.total_seconds() for _ in range(15))
+    assert taken[7] < 0.03
+
+
+def test_an_answer_has_the_documented_headers_and_those_of_http(truto):
+    assert {name.lower() for name in truto.patch(json={"name": "N"}, key="k").headers} == {
+        *("date", "content-type", "content-length", "ratelimit-limit", "ratelimit-remaining", "ratelimit-reset")
+    }
 
 
 def test_changing_the_log_does_not_change_the_emulator(truto, emulator):

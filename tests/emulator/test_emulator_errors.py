@@ -33,7 +33,17 @@ def assert_remote(response, status, error):
     "path", [NORTHWIND, ACCOUNTS, "/integrated-account", f"/integrated-account/{ACME}", "/nowhere"]
 )
 @pytest.mark.parametrize(
-    "authorization", [None, "", "Bearer", "Bearer wrong", "Basic dHJ1dG8=", "truto-emulator-token", "Bearer  x y"]
+    "authorization",
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer wrong",
+        "Basic dHJ1dG8=",
+        "Basic truto-emulator-token",
+        "truto-emulator-token",
+        "Bearer  x y",
+    ],
 )
 def test_a_call_without_a_known_token_is_a_401_of_truto(truto, path, authorization):
     headers = {"Authorization": authorization}
@@ -160,8 +170,9 @@ def test_a_401_of_the_provider_lasts_until_the_user_reconnects(truto, emulator):
     assert truto.get().status_code == 200
 
 
-def test_a_401_of_truto_leaves_the_account_alone(truto, emulator):
-    emulator.fault(status=401)
+@pytest.mark.parametrize("spec", [{}, {"body": {"statusCode": 401, "error": "Unauthorized", "message": "x"}}])
+def test_a_401_of_truto_leaves_the_account_alone(truto, emulator, spec):
+    emulator.fault(status=401, **spec)
     assert_refused(truto.patch(json={"name": "N"}), 401, "Unauthorized")
     assert truto.get(f"/integrated-account/{ACME}").json()["status"] == "active"
 

@@ -56,6 +56,13 @@ def test_a_given_mapping_is_neither_kept_nor_changed(another):
     assert truto.get().status_code == 200
 
 
+def test_a_reset_undoes_what_a_test_did_to_the_state_itself(another):
+    truto = another()
+    truto.emulator.state.records[ACME]["crm/accounts"]["23423523"]["properties"]["owner"]["id"] = "changed"
+    truto.emulator.reset()
+    assert truto.get().json()["owner"] == {"id": "u-17"}
+
+
 def changed(path, value):
     """The default seed with another value at the path."""
     seed = default_seed()
