@@ -95,8 +95,11 @@ def query_pairs(query: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     a set, brackets in a name, a list in a list, a list of several mappings.
     """
     pairs: list[tuple[str, str]] = []
-    for name, value in query.items():
-        _add_pairs(pairs, _name(name), value, in_list=False)
+    try:
+        for name, value in query.items():
+            _add_pairs(pairs, _name(name), value, in_list=False)
+    except RecursionError:
+        raise ValueError("a query that holds itself, or is nested beyond reason, has no end") from None
     return tuple(pairs)
 
 
@@ -150,19 +153,29 @@ def _scalar(name: str, value: Any) -> str:
 def iso_utc(moment: datetime, name: str) -> str:
     """Write an aware datetime as ``2021-01-01T00:00:00.000Z``; microseconds appear only where there are any.
 
-    Raises ``ValueError`` for a naive one: it names no point in time.
+    Raises ``ValueError`` for a naive one, which names no point in time, and for one outside the calendar.
     """
-    if moment.tzinfo is None:
+    if moment.utcoffset() is None:
         raise ValueError(f"{name}: the datetime {moment.isoformat()} has no time zone")
     timespec = "microseconds" if moment.microsecond % 1000 else "milliseconds"
-    utc = moment.astimezone(timezone.utc).replace(tzinfo=None)
+    try:
+        utc = moment.astimezone(timezone.utc).replace(tzinfo=None)
+    except OverflowError:
+        raise ValueError(f"{name}: the datetime {moment.isoformat()} is out of range in UTC") from None
     return utc.isoformat(timespec=timespec) + "Z"
 
 
 def json_body(body: Any) -> bytes:
     """Write a JSON-plain value as UTF-8 JSON.
 
-    Raises ``ValueError`` for NaN, infinities, lone surrogates and cycles, ``TypeError`` for what JSON has
-    no form for.
+    Raises ``ValueError`` for NaN, infinities, lone surrogates, cycles and whatever would arrive as something
+    else (keys that are no text, tuples), ``TypeError`` for what JSON has no form for.
     """
-    return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    try:
+        written = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        is_same = json.loads(written) == body
+    except RecursionError:
+        raise ValueError("it is nested beyond reason") from None
+    if not is_same:
+        raise ValueError("it would change: keys that are no text, or tuples")
+    return written

@@ -25,6 +25,8 @@ from airflow_provider_truto.client.call import Call
 #: Raw answers are for reading, not for storing: an exception keeps this many characters of one.
 RAW_RESPONSE_LIMIT = 4_000
 _TEXT_LIMIT = 500
+#: Nothing that Truto says is nested deeper; what is gets cut there.
+_DEEPEST = 50
 
 
 class Problem(NamedTuple):
@@ -251,6 +253,8 @@ _BY_CRM: dict[type[TrutoApiError], _Remedy] = {
         "the CRM's own limit is used up: run fewer tasks for this customer at a time",
     ),
     TrutoServerError: _Remedy("the CRM's", "let the task retry later"),
+    TrutoTemporaryError: _Remedy("the CRM's", "let the task retry later"),
+    TrutoApiError: _Remedy("unclear", "look up what the CRM means by it"),
 }
 
 
@@ -270,7 +274,7 @@ def api_error(
     envelope = _scrubbed(_envelope(answer), scrub)
     is_remote = envelope.get("truto_is_remote_error") is True
     raw_response = envelope.get("raw_response")
-    message = _text(envelope.get("message")) or _text(raw_response) or _page_text(scrub(answer.text()))
+    message = _text(envelope.get("message")) or _text(raw_response) or _page_text(answer.text(), scrub)
     insight = envelope.get("truto_error_insight")
     cls = as_class or _class_of(answer.status, is_remote)
     error = cls(
@@ -326,7 +330,7 @@ def _remedy(error: TrutoApiError) -> _Remedy:
     for cls in type(error).__mro__:
         if cls in remedies:
             return remedies[cls]
-    return _BY_TRUTO[TrutoApiError]
+    return remedies[TrutoApiError]
 
 
 def _insight_sentences(error: TrutoApiError) -> Iterable[str]:
@@ -335,9 +339,9 @@ def _insight_sentences(error: TrutoApiError) -> Iterable[str]:
         ("missing_required_body_fields", "Missing body fields"),
     ):
         if names := error._named(key):
-            yield f" {label}: {', '.join(names)}."
+            yield f" {label}: {_short(', '.join(names))}."
     if error.missing_scopes:
-        yield f" Missing scopes: {', '.join(error.missing_scopes)}."
+        yield f" Missing scopes: {_short(', '.join(error.missing_scopes))}."
     failures = error.details.get("failures") if isinstance(error.details, dict) else None
     if failures:
         yield f" Details: {_text(failures)}."
@@ -358,16 +362,19 @@ def _text(value: Any) -> str:
     return _short(text)
 
 
-def _page_text(text: str) -> str:
-    """Give what a page or a bare text says, without markup."""
-    if not text.lstrip().startswith("<"):
-        return _short(text) if not text.lstrip().startswith(("{", "[")) else ""
+def _page_text(text: str, scrub: Callable[[str], str]) -> str:
+    """Give what a page or a bare text says, without markup; of JSON that is no envelope nothing can be said."""
+    start = text.lstrip()[:1]
+    text = scrub(text)
+    if start != "<":
+        return "" if start in {"{", "["} else _short(text)
     title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
     return _short(title.group(1) if title else re.sub(r"<[^>]*>", " ", text))
 
 
 def _short(text: str) -> str:
-    line = " ".join(text.split())
+    # A lone surrogate, which JSON can spell, could not be written to a log file.
+    line = " ".join(text.split()).encode(errors="replace").decode()
     return line if len(line) <= _TEXT_LIMIT else f"{line[:_TEXT_LIMIT]}…"
 
 
@@ -376,11 +383,16 @@ def _cut_raw(value: Any) -> Any:
     return value if len(text) <= RAW_RESPONSE_LIMIT else f"{text[:RAW_RESPONSE_LIMIT]}…"
 
 
-def _scrubbed(value: Any, scrub: Callable[[str], str]) -> Any:
+def _scrubbed(value: Any, scrub: Callable[[str], str], depth: int = 0) -> Any:
     if isinstance(value, str):
         return scrub(value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        scrubbed = scrub(str(value))
+        return value if scrubbed == str(value) else scrubbed
+    if isinstance(value, (dict, list)) and depth == _DEEPEST:
+        return "…"
     if isinstance(value, dict):
-        return {scrub(key): _scrubbed(item, scrub) for key, item in value.items()}
+        return {scrub(key): _scrubbed(item, scrub, depth + 1) for key, item in value.items()}
     if isinstance(value, list):
-        return [_scrubbed(item, scrub) for item in value]
+        return [_scrubbed(item, scrub, depth + 1) for item in value]
     return value

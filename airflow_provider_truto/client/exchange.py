@@ -163,25 +163,33 @@ class _Run:
             self.attempts += 1
             reply: Answer | NoAnswer = yield Send(self.call, self._token)
             if isinstance(reply, NoAnswer):
-                yield from self._wait_or_raise(self._lost(reply), None, may_retry=reply.transient)
+                yield from self._after_loss(reply)
             elif reply.ok:
                 value = self._read(reply)
                 if not isinstance(value, NoAnswer):
                     return Outcome(
                         answer=reply, value=value, call=self.call, attempts=self.attempts, waited=self.waited
                     )
-                yield from self._wait_or_raise(self._lost(value), None, may_retry=value.transient)
+                yield from self._after_loss(value)
             elif not (yield from self._renewed_token(reply)):
                 yield from self._refused(reply)
 
+    def _after_loss(self, loss: NoAnswer) -> Generator[Step, Any, None]:
+        """The outcome is unknown: a write is repeated only under the key that it went out with."""
+        may_retry = loss.transient and self._is_repeatable
+        yield from self._wait_or_raise(self._lost(loss), None, may_retry=may_retry)
+
+    @property
+    def _is_repeatable(self) -> bool:
+        return not self.call.is_write or self.call.idempotency_key is not None
+
     def _lost(self, loss: NoAnswer) -> TrutoTransportError:
         reason = self._scrub(self.call, self._token, loss.reason)
-        doubt = (
-            " Whether the write happened is unknown; a retry of the task repeats it under the same"
-            " Idempotency-Key, so that Truto executes it at most once."
-            if self.call.is_write
-            else ""
-        )
+        doubt = " Whether the write happened is unknown." if self.call.is_write else ""
+        if doubt and self.call.idempotency_key is not None:
+            doubt += (
+                " A repeat under the same Idempotency-Key, such as a retry of the task, is executed at most once."
+            )
         return TrutoTransportError(f"{where(self.call)}: no usable answer after {self._tries()}: {reason}.{doubt}")
 
     def _read(self, answer: Answer) -> Any:
@@ -194,6 +202,12 @@ class _Run:
                 " Truto answered (a proxy, a login page), or the host is not Truto's",
                 transient=False,
             )
+        if (
+            not answer.body
+            and answer.status == 200
+            and not {"content-length", "transfer-encoding"} & set(answer.headers)
+        ):
+            return NoAnswer("HTTP 200 without a body and without a length: the answer was cut off")
         try:
             return answer.json()
         except ValueError as error:
@@ -215,9 +229,12 @@ class _Run:
         """Wait for the next attempt, or raise what the answer means."""
         error = self._error(answer)
         may_retry = answer.status in RETRIED_STATUSES or (error.is_remote and answer.status >= 500)
+        # A refusal executed nothing; after any other failure a write may have happened.
+        may_retry = may_retry and (self._is_repeatable or answer.status in REFUSALS)
         if not error.is_remote:
             if answer.status == 503:
-                error, may_retry = yield from self._of_maybe_blocked(answer, error)
+                error, is_passing = yield from self._of_maybe_blocked(answer, error)
+                may_retry = is_passing and self._is_repeatable
             elif answer.status == 405 and self.call.is_write:
                 error = yield from self._of_maybe_sandbox(answer, error)
         asked = error.retry_after

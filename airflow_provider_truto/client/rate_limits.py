@@ -36,7 +36,7 @@ def _retry_after(headers: Mapping[str, str], now: float) -> float | None:
         return seconds
     try:
         moment = parsedate_to_datetime(value)
-    except (ValueError, IndexError, TypeError):
+    except (ValueError, IndexError, TypeError, OverflowError):
         return None
     if moment.tzinfo is None:  # RFC 9110: an HTTP date is always in GMT
         moment = moment.replace(tzinfo=timezone.utc)

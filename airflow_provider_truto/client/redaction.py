@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
@@ -17,25 +18,33 @@ _SHORTEST_VALUE = 4
 
 def scrubbed(text: str, *, call: Call, token: Token, settings: ClientSettings) -> str:
     """Replace the token and the proxy's password by ``***``, under ``hide_values`` also what the body holds."""
-    secrets = [token.reveal()]
+    secrets = {token.reveal()}
     if settings.proxy and (password := urlsplit(settings.proxy).password):
-        secrets += [password, unquote(password)]
-    for secret in secrets:
-        for form in {secret, quote(secret, safe=""), json.dumps(secret)[1:-1]}:
-            text = text.replace(form, "***")
+        secrets |= {password, unquote(password)}
+    text = _replaced(text, secrets, "***")
     if settings.hide_values and call.body:
-        # The longest first, lest a value that is part of another leaves the rest of it standing.
-        for value in sorted(set(_strings(json.loads(call.body))), key=len, reverse=True):
-            text = text.replace(value, "[hidden]")
+        text = _replaced(text, set(_values(json.loads(call.body))), "[hidden]")
     return text
 
 
-def _strings(value: Any) -> Iterator[str]:
+def _replaced(text: str, values: set[str], mark: str) -> str:
+    forms = {form for value in values for form in (value, quote(value, safe=""), *_as_json(value))}
+    # The longest first, lest a value that is part of another leaves the rest of it standing.
+    for form in sorted(forms, key=len, reverse=True):
+        text = re.sub(re.escape(form), mark, text, flags=re.IGNORECASE)
+    return text
+
+
+def _as_json(value: str) -> tuple[str, str]:
+    return json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]
+
+
+def _values(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
         for item in value.values():
-            yield from _strings(item)
+            yield from _values(item)
     elif isinstance(value, list):
         for item in value:
-            yield from _strings(item)
+            yield from _values(item)
     elif not isinstance(value, bool) and value is not None and len(str(value)) >= _SHORTEST_VALUE:
         yield str(value)

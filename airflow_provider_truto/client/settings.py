@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 DEFAULT_BASE_URL = "https://api.truto.one"
+#: What requests can go through; socks needs the package PySocks beside it.
+_PROXY_SCHEMES = frozenset({"http", "https", "socks4", "socks5", "socks5h"})
 
 
 class Origin(NamedTuple):
@@ -23,7 +26,7 @@ class Origin(NamedTuple):
         """Read the origin of a URL. Raises ``ValueError`` where it is not http(s) with a host."""
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError(f"{url!r} is not a http(s) URL")
+            raise ValueError(f"{without_user(url)!r} is not a http(s) URL")
         return cls(parts.scheme, parts.hostname.lower(), parts.port or (443 if parts.scheme == "https" else 80))
 
     @property
@@ -35,6 +38,11 @@ class Origin(NamedTuple):
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return False
+
+
+def without_user(url: str) -> str:
+    """Give a URL for a message: what stands before the host may be a password."""
+    return re.sub(r"//[^/]*@", "//***@", url)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,15 +70,18 @@ class ClientSettings:
 
     def __post_init__(self) -> None:
         origin = self.origin
-        if urlsplit(self.base_url).query or urlsplit(self.base_url).fragment:
-            raise ValueError(f"the base URL {self.base_url!r} must not have a query or a fragment")
-        if urlsplit(self.base_url).username is not None:
+        parts = urlsplit(self.base_url)
+        if parts.query or parts.fragment:
+            raise ValueError(f"the base URL {without_user(self.base_url)!r} must not have a query or a fragment")
+        if parts.username is not None:
             raise ValueError("the base URL must not hold a user or a password: the API token goes into the password")
         if origin.scheme == "http" and not (self.allow_http or origin.is_loopback):
             raise ValueError(
                 f"refusing to send an API token over plain http to {origin.host}: use https,"
                 " or set allow_http for a server that you run yourself"
             )
+        if self.proxy:
+            self._check_proxy()
         if self.ca_bundle and not Path(self.ca_bundle).exists():
             raise ValueError(f"ca_bundle: there is no file {self.ca_bundle!r}")
         if self.read_timeout <= 0 or self.connect_timeout <= 0:
@@ -79,6 +90,12 @@ class ClientSettings:
             raise ValueError("max_attempts: must be at least 1 (the first attempt counts)")
         if self.max_wait < 0:
             raise ValueError("max_wait: must be 0 or more seconds")
+
+    def _check_proxy(self) -> None:
+        """Refuse what is no proxy, in words that cannot show its password."""
+        parts = urlsplit(self.proxy or "")
+        if parts.scheme not in _PROXY_SCHEMES or not parts.hostname:
+            raise ValueError("proxy: expects a URL such as http://proxy:3128")
 
     @property
     def origin(self) -> Origin:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -77,12 +78,16 @@ class TrutoSession(requests.Session):
         """Send a request; see ``requests.Session.request``."""
         if url.startswith("/"):
             url = self._settings.base_url.rstrip("/") + url
-        if kwargs.get("timeout") is None:
-            kwargs["timeout"] = (self._settings.connect_timeout, self._settings.read_timeout)
         return super().request(method, url, *args, **kwargs)
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
-        """Send a prepared request, never following a redirect."""
+        """Send a prepared request, under the connection's TLS, proxy and timeouts also where they are not given."""
+        if "verify" not in kwargs:
+            kwargs |= self.merge_environment_settings(
+                request.url, kwargs.get("proxies"), kwargs.get("stream"), None, kwargs.get("cert")
+            )
+        if kwargs.get("timeout") is None:
+            kwargs["timeout"] = (self._settings.connect_timeout, self._settings.read_timeout)
         return super().send(request, **{**kwargs, "allow_redirects": False})
 
     def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
@@ -194,7 +199,7 @@ class Chunks:
         except requests.RequestException as error:
             done = " The write itself was answered with success." if self._call.is_write else ""
             raise TrutoTransportError(
-                f"{where(self._call)}: the answer broke off while it was streamed: {_root(error)}.{done}"
+                f"{where(self._call)}: the answer broke off while it was streamed: {_sentence(_root(error))}.{done}"
             ) from None
         finally:
             self.close()
@@ -228,23 +233,33 @@ def _body(response: requests.Response, limit: int) -> bytes | None:
 
 def _no_answer(error: requests.RequestException, settings: ClientSettings) -> NoAnswer:
     host = settings.origin.host
+    root = _root(error)
     match error:
         case requests.exceptions.ConnectTimeout():
             return NoAnswer(f"no connection to {host} within {settings.connect_timeout:g} s")
         case requests.exceptions.ReadTimeout():
             return NoAnswer(f"{host} did not answer within {settings.read_timeout:g} s (the connection's timeout)")
         case requests.exceptions.SSLError():
-            return NoAnswer(f"TLS with {host} failed ({_root(error)}); see ca_bundle", transient=False)
+            # A peer that went away may be back; one that speaks otherwise, or that is not trusted, will not change.
+            is_gone = isinstance(root, (ssl.SSLEOFError, ssl.SSLZeroReturnError)) or not isinstance(
+                root, ssl.SSLError
+            )
+            hint = "" if is_gone else "; check the base URL and ca_bundle"
+            return NoAnswer(f"TLS with {host} failed ({_sentence(root)}){hint}", transient=is_gone)
         case requests.exceptions.ProxyError():
-            return NoAnswer(f"the proxy in front of {host} failed ({_root(error)})")
-    return NoAnswer(f"the connection to {host} failed ({_root(error)})")
+            return NoAnswer(f"the proxy in front of {host} failed ({_sentence(root)})")
+    return NoAnswer(f"the connection to {host} failed ({_sentence(root)})")
 
 
-def _root(error: BaseException) -> str:
-    """Name the innermost cause: requests wraps urllib3, which wraps the socket's error."""
+def _root(error: BaseException) -> BaseException:
+    """Find the innermost cause: requests wraps urllib3, which wraps the socket's error."""
     while True:
         inner = next((arg for arg in error.args if isinstance(arg, BaseException)), None)
         inner = inner or getattr(error, "reason", None)
         if not isinstance(inner, BaseException):
-            return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            return error
         error = inner
+
+
+def _sentence(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

@@ -9,10 +9,9 @@ import struct
 from collections.abc import AsyncIterator, Callable
 from time import monotonic
 
-from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
-from starlette.routing import Mount
+from starlette.routing import Router
 from starlette.types import Receive, Scope, Send
 
 from airflow_provider_truto.emulator import gateway, query
@@ -31,13 +30,13 @@ _NO_BODY = (204, 304)
 _NOTHING = Answer(500, b"")  # stands in for the answer of a connection that is reset before the call is executed
 
 
-def application(state: State, *, report: Callable[[str], None] | None = None) -> Starlette:
+def application(state: State, *, report: Callable[[str], None] | None = None) -> Router:
     """Truto on one state, and the control routes beside it. `report` gets a line for every answer of Truto's."""
-    return Starlette(routes=[control(state), Mount("/", app=Api(state, report=report))])
+    return Router([control(state)], redirect_slashes=False, default=Api(state, report=report))
 
 
 class Api:
-    """Everything that Truto answers; Starlette does not route it, since its paths come decoded."""
+    """Everything that Truto answers; Starlette does not route it, since it reads paths decoded."""
 
     def __init__(self, state: State, *, report: Callable[[str], None] | None = None) -> None:
         self._state = state

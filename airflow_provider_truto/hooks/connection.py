@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
-from airflow_provider_truto.client.settings import DEFAULT_BASE_URL, ClientSettings
+from airflow_provider_truto.client.settings import DEFAULT_BASE_URL, ClientSettings, without_user
 from airflow_provider_truto.client.tokens import Token
 from airflow_provider_truto.connection_fields import EXTRA_FIELDS, ExtraField
 
@@ -117,11 +117,11 @@ def base_url(conn: AirflowConnection) -> str:
     if "://" not in host:
         host = f"{(conn.schema or 'https').lower()}://{host}"
     elif conn.schema and conn.schema.lower() != urlsplit(host).scheme.lower():
-        raise ValueError(f"the base URL {host!r} and the schema {conn.schema!r} contradict each other")
+        raise ValueError(f"the base URL {without_user(host)!r} and the schema {conn.schema!r} contradict each other")
     parts = urlsplit(host)
     port = _port(parts, conn.port)
     if parts.scheme.lower() not in {"http", "https"} or not parts.hostname:
-        raise ValueError(f"the base URL {host!r} is not a http(s) URL")
+        raise ValueError(f"the base URL {without_user(host)!r} is not a http(s) URL")
     if "@" in parts.netloc:
         raise ValueError("the base URL must not hold a user or password: the API token goes into the password")
     name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname

@@ -15,6 +15,8 @@ from typing import Any, cast
 
 from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import SchemaError, ValidationError
+from jsonschema_specifications import REGISTRY
+from referencing.exceptions import Unresolvable
 
 _FOLDER = Path(__file__).parent
 _LONGEST_VALUE = 60
@@ -67,18 +69,25 @@ class Schema:
 
     @cached_property
     def _validator(self) -> Draft202012Validator:
-        return Draft202012Validator(self.source, format_checker=_format_checker())
+        # With a registry of its own, a reference to somewhere else is an error and no download.
+        return Draft202012Validator(self.source, registry=REGISTRY, format_checker=_format_checker())
 
     def findings(self, value: Any, *, hide_values: bool = False) -> list[Finding]:
         """List every mismatch of a JSON-plain value, in the order of their pointers.
 
-        ``hide_values`` keeps the value's content out of the messages.
+        ``hide_values`` keeps the value's content out of the messages. Raises ``ValueError`` where the schema
+        has a reference that cannot be followed.
         """
-        found = [
-            finding
-            for error in self._validator.iter_errors(value)
-            for finding in self._findings_of(error, hide_values=hide_values)
-        ]
+        try:
+            found = [
+                finding
+                for error in self._validator.iter_errors(value)
+                for finding in self._findings_of(error, hide_values=hide_values)
+            ]
+        except Unresolvable as error:
+            raise ValueError(f"{self.name} has a reference that leads nowhere: {error}") from None
+        except RecursionError:
+            raise ValueError(f"{self.name} does not come to an end: a reference leads back to itself") from None
         return sorted(found, key=lambda finding: finding.pointer)
 
     def _findings_of(self, error: ValidationError, *, hide_values: bool) -> Iterator[Finding]:
@@ -111,12 +120,24 @@ def schema_from(source: Mapping[str, Any] | str | PathLike[str]) -> Schema:
     Raises ``ValueError`` where there is no such file, it is not JSON, or not a schema.
     """
     if isinstance(source, Mapping):
-        return _compiled(json.dumps(source, sort_keys=True), "the schema that was given")
+        try:
+            text = json.dumps(source, sort_keys=True, default=_as_dict)
+        except TypeError as error:
+            raise ValueError(f"the schema that was given is not JSON: {error}") from None
+        return _compiled(text, "the schema that was given")
+    if not isinstance(source, (str, PathLike)):
+        raise ValueError(f"a schema is a mapping or the path of one, not {described(source)}")  # noqa: TRY004
     path = Path(source)
     try:
         return _compiled(path.read_text("utf-8"), f"the schema {path.name}")
     except OSError as error:
         raise ValueError(f"the schema {str(path)!r} cannot be read: {error.strerror or error}") from None
+
+
+def _as_dict(value: Any) -> dict[Any, Any]:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 
 @lru_cache(maxsize=64)
@@ -148,7 +169,7 @@ def described(value: Any, *, hide_values: bool = False) -> str:
     if value is None:
         return "null"
     if isinstance(value, bool):
-        return json.dumps(value)
+        return "a boolean" if hide_values else json.dumps(value)
     if isinstance(value, dict):
         return "an object"
     if isinstance(value, list):
@@ -156,7 +177,10 @@ def described(value: Any, *, hide_values: bool = False) -> str:
     kind = "the text" if isinstance(value, str) else "the number" if isinstance(value, (int, float)) else "the value"
     if hide_values:
         return kind.replace("the ", "a ")
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no whole number of more than 4,300 digits
+        text = "of too many digits"
     return f"{kind} {text if len(text) <= _LONGEST_VALUE else f'{text[:_LONGEST_VALUE]}…'}"
 
 

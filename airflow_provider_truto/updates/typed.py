@@ -21,6 +21,11 @@ from airflow_provider_truto.schemas.validator import child_pointer, described, t
 from airflow_provider_truto.updates.rendered import Missing, as_data
 
 OnNone = Literal["error", "omit", "null"]
+#: JSON's readers take numbers for doubles; beyond them lies a mistake, which must not fill the memory either.
+_LARGEST_EXPONENT = 308
+_LARGEST_WHOLE = 10**_LARGEST_EXPONENT
+#: Below this, a whole Decimal is written out.
+_EXACT_WHOLE = 10**30
 #: What a value is turned into when it is to vanish from its object or list.
 _OMITTED = object()
 
@@ -48,7 +53,10 @@ def typed(
     leaves the field out, ``"null"`` sends null. A ``None`` of the author's own stays null. Raises nothing.
     """
     work = _Work(root=schema, on_none=on_none, hint=hint, hide_values=hide_values)
-    result = work.value(value, schema, "")
+    try:
+        result = work.value(value, schema, "")
+    except RecursionError:
+        result, work.problems = None, [Problem("/", "holds itself, or is nested beyond reason")]
     return Typed(
         value=None if result is _OMITTED else result,
         nulls=frozenset(work.nulls),
@@ -117,8 +125,12 @@ class _Work:
     def _array(self, value: Sequence[Any], schema: Mapping[str, Any], at: str) -> Any:
         items = schema.get("items")
         items = items if isinstance(items, Mapping) else {}
-        typed_items = [self.value(item, items, child_pointer(at, number)) for number, item in enumerate(value)]
-        result = [item for item in typed_items if item is not _OMITTED]
+        result: list[Any] = []
+        for item in value:
+            # Pointers are into what is sent: an item that is omitted moves the later ones up.
+            typed_item = self.value(item, items, child_pointer(at, len(result)))
+            if typed_item is not _OMITTED:
+                result.append(typed_item)
         return _OMITTED if value and not result and self.on_none == "omit" else result
 
     def _scalar(self, value: Any, schema: Mapping[str, Any], at: str) -> Any:
@@ -126,8 +138,8 @@ class _Work:
         if isinstance(value, datetime):
             try:
                 return iso_utc(value, "the value")
-            except ValueError as error:
-                return self._problem(at, str(error))
+            except ValueError:
+                return self._problem(at, "is a datetime without a time zone, or out of range in UTC")
         if isinstance(value, date):
             return value.isoformat()
         if isinstance(value, UUID):
@@ -135,7 +147,7 @@ class _Work:
         if isinstance(value, (int, float, Decimal)):
             number = _plain_number(value)
             if number is None:
-                return self._problem(at, f"is {value}, which JSON has no number for")
+                return self._problem(at, f"{described(value, hide_values=self.hide_values)} has no form in JSON")
             if types == ("string",) and _is_id(at) and isinstance(number, int):
                 return str(number)
             return number
@@ -143,7 +155,7 @@ class _Work:
 
     def _problem(self, at: str, message: str) -> Any:
         self.problems.append(Problem(at or "/", message))
-        return _OMITTED
+        return None  # holds the place, so that checking finds no consequences
 
     def _resolved(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
         """Follow a local ``$ref``; one that leads nowhere or elsewhere types nothing."""
@@ -180,7 +192,7 @@ def _parsed(text: str) -> Any:
         return text.strip() == "True"
     try:
         return json.loads(text, parse_float=Decimal, parse_constant=_refused_constant)
-    except (ValueError, RecursionError):
+    except (ValueError, ArithmeticError, RecursionError):
         return None
 
 
@@ -205,11 +217,13 @@ def _fitting(parsed: Any, types: tuple[str, ...]) -> Any:
 
 def _plain_number(value: float | Decimal) -> int | float | None:
     """Give the JSON number that equals the value, an int where it is whole; ``None`` where there is none."""
-    if isinstance(value, Decimal):
-        if not value.is_finite():
-            return None
-        if value == value.to_integral_value() and abs(value) < Decimal(10) ** 30:
-            return int(value)
-        number = float(value)
-        return number if math.isfinite(number) and Decimal(repr(number)) == value else None
-    return value if math.isfinite(value) else None
+    if isinstance(value, int):
+        return value if abs(value) < _LARGEST_WHOLE else None
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if not value.is_finite() or value.adjusted() > _LARGEST_EXPONENT:
+        return None
+    if abs(value) < _EXACT_WHOLE and value == int(value):
+        return int(value)
+    number = float(value)
+    return number if math.isfinite(number) and Decimal(repr(number)) == value else None

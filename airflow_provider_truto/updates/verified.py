@@ -57,17 +57,17 @@ def _compared(asked: Any, got: Any, at: str) -> Iterator[tuple[str, str]]:
         for key, value in asked.items():
             yield from _compared(value, got.get(key), child_pointer(at, key))
     elif isinstance(asked, list) and asked and isinstance(got, list):
-        yield at, _list_group(asked, got)
+        yield at, _list_group(asked, got, at)
     else:
-        yield at, _value_group(asked, got)
+        yield at, _value_group(asked, got, at)
 
 
-def _list_group(asked: list[Any], got: list[Any]) -> str:
+def _list_group(asked: list[Any], got: list[Any], at: str) -> str:
     """Every asked item must be found in the answer; more or otherwise ordered ones are the CRM's doing."""
     groups = []
     rest = list(got)
     for item in asked:
-        ranked = sorted(((_group(item, candidate), place) for place, candidate in enumerate(rest)), key=_rank)
+        ranked = sorted(((_group(item, candidate, at), place) for place, candidate in enumerate(rest)), key=_rank)
         group, place = ranked[0] if ranked else ("not_confirmed", None)
         if group != "not_confirmed" and place is not None:
             rest.pop(place)
@@ -77,9 +77,9 @@ def _list_group(asked: list[Any], got: list[Any]) -> str:
     return "changed" if "changed" in groups or len(got) != len(asked) else "taken"
 
 
-def _group(asked: Any, got: Any) -> str:
+def _group(asked: Any, got: Any, at: str) -> str:
     """Give the worst group of everything in one item; an object with more keys than asked was changed."""
-    groups = {group for _, group in _compared(asked, got, "")}
+    groups = {group for _, group in _compared(asked, got, at)}
     if (
         isinstance(asked, dict)
         and isinstance(got, dict)
@@ -96,24 +96,28 @@ def _rank(candidate: tuple[str, int]) -> tuple[int, int]:
     return _WORST[candidate[0]], candidate[1]
 
 
-def _value_group(asked: Any, got: Any) -> str:
+def _value_group(asked: Any, got: Any, at: str) -> str:
     if asked == got and isinstance(asked, bool) == isinstance(got, bool):
         return "taken"
     if asked in (None, "", [], {}):
         return "changed" if got in (None, "", [], {}) else "not_confirmed"
-    return "changed" if got is not None and _means_the_same(asked, got) else "not_confirmed"
+    return "changed" if got is not None and _means_the_same(asked, got, at) else "not_confirmed"
 
 
-def _means_the_same(asked: Any, got: Any) -> bool:
+def _means_the_same(asked: Any, got: Any, at: str) -> bool:
     if isinstance(asked, (dict, list)) or isinstance(got, (dict, list)):
         return False
     asked_text, got_text = _plain_text(asked), _plain_text(got)
     if asked_text == got_text:
         return True
+    if not (isinstance(asked, str) and isinstance(got, str)):
+        return False
     asked_moment, got_moment = parsed_date_time(asked_text.upper()), parsed_date_time(got_text.upper())
     if asked_moment is not None and got_moment is not None:
         return asked_moment == got_moment
-    return _same_phone(asked_text, got_text) or _same_url(asked_text, got_text)
+    if "phone" in at:  # elsewhere the same digits mean nothing: ids, postal codes, money
+        return _same_phone(asked_text, got_text)
+    return _same_url(asked_text, got_text)
 
 
 def _plain_text(value: Any) -> str:
@@ -125,7 +129,7 @@ def _plain_text(value: Any) -> str:
 
 
 def _same_phone(asked: str, got: str) -> bool:
-    """Whether both look like phone numbers and have the same digits, one maybe without its country code."""
+    """Whether two phone numbers have the same digits, one maybe without its country code."""
     if not all(re.fullmatch(r"\+?[\d\s().\-/]{5,}", text) for text in (asked, got)):
         return False
     digits = sorted((re.sub(r"\D", "", asked), re.sub(r"\D", "", got)), key=len)

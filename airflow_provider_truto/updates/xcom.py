@@ -16,7 +16,7 @@ def xcom_value(response: Any, account_id: str, *, without_remote_data: bool) -> 
     """
     if not isinstance(response, dict):
         return {"id": account_id, "result": response}
-    value = response if "id" in response else {"id": account_id, **response}
+    value = response if response.get("id") is not None else {**response, "id": account_id}
     return {name: item for name, item in value.items() if not (without_remote_data and name == "remote_data")}
 
 

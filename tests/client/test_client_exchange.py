@@ -1,0 +1,736 @@
+"""One call to its end: what is retried, how long is waited, which key and which token each attempt carries."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from airflow_provider_truto.client.errors import (
+    TrutoAccountBlockedError,
+    TrutoApiError,
+    TrutoAuthenticationError,
+    TrutoError,
+    TrutoMethodNotAllowedError,
+    TrutoRateLimitError,
+    TrutoReauthorizationRequiredError,
+    TrutoSandboxReadOnlyError,
+    TrutoServerError,
+    TrutoTransportError,
+)
+from airflow_provider_truto.client.rate_limits import asked_wait
+from airflow_provider_truto.client.tokens import Token
+from airflow_provider_truto.emulator import ACME, HOOLI, INITECH, UMBRELLA, Emulator
+from airflow_provider_truto.hooks.truto import TrutoHook
+
+REMOTE = {"message": "the CRM is tired", "truto_is_remote_error": True, "raw_response": "tired"}
+CAPABILITIES = ["integrated-account", ACME, "capabilities"]
+
+
+def writes(emulator):
+    return [request for request in emulator.requests if request["method"] == "PATCH"]
+
+
+def others(emulator):
+    return [request["path"] for request in emulator.requests if request["method"] != "PATCH"]
+
+
+def keys(emulator):
+    return [request["headers"]["idempotency-key"] for request in writes(emulator)]
+
+
+# ------------------------------------------------------------------------------------------------ what is retried
+
+RETRIED = [408, 425, 429, 500, 502, 504]
+FINAL = [400, 402, 403, 404, 406, 409, 410, 412, 413, 418, 422, 423, 451, 501, 505, 507, 511, 599]
+
+
+@pytest.mark.parametrize("status", RETRIED)
+def test_what_may_pass_is_tried_again(status, emulator, client, write, sleeps):
+    emulator.fault(status=status, method="PATCH", times=2)
+    outcome = client.run(write())
+    assert outcome.attempts == 3
+    assert outcome.value["name"] == "Initrode"
+    assert len(sleeps) == 2
+    assert outcome.waited == pytest.approx(sum(sleeps))
+    assert len(emulator.executions) == 1
+
+
+@pytest.mark.parametrize("status", FINAL)
+def test_what_stays_as_it_is_is_not_tried_again(status, emulator, client, write, sleeps):
+    emulator.fault(status=status, method="PATCH", times=None)
+    with pytest.raises(TrutoApiError) as caught:
+        client.run(write())
+    assert caught.value.status == status
+    assert (caught.value.attempts, caught.value.waited) == (1, 0)
+    assert len(writes(emulator)) == 1
+    assert sleeps == []
+
+
+@pytest.mark.parametrize("status", [*RETRIED, 501, 503, 505, 599])
+def test_a_failing_crm_is_tried_again(status, emulator, client, write):
+    emulator.fault(status=status, body=REMOTE, method="PATCH", times=2)
+    assert client.run(write()).attempts == 3
+    assert others(emulator) == [], "a blocked account would be Truto's answer, not the CRM's"
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 405, 409, 422, 501])
+def test_a_refusing_crm_is_tried_again_only_where_it_failed(status, emulator, client, write):
+    emulator.fault(status=status, body=REMOTE, method="PATCH", times=1)
+    if status >= 500:
+        assert client.run(write()).attempts == 2
+    else:
+        with pytest.raises(TrutoApiError):
+            client.run(write())
+        assert len(writes(emulator)) == 1
+    assert others(emulator) == []
+
+
+@pytest.mark.parametrize("status", RETRIED)
+def test_a_read_is_tried_again_as_well(status, emulator, client, read):
+    emulator.fault(status=status, times=2)
+    outcome = client.run(read())
+    assert outcome.attempts == 3
+    assert outcome.value["id"] == "23423523"
+    assert all("idempotency-key" not in request["headers"] for request in emulator.requests)
+
+
+@pytest.mark.parametrize("max_attempts", [1, 2, 5])
+def test_after_max_attempts_the_last_error_is_raised(max_attempts, emulator, make_client, write, sleeps):
+    emulator.fault(status=502, method="PATCH", times=max_attempts - 1)
+    emulator.fault(status=504, method="PATCH", times=None)
+    client = make_client(emulator.url, token=emulator.token, max_attempts=max_attempts)
+    with pytest.raises(TrutoServerError) as caught:
+        client.run(write())
+    assert caught.value.status == 504
+    assert caught.value.attempts == max_attempts == len(writes(emulator))
+    assert len(sleeps) == max_attempts - 1
+    assert caught.value.waited == pytest.approx(sum(sleeps))
+    assert caught.value.idempotency_key == "v1-test"
+
+
+def test_a_connection_that_fails_is_tried_again(raw_server, make_client, write, sleeps):
+    server = raw_server(
+        [lambda conversation: conversation.reset()] * 2 + [lambda conversation: conversation.answer()]
+    )
+    assert make_client(server.url).run(write()).attempts == 3
+    assert len(sleeps) == 2
+
+
+def test_a_host_at_which_nobody_listens_is_tried_to_the_end(make_client, write, sleeps):
+    with pytest.raises(TrutoTransportError, match=r"5 attempts.*Whether the write happened is unknown") as caught:
+        make_client("http://127.0.0.1:1").run(write())
+    assert caught.value.attempts == 5
+    assert len(sleeps) == 4
+    assert caught.value.waited == pytest.approx(sum(sleeps))
+
+
+def test_a_read_that_got_no_answer_leaves_no_doubt_about_a_write(make_client, read):
+    with pytest.raises(TrutoTransportError) as caught:
+        make_client("http://127.0.0.1:1", max_attempts=1).run(read())
+    assert "write" not in str(caught.value)
+    assert "1 attempt:" in str(caught.value)
+
+
+def test_a_write_without_a_key_is_never_repeated_after_a_lost_answer(raw_server, make_client, write):
+    # Truto may have executed it, and without a key it would execute it again.
+    server = raw_server(lambda conversation: conversation.reset())
+    with pytest.raises(TrutoTransportError, match="unknown"):
+        make_client(server.url).run(write(key=None))
+    assert len(server.requests) == 1
+
+
+# ------------------------------------------------------------------------------------------------------- 503, 405
+
+
+def test_a_503_of_a_blocked_account_is_permanent(emulator, client, write, sleeps):
+    with pytest.raises(TrutoAccountBlockedError, match=r"support@truto\.one") as caught:
+        client.run(write(account=HOOLI))
+    assert (caught.value.status, caught.value.attempts, caught.value.transient) == (503, 1, False)
+    assert others(emulator) == [["integrated-account", HOOLI, "capabilities"]]
+    assert len(writes(emulator)) == 1
+    assert sleeps == []
+
+
+def test_a_503_of_an_account_that_is_not_blocked_is_tried_again(emulator, client, write, sleeps):
+    emulator.fault(status=503, method="PATCH", times=3)
+    assert client.run(write()).attempts == 4
+    assert others(emulator) == [CAPABILITIES], "it is asked once a call"
+    assert len(sleeps) == 3
+
+
+UNKNOWN = {
+    "the question fails": {"status": 500},
+    "the question is refused": {"status": 403},
+    "the answer is no JSON": {"text": "<html>"},
+    "the answer is a list": {"body": []},
+    "no account in the answer": {"body": {"integration": {}}},
+    "an account that is no object": {"body": {"account": "blocked"}},
+    "nothing about blocking": {"body": {"account": {"status": "active"}}},
+    "blocking that is no boolean": {"body": {"account": {"is_blocked": "no"}}},
+    "blocking that is null": {"body": {"account": {"is_blocked": None}}},
+    "no answer at all": {"reset": "before"},
+}
+
+
+@pytest.mark.parametrize("answer", UNKNOWN.values(), ids=UNKNOWN)
+def test_a_503_is_final_where_nobody_knows_whether_the_account_is_blocked(answer, emulator, client, write, sleeps):
+    emulator.fault(status=503, method="PATCH", times=None)
+    emulator.fault(path="/capabilities$", times=None, **answer)
+    with pytest.raises(TrutoServerError, match="could not be found out") as caught:
+        client.run(write())
+    assert type(caught.value) is TrutoServerError
+    assert caught.value.status == 503
+    assert others(emulator) == [CAPABILITIES], "the question itself is not repeated"
+    assert len(writes(emulator)) == 1
+    assert sleeps == []
+
+
+def test_a_503_of_a_call_without_an_account_is_tried_again_without_a_question(raw_server, make_client, read):
+    server = raw_server(
+        [lambda conversation: conversation.answer(status=503)] * 2 + [lambda conversation: conversation.answer()]
+    )
+    assert make_client(server.url).run(read(account=None)).attempts == 3
+    assert len(server.requests) == 3
+
+
+def test_a_405_of_a_sandbox_says_that_it_is_one(emulator, client, write, sleeps):
+    with pytest.raises(TrutoSandboxReadOnlyError, match="sandbox") as caught:
+        client.run(write(account=INITECH))
+    assert (caught.value.status, caught.value.attempts) == (405, 1)
+    assert others(emulator) == [["integrated-account", INITECH]]
+    assert sleeps == []
+
+
+@pytest.mark.parametrize(
+    "lookup",
+    [{}, {"status": 500}, {"text": "<html>"}, {"body": {"is_sandbox": "true"}}, {"body": [1]}, {"reset": "before"}],
+    ids=["a real account", "an error", "no JSON", "no boolean", "a list", "a reset"],
+)
+def test_a_405_of_any_other_account_is_a_method_that_is_not_offered(lookup, emulator, client, write):
+    emulator.fault(status=405, method="PATCH", times=None)
+    if lookup:
+        emulator.fault(path="^/integrated-account/", times=None, **lookup)
+    with pytest.raises(TrutoMethodNotAllowedError) as caught:
+        client.run(write())
+    assert type(caught.value) is TrutoMethodNotAllowedError
+    assert len(emulator.requests) == 2
+
+
+def test_a_405_on_a_read_needs_no_question(emulator, client, read):
+    emulator.fault(status=405)
+    with pytest.raises(TrutoMethodNotAllowedError):
+        client.run(read(account=INITECH))
+    assert len(emulator.requests) == 1
+
+
+# -------------------------------------------------------------------------------------------------------- waiting
+
+
+def http_date(seconds):
+    return format_datetime(datetime.now(timezone.utc) + timedelta(seconds=seconds), usegmt=True)
+
+
+#: Headers → the least seconds to wait; at most one second of jitter comes on top.
+ASKED = {
+    "seconds": (429, {"Retry-After": "7"}, 7),
+    "a fraction": (429, {"Retry-After": "2.5"}, 2.5),
+    "less than a second": (429, {"Retry-After": "0.001"}, 1),
+    "seconds before the reset": (429, {"Retry-After": "7", "ratelimit-reset": "60"}, 7),
+    "zero": (429, {"Retry-After": "0"}, 10),
+    "zero, but a reset": (429, {"Retry-After": "0", "ratelimit-reset": "8"}, 8),
+    "less than zero": (429, {"Retry-After": "-3", "ratelimit-reset": "8"}, 8),
+    "garbage": (429, {"Retry-After": "soon"}, 10),
+    "garbage, but a reset": (429, {"Retry-After": "soon", "ratelimit-reset": "8"}, 8),
+    "empty": (429, {"Retry-After": "", "ratelimit-reset": "8"}, 8),
+    "infinity": (429, {"Retry-After": "inf", "ratelimit-reset": "8"}, 8),
+    "NaN": (429, {"Retry-After": "nan", "ratelimit-reset": "8"}, 8),
+    "a reset alone": (429, {"ratelimit-reset": "8"}, 8),
+    "a reset of zero": (429, {"ratelimit-reset": "0"}, 10),
+    "garbage twice": (429, {"Retry-After": "soon", "ratelimit-reset": "later"}, 10),
+    "nothing": (429, {}, 10),
+    "a date that is over": (429, {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, 10),
+    "a date that is over, but a reset": (
+        429,
+        {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT", "ratelimit-reset": "8"},
+        8,
+    ),
+    "a date of no calendar": (429, {"Retry-After": "Mon, 01 Jan 99999999999 00:00:00 GMT"}, 10),
+    "a failing server that asks": (500, {"Retry-After": "7"}, 7),
+    "a gateway that asks": (504, {"ratelimit-reset": "8"}, 8),
+    "a busy server that asks": (503, {"Retry-After": "7"}, 7),
+    "a server that asks later": (425, {"Retry-After": "7"}, 7),
+}
+
+
+@pytest.mark.parametrize(("status", "headers", "least"), ASKED.values(), ids=ASKED)
+def test_the_server_is_waited_for_as_long_as_it_asks(status, headers, least, emulator, client, write, sleeps):
+    emulator.fault(status=status, headers=headers, method="PATCH")
+    outcome = client.run(write())
+    assert len(sleeps) == 1
+    assert least <= sleeps[0] <= least + 1
+    assert outcome.waited == sleeps[0]
+
+
+@pytest.mark.parametrize("seconds", [30, 120])
+def test_a_date_is_waited_for(seconds, emulator, client, write, sleeps):
+    emulator.fault(status=429, headers={"Retry-After": http_date(seconds)}, method="PATCH")
+    client.run(write())
+    assert seconds - 5 <= sleeps[0] <= seconds + 1
+
+
+def test_a_date_without_a_zone_is_in_gmt(monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    try:
+        assert asked_wait({"retry-after": "Thu, 01 Jan 1970 00:01:00"}, now=0) == 60
+        assert asked_wait({"retry-after": "Thu, 01 Jan 1970 00:01:00 -0000"}, now=0) == 60
+        assert asked_wait({"retry-after": "Thu, 01 Jan 1970 05:31:00 +0530"}, now=0) == 60
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@given(
+    retry_after=st.none()
+    | st.text()
+    | st.floats().map(str)
+    | st.datetimes().map(lambda moment: format_datetime(moment)),
+    reset=st.none() | st.text() | st.integers().map(str),
+)
+@example(retry_after="Mon, 01 Jan 99999999999 00:00:00 GMT", reset=None)
+@example(retry_after="Mon, 01 Jan 2024 99999999999999999999:00:00 GMT", reset=None)
+@example(retry_after="Mon, 01 Jan 2024 00:00:00 +99999999", reset=None)
+@example(retry_after="Mon, 01 Jan 0001 00:00:00 +2359", reset=None)
+@example(retry_after="1" * 400, reset=None)
+@example(retry_after="Jan", reset="٣")
+def test_no_header_makes_waiting_fail(retry_after, reset):
+    given_headers = {"retry-after": retry_after, "ratelimit-reset": reset}
+    headers = {name: value for name, value in given_headers.items() if value is not None}
+    seconds = asked_wait(headers, now=1_700_000_000)
+    assert seconds is None or 1 <= seconds < float("inf")
+
+
+@pytest.mark.parametrize("status", [408, 500, 502, 504])
+def test_without_being_asked_the_waits_double(status, emulator, make_client, write, sleeps):
+    emulator.fault(status=status, method="PATCH", times=9)
+    client = make_client(emulator.url, token=emulator.token, max_attempts=10, max_wait=1000)
+    assert client.run(write()).attempts == 10
+    ceilings = [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert all(ceiling / 2 <= slept <= ceiling for ceiling, slept in zip(ceilings, sleeps, strict=True))
+
+
+def test_lost_connections_are_waited_for_like_failing_servers(make_client, write, sleeps):
+    with pytest.raises(TrutoTransportError):
+        make_client("http://127.0.0.1:1", max_attempts=4).run(write())
+    assert all(ceiling / 2 <= slept <= ceiling for ceiling, slept in zip([1, 2, 4], sleeps, strict=True))
+
+
+def test_two_callers_that_were_told_the_same_do_not_come_back_together(emulator, client, write, sleeps):
+    emulator.fault(status=429, headers={"Retry-After": "5"}, method="PATCH", times=4)
+    client.run(write())
+    assert len(set(sleeps)) == 4
+
+
+@pytest.mark.parametrize("status", [425, 429, 500, 503])
+def test_a_wait_that_does_not_fit_fails_at_once_and_is_named(status, emulator, make_client, write, sleeps):
+    emulator.fault(status=status, headers={"Retry-After": "61"}, method="PATCH", times=None)
+    client = make_client(emulator.url, token=emulator.token, max_wait=60)
+    with pytest.raises(TrutoApiError, match=r"would wait 61 s, 60 s are left") as caught:
+        client.run(write())
+    assert caught.value.retry_after == 61
+    assert (caught.value.attempts, caught.value.waited, sleeps) == (1, 0, [])
+    assert len(writes(emulator)) == 1
+
+
+def test_a_wait_that_just_fits_is_waited_whole(emulator, make_client, write, sleeps):
+    emulator.fault(status=429, headers={"Retry-After": "60"}, method="PATCH")
+    make_client(emulator.url, token=emulator.token, max_wait=60).run(write())
+    assert sleeps == [60]
+
+
+def test_the_waits_of_a_call_are_bounded_together(emulator, make_client, write, sleeps):
+    emulator.fault(status=429, headers={"Retry-After": "100"}, method="PATCH", times=None)
+    client = make_client(emulator.url, token=emulator.token, max_attempts=50, max_wait=250)
+    with pytest.raises(TrutoRateLimitError) as caught:
+        client.run(write())
+    assert len(sleeps) == 2
+    assert all(100 <= slept <= 101 for slept in sleeps)
+    assert caught.value.retry_after == 100
+    assert caught.value.attempts == 3
+    assert caught.value.waited == pytest.approx(sum(sleeps))
+
+
+@pytest.mark.parametrize(
+    "fault", [{"status": 500}, {"status": 429}, {"reset": "before"}], ids=["500", "429", "reset"]
+)
+def test_who_may_not_wait_fails_at_the_first_try(fault, emulator, make_client, write, sleeps):
+    emulator.fault(method="PATCH", times=None, **fault)
+    with pytest.raises(TrutoError) as caught:
+        make_client(emulator.url, token=emulator.token, max_wait=0).run(write())
+    assert (caught.value.attempts, sleeps) == (1, [])
+
+
+@given(
+    asked=st.lists(st.none() | st.integers(0, 400), min_size=1, max_size=8),
+    max_wait=st.integers(0, 600),
+    max_attempts=st.integers(1, 6),
+)
+def test_no_sequence_of_refusals_is_waited_for_too_short_or_too_long(
+    asked, max_wait, max_attempts, emulator, make_client, write, sleeps
+):
+    emulator.reset()
+    sleeps.clear()
+    for seconds in asked:
+        headers = {} if seconds is None else {"Retry-After": str(seconds)}
+        emulator.fault(status=429, headers=headers, method="PATCH")
+    client = make_client(emulator.url, token=emulator.token, max_attempts=max_attempts, max_wait=max_wait)
+    try:
+        attempts = client.run(write()).attempts
+    except TrutoRateLimitError as error:
+        attempts = error.attempts
+    client.close()
+    least = [seconds or 10 for seconds in asked]
+    assert attempts == len(sleeps) + 1 <= max_attempts
+    assert sum(sleeps) <= max_wait
+    assert all(minimum <= slept <= minimum + 1 for minimum, slept in zip(least, sleeps, strict=False))
+
+
+# ----------------------------------------------------------------------------------------------- idempotency keys
+
+
+class Store:
+    """A suffix store that remembers what had been sent when it was written to."""
+
+    def __init__(self, emulator, suffix=1):
+        self.emulator = emulator
+        self.suffix = suffix
+        self.saved = []
+
+    def load(self):
+        return self.suffix
+
+    def save(self, suffix):
+        self.saved.append((suffix, keys(self.emulator)))
+        self.suffix = suffix
+
+
+@pytest.mark.parametrize("fault", [{"status": 500}, {"status": 408}, {"reset": "after"}, {"cut": 3}, {"status": 503}])
+@pytest.mark.parametrize("stored", [False, True], ids=["no store", "a store"])
+def test_every_attempt_of_a_write_carries_the_same_key(stored, fault, emulator, client, write):
+    emulator.fault(method="PATCH", times=4, **fault)
+    store = Store(emulator) if stored else None
+    outcome = client.run(write(key="v1-abc"), suffixes=store)
+    assert keys(emulator) == ["v1-abc"] * 5
+    assert outcome.call.idempotency_key == "v1-abc"
+    assert store is None or store.saved == []
+
+
+@pytest.mark.parametrize("status", [429, 425])
+def test_without_a_store_a_refused_key_is_kept_for_ever(status, emulator, client, write):
+    emulator.fault(status=status, method="PATCH", times=4)
+    client.run(write(key="v1-abc"))
+    assert keys(emulator) == ["v1-abc"] * 5
+
+
+@pytest.mark.parametrize("status", [429, 425])
+def test_with_a_store_a_key_that_was_refused_twice_advances(status, emulator, client, write):
+    emulator.fault(status=status, method="PATCH", times=4)
+    store = Store(emulator)
+    outcome = client.run(write(key="v1-abc"), suffixes=store)
+    assert keys(emulator) == ["v1-abc", "v1-abc", "v1-abc-2", "v1-abc-2", "v1-abc-3"]
+    assert outcome.call.idempotency_key == "v1-abc-3"
+    assert store.suffix == 3
+
+
+def test_the_suffix_is_saved_before_it_is_sent(emulator, client, write):
+    emulator.fault(status=429, method="PATCH", times=4)
+    store = Store(emulator)
+    client.run(write(key="v1-abc"), suffixes=store)
+    assert store.saved == [(2, ["v1-abc"] * 2), (3, ["v1-abc", "v1-abc", "v1-abc-2", "v1-abc-2"])]
+
+
+def test_a_suffix_that_cannot_be_saved_is_not_sent(emulator, client, write):
+    class Broken(Store):
+        def save(self, suffix):
+            raise OSError("the store is gone")
+
+    emulator.fault(status=429, method="PATCH", times=None)
+    with pytest.raises(OSError, match="the store is gone"):
+        client.run(write(key="v1-abc"), suffixes=Broken(emulator))
+    assert set(keys(emulator)) == {"v1-abc"}
+
+
+def test_one_refusal_among_other_failures_does_not_advance_the_key(emulator, client, write):
+    for status in (429, 500, 502):
+        emulator.fault(status=status, method="PATCH")
+    store = Store(emulator)
+    client.run(write(key="v1-abc"), suffixes=store)
+    assert keys(emulator) == ["v1-abc"] * 4
+    assert store.saved == []
+
+
+def test_two_refusals_with_a_failure_between_them_advance_the_key(emulator, client, write):
+    for status in (429, 500, 425):
+        emulator.fault(status=status, method="PATCH")
+    client.run(write(key="v1-abc"), suffixes=Store(emulator))
+    assert keys(emulator) == ["v1-abc", "v1-abc", "v1-abc", "v1-abc-2"]
+
+
+def test_a_refusal_that_is_not_waited_for_does_not_advance_the_key(emulator, make_client, write):
+    emulator.fault(status=429, method="PATCH", times=None)
+    store = Store(emulator)
+    with pytest.raises(TrutoRateLimitError) as caught:
+        make_client(emulator.url, token=emulator.token, max_attempts=2).run(write(key="v1-abc"), suffixes=store)
+    assert store.saved == []
+    assert caught.value.idempotency_key == "v1-abc"
+
+
+def test_a_call_goes_on_with_the_suffix_that_was_stored(emulator, client, write):
+    emulator.fault(status=500, method="PATCH")
+    outcome = client.run(write(key="v1-abc"), suffixes=Store(emulator, suffix=4))
+    assert keys(emulator) == ["v1-abc-4", "v1-abc-4"]
+    assert outcome.call.idempotency_key == "v1-abc-4"
+
+
+def test_an_error_names_the_key_that_went_out_last(emulator, client, write):
+    emulator.fault(status=429, method="PATCH", times=None)
+    with pytest.raises(TrutoRateLimitError) as caught:
+        client.run(write(key="v1-abc"), suffixes=Store(emulator))
+    assert caught.value.idempotency_key == keys(emulator)[-1] == "v1-abc-3"
+
+
+def test_a_cached_refusal_is_left_behind_by_advancing(make_client, write, sleeps):
+    with Emulator(cache_refusals=True) as emulator:
+        emulator.fault(status=429, method="PATCH")
+        outcome = make_client(emulator.url, token=emulator.token).run(write(), suffixes=Store(emulator))
+        assert outcome.value["name"] == "Initrode"
+        assert keys(emulator) == ["v1-test", "v1-test", "v1-test-2"]
+        assert len(emulator.executions) == 1
+
+
+def test_a_read_has_no_key_to_advance(emulator, client, read):
+    emulator.fault(status=429, times=4)
+    store = Store(emulator)
+    assert client.run(read(), suffixes=store).attempts == 5
+    assert store.saved == []
+
+
+# ------------------------------------------------------------------------------------------------------------ tokens
+
+
+@pytest.fixture
+def rotated(emulator, make_client):
+    """A client whose token was revoked, and the tokens that its connection would be read to hold next."""
+    fresh = ["fresh-token"]
+    reads = []
+
+    def reread():
+        reads.append(1)
+        return Token(fresh[0] if len(fresh) == 1 else fresh.pop(0))
+
+    emulator.state.add_token("fresh-token")
+    emulator.state.revoke_token(emulator.token)
+    client = make_client(emulator.url, token=emulator.token, reread=reread)
+    client.fresh, client.reads = fresh, reads
+    return client
+
+
+def authorizations(emulator):
+    return [request["headers"]["authorization"] for request in emulator.requests]
+
+
+def test_a_rotated_token_is_read_again_once(rotated, emulator, write, sleeps):
+    outcome = rotated.run(write())
+    assert outcome.value["name"] == "Initrode"
+    assert authorizations(emulator) == ["Bearer unknown", "Bearer valid"]
+    assert len(rotated.reads) == 1
+    assert sleeps == []
+
+
+def test_the_new_token_is_used_by_the_calls_after(rotated, emulator, write, read):
+    rotated.run(write())
+    rotated.run(read())
+    rotated.session.get("/integrated-account")
+    assert authorizations(emulator) == ["Bearer unknown", *["Bearer valid"] * 3]
+    assert len(rotated.reads) == 1
+
+
+def test_the_same_key_goes_out_under_the_new_token(rotated, emulator, write):
+    rotated.run(write(key="v1-abc"))
+    assert keys(emulator) == ["v1-abc", "v1-abc"]
+
+
+def test_a_second_401_ends_the_call(rotated, emulator, write, sleeps):
+    rotated.fresh[:] = ["other-token", "fresh-token"]
+    with pytest.raises(TrutoAuthenticationError) as caught:
+        rotated.run(write())
+    assert len(writes(emulator)) == 2
+    assert caught.value.attempts == 2
+    assert len(rotated.reads) == 1
+    assert sleeps == []
+
+
+def test_a_401_while_the_connection_holds_the_same_token_ends_the_call(emulator, client, write, sleeps):
+    emulator.state.revoke_token(emulator.token)
+    with pytest.raises(TrutoAuthenticationError, match="password") as caught:
+        client.run(write())
+    assert caught.value.attempts == 1
+    assert len(emulator.requests) == 1
+    assert sleeps == []
+
+
+def test_a_401_of_the_crm_does_not_read_the_token_again(emulator, make_client, write):
+    reads = []
+    client = make_client(emulator.url, token=emulator.token, reread=lambda: reads.append(1))
+    with pytest.raises(TrutoReauthorizationRequiredError):
+        client.run(write(account=UMBRELLA))
+    assert reads == []
+    assert len(emulator.requests) == 1
+
+
+def test_a_token_that_another_call_has_read_already_is_not_read_again(rotated, write, read):
+    stale = rotated.tokens.current()
+    rotated.run(read())
+    assert rotated.tokens.renewed(stale) == Token("fresh-token")
+    assert len(rotated.reads) == 1
+
+
+def test_a_token_is_renewed_between_other_failures(rotated, emulator, write, sleeps):
+    emulator.fault(status=500, method="PATCH")
+    emulator.fault(status=502, method="PATCH", skip=1)
+    outcome = rotated.run(write())
+    assert authorizations(emulator) == ["Bearer unknown", "Bearer unknown", "Bearer valid", "Bearer valid"]
+    assert outcome.attempts == 4
+    assert len(sleeps) == 2
+
+
+def test_a_hook_reads_its_connection_again_after_a_401(emulator, connection):
+    connection(emulator.url, emulator.token, integrated_account_id=ACME)
+    hook = TrutoHook()
+    assert hook.update_account("23423523", {"name": "One"})["name"] == "One"
+    emulator.state.revoke_token(emulator.token)
+    emulator.state.add_token("fresh-token")
+    connection(emulator.url, "fresh-token", integrated_account_id=ACME)
+    assert hook.update_account("23423523", {"name": "Two"})["name"] == "Two"
+    assert authorizations(emulator) == ["Bearer valid", "Bearer unknown", "Bearer valid"]
+
+
+# ------------------------------------------------------------------------------------------------------ exactly once
+
+#: What goes wrong with the first attempt of a write. Each ends in one execution and a success.
+MISHAPS = {
+    "a reset before it was executed": {"reset": "before"},
+    "a reset after it was executed": {"reset": "after"},
+    "a body that is cut off": {"cut": 20},
+    "a body of which nothing comes": {"cut": 0},
+    "JSON that is truncated": {"truncate": 20},
+    "a timeout after it was executed": {"delay_after": 0.6},
+    "a timeout before it was executed": {"delay_before": 0.6},
+    "a gateway's timeout after it was executed": {"status": 504, "apply": True},
+    "a gateway's timeout before it was executed": {"status": 504},
+    "a bad gateway after it was executed": {"status": 502, "apply": True},
+    "a failing server after it was executed": {"status": 500, "apply": True},
+    "a crash of the CRM after it was executed": {"status": 500, "body": REMOTE, "apply": True},
+    "a refusal": {"status": 429},
+}
+
+
+@pytest.mark.parametrize("fault", MISHAPS.values(), ids=MISHAPS)
+def test_a_write_is_executed_once_whatever_happens_to_its_answer(fault, emulator, make_client, write):
+    emulator.fault(method="PATCH", **fault)
+    client = make_client(emulator.url, token=emulator.token, read_timeout=0.4)
+    outcome = client.run(write({"name": "Once"}))
+    assert outcome.value["name"] == "Once"
+    assert outcome.attempts >= 2
+    assert [(done["record_id"], done["body"]) for done in emulator.executions] == [("23423523", {"name": "Once"})]
+
+
+@pytest.mark.parametrize("mishap", ["a reset after it was executed", "a gateway's timeout after it was executed"])
+def test_a_hooks_write_is_executed_once_as_well(mishap, emulator, connection):
+    connection(emulator.url, emulator.token, integrated_account_id=ACME)
+    emulator.fault(method="PATCH", **MISHAPS[mishap])
+    assert TrutoHook().update_account("23423523", {"name": "Once"})["name"] == "Once"
+    assert len(emulator.executions) == 1
+    assert len(writes(emulator)) == 2
+
+
+def test_mishap_after_mishap_still_ends_in_one_execution(emulator, make_client, write):
+    for fault in ({"reset": "after"}, {"cut": 5}, {"truncate": 5}, {"status": 504, "apply": True}):
+        emulator.fault(method="PATCH", **fault)
+    outcome = make_client(emulator.url, token=emulator.token).run(write({"name": "Once"}))
+    assert outcome.attempts == 5
+    assert outcome.value["name"] == "Once"
+    assert len(emulator.executions) == 1
+
+
+def test_two_calls_are_two_writes(emulator, connection):
+    connection(emulator.url, emulator.token, integrated_account_id=ACME)
+    hook = TrutoHook()
+    for _ in range(2):
+        hook.update_account("23423523", {"name": "Twice"})
+    assert len(emulator.executions) == 2
+    assert len(set(keys(emulator))) == 2
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [{"truncate": 5}, {"cut": 5}, {"text": '{"id": '}, {"text": "[1, 2"}],
+    ids=["truncated", "cut off", "no JSON", "a list without end"],
+)
+def test_what_is_never_whole_json_ends_as_an_unknown_outcome(fault, emulator, client, write):
+    if "text" in fault:
+        fault = {**fault, "headers": {"content-type": "application/json"}}
+    emulator.fault(method="PATCH", times=None, **fault)
+    with pytest.raises(TrutoTransportError, match="unknown") as caught:
+        client.run(write())
+    assert caught.value.attempts == 5
+
+
+@pytest.mark.parametrize("kind", ["text/html", "text/plain; charset=utf-8", "application/octet-stream", "text/xml"])
+def test_an_answer_that_is_no_json_is_named_and_not_tried_again(kind, emulator, client, write, sleeps):
+    emulator.fault(method="PATCH", times=None, text="<html>Please log in</html>", headers={"content-type": kind})
+    with pytest.raises(TrutoTransportError, match=kind.partition(";")[0]) as caught:
+        client.run(write())
+    assert caught.value.attempts == 1
+    assert sleeps == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "value"),
+    [
+        ("application/json", b'{"id": "1"}', {"id": "1"}),
+        ("application/json; charset=utf-8", '{"id": "é"}'.encode(), {"id": "é"}),
+        ("Application/JSON", b"[1]", [1]),
+        ("application/problem+json", b"1", 1),
+        ("application/vnd.api+json;v=1", b'"x"', "x"),
+        ("", b'{"id": "1"}', {"id": "1"}),
+        ("application/json", b"null", None),
+        ("application/json", b"", {}),
+        ("text/html", b"", {}),
+        ("application/json", b" \r\n", {}),
+        ("application/json", b'\xef\xbb\xbf{"id": "1"}', {"id": "1"}),
+    ],
+)
+@pytest.mark.parametrize("status", [200, 201, 202])
+def test_any_2xx_and_any_json_is_a_success(status, kind, body, value, raw_server, make_client, write):
+    server = raw_server(lambda conversation: conversation.answer(body, status=status, headers={"Content-Type": kind}))
+    outcome = make_client(server.url).run(write())
+    assert outcome.value == value
+    assert outcome.answer.status == status
+    assert (outcome.attempts, outcome.waited) == (1, 0)
+
+
+def test_a_204_is_a_success_without_a_value(raw_server, make_client, write):
+    server = raw_server(lambda conversation: conversation.send(b"HTTP/1.1 204 No Content\r\n\r\n"))
+    assert make_client(server.url).run(write()).value == {}
+
+
+def test_json_nested_without_reason_is_no_crash(raw_server, make_client, read):
+    server = raw_server(lambda conversation: conversation.answer(b"[" * 100_000 + b"]" * 100_000))
+    with pytest.raises(TrutoTransportError, match="nested too deeply"):
+        make_client(server.url, max_attempts=1).run(read())

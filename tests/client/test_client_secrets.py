@@ -1,0 +1,437 @@
+"""A server may say our secrets back to us; nothing that people read or store may show them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import pickle
+import traceback
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_truto.client.errors import TrutoApiError, TrutoError, TrutoTransportError
+from airflow_provider_truto.client.settings import ClientSettings
+from airflow_provider_truto.client.tokens import ApiToken, Token
+from airflow_provider_truto.emulator import ACME
+from airflow_provider_truto.hooks.truto import TrutoHook
+
+#: Tokens as services make them; the last ones have characters that HTTP, JSON and URLs write in other ways.
+TOKENS = {
+    "hexadecimal": "8f14e45fceea167a5a36dedd4bea2543",
+    "of both cases": "tok_Live_9XkQzPlantedSecret",
+    "base64": "cGxhbn/RlZCBzZW+NyZXQ=planted==",
+    "full of signs": 'planted"secret%of&signs<and>more',
+}
+
+
+def shown(error):
+    """Everything of an error that may end in a log, a database or a ticket."""
+    chain = []
+    while error is not None:
+        chain.append(error)
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    for one in chain:
+        yield str(one)
+        yield repr(one)
+        yield repr(vars(one))
+        yield json.dumps(vars(one), default=repr)
+        with contextlib.suppress(TypeError, AttributeError, pickle.PicklingError):
+            yield pickle.dumps(one).decode("latin-1")
+    yield "".join(traceback.format_exception(chain[0]))
+
+
+def forms_of(secret):
+    return {secret, json.dumps(secret)[1:-1], repr(secret)[1:-1]}
+
+
+def assert_hidden(secret, *texts):
+    for text in texts:
+        for form in forms_of(secret):
+            assert form not in text
+
+
+@pytest.fixture
+def everything_logged(caplog):
+    """All log records of the test, of every library and level, as text."""
+    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger="urllib3")
+
+    def text():
+        return caplog.text + "".join(repr(vars(record)) for record in caplog.records)
+
+    return text
+
+
+def page(secret):
+    return f"<html><head><title>Unknown token {secret}</title></head><body>{secret}</body></html>"
+
+
+#: What a server may do with the token that it was sent: the body of its answer.
+ECHOES = {
+    "in the message": lambda s: {"message": f"the token {s} is odd"},
+    "as the message": lambda s: {"message": s},
+    "in the error": lambda s: {"error": f"Bad {s}", "message": "m"},
+    "in a raw text": lambda s: {
+        "message": "",
+        "raw_response": f"Authorization: Bearer {s}",
+        "truto_is_remote_error": True,
+    },
+    "deep in a raw object": lambda s: {"raw_response": {"request": [{"headers": {"authorization": s}}]}},
+    "as a key of a raw object": lambda s: {"raw_response": {s: 1}},
+    "as a key of the envelope": lambda s: {s: 1, "message": "m"},
+    "as JSON within text": lambda s: {"raw_response": json.dumps({"authorization": f"Bearer {s}"})},
+    "in the details": lambda s: {"message": "m", "details": {"failures": [{"value": s}]}},
+    "in the insight": lambda s: {
+        "message": "m",
+        "truto_error_insight": {"missing_required_body_fields": {"description": s, "value": [s]}},
+    },
+    "at the place where a message is cut": lambda s: {"message": "x" * 490 + s},
+    "at the place where an answer is cut": lambda s: {"message": "m", "raw_response": "x" * 3990 + s},
+    "in a list": lambda s: [s],
+    "as JSON text": lambda s: s,
+    "in JSON that is cut off": lambda s: json.dumps({"message": f"the token {s}"})[:-2].encode(),
+    "in plain text": lambda s: f"the token {s} is odd".encode(),
+    "as plain text": lambda s: s.encode(),
+    "in a web page": lambda s: page(s).encode(),
+    "in a web page without a title": lambda s: f"<p>the token {s} is odd</p>".encode(),
+    "among bytes": lambda s: b"\xff" + s.encode() + b"\xfe",
+    "as escapes of JSON": lambda s: (
+        '{"message": "' + "".join(f"\\u{ord(letter):04x}" for letter in s) + '"}'
+    ).encode(),
+}
+#: The same in the head of the answer.
+HEADERS = {
+    "in WWW-Authenticate": lambda s: {"WWW-Authenticate": f'Bearer error="{s}"'},
+    "in Location": lambda s: {"Location": f"https://elsewhere.example/?token={s}"},
+    "in Retry-After": lambda s: {"Retry-After": s},
+    "in ratelimit-reset": lambda s: {"ratelimit-reset": s},
+    "in a cookie": lambda s: {"Set-Cookie": f"token={s}"},
+    "in the content type": lambda s: {"Content-Type": f"text/{s}; charset={s}"},
+    "in a header of its own": lambda s: {"X-Token": s},
+}
+
+
+def run_into_error(client, call):
+    with pytest.raises(TrutoError) as caught:
+        client.run(call)
+    return caught.value
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 429, 500, 503])
+@pytest.mark.parametrize("token", TOKENS.values(), ids=TOKENS)
+@pytest.mark.parametrize("echo", ECHOES.values(), ids=ECHOES)
+def test_a_token_in_the_body_of_an_error_is_never_shown(
+    echo, token, status, raw_server, make_client, write, everything_logged
+):
+    body = echo(token)
+    server = raw_server(lambda conversation: conversation.answer(body, status=status))
+    error = run_into_error(make_client(server.url, token=token, max_attempts=2), write())
+    assert server.requests[0].headers["authorization"] == f"Bearer {token}"
+    assert isinstance(error, TrutoApiError)
+    assert_hidden(token, *shown(error), everything_logged())
+
+
+@pytest.mark.parametrize("status", [200, 302, 400, 401, 429, 503])
+@pytest.mark.parametrize("token", TOKENS.values(), ids=TOKENS)
+@pytest.mark.parametrize("echo", HEADERS.values(), ids=HEADERS)
+def test_a_token_in_the_head_of_an_answer_is_never_shown(
+    echo, token, status, raw_server, make_client, write, everything_logged
+):
+    headers = {"Content-Type": "text/html", **echo(token)}
+    server = raw_server(lambda conversation: conversation.answer(b"<p>", status=status, headers=headers))
+    error = run_into_error(make_client(server.url, token=token, max_attempts=2), write())
+    assert_hidden(token, *shown(error), everything_logged())
+    # Content types are compared in lower case; a token that was lowered is a token that was shown.
+    assert_hidden(token.lower(), *(text.lower() for text in shown(error)))
+
+
+@pytest.mark.parametrize("token", TOKENS.values(), ids=TOKENS)
+def test_a_token_in_the_reason_phrase_is_never_shown(token, raw_server, make_client, write, everything_logged):
+    server = raw_server(lambda conversation: conversation.answer(b"", status=500, reason=f"Bad {token}"))
+    error = run_into_error(make_client(server.url, token=token, max_attempts=1), write())
+    assert_hidden(token, *shown(error), everything_logged())
+
+
+@pytest.mark.parametrize("token", TOKENS.values(), ids=TOKENS)
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"HTTP/1.1 %s\r\n\r\n",
+        b"%s\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: %s\r\n\r\n{",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%s\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\n%s",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n%s",
+    ],
+    ids=["status", "line", "length", "chunk", "encoding", "cut body"],
+)
+def test_a_token_in_an_answer_that_is_no_http_is_never_shown(
+    raw, token, raw_server, make_client, write, everything_logged
+):
+    def answer(conversation):
+        conversation.send(raw % token.encode())
+        conversation.close()
+
+    server = raw_server(answer)
+    error = run_into_error(make_client(server.url, token=token, max_attempts=1), write())
+    assert_hidden(token, *shown(error), everything_logged())
+
+
+@pytest.mark.parametrize("token", TOKENS.values(), ids=TOKENS)
+def test_a_token_is_hidden_where_nothing_answers(token, raw_server, make_client, write, everything_logged):
+    server = raw_server(lambda conversation: conversation.reset())
+    error = run_into_error(make_client(server.url, token=token, max_attempts=2), write())
+    assert isinstance(error, TrutoTransportError)
+    assert_hidden(token, *shown(error), everything_logged())
+
+
+def test_a_stream_that_breaks_shows_no_token(raw_server, make_client, write, everything_logged):
+    token = TOKENS["of both cases"]
+
+    def answer(conversation):
+        conversation.answer(token.encode(), length=1000)
+        conversation.close()
+
+    stream = make_client(raw_server(answer).url, token=token).run(write(streamed=True)).answer.stream
+    with pytest.raises(TrutoTransportError) as caught:
+        list(stream)
+    assert_hidden(token, *shown(caught.value), everything_logged())
+
+
+def test_what_is_around_the_token_is_still_told(raw_server, make_client, write):
+    token = TOKENS["base64"]
+    server = raw_server(lambda conversation: conversation.answer({"message": f"key {token} has expired"}, status=401))
+    error = run_into_error(make_client(server.url, token=token), write())
+    assert '"key *** has expired"' in str(error)
+    assert error.message == "key *** has expired"
+
+
+@pytest.mark.parametrize("form", ["{}", "q={}&x", "Basic {}"])
+def test_the_escaped_form_of_a_token_is_hidden_too(form, raw_server, make_client, write):
+    escaped = "cGxhbn%2FRlZCBzZW%2BNyZXQ%3Dplanted%3D%3D"
+    server = raw_server(lambda conversation: conversation.answer({"message": form.format(escaped)}, status=400))
+    error = run_into_error(make_client(server.url, token=TOKENS["base64"]), write())
+    assert_hidden(escaped, *shown(error))
+
+
+@given(token=st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=8, max_size=60))
+def test_any_token_is_hidden_wherever_it_comes_back(token, raw_server, make_client, write):
+    server = raw_server(lambda conversation: conversation.answer({"message": token, "details": [token]}, status=400))
+    error = run_into_error(make_client(server.url, token=token), write())
+    server.stop()
+    assert error.message == "***"
+    assert error.details == ["***"]
+
+
+def test_a_rotated_token_is_hidden_as_well_as_the_one_before(raw_server, make_client, write):
+    old, new = "planted-old-token", "planted-new-token"
+    server = raw_server(
+        lambda conversation: conversation.answer(
+            {"message": f"bad {conversation.headers['authorization']}"}, status=401
+        )
+    )
+    error = run_into_error(make_client(server.url, token=old, reread=lambda: Token(new)), write())
+    assert [request.headers["authorization"] for request in server.requests] == [f"Bearer {old}", f"Bearer {new}"]
+    assert_hidden(old, *shown(error))
+    assert_hidden(new, *shown(error))
+
+
+# ------------------------------------------------------------------------------------------------------------- proxy
+
+PASSWORD = "pr0xy-Pl@nted/secret"
+ESCAPED_PASSWORD = "pr0xy-Pl%40nted%2Fsecret"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda conversation: conversation.answer(f"{PASSWORD} or {ESCAPED_PASSWORD}?", status=407),
+        lambda conversation: conversation.answer({"message": f"{PASSWORD} or {ESCAPED_PASSWORD}?"}, status=502),
+        lambda conversation: conversation.answer(b"<p>", headers={"Content-Type": f"text/{PASSWORD}"}),
+        lambda conversation: conversation.reset(),
+        lambda conversation: (
+            conversation.send(f"{ESCAPED_PASSWORD} {PASSWORD}\r\n\r\n".encode()),
+            conversation.close(),
+        ),
+    ],
+    ids=["text", "JSON", "content type", "reset", "no HTTP"],
+)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_the_proxys_password_is_never_shown(scheme, answer, raw_server, make_client, write, everything_logged):
+    proxy = raw_server(lambda conversation: (answer(conversation), conversation.close()))
+    url = f"http://robot:{ESCAPED_PASSWORD}@{proxy.origin}"
+    client = make_client(f"{scheme}://127.0.0.1:9", proxy=url, max_attempts=2)
+    error = run_into_error(client, write())
+    assert proxy.requests
+    for secret in (PASSWORD, ESCAPED_PASSWORD):
+        assert_hidden(secret, *shown(error), everything_logged())
+
+
+@pytest.mark.parametrize("proxy", ["socks9://robot:{}@127.0.0.1:1", "http://robot:{}@"])
+def test_the_password_of_a_proxy_that_is_none_is_never_shown(proxy, make_client, everything_logged):
+    with pytest.raises(ValueError, match="expects a URL") as caught:
+        make_client("http://127.0.0.1:9", proxy=proxy.format(ESCAPED_PASSWORD))
+    for secret in (PASSWORD, ESCAPED_PASSWORD):
+        assert_hidden(secret, *shown(caught.value), everything_logged())
+
+
+def test_the_password_of_a_proxy_that_cannot_be_reached_is_never_shown(make_client, write, everything_logged):
+    proxy = f"http://robot:{ESCAPED_PASSWORD}@127.0.0.1:1"
+    client = make_client("http://127.0.0.1:9", proxy=proxy, max_attempts=2)
+    error = run_into_error(client, write())
+    for secret in (PASSWORD, ESCAPED_PASSWORD):
+        assert_hidden(secret, *shown(error), everything_logged())
+
+
+# ------------------------------------------------------------------------------------------------------------- reprs
+
+SECRET = "planted-Secret-0123456789"
+
+
+@pytest.fixture
+def holders(make_client, connection):
+    """Every object that holds a secret, by name."""
+    settings = {"proxy": f"http://robot:{SECRET}@127.0.0.1:3128"}
+    client = make_client("http://127.0.0.1:9", token=SECRET, **settings)
+    connection("http://127.0.0.1:9", SECRET, **settings)
+    hook = TrutoHook()
+    return {
+        "token": Token(SECRET),
+        "tokens": ApiToken(Token(SECRET), reread=lambda: Token(SECRET)),
+        "settings": ClientSettings(**settings),
+        "client": client,
+        "client's settings": client.settings,
+        "client's tokens": client.tokens,
+        "session": client.session,
+        "session's auth": client.session.auth,
+        "session's headers": client.session.headers,
+        "hook": hook,
+        "hook's connection": hook.connection,
+        "hook's session": hook.get_conn(),
+    }
+
+
+def test_no_object_that_holds_a_secret_shows_it(holders):
+    for name, holder in holders.items():
+        for text in (repr(holder), str(holder), f"{holder}", f"{holder!r:>5}", repr([holder]), ascii(holder)):
+            assert SECRET not in text, name
+
+
+def test_a_token_that_no_header_can_carry_is_refused_without_being_shown():
+    for bad in ("planted secret", "planted\nsecret", "planted-sécret", "\tplanted-secret", "planted-secret\x00"):
+        with pytest.raises(ValueError, match="API token") as caught:
+            Token(bad)
+        assert "planted" not in "".join(shown(caught.value)).replace(repr(bad), "")
+        assert "planted" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://robot:{}@api.truto.one",
+        "https://{}@api.truto.one",
+        "ftp://robot:{}@api.truto.one",
+        "https://robot:{}@api.truto.one?x=1",
+        "https://robot:{}@api.truto.one:99999",
+    ],
+)
+def test_a_base_url_that_holds_a_password_is_refused_without_showing_it(url):
+    with pytest.raises(ValueError) as caught:
+        ClientSettings(base_url=url.format(SECRET))
+    assert SECRET not in str(caught.value)
+
+
+# ------------------------------------------------------------------------------------------------------- hide_values
+
+BODY = {
+    "name": "Planted & Sons",
+    "description": 'They "planted" a\nhedge',
+    "number_of_employees": 48151,
+    "owner": {"id": "owner-1623"},
+    "addresses": [{"city": "Plantedville"}],
+    "custom_fields": {"revenue": 42.125, "notes": ["planted note"], "tier": "Plant"},
+}
+VALUES = ["Planted & Sons", "48151", "owner-1623", "Plantedville", "42.125", "planted note"]
+
+REPEATS = {
+    "in the message": lambda body: {"message": f"cannot store {'; '.join(VALUES)} and {body['description']}"},
+    "in a raw object": lambda body: {"message": "", "raw_response": body, "truto_is_remote_error": True},
+    "in a raw text of JSON": lambda body: {"message": "", "raw_response": json.dumps(body)},
+    "in the details": lambda body: {"message": "m", "details": {"failures": [body]}},
+    "in the insight": lambda body: {"message": "m", "truto_error_insight": {"remote_error": {"value": body}}},
+    "in a web page": lambda body: f"<title>{body['name']} {body['number_of_employees']}</title>".encode(),
+    "in plain text": lambda body: "; ".join(VALUES).encode(),
+}
+
+
+@pytest.mark.parametrize("repeat", REPEATS.values(), ids=REPEATS)
+def test_hide_values_keeps_what_was_written_out_of_errors(repeat, raw_server, make_client, write, everything_logged):
+    server = raw_server(lambda conversation: conversation.answer(repeat(BODY), status=422))
+    error = run_into_error(make_client(server.url, hide_values=True), write(BODY))
+    for value in [*VALUES, "hedge"]:
+        assert_hidden(value, *shown(error), everything_logged())
+
+
+@pytest.mark.parametrize("repeat", REPEATS.values(), ids=REPEATS)
+def test_without_hide_values_errors_say_what_the_server_said(repeat, raw_server, make_client, write):
+    server = raw_server(lambda conversation: conversation.answer(repeat(BODY), status=422))
+    error = run_into_error(make_client(server.url), write(BODY))
+    assert "Planted & Sons" in "".join(shown(error))
+
+
+def test_hide_values_also_covers_what_a_failed_connection_says(raw_server, make_client, write, everything_logged):
+    def answer(conversation):
+        conversation.send(b"HTTP/1.1 Planted & Sons\r\n\r\n")
+        conversation.close()
+
+    error = run_into_error(make_client(raw_server(answer).url, hide_values=True, max_attempts=1), write(BODY))
+    assert_hidden("Planted & Sons", *shown(error), everything_logged())
+
+
+def test_hide_values_keeps_the_rest_of_a_text_that_begins_with_a_value(raw_server, make_client, write):
+    server = raw_server(lambda conversation: conversation.answer(b"Initrode is taken", status=422))
+    error = run_into_error(make_client(server.url, hide_values=True), write({"name": "Initrode"}))
+    assert error.message == "[hidden] is taken"
+
+
+def test_hide_values_leaves_short_words_standing(raw_server, make_client, write):
+    server = raw_server(lambda conversation: conversation.answer({"message": "IN is no name"}, status=422))
+    error = run_into_error(make_client(server.url, hide_values=True), write({"name": "IN"}))
+    assert "IN is no name" in str(error)
+
+
+@pytest.mark.parametrize("levels", [100, 400, 800])
+def test_hide_values_copes_with_a_body_nested_without_reason(levels, raw_server, make_client, write):
+    value = "planted"
+    for _ in range(levels):
+        value = [value]
+    server = raw_server(lambda conversation: conversation.answer({"message": "planted"}, status=422))
+    error = run_into_error(make_client(server.url, hide_values=True), write({"custom_fields": {"a": value}}))
+    assert_hidden("planted", *shown(error))
+
+
+# ------------------------------------------------------------------------------------------------------------ hook
+
+
+def test_the_hooks_errors_and_logs_show_no_token(raw_server, connection, everything_logged, capfd):
+    token = TOKENS["base64"]
+    server = raw_server(lambda conversation: conversation.answer({"message": f"odd: {token}"}, status=400))
+    connection(server.url, token, integrated_account_id=ACME)
+    with pytest.raises(TrutoApiError) as caught:
+        TrutoHook().update_account("23423523", {"name": "x"})
+    out, err = capfd.readouterr()
+    assert_hidden(token, *shown(caught.value), everything_logged(), out, err)
+
+
+def test_the_hooks_success_shows_neither_token_nor_body_in_the_log(
+    emulator, connection, everything_logged, caplog, capfd
+):
+    connection(emulator.url, emulator.token, integrated_account_id=ACME)
+    TrutoHook().update_account("23423523", {"name": "Planted Ltd"})
+    out, err = capfd.readouterr()
+    assert_hidden(emulator.token, everything_logged(), out, err)
+    assert "PATCH /unified/crm/accounts/23423523" in caplog.text + out + err
+    assert "Planted Ltd" not in caplog.text + out + err

@@ -1,0 +1,89 @@
+"""Reading an answer leniently: what is odd about it is a warning, and nothing is raised."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_truto.updates.answered import answered
+from airflow_provider_truto.updates.checked import AccountUpdate
+
+
+def an_update(**changes):
+    whole = {"account_id": "1", "body": {"name": "x"}, "integrated_account_id": "acae0000-0000-4000-8000-000000000001"}
+    return AccountUpdate(**{**whole, **changes})
+
+
+def test_a_usual_answer_is_given_as_it_came_without_a_warning():
+    answer = {"id": "1", "name": "x", "brand_new": [None]}
+    assert answered(an_update(), answer) == (answer, ())
+
+
+def test_an_integer_id_is_made_text_with_a_warning():
+    outcome = answered(an_update(), {"id": 5, "name": "x"})
+    assert outcome.response == {"id": "5", "name": "x"}
+    assert outcome.warnings == ("/id: came as the number 5, taken as text",)
+
+
+def test_the_answer_that_came_is_not_changed_in_place():
+    answer = {"id": 5}
+    answered(an_update(), answer)
+    assert answer == {"id": 5}
+
+
+@pytest.mark.parametrize("value", [True, None, 5.5, [], {}])
+def test_any_other_id_that_is_no_text_stays_with_a_warning(value):
+    outcome = answered(an_update(), {"id": value})
+    assert outcome.response == {"id": value}
+    assert [warning.split(":")[0] for warning in outcome.warnings] == ["/id"]
+
+
+def test_an_empty_answer_is_no_reason_for_a_warning():
+    for response_format in ("unified", "normalized", "raw"):
+        assert answered(an_update(response_format=response_format), {}) == ({}, ())
+
+
+@pytest.mark.parametrize("value", [[], [1], "text", 5, None, True, {"id": 5}, {"Id": "x"}])
+def test_a_raw_answer_may_be_anything(value):
+    assert answered(an_update(response_format="raw"), value) == (value, ())
+
+
+@pytest.mark.parametrize("value", [[], ["x"], "text", 5, None, True])
+@pytest.mark.parametrize("response_format", ["unified", "normalized"])
+def test_a_mapped_answer_that_is_no_object_is_a_warning(value, response_format):
+    outcome = answered(an_update(response_format=response_format), value)
+    assert outcome.response == value
+    assert len(outcome.warnings) == 1
+
+
+def test_a_missing_id_is_a_warning_unless_it_was_excluded():
+    assert answered(an_update(), {"name": "x"}).warnings == ("/id: is required",)
+    assert answered(an_update(exclude_fields=["id"]), {"name": "x"}).warnings == ()
+    assert answered(an_update(exclude_fields=["name"]), {"name": "x"}).warnings == ("/id: is required",)
+
+
+def test_every_oddity_is_told():
+    outcome = answered(an_update(), {"id": 5, "name": 5, "tags": ["vip"], "owner": "u1"})
+    assert [warning.split(":")[0] for warning in outcome.warnings] == ["/id", "/name", "/owner", "/tags/0"]
+
+
+def test_no_warning_shows_a_value_of_the_answer():
+    outcome = answered(an_update(), {"id": "1", "number_of_employees": "SECRET", "tags": ["SECRET"], "owner": "SECRET"})
+    assert len(outcome.warnings) == 3
+    assert "SECRET" not in "".join(outcome.warnings)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda x: (
+        st.lists(x, max_size=3)
+        | st.dictionaries(st.sampled_from(["id", "name", "owner", "tags", "x"]) | st.text(), x, max_size=4)
+    ),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(json_values, st.sampled_from(["unified", "normalized", "raw"]))
+def test_no_answer_raises(value, response_format):
+    answered(an_update(response_format=response_format), value)

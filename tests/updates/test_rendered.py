@@ -1,0 +1,294 @@
+"""Rendering: a lone expression keeps its type, everything else is text, nothing is a marker; in every Jinja."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jinja2 import Environment, StrictUndefined, TemplateSyntaxError, Undefined
+from jinja2.nativetypes import NativeEnvironment
+from jinja2.sandbox import SandboxedEnvironment
+from markupsafe import Markup
+
+from airflow_provider_truto.updates.rendered import Missing, as_data, rendered
+
+
+class NativeSandbox(SandboxedEnvironment, NativeEnvironment):
+    """What Airflow uses for a DAG that renders natively."""
+
+
+@pytest.fixture(params=[SandboxedEnvironment, NativeSandbox, Environment, NativeEnvironment], ids=lambda c: c.__name__)
+def env(request):
+    return request.param(undefined=StrictUndefined, cache_size=0)
+
+
+NOW = datetime(2026, 1, 31, tzinfo=timezone.utc)
+CONTEXT = {
+    "phone": "+15550100",
+    "number": 120,
+    "text_number": "120",
+    "ratio": 0.1,
+    "price": Decimal("1.10"),
+    "yes": True,
+    "now": NOW,
+    "nothing": None,
+    "mapping": {"a": 1, "b": None, "deep": {"c": [None, 2]}},
+    "items": [1, "2", None],
+    "pair": (1, 2),
+    "markup": Markup("<b>"),
+    "template": "{{ number }}",
+    "scientific": "1e5",
+    "zeros": "007",
+    "looks_like_list": "[1, 2]",
+    "looks_like_none": "None",
+    "empty": "",
+}
+
+
+@pytest.mark.parametrize(
+    ("template", "value"),
+    [
+        ("{{ phone }}", "+15550100"),
+        ("{{ '+15550100' }}", "+15550100"),
+        ("{{ number }}", 120),
+        ("{{number}}", 120),
+        ("  {{ number }}\n", 120),
+        ("{{ number + 1 }}", 121),
+        ("{{ text_number }}", "120"),
+        ("{{ text_number | int }}", 120),
+        ("{{ number | string }}", "120"),
+        ("{{ ratio }}", 0.1),
+        ("{{ price }}", Decimal("1.10")),
+        ("{{ yes }}", True),
+        ("{{ not yes }}", False),
+        ("{{ 0 }}", 0),
+        ("{{ '' }}", ""),
+        ("{{ empty }}", ""),
+        ("{{ [] }}", []),
+        ("{{ {} }}", {}),
+        ("{{ now }}", NOW),
+        ("{{ [number, 'x'] }}", [120, "x"]),
+        ("{{ {'a': number} }}", {"a": 120}),
+        ("{{ mapping['a'] }}", 1),
+        ("{{ mapping.deep.c[1] }}", 2),
+        ("{{ pair }}", [1, 2]),
+        ("{{ number if yes else 5 }}", 120),
+        ("{{ number if yes }}", 120),
+        ("{{ missing | default('x') }}", "x"),
+        ("{{ missing | default(5) }}", 5),
+        ("{{ scientific }}", "1e5"),
+        ("{{ zeros }}", "007"),
+        ("{{ looks_like_list }}", "[1, 2]"),
+        ("{{ looks_like_none }}", "None"),
+        ("{{ markup }}", "<b>"),
+        ("{{ mapping.deep.c[1] | tojson }}", "2"),
+        ("{# a comment #}{{ number }}", 120),
+        ("{{ '{{ number }}' }}", "{{ number }}"),
+        ("{{ template }}", "{{ number }}"),
+    ],
+)
+def test_a_lone_expression_keeps_its_type(env, template, value):
+    found = rendered(template, CONTEXT, env)
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("", ""),
+        ("plain", "plain"),
+        ("120", "120"),
+        ("1e5", "1e5"),
+        ("007", "007"),
+        ("+15550100", "+15550100"),
+        ("True", "True"),
+        ("None", "None"),
+        ("[1, 2]", "[1, 2]"),
+        ("{'a': 1}", "{'a': 1}"),
+        ("  spaces  ", "  spaces  "),
+        ("{{ number }}{{ number }}", "120120"),
+        ("{{ number }} {{ number }}", "120 120"),
+        ("+{{ number }}", "+120"),
+        ("{{ number }}.", "120."),
+        ("00{{ number }}", "00120"),
+        ("[{{ number }}]", "[120]"),
+        ("{{ yes }}!", "True!"),
+        ("{% if yes %}{{ number }}{% endif %}", "120"),
+        ("{% for i in [1, 2] %}{{ i }}{% endfor %}", "12"),
+        ("{% set x = 5 %}{{ x }}", "5"),
+        ("{% raw %}{{ number }}{% endraw %}", "{{ number }}"),
+        ("{% raw %}120{% endraw %}", "120"),
+        ("at {{ now.isoformat() }}", "at 2026-01-31T00:00:00+00:00"),
+        ("x{{ template }}", "x{{ number }}"),
+        ("{# only a comment #}", ""),
+    ],
+)
+def test_every_other_string_becomes_text(env, template, text):
+    found = rendered(template, CONTEXT, env)
+    assert found == text
+    assert type(found) is str
+
+
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        ("{{ nothing }}", "{{ nothing }} is None"),
+        ("  {{ nothing }} ", "{{ nothing }} is None"),
+        ("{{ none }}", "{{ none }} is None"),
+        ("{{ mapping.b }}", "{{ mapping.b }} is None"),
+        ("{{ missing }}", "{{ missing }} is undefined"),
+        ("{{ mapping.absent }}", "{{ mapping.absent }} is undefined"),
+        ("{{ number if not yes }}", "{{ number if not yes }} is undefined"),
+        ("{{ missing.x }}", "{{ missing.x }} is undefined ('missing' is undefined)"),
+        ("{{ missing.x.y }}", "{{ missing.x.y }} is undefined ('missing' is undefined)"),
+        ("{{ missing + 1 }}", "{{ missing + 1 }} is undefined ('missing' is undefined)"),
+        ("Hello {{ missing }}", "Hello {{ missing }} is undefined ('missing' is undefined)"),
+        ("{% if missing %}x{% endif %}", "{% if missing %}x{% endif %} is undefined ('missing' is undefined)"),
+    ],
+)
+def test_nothing_becomes_a_marker_that_says_why(env, template, reason):
+    found = rendered(template, CONTEXT, env)
+    assert found == Missing(reason)
+    assert repr(found) == f"<missing: {reason}>"
+
+
+@pytest.mark.parametrize("undefined", [Undefined, StrictUndefined])
+def test_an_undefined_name_alone_is_a_marker_under_lenient_undefined_too(undefined):
+    for kind in (SandboxedEnvironment, NativeSandbox):
+        assert isinstance(rendered("{{ missing }}", {}, kind(undefined=undefined)), Missing)
+
+
+def test_none_inside_of_a_value_is_marked_with_its_place(env):
+    assert rendered("{{ mapping }}", CONTEXT, env) == {
+        "a": 1,
+        "b": Missing("{{ mapping }} → b is None"),
+        "deep": {"c": [Missing("{{ mapping }} → deep → c → 0 is None"), 2]},
+    }
+
+
+def test_an_error_of_the_template_itself_is_the_authors_to_see(env):
+    with pytest.raises(ZeroDivisionError):
+        rendered("{{ 1 // 0 }}", {}, env)
+    with pytest.raises(TemplateSyntaxError):
+        rendered("{{ 1", {}, env)
+    with pytest.raises(TemplateSyntaxError):
+        rendered("{{ 'x' | no_such_filter }}", {}, env)
+
+
+class Lazy(dict):
+    """A context like Airflow's, some of whose values are costly or warn."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.read = []
+
+    def __getitem__(self, name):
+        self.read.append(name)
+        return super().__getitem__(name)
+
+    def __copy__(self):
+        twin = Lazy(self)
+        twin.read = self.read
+        return twin
+
+
+def test_only_what_a_template_names_is_read_of_the_context(env):
+    context = Lazy(a=1, b=2)
+    assert rendered("{{ a }}", context, env) == 1
+    assert rendered("x{{ a }}", context, env) == "x1"
+    assert "b" not in context.read
+
+
+def test_rendering_leaves_the_context_alone(env):
+    context = {"a": 1}
+    rendered("{% set a = 2 %}{{ a }}", context, env)
+    rendered("{{ a }}", context, env)
+    assert context == {"a": 1}
+
+
+def test_filters_globals_and_macros_of_the_environment_are_there(env):
+    env.filters["twice"] = lambda value: value * 2
+    env.globals["site"] = "acme"
+    assert rendered("{{ 4 | twice }}", {}, env) == 8
+    assert rendered("{{ site }}", {}, env) == "acme"
+    assert rendered("{{ site }}", {"site": "mine"}, env) == "mine"
+    assert rendered("{{ range(2) | list }}", {}, env) == [0, 1]
+
+
+def test_a_sandbox_stays_one():
+    for kind in (SandboxedEnvironment, NativeSandbox):
+        with pytest.raises(Exception, match="unsafe"):
+            rendered("{{ ''.__class__.__mro__ }}", {}, kind(undefined=StrictUndefined))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text().filter(lambda text: not {"{{", "{%", "{#"} & {text[i : i + 2] for i in range(len(text))}))
+def test_text_without_templates_stays_as_it_is(text):
+    # Jinja normalises line ends, and takes one off the end.
+    expected = text.replace("\r\n", "\n").replace("\r", "\n")
+    expected = expected[:-1] if expected.endswith("\n") else expected
+    for kind in (SandboxedEnvironment, NativeSandbox):
+        assert rendered(text, {}, kind(undefined=StrictUndefined)) == expected
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda x: st.lists(x, max_size=4) | st.dictionaries(st.text(), x, max_size=4),
+)
+
+
+def unmarked(value):
+    if isinstance(value, Missing):
+        return None
+    if isinstance(value, dict):
+        return {key: unmarked(item) for key, item in value.items()}
+    return [unmarked(item) for item in value] if isinstance(value, list) else value
+
+
+def nones(value):
+    if isinstance(value, dict):
+        return sum(map(nones, value.values()))
+    return sum(map(nones, value)) if isinstance(value, list) else value is None
+
+
+@settings(max_examples=200, deadline=None)
+@given(values)
+def test_data_comes_out_of_an_expression_as_it_went_in_but_for_marked_nones(value):
+    for kind in (SandboxedEnvironment, NativeSandbox):
+        found = rendered("{{ data }}", {"data": value}, kind(undefined=StrictUndefined))
+        assert unmarked(found) == value
+        assert nones(found) == 0
+    assert unmarked(as_data(value, source="x")) == value
+
+
+class LazySequence:
+    """Stands in for the lazy sequence of mapped XComs."""
+
+    def __init__(self, items):
+        self._items = items
+
+    def __len__(self):
+        return len(self._items)
+
+    def __getitem__(self, place):
+        return self._items[place]
+
+    def __iter__(self):
+        return iter(self._items)
+
+
+def test_a_lazy_sequence_becomes_a_list():
+    from collections.abc import Sequence
+
+    Sequence.register(LazySequence)
+    assert as_data(LazySequence([1, None]), source="it") == [1, Missing("it → 1 is None")]
+
+
+def test_markers_are_equal_where_their_reasons_are():
+    assert Missing("a") == Missing("a") != Missing("b")
+    assert Missing("a") != "a"
+    assert len({Missing("a"), Missing("a")}) == 1
