@@ -31,6 +31,8 @@ class TypedRenderingMixin:
         seen_oids: set[int] | None = None,
     ) -> Any:
         """Render one value; collections come back here for each string in them."""
+        if content is None:
+            return None  # there is but one None, and Airflow may have marked it
         if seen_oids is not None and id(content) in seen_oids:
             return as_data(content, source="the mapped value")  # Airflow marks what came from upstream
         env = jinja_env or self.get_template_env()  # type: ignore[attr-defined]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 from airflow_provider_truto._compat import AirflowFailException, BaseOperator
-from airflow_provider_truto.client.errors import Problem, TrutoError
+from airflow_provider_truto.client.errors import Problem, TrutoError, TrutoSchemaError
 from airflow_provider_truto.hooks.truto import TrutoHook, Updated
 from airflow_provider_truto.operators._files import write_whole
 from airflow_provider_truto.operators._rendering import TypedRenderingMixin
@@ -163,7 +163,13 @@ class TrutoUpdateAccountOperator(TypedRenderingMixin, BaseOperator):
 
     def _updated(self, context: Any) -> dict[str, Any]:
         arguments = typed({name: getattr(self, name) for name in _ARGUMENTS["properties"]}, _ARGUMENTS)
-        hook = TrutoHook(arguments.value.get("truto_conn_id") or self.truto_conn_id)
+        conn_id = arguments.value.get("truto_conn_id")
+        if not (conn_id and isinstance(conn_id, str)):
+            raise TrutoSchemaError.of(
+                f"task {self.task_id!r} names no connection",
+                arguments.problems or [Problem("/truto_conn_id", f"expects the name of a connection, got {conn_id!r}")],
+            )
+        hook = TrutoHook(conn_id)
         update, problems = self._typed_update(arguments, hide_values=hook.connection.settings.hide_values)
         done = hook.run_update(update, earlier=problems, task=task_identity(context), suffixes=task_suffixes(context))
         verification = verified(done.update, done.response)

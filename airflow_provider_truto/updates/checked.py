@@ -89,6 +89,8 @@ def checked(update: AccountUpdate, *, earlier: Sequence[Problem] = (), hide_valu
             else:
                 problems.append(Problem(pointer, finding.message))
         problems += [] if update.allow_empty else _emptiness(update.body)
+    if schema is None and update.body in (None, {}) and "/body" not in told:
+        problems.append(Problem("/body", "is empty: there is nothing in it to send"))
     if problems:
         raise TrutoSchemaError.of(f"the update of account {update.account_id!r} is not valid", problems)
     return Checked(update=update, body=body, warnings=tuple(warnings))
