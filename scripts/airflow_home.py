@@ -36,8 +36,15 @@ def airflow_home(*, conn: dict | None = None, dags_folder: Path = ROOT / "exampl
         env |= {"no_proxy": direct, "NO_PROXY": direct}
         if conn is not None:
             env["AIRFLOW_CONN_TRUTO_DEFAULT"] = json.dumps(conn)
-        subprocess.run([*AIRFLOW, "db", "migrate"], env=env, check=True, capture_output=True)
+        run_airflow(env, "db", "migrate")
         yield env
+
+
+def run_airflow(env: dict[str, str], *arguments: str) -> None:
+    """Run a command of Airflow; raises ``RuntimeError`` with the end of its output where it fails."""
+    done = subprocess.run([*AIRFLOW, *arguments], env=env, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"airflow {' '.join(arguments[:2])} failed:\n{(done.stdout + done.stderr)[-4000:]}")
 
 
 @contextmanager

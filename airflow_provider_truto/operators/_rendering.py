@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_truto._compat import AirflowFailException
@@ -48,8 +48,24 @@ class TypedRenderingMixin:
     ) -> None:
         # Airflow calls this on the operator itself, mapped or not, so that operators can render fields their way.
         if parent is self:
+            seen_oids |= self._oids_from_upstream(context)
             self._parse_body(context, jinja_env, seen_oids)
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)  # type: ignore[misc]
+
+    def _oids_from_upstream(self, context: Any) -> set[int]:
+        """Find the values that ``expand_kwargs`` took from upstream.
+
+        Airflow marks what ``expand`` took from there, but takes every dict, list and text that comes through
+        ``expand_kwargs`` for the author's own, and would render templates that stand in data.
+        """
+        task = self.dag.task_dict.get(self.task_id) if self.has_dag() else None  # type: ignore[attr-defined]
+        expanded = getattr(getattr(task, "expand_input", None), "value", None)
+        if isinstance(expanded, Mapping) or expanded is None:
+            return set()  # of `expand`, or not mapped at all
+        if isinstance(expanded, Sequence) and isinstance(expanded[context["ti"].map_index], Mapping):
+            return set()  # written in the DAG file
+        mapped = [name for name in self.template_fields if name not in task.partial_kwargs]  # type: ignore[attr-defined]
+        return {id(getattr(self, name)) for name in mapped}
 
     def _parse_body(self, context: Any, env: jinja2.Environment, seen_oids: set[int]) -> None:
         if isinstance(self.body_file, str):

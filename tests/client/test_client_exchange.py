@@ -166,6 +166,7 @@ def test_a_503_of_an_account_that_is_not_blocked_is_tried_again(emulator, client
 UNKNOWN = {
     "the question fails": {"status": 500},
     "the question is refused": {"status": 403},
+    "the question fails in words of a success": {"status": 500, "body": {"account": {"is_blocked": False}}},
     "the answer is no JSON": {"text": "<html>"},
     "the answer is a list": {"body": []},
     "no account in the answer": {"body": {"integration": {}}},
@@ -345,6 +346,15 @@ def test_a_wait_that_does_not_fit_fails_at_once_and_is_named(status, emulator, m
     assert caught.value.retry_after == 61
     assert (caught.value.attempts, caught.value.waited, sleeps) == (1, 0, [])
     assert len(writes(emulator)) == 1
+
+
+@pytest.mark.parametrize(("status", "least", "most"), [(429, 10, 10), (500, 0.5, 1)], ids=["429", "500"])
+def test_a_wait_that_nobody_asked_for_is_named_as_well(status, least, most, emulator, make_client, write, sleeps):
+    emulator.fault(status=status, method="PATCH", times=None)
+    with pytest.raises(TrutoApiError, match="are left of max_wait") as caught:
+        make_client(emulator.url, token=emulator.token, max_wait=0.2).run(write())
+    assert least <= caught.value.retry_after <= most
+    assert sleeps == []
 
 
 def test_a_wait_that_just_fits_is_waited_whole(emulator, make_client, write, sleeps):

@@ -6,13 +6,16 @@ import contextlib
 import json
 import logging
 import pickle
+import time
 import traceback
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_truto.client.errors import TrutoApiError, TrutoError, TrutoTransportError
+from airflow_provider_truto.client.answer import Answer
+from airflow_provider_truto.client.errors import TrutoApiError, TrutoError, TrutoTransportError, api_error
+from airflow_provider_truto.client.redaction import scrubbed
 from airflow_provider_truto.client.settings import ClientSettings
 from airflow_provider_truto.client.tokens import ApiToken, Token
 from airflow_provider_truto.emulator import ACME
@@ -349,12 +352,13 @@ def test_a_base_url_that_holds_a_password_is_refused_without_showing_it(url):
 BODY = {
     "name": "Planted & Sons",
     "description": 'They "planted" a\nhedge',
+    "industry": "Plántation",
     "number_of_employees": 48151,
     "owner": {"id": "owner-1623"},
     "addresses": [{"city": "Plantedville"}],
     "custom_fields": {"revenue": 42.125, "notes": ["planted note"], "tier": "Plant"},
 }
-VALUES = ["Planted & Sons", "48151", "owner-1623", "Plantedville", "42.125", "planted note"]
+VALUES = ["Planted & Sons", "Plántation", "48151", "owner-1623", "Plantedville", "42.125", "planted note"]
 
 REPEATS = {
     "in the message": lambda body: {"message": f"cannot store {'; '.join(VALUES)} and {body['description']}"},
@@ -411,6 +415,19 @@ def test_hide_values_copes_with_a_body_nested_without_reason(levels, raw_server,
     server = raw_server(lambda conversation: conversation.answer({"message": "planted"}, status=422))
     error = run_into_error(make_client(server.url, hide_values=True), write({"custom_fields": {"a": value}}))
     assert_hidden("planted", *shown(error))
+
+
+def test_hide_values_does_not_spend_its_time_on_a_large_record(make_client, write):
+    call = write({"custom_fields": {f"field {number}": f"value number {number}" for number in range(1000)}})
+    body = json.dumps({"message": "m", "details": [f"failure {number}" for number in range(300)]})
+    client = make_client("http://127.0.0.1:9", hide_values=True)
+    started = time.monotonic()
+    api_error(
+        call,
+        Answer(status=422, body=body.encode()),
+        scrub=lambda text: scrubbed(text, call=call, token=Token(SECRET), settings=client.settings),
+    )
+    assert time.monotonic() - started < 5
 
 
 # ------------------------------------------------------------------------------------------------------------ hook

@@ -27,7 +27,7 @@ from airflow_home import airflow_home  # noqa: E402
 
 #: The token of all connections; it may be seen on the wire and nowhere else.
 PLANTED = "planted-4d1f0c6a-never-to-be-seen"
-PRELUDE = '''
+PRELUDE = """
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -63,7 +63,7 @@ dag = DAG(
     render_template_as_native_obj={native},
 )
 with dag:
-'''
+"""
 
 
 @dataclass
@@ -175,9 +175,7 @@ class Airflow:
         tasks = self._tasks(dag_id, reply["run_id"])
         for failure in reply["failures"]:
             tasks[_name(failure["task_id"], failure["map_index"])].failures.append(failure)
-        return Run(
-            state=reply["state"], tasks=tasks, log=text, run_id=reply["run_id"], airflow=self, dag_id=dag_id
-        )
+        return Run(state=reply["state"], tasks=tasks, log=text, run_id=reply["run_id"], airflow=self, dag_id=dag_id)
 
     def query(self, statement: str, *values: Any) -> list[tuple]:
         """Ask Airflow's own database."""

@@ -30,7 +30,7 @@ PARAMS = {
     "empty_object": {},
     "account": ACME,
 }
-UPSTREAM = '''
+UPSTREAM = """
     @task(multiple_outputs=True)
     def up():
         return {
@@ -41,7 +41,7 @@ UPSTREAM = '''
             "list": [1, None],
             "name": "{{ ds }} stays",
         }
-'''
+"""
 
 #: A template, and the JSON that arrives at the CRM; a compiled expression has to match it.
 EXPRESSIONS = {
@@ -149,7 +149,10 @@ def test_a_lone_expression_may_be_any_of_the_other_arguments(airflow, emulator, 
 #: The arguments of a task, and the body that arrives.
 BODIES = {
     "a dict": ("body={'name': '{{ params.phone }}', 'number_of_employees': '{{ params.number }}'}", None),
-    "a number in text": ("body={'number_of_employees': '120', 'name': '120'}", {"number_of_employees": 120, "name": "120"}),
+    "a number in text": (
+        "body={'number_of_employees': '120', 'name': '120'}",
+        {"number_of_employees": 120, "name": "120"},
+    ),
     "text of a number": (
         "body={'number_of_employees': '{{ params.number }}0'}",
         {"number_of_employees": 1200},
@@ -176,7 +179,10 @@ BODIES = {
         """body="{{ ti.xcom_pull(task_ids='up')['body'] }}" """,
         {"name": "{{ ds }} stays", "number_of_employees": 120},
     ),
-    "a pulled xcom of json text": ("""body="{{ ti.xcom_pull(task_ids='up')['text'] }}" """, {"name": "{{ ds }} stays"}),
+    "a pulled xcom of json text": (
+        """body="{{ ti.xcom_pull(task_ids='up')['text'] }}" """,
+        {"name": "{{ ds }} stays"},
+    ),
     "an XComArg": ("body=upstream['body']", {"name": "{{ ds }} stays", "number_of_employees": 120}),
     "an XComArg of json text": ("body=upstream['text']", {"name": "{{ ds }} stays"}),
     "an XComArg inside": (
@@ -271,7 +277,9 @@ NOTHING = """
             "number_of_employees": "{{{{ missing_name.size }}}}",
             "owner": {{"id": "{{{{ none }}}}"}},
             "addresses": [{{"city": "{{{{ ti.xcom_pull(task_ids='up')['nothing'] }}}}"}}, {{"city": "Pune"}}],
-            "custom_fields": {{"list": "{{{{ ti.xcom_pull(task_ids='up')['list'] }}}}", "text": "x{{{{ missing_name }}}}"}},
+            "custom_fields": {{
+                "list": "{{{{ ti.xcom_pull(task_ids='up')['list'] }}}}", "text": "x{{{{ missing_name }}}}"
+            }},
         }},
     )
 """
@@ -424,7 +432,10 @@ FALSY = {
     "body omitted": ("body='{{params.nothing}}', on_none='omit'", False),
     "body omitted without a schema": ("body='{{params.nothing}}', on_none='omit', schema=None", False),
     "all fields omitted": ("body={'name': '{{params.nothing}}'}, on_none='omit'", False),
-    "all fields omitted without a schema": ("body={'name': '{{params.nothing}}'}, on_none='omit', schema=None", False),
+    "all fields omitted without a schema": (
+        "body={'name': '{{params.nothing}}'}, on_none='omit', schema=None",
+        False,
+    ),
     "truto_conn_id": ("truto_conn_id='{{params.empty}}'", False),
     "truto_conn_id of none": ("truto_conn_id='{{params.nothing}}'", False),
     "output_path of none": ("output_path='{{params.nothing}}', response_format='stream'", False),

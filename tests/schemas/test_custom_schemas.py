@@ -95,7 +95,9 @@ def test_a_file_that_is_no_text_is_named(tmp_path):
 
 
 def test_a_mapping_that_is_no_schema_says_where():
-    with pytest.raises(ValueError, match="the schema that was given is not a valid JSON Schema.*: /properties/a/type"):
+    with pytest.raises(
+        ValueError, match=r"the schema that was given is not a valid JSON Schema.*: /properties/a/type"
+    ):
         schema_from({"properties": {"a": {"type": "varchar"}}})
 
 

@@ -16,7 +16,10 @@ ADDRESS = ("id", "street_1", "street_2", "city", "state", "postal_code", "countr
 RIGHT = {
     "addresses": ([], [{}], [dict.fromkeys(ADDRESS, "x")], [{"city": "Pune"}, {"type": "headquarters"}]),
     "created_at": ("2026-01-31T12:00:00Z",),
-    "custom_fields": ({}, {"tier": "gold", "n": None, "deep": [{"a": [1.5, True, {}]}], "": 0},),
+    "custom_fields": (
+        {},
+        {"tier": "gold", "n": None, "deep": [{"a": [1.5, True, {}]}], "": 0},
+    ),
     "description": TEXTS,
     "industry": TEXTS,
     "name": TEXTS,
@@ -188,7 +191,7 @@ def test_another_type_of_phone_than_the_documented_ones_is_only_a_warning(kind):
     (finding,) = REQUEST.findings({"phone_numbers": [{"number": "1"}, {"type": kind}]})
     assert finding.is_advisory
     assert finding.pointer == "/phone_numbers/1/type"
-    assert finding.message == f"expects one of \"work\", \"mobile\", \"fax\", got the text {kind!r}"
+    assert finding.message == f'expects one of "work", "mobile", "fax", got the text {kind!r}'
 
 
 @pytest.mark.parametrize("kind", [5, True, None, [], {}])

@@ -11,7 +11,11 @@ from airflow_provider_truto.updates.checked import AccountUpdate
 
 
 def an_update(**changes):
-    whole = {"account_id": "1", "body": {"name": "x"}, "integrated_account_id": "acae0000-0000-4000-8000-000000000001"}
+    whole = {
+        "account_id": "1",
+        "body": {"name": "x"},
+        "integrated_account_id": "acae0000-0000-4000-8000-000000000001",
+    }
     return AccountUpdate(**{**whole, **changes})
 
 
@@ -69,7 +73,9 @@ def test_every_oddity_is_told():
 
 
 def test_no_warning_shows_a_value_of_the_answer():
-    outcome = answered(an_update(), {"id": "1", "number_of_employees": "SECRET", "tags": ["SECRET"], "owner": "SECRET"})
+    outcome = answered(
+        an_update(), {"id": "1", "number_of_employees": "SECRET", "tags": ["SECRET"], "owner": "SECRET"}
+    )
     assert len(outcome.warnings) == 3
     assert "SECRET" not in "".join(outcome.warnings)
 

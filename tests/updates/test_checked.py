@@ -402,7 +402,9 @@ def test_fields_to_exclude_that_are_no_names_are_refused(exclude_fields):
     assert pointers(an_update(exclude_fields=exclude_fields)) == ["/exclude_fields"]
 
 
-@pytest.mark.parametrize("remote_query", [None, {}, {"a": 1, "b": {"c": ["d"]}, "e": None}, MappingProxyType({"a": 1})])
+@pytest.mark.parametrize(
+    "remote_query", [None, {}, {"a": 1, "b": {"c": ["d"]}, "e": None}, MappingProxyType({"a": 1})]
+)
 def test_a_remote_query_is_an_object(remote_query):
     assert checked(an_update(remote_query=remote_query))
 
@@ -421,7 +423,9 @@ def test_an_idempotency_key_is_visible_ascii(key):
     assert checked(an_update(idempotency_key=key))
 
 
-@pytest.mark.parametrize("key", ["", " ", "a b", "a\n", "a\tb", "ü", "a\r\nX-Evil: 1", "k" * 256, "\x7f", 5, b"k", True])
+@pytest.mark.parametrize(
+    "key", ["", " ", "a b", "a\n", "a\tb", "ü", "a\r\nX-Evil: 1", "k" * 256, "\x7f", 5, b"k", True]
+)
 def test_an_idempotency_key_that_no_header_can_carry_is_refused(key):
     assert pointers(an_update(idempotency_key=key)) == ["/idempotency_key"]
 
@@ -469,7 +473,7 @@ def test_what_typing_found_is_told_once_and_shifts_or_empties_nothing_else(body,
 def test_a_type_of_phone_that_is_not_documented_is_a_warning_and_is_sent():
     outcome = checked(an_update({"phone_numbers": [{"number": "1", "type": "home"}]}))
     assert outcome.warnings == (
-        "/body/phone_numbers/0/type: expects one of \"work\", \"mobile\", \"fax\", got the text 'home'",
+        '/body/phone_numbers/0/type: expects one of "work", "mobile", "fax", got the text \'home\'',
     )
 
 

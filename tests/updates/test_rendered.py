@@ -20,7 +20,9 @@ class NativeSandbox(SandboxedEnvironment, NativeEnvironment):
     """What Airflow uses for a DAG that renders natively."""
 
 
-@pytest.fixture(params=[SandboxedEnvironment, NativeSandbox, Environment, NativeEnvironment], ids=lambda c: c.__name__)
+@pytest.fixture(
+    params=[SandboxedEnvironment, NativeSandbox, Environment, NativeEnvironment], ids=lambda c: c.__name__
+)
 def env(request):
     return request.param(undefined=StrictUndefined, cache_size=0)
 

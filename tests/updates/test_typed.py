@@ -340,7 +340,13 @@ def test_a_python_value_becomes_the_json_that_means_the_same_or_a_problem(value,
         datetime.max.replace(tzinfo=timezone(timedelta(hours=-8))),
         datetime.min.replace(tzinfo=INDIA),
     ],
-    ids=["an int beyond every float", "a longer one", "a decimal beyond its context", "the last day", "the first day"],
+    ids=[
+        "an int beyond every float",
+        "a longer one",
+        "a decimal beyond its context",
+        "the last day",
+        "the first day",
+    ],
 )
 def test_a_value_at_the_edge_of_its_type_raises_nothing(value):
     outcome = typed({"custom_fields": {"edge": value}}, REQUEST)
@@ -471,7 +477,11 @@ def test_no_problem_shows_a_value_where_values_are_hidden(value, secret):
     [
         ({"properties": {"n": {"$ref": "#/$defs/n"}}, "$defs": {"n": {"type": "integer"}}}, {"n": "5"}, {"n": 5}),
         ({"$ref": "#/$defs/o", "$defs": {"o": {"properties": {"n": {"type": "integer"}}}}}, {"n": "5"}, {"n": 5}),
-        ({"properties": {"n": {"$ref": "#/$defs/a~1b"}}, "$defs": {"a/b": {"type": "integer"}}}, {"n": "5"}, {"n": 5}),
+        (
+            {"properties": {"n": {"$ref": "#/$defs/a~1b"}}, "$defs": {"a/b": {"type": "integer"}}},
+            {"n": "5"},
+            {"n": 5},
+        ),
         ({"additionalProperties": {"type": "integer"}}, {"n": "5"}, {"n": 5}),
         ({"properties": {"n": {"$ref": "#/absent"}}}, {"n": "5"}, {"n": "5"}),
         ({"properties": {"n": {"$ref": "other.json"}}}, {"n": "5"}, {"n": "5"}),

@@ -160,7 +160,13 @@ def test_two_numbers_are_not_the_same_because_phone_numbers_with_these_digits_mi
 
 @pytest.mark.parametrize(
     "body",
-    [{"name": "x"}, {"number_of_employees": 0}, {"owner": {"id": "u"}}, {"tags": [{"name": "a"}]}, {"created_at": "x"}],
+    [
+        {"name": "x"},
+        {"number_of_employees": 0},
+        {"owner": {"id": "u"}},
+        {"tags": [{"name": "a"}]},
+        {"created_at": "x"},
+    ],
 )
 def test_a_field_that_is_absent_from_the_answer_is_not_confirmed(body):
     assert set(groups(body, {"id": "1"}).values()) == {"not_confirmed"}
@@ -249,9 +255,7 @@ def test_an_answer_equal_to_what_was_asked_confirms_all_of_it(body):
 @given(objects, json_values | objects)
 def test_no_answer_raises_and_every_field_is_in_one_group(body, response):
     before = copy.deepcopy((body, response))
-    found = verified(
-        AccountUpdate(account_id="1", body=body, integrated_account_id="x"), response
-    ).as_dict()
+    found = verified(AccountUpdate(account_id="1", body=body, integrated_account_id="x"), response).as_dict()
     assert (body, response) == before
     everything = [pointer for pointers in found.values() for pointer in pointers]
     assert len(everything) == len(set(everything))

@@ -1,0 +1,278 @@
+"""The connection form, its test and a run, as people see them: Airflow's UI in a real browser.
+
+With TRUTO_SCREENSHOTS=1 the tests also take the pictures of the README.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from airflow_provider_truto.connection_fields import EXTRA_FIELDS, PLACEHOLDERS
+from airflow_provider_truto.emulator.tenants import ACME, TOKEN
+
+pytestmark = pytest.mark.browser
+
+IMAGES = Path(__file__).parent.parent.parent / "docs" / "images"
+TAKES_SCREENSHOTS = os.environ.get("TRUTO_SCREENSHOTS") == "1"
+#: Milliseconds in which a triggered run is queued, starts a worker and ends.
+LONGEST_RUN = 150_000
+BY_NAME = {field.name: field for field in EXTRA_FIELDS}
+
+
+# ------------------------------------------------------------------------------------------------ Airflow's UI
+
+
+class ConnectionForm:
+    """Airflow's dialog for one connection."""
+
+    def __init__(self, page):
+        self.page = page
+        self.dialog = page.get_by_role("dialog")
+
+    @classmethod
+    def new(cls, page, conn_id):
+        """Open an empty form and choose the type from the dropdown, as somebody who types its first letters."""
+        page.goto("/connections")
+        page.get_by_role("button", name="Add Connection").click()
+        form = cls(page)
+        form.dialog.get_by_label("Connection ID").fill(conn_id)
+        form.dialog.get_by_role("combobox").click()  # waits for the types, typing would not
+        form.dialog.get_by_role("combobox").press_sequentially("tru")
+        page.get_by_role("option", name="Truto", exact=True).click()
+        form.standard("password").wait_for()
+        return form
+
+    @classmethod
+    def edit(cls, page, conn_id):
+        row(page, conn_id).get_by_role("button", name="Edit Connection").click()
+        form = cls(page)
+        form.standard("password").wait_for()
+        return form
+
+    def standard(self, name):
+        return self.dialog.locator(f"[name={name}]")
+
+    def extra(self, name):
+        return self.dialog.locator(f"[name=element_{name}]")
+
+    def section(self, title):
+        """The open section of a title: a click opens it and closes the others."""
+        trigger = self.dialog.get_by_role("button", name=title, exact=True)
+        if trigger.get_attribute("aria-expanded") != "true":
+            trigger.click()
+        return self.dialog.locator(f'[id="{trigger.get_attribute("aria-controls")}"]')
+
+    def fill_endpoint(self, url, token):
+        section = self.section("Standard Fields")
+        section.get_by_label("Base URL").fill(url)
+        section.get_by_role("textbox", name="API token").fill(token)
+        section.get_by_label("Port").fill(str(urlsplit(url).port))
+
+    def save(self):
+        self.dialog.get_by_role("button", name="Save").click()
+        self.dialog.wait_for(state="hidden")
+
+
+def row(page, conn_id):
+    """A connection's line in the list."""
+    return page.get_by_role("row").filter(has=page.get_by_role("cell", name=conn_id, exact=True))
+
+
+def pressed_test(page, conn_id):
+    """Press Test in the list; give the kind (``success``: green, ``error``: red) and the text of what pops up."""
+    row(page, conn_id).get_by_role("button", name="Test Connection").click()
+    toast = page.locator("[data-scope=toast][data-part=root]").filter(has_text="Test Connection")
+    # It is gone after two seconds, so everything is read in one go.
+    kind, text = toast.first.evaluate("toast => [toast.dataset.type, toast.innerText]")
+    toast.first.wait_for(state="detached")
+    return kind, text
+
+
+def stored(page, conn_id):
+    """A connection as Airflow's API gives it, its extras as an object."""
+    connection = page.request.get(f"/api/v2/connections/{conn_id}").json()
+    return {**connection, "extra": json.loads(connection["extra"])}
+
+
+def screenshot(page, name, element):
+    """Take a picture for the README."""
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    # What lights up under the mouse or passes by is no part of the picture.
+    page.mouse.move(0, 0)
+    page.locator("[data-scope=toast][data-part=root]").first.wait_for(state="detached")
+    element.screenshot(path=IMAGES / name, animations="disabled", caret="hide")
+
+
+# -------------------------------------------------------------------------------------------------- the form
+
+
+def test_the_form_asks_for_a_description_the_url_the_token_and_the_port(page):
+    form = ConnectionForm.new(page, "looked_at")
+    section = form.section("Standard Fields")
+    assert section.locator("label").all_inner_texts() == ["Description", "Base URL", "API token", "Port"]
+    placeholders = {
+        name: form.standard(name).get_attribute("placeholder") for name in ("description", "host", "password", "port")
+    }
+    assert placeholders == {"description": "", **PLACEHOLDERS}
+    assert form.standard("password").get_attribute("type") == "password"
+
+
+def test_the_form_has_no_field_that_means_nothing_to_truto(page):
+    form = ConnectionForm.new(page, "looked_at")
+    names = form.dialog.locator("[name]").evaluate_all("fields => fields.map(field => field.name)")
+    extras = [f"element_{field.name}" for field in EXTRA_FIELDS]
+    assert names == ["connection_id", "description", "host", "password", "port", *extras]
+    # Airflow itself adds the last section to every connection's form.
+    sections = form.dialog.locator("button[aria-controls*=accordion]").all_inner_texts()
+    assert [title.strip() for title in sections] == ["Standard Fields", "Extra Fields", "Extra Fields JSON"]
+
+
+def test_the_form_shows_every_extra_with_its_label_and_help_and_its_default(page):
+    form = ConnectionForm.new(page, "looked_at")
+    section = form.section("Extra Fields")
+    for field in EXTRA_FIELDS:
+        control = form.extra(field.name)
+        group = section.get_by_role("group").filter(has=page.locator(f"[name=element_{field.name}]")).first
+        group.scroll_into_view_if_needed()
+        label, help_text = group.locator("[data-part=label]").first, group.locator("[data-part=helper-text]")
+        assert label.is_visible(), field.name
+        assert help_text.is_visible(), field.name
+        assert (label.inner_text().strip(), help_text.inner_text().strip()) == (field.label, field.description)
+        if field.type == "boolean":
+            assert control.get_attribute("type") == "checkbox", field.name
+            assert control.is_checked() == field.default, field.name
+        else:
+            assert control.input_value() == "", field.name
+            assert control.get_attribute("role") == ("spinbutton" if field.type != "string" else None), field.name
+
+
+def test_the_form_requires_nothing_but_the_id_and_the_type(page):
+    form = ConnectionForm.new(page, "with_nothing_filled_in")
+    required = form.dialog.locator("label[data-required]").all_inner_texts()
+    assert [" ".join(label.split()) for label in required] == ["Connection ID *", "Connection Type *"]
+    form.save()
+    connection = stored(page, "with_nothing_filled_in")
+    assert connection["conn_type"] == "truto"
+    assert [connection[name] for name in ("host", "login", "password", "port", "schema")] == [None] * 5
+
+
+def test_a_number_below_its_least_value_cannot_be_entered(page):
+    form = ConnectionForm.new(page, "looked_at")
+    form.section("Extra Fields")
+    attempts = form.extra("max_attempts")
+    attempts.fill("0")
+    attempts.blur()
+    assert attempts.input_value() == str(BY_NAME["max_attempts"].minimum)
+
+
+if TAKES_SCREENSHOTS:
+
+    def test_the_picture_of_the_form_is_taken(page):
+        form = ConnectionForm.new(page, "truto_default")
+        form.standard("password").fill("not a token of anybody")
+        form.standard("port").fill("443")
+        form.standard("description").fill("Truto, production")
+        form.dialog.get_by_role("heading").click()
+        screenshot(page, "connection-form.png", form.dialog)
+
+
+# --------------------------------------------------------------------------------------- saving and testing
+
+
+def test_what_is_filled_in_is_saved_and_works_and_a_wrong_token_is_told_with_what_to_do(page, airflow):
+    form = ConnectionForm.new(page, "truto_acme")
+    form.fill_endpoint(airflow.emulator_url, TOKEN)
+    form.section("Extra Fields")
+    form.extra("integrated_account_id").fill(ACME)
+    form.extra("timeout").fill("30")
+    form.extra("timeout").blur()
+    form.save()
+
+    connection = stored(page, "truto_acme")
+    assert (connection["conn_type"], connection["host"]) == ("truto", airflow.emulator_url)
+    assert connection["port"] == urlsplit(airflow.emulator_url).port
+    assert (connection["login"], connection["schema"]) == (None, None)
+    # Airflow's form stores what is not filled in as null.
+    untouched = {field.name: field.default for field in EXTRA_FIELDS}
+    assert connection["extra"] == {**untouched, "integrated_account_id": ACME, "timeout": 30}
+
+    kind, message = pressed_test(page, "truto_acme")
+    assert kind == "success", message
+    assert "Test Connection Successful" in message
+    assert f"Integrated account {ACME}: hubspot, tenant acme, status active" in message
+
+    form = ConnectionForm.edit(page, "truto_acme")
+    form.section("Standard Fields").get_by_role("textbox", name="API token").fill("revoked-last-week")
+    form.save()
+    kind, message = pressed_test(page, "truto_acme")
+    assert kind == "error", message
+    assert "Test Connection Failed" in message
+    assert "401" in message
+    assert re.search(r"What to do: .*API token \(Truto's dashboard, API tokens\)", message), message
+    assert "revoked-last-week" not in message
+    assert TOKEN not in message
+
+
+def test_the_connection_that_make_ui_stores_works(page):
+    page.goto("/connections")
+    kind, message = pressed_test(page, "truto_default")
+    assert (kind, "The API token works" in message) == ("success", True), message
+
+
+def test_editing_a_connection_shows_what_is_stored_and_keeps_it(page):
+    form = ConnectionForm.new(page, "truto_edited")
+    form.section("Extra Fields")
+    form.dialog.locator("label", has=page.locator("[name=element_verify_tls]")).click()
+    form.extra("max_wait").fill("2.5")
+    form.extra("max_wait").blur()
+    form.save()
+    before = stored(page, "truto_edited")["extra"]
+    assert (before["verify_tls"], before["max_wait"]) == (False, 2.5)
+
+    form = ConnectionForm.edit(page, "truto_edited")
+    assert not form.extra("verify_tls").is_checked()
+    assert form.extra("max_wait").input_value() == "2.5"
+    form.standard("description").fill("edited")
+    form.save()
+    after = stored(page, "truto_edited")
+    assert (after["description"], after["extra"]) == ("edited", before)
+
+
+# ---------------------------------------------------------------------------------------------------- a run
+
+
+def test_the_example_dag_runs_from_the_browser_and_its_xcom_tab_has_the_account(page):
+    page.goto("/dags/truto_update_account")
+    page.get_by_role("button", name="Trigger Dag").click()
+    dialog = page.get_by_role("dialog")
+    employees = dialog.locator("[name=element_employees]")
+    dialog.locator("[name=element_employees]:not([value=''])").wait_for()  # the default would overwrite ours
+    employees.fill("321")
+    employees.blur()
+    dialog.get_by_role("button", name="Trigger", exact=True).click()
+    page.wait_for_url("**/runs/**")
+
+    task = page.get_by_test_id("table-list").get_by_role("row").filter(has_text="update_account")
+    task.get_by_text(re.compile(r"^(Success|Failed|Up For Retry|Upstream Failed)$")).wait_for(timeout=LONGEST_RUN)
+    assert "Success" in task.inner_text()
+
+    task.get_by_role("link", name="update_account").click()
+    # Since 3.3 the XComs are one of two tabs below Storage.
+    page.get_by_role("link", name="Storage", exact=True).click()
+    page.get_by_role("link", name="XCom", exact=True).click()
+    page.get_by_role("button", name="Expand all extra JSON").click()
+    account = page.get_by_role("row").filter(has=page.get_by_role("cell", name="return_value", exact=True))
+    account.get_by_text("Northwind Traders").wait_for()
+    shown = account.get_by_test_id("xcom-value").inner_text().replace("\xa0", " ")
+    assert '"id": "23423523"' in shown
+    assert '"name": "Northwind Traders"' in shown
+    assert '"number_of_employees": 321' in shown
+    page.get_by_role("row").filter(has_text="idempotency_key").get_by_text("acae0000").wait_for()
+    if TAKES_SCREENSHOTS:
+        screenshot(page, "run-xcom.png", page.locator("body"))
