@@ -58,7 +58,7 @@ class TypedRenderingMixin:
         Airflow marks what ``expand`` took from there, but takes every dict, list and text that comes through
         ``expand_kwargs`` for the author's own, and would render templates that stand in data.
         """
-        task = self.dag.task_dict.get(self.task_id) if self.has_dag() else None  # type: ignore[attr-defined]
+        task: Any = self.dag.task_dict.get(self.task_id) if self.has_dag() else None  # type: ignore[attr-defined]
         expanded = getattr(getattr(task, "expand_input", None), "value", None)
         if isinstance(expanded, Mapping) or expanded is None:
             return set()  # of `expand`, or not mapped at all

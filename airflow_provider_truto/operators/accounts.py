@@ -165,10 +165,8 @@ class TrutoUpdateAccountOperator(TypedRenderingMixin, BaseOperator):
         arguments = typed({name: getattr(self, name) for name in _ARGUMENTS["properties"]}, _ARGUMENTS)
         conn_id = arguments.value.get("truto_conn_id")
         if not (conn_id and isinstance(conn_id, str)):
-            raise TrutoSchemaError.of(
-                f"task {self.task_id!r} names no connection",
-                arguments.problems or [Problem("/truto_conn_id", f"expects the name of a connection, got {conn_id!r}")],
-            )
+            nameless = Problem("/truto_conn_id", f"expects the name of a connection, got {conn_id!r}")
+            raise TrutoSchemaError.of(f"task {self.task_id!r} names no connection", arguments.problems or [nameless])
         hook = TrutoHook(conn_id)
         update, problems = self._typed_update(arguments, hide_values=hook.connection.settings.hide_values)
         done = hook.run_update(update, earlier=problems, task=task_identity(context), suffixes=task_suffixes(context))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import json
+import os
 import socket
 import sys
 import traceback
@@ -147,3 +148,4 @@ def main():
 
 if __name__ == "__main__":
     main()
+    os._exit(0)  # Airflow takes seconds to end its threads in order

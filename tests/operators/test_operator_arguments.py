@@ -54,7 +54,7 @@ def test_what_no_task_can_do_without_is_required(missing):
 
 
 def test_a_misspelt_argument_is_told_while_the_dag_file_is_parsed():
-    with pytest.raises(Exception, match="acount_id|unexpected|Invalid"):
+    with pytest.raises(Exception, match="acount_id"):
         an_operator(acount_id="1")
 
 

@@ -230,9 +230,8 @@ POLICY = """
 
         class Mine(RetryPolicy):
             def evaluate(self, exception, try_number, max_tries, context=None):
-                status = getattr(exception, "status", None)
-                action = RetryAction.{action}
-                return RetryDecision(action=action, retry_delay=timedelta(0), reason=f"{{type(exception).__name__}} {{status}}")
+                reason = f"{{type(exception).__name__}} {{getattr(exception, 'status', None)}}"
+                return RetryDecision(action=RetryAction.{action}, retry_delay=timedelta(0), reason=reason)
 
             def serialize(self):
                 return {{}}

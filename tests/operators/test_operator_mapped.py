@@ -46,7 +46,11 @@ def test_a_list_of_the_dag_file_is_rendered_with_its_types(run, emulator):
     done = run(
         """
     mapped(account_id=RECORD, integrated_account_id=ACME).expand(
-        body=[{"name": "{{ params.name }}", "number_of_employees": "{{ params.n }}"}, {"description": None}, '{"name": "{{ ds }}!"}']
+        body=[
+            {"name": "{{ params.name }}", "number_of_employees": "{{ params.n }}"},
+            {"description": None},
+            '{"name": "{{ ds }}!"}',
+        ]
     )
         """,
         params={"name": "{{ data }}", "n": 5},

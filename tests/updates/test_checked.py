@@ -371,10 +371,11 @@ def test_a_body_nested_beyond_reason_is_sent_whole_or_refused(depth):
     value = 1
     for _ in range(depth):
         value = [value]
+    update = an_update({"custom_fields": {"deep": value}})
     try:
-        written = checked(an_update({"custom_fields": {"deep": value}})).body
-    except TrutoSchemaError as error:
-        assert error.problems[0].pointer == "/body"
+        written = checked(update).body
+    except TrutoSchemaError:
+        assert pointers(update) == ["/body"]
     else:
         assert written.count(b"[") == depth
 
@@ -512,8 +513,8 @@ def test_a_body_is_refused_or_arrives_exactly_as_it_is(body, schema, hide_values
     )
     try:
         written = checked(update, hide_values=hide_values).body
-    except TrutoSchemaError as error:
-        assert error.problems
+    except TrutoSchemaError:
+        assert pointers(update, hide_values=hide_values)
     else:
         assert same(json.loads(written.decode("utf-8")), update.body)
 
