@@ -1,6 +1,7 @@
 """The control routes, and the log that they show."""
 
 import json
+import time
 
 import pytest
 import requests
@@ -139,8 +140,12 @@ def test_calls_on_one_connection_share_its_number(truto, emulator):
 
 def test_answers_on_a_kept_connection_come_without_delay(truto):
     """A head and a body that wait for each other's acknowledgement would take 40 ms."""
-    taken = sorted(truto.patch(json={"name": "N"}).elapsed.total_seconds() for _ in range(15))
-    assert taken[7] < 0.03
+    taken = []
+    for _ in range(15):
+        started = time.monotonic()  # the response's own `elapsed` ends with the head
+        truto.patch(json={"name": "N"})
+        taken.append(time.monotonic() - started)
+    assert sorted(taken)[7] < 0.03
 
 
 def test_an_answer_has_the_documented_headers_and_those_of_http(truto):

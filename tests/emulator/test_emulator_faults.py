@@ -95,6 +95,7 @@ def test_a_truncated_answer_is_well_formed(truto, emulator):
         ({"body": {"x": [1]}}, 200, "application/json", b'{"x":[1]}'),
         ({"status": 202}, 202, None, b""),
         ({"status": 204}, 204, None, b""),
+        ({"status": 204, "body": {"x": 1}}, 204, "application/json", b""),
         ({"status": 500, "text": ""}, 500, "text/plain; charset=utf-8", b""),
         ({"status": 599, "text": "é"}, 599, "text/plain; charset=utf-8", "é".encode()),
     ],
