@@ -17,7 +17,7 @@ RELABELING = {"password": "API token", "host": "Base URL"}
 PLACEHOLDERS = {
     "password": "created in Truto's dashboard, under API tokens",
     "host": "https://api.truto.one",
-    "port": "443",
+    "port": "443 (fill it in: Airflow 3.3's Test button needs it)",
 }
 
 
@@ -50,7 +50,7 @@ EXTRA_FIELDS = (
     ),
     ExtraField(
         "max_attempts",
-        "Attempts a call",
+        "Attempts per call",
         "How often one call is tried when Truto or the CRM is busy or unreachable, the first attempt included."
         " A write is executed once however often it is tried. Default: 5.",
         "integer",

@@ -14,7 +14,7 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-provider-truto",
         "name": "Truto",
-        "description": "Truto (https://truto.one), the unified API in front of 23 CRMs.",
+        "description": "The unified API in front of 23 CRMs: https://truto.one",
         "integrations": [
             {
                 "integration-name": _INTEGRATION,

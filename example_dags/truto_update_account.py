@@ -29,7 +29,7 @@ with DAG(
             description="The customer: a UUID from Truto's dashboard, Integrated accounts",
         ),
         "account_id": Param("23423523", type="string", description="The account's id in that customer's CRM"),
-        "employees": Param(140, type="integer", minimum=0),
+        "employees": Param(140, type="integer", minimum=0, description="What to write into that account"),
     },
     tags=["truto"],
 ) as dag:

@@ -57,16 +57,16 @@ def _network_of_its_own(monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def _running_emulator():
+def running_emulator():
     with Emulator() as emulator:
         yield emulator
 
 
 @pytest.fixture
-def emulator(_running_emulator):
+def emulator(running_emulator):
     """The emulator, back at its seed."""
-    _running_emulator.reset()
-    return _running_emulator
+    running_emulator.reset()
+    return running_emulator
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -21,18 +22,28 @@ def scrubbed(text: str, *, call: Call, token: Token, settings: ClientSettings) -
     secrets = {token.reveal()}
     if settings.proxy and (password := urlsplit(settings.proxy).password):
         secrets |= {password, unquote(password)}
-    text = _replaced(text, secrets, "***")
+    text = _replaced(text, _forms(secrets), "***")
     if settings.hide_values and call.body:
-        text = _replaced(text, set(_values(json.loads(call.body))), "[hidden]")
+        text = _replaced(text, _forms_of_body(call.body), "[hidden]")
     return text
 
 
-def _replaced(text: str, values: set[str], mark: str) -> str:
+def _replaced(text: str, forms: Iterable[str], mark: str) -> str:
+    for form in forms:
+        if form.lower() in text.lower():
+            text = re.sub(re.escape(form), mark, text, flags=re.IGNORECASE)
+    return text
+
+
+def _forms(values: set[str]) -> list[str]:
+    """List how values may be spelled; the longest first, lest a part of one leaves the rest of it standing."""
     forms = {form for value in values for form in (value, quote(value, safe=""), *_as_json(value))}
-    # The longest first, lest a value that is part of another leaves the rest of it standing.
-    for form in sorted(forms, key=len, reverse=True):
-        text = re.sub(re.escape(form), mark, text, flags=re.IGNORECASE)
-    return text
+    return sorted(forms, key=len, reverse=True)
+
+
+@lru_cache(maxsize=1)  # one answer is scrubbed text by text
+def _forms_of_body(body: bytes) -> list[str]:
+    return _forms(set(_values(json.loads(body))))
 
 
 def _as_json(value: str) -> tuple[str, str]:

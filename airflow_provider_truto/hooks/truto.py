@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_truto import __version__
 from airflow_provider_truto._compat import BaseHook, conf
 from airflow_provider_truto.client.call import Call, path_of, query_pairs
-from airflow_provider_truto.client.errors import Problem, TrutoError, TrutoNotFoundError
+from airflow_provider_truto.client.errors import (
+    Problem,
+    TrutoAuthenticationError,
+    TrutoError,
+    TrutoNotFoundError,
+    TrutoTransportError,
+)
 from airflow_provider_truto.client.tokens import ApiToken, Token
 from airflow_provider_truto.connection_fields import (
     CONNECTION_TYPE,
@@ -283,6 +289,14 @@ class TrutoHook(BaseHook):
 def _tested(client: SyncClient, connection: TrutoConnection) -> tuple[bool, str]:
     try:
         return _account_test(client, connection) if connection.integrated_account_id else _token_test(client)
+    except TrutoAuthenticationError as error:
+        # What to do comes first: Airflow shows the message for two seconds.
+        return False, (
+            f"Truto refused the API token ({error.status}). What to do: put a valid API token (Truto's dashboard,"
+            f" API tokens) into this connection. Asked: {client.settings.base_url}."
+        )
+    except TrutoTransportError as error:
+        return False, f"{error} What to do: check the base URL, and the proxy of the machine that tests."
     except TrutoError as error:
         return False, str(error)
     finally:

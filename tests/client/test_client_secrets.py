@@ -6,7 +6,6 @@ import contextlib
 import json
 import logging
 import pickle
-import time
 import traceback
 
 import pytest
@@ -417,17 +416,16 @@ def test_hide_values_copes_with_a_body_nested_without_reason(levels, raw_server,
     assert_hidden("planted", *shown(error))
 
 
-def test_hide_values_does_not_spend_its_time_on_a_large_record(make_client, write):
+def test_hide_values_hides_every_value_of_a_large_record(make_client, write):
     call = write({"custom_fields": {f"field {number}": f"value number {number}" for number in range(1000)}})
-    body = json.dumps({"message": "m", "details": [f"failure {number}" for number in range(300)]})
+    body = json.dumps({"message": "m", "details": [f"refused: value number {number}" for number in range(30)]})
     client = make_client("http://127.0.0.1:9", hide_values=True)
-    started = time.monotonic()
-    api_error(
+    error = api_error(
         call,
         Answer(status=422, body=body.encode()),
         scrub=lambda text: scrubbed(text, call=call, token=Token(SECRET), settings=client.settings),
     )
-    assert time.monotonic() - started < 5
+    assert error.details == ["refused: [hidden]"] * 30
 
 
 # ------------------------------------------------------------------------------------------------------------ hook

@@ -53,18 +53,6 @@ class Client:
             connection.close()
 
 
-@pytest.fixture(scope="module")
-def running_emulator():
-    with Emulator() as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def emulator(running_emulator):
-    running_emulator.reset()
-    return running_emulator
-
-
 @pytest.fixture
 def truto(emulator):
     client = Client(emulator)

@@ -158,12 +158,12 @@ def test_an_execution_is_timed_when_it_happens(truto, emulator):
 
 
 def test_a_delay_does_not_hold_up_other_calls(truto, emulator):
-    emulator.fault(method="PATCH", delay_before=5)
+    emulator.fault(method="PATCH", delay_before=20)
     with pytest.raises(requests.ReadTimeout):
         requests.patch(f"{emulator.url}{NORTHWIND}", timeout=(5, 0.1))
     started = time.monotonic()
     assert truto.get().status_code == 200
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 10
 
 
 @pytest.mark.parametrize(

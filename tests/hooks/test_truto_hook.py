@@ -19,18 +19,6 @@ WRONG_TOKEN = "tok-planted-wrong-41"
 UNSEEN = "00000000-0000-4000-8000-000000000000"
 
 
-@pytest.fixture(scope="module")
-def running():
-    with Emulator() as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def emulator(running):
-    running.reset()
-    return running
-
-
 @pytest.fixture
 def connect(emulator, monkeypatch):
     def connect(conn_id="truto_default", **changes):
