@@ -30,7 +30,8 @@ from airflow_provider_truto.client.redaction import scrubbed
 from airflow_provider_truto.client.settings import ClientSettings, Origin
 from airflow_provider_truto.client.tokens import ApiToken, Token
 
-_CHUNK = 64 * 1024
+#: Bytes read at a time. Older urllib3 unpacks such a piece whole, a thousandfold at worst: 16 MiB then.
+_CHUNK = 16 * 1024
 
 
 class SuffixStore(Protocol):
