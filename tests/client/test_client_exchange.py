@@ -144,6 +144,23 @@ def test_a_write_without_a_key_is_never_repeated_after_a_lost_answer(raw_server,
     assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize("status", [408, 500, 502, 503, 504])
+def test_a_write_without_a_key_is_never_repeated_after_a_failure(status, emulator, client, write, sleeps):
+    emulator.fault(status=status, method="PATCH", apply=True)
+    with pytest.raises(TrutoApiError) as caught:
+        client.run(write(key=None))
+    assert caught.value.status == status
+    assert len(writes(emulator)) == len(emulator.executions) == 1
+    assert sleeps == []
+
+
+@pytest.mark.parametrize("status", [425, 429])
+def test_a_write_without_a_key_is_repeated_where_it_was_refused(status, emulator, client, write):
+    emulator.fault(status=status, method="PATCH", times=2)
+    assert client.run(write(key=None)).attempts == 3
+    assert len(emulator.executions) == 1
+
+
 # ------------------------------------------------------------------------------------------------------- 503, 405
 
 
