@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from json_equality import same
 
 from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
 from airflow_provider_truto.schemas.validator import packaged_schema
@@ -491,14 +492,6 @@ scalars = st.none() | st.booleans() | st.integers() | st.floats() | text
 bodies = st.recursive(
     scalars, lambda x: st.lists(x, max_size=4) | st.dictionaries(text | st.integers() | st.none(), x, max_size=4)
 )
-
-
-def same(left, right):
-    if isinstance(left, dict) and isinstance(right, dict):
-        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
-    if isinstance(left, list) and isinstance(right, list):
-        return len(left) == len(right) and all(map(same, left, right))
-    return type(left) is type(right) and repr(left) == repr(right)
 
 
 @settings(max_examples=400, deadline=None)

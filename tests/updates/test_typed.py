@@ -13,6 +13,7 @@ from uuid import UUID
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from json_equality import same
 from markupsafe import Markup
 
 from airflow_provider_truto.schemas.validator import packaged_schema
@@ -22,15 +23,6 @@ from airflow_provider_truto.updates.typed import Typed, typed
 REQUEST = packaged_schema("crm.accounts.update", "request").source
 PROBLEM = object()
 GONE = Missing("the XCom is None")
-
-
-def same(left, right):
-    """Equal in JSON's eyes, in which 1, 1.0 and true are three things."""
-    if isinstance(left, dict) and isinstance(right, dict):
-        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
-    if isinstance(left, list) and isinstance(right, list):
-        return len(left) == len(right) and all(map(same, left, right))
-    return type(left) is type(right) and repr(left) == repr(right)
 
 
 def assert_typed(value, schema, expected):
