@@ -45,6 +45,16 @@ LONGEST = 10.0
 
 
 @pytest.fixture(autouse=True)
+def fresh_process():
+    """Nothing that a process remembers or has used up of its limits reaches the next test."""
+    from airflow_provider_truto.client import pacing
+    from airflow_provider_truto.client.driver import MEMORY
+
+    pacing._pace.cache_clear()
+    MEMORY.forget()
+
+
+@pytest.fixture(autouse=True)
 def _network_of_its_own(monkeypatch):
     """Proxies and CAs of the machine that the tests run on must not reach into them."""
     for name in _NETWORK_VARIABLES:
@@ -82,6 +92,8 @@ def make_client(sleeps):
 
         def make(base_url, *, token="test-token", reread=None, **options):
             tokens = ApiToken(Token(token), reread=reread or (lambda: Token(token)))
+            # Its sleeps are only recorded, so that no place within a limit would ever come.
+            options.setdefault("requests_per_second", 0)
             client = SyncClient(ClientSettings(base_url=base_url, **options), tokens, sleep=sleeps.append)
             stack.callback(client.close)
             return client
@@ -107,6 +119,7 @@ def write():
             body=json_body({"name": "Initrode"} if body is None else body),
             idempotency_key=key,
             integrated_account_id=account,
+            is_data=True,
             streamed=streamed,
         )
 
@@ -123,6 +136,7 @@ def read():
             path=path_of("unified", "crm", "accounts", record),
             query=query_pairs({"integrated_account_id": account, **query}),
             integrated_account_id=account,
+            is_data=True,
             streamed=streamed,
         )
 

@@ -1,4 +1,4 @@
-"""One request to Truto as an immutable value: method, escaped path, query pairs, JSON body.
+"""One request to Truto as an immutable value: method, escaped path, query pairs, body.
 
 Nothing is sent from here. What cannot be put on the wire without changing its meaning is refused
 with ``ValueError`` or ``TypeError``, so that what arrives is what was given.
@@ -8,41 +8,55 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
 from decimal import Decimal
 from enum import Enum
 from typing import Any
-from urllib.parse import quote, urlencode
-from uuid import UUID
+from urllib.parse import quote, unquote, urlencode
+from uuid import UUID, uuid4
 
 #: Methods that change nothing at Truto, hence carry no ``Idempotency-Key``.
-READ_METHODS = frozenset({"GET", "HEAD"})
+READ_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+JSON = "application/json"
+#: A valid percent-escape, which a path that the caller wrote keeps.
+_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Call:
     """One request, complete but for the token.
 
-    ``path`` begins with ``/`` and is percent-encoded; ``query`` holds decoded pairs in wire order;
-    ``body`` is UTF-8 JSON or ``None``. ``integrated_account_id`` and ``record`` are there for messages
-    and for asking about the account; they are already part of ``path`` and ``query``.
+    ``path`` begins with ``/`` and is percent-encoded; ``query`` holds decoded pairs in wire order; ``body`` is
+    UTF-8 JSON, other bytes under their own ``content_type``, or ``None``. ``integrated_account_id`` is there for
+    messages, limits and tokens; it is already part of ``path``, ``query`` or ``body``.
+
+    ``is_data``: it reads or writes a customer's data, so that it may go out under that account's own token and
+    counts on that account's limit. ``is_harmless``: a POST that may be repeated although it has no key.
+    ``streamed``: the answer's bytes are iterated. ``any_content``: an answer that is no JSON is given as bytes.
+    ``fresh_for``: seconds for which the answer may be used again within the process.
     """
 
     method: str
     path: str
     query: tuple[tuple[str, str], ...] = ()
     body: bytes | None = None
+    content_type: str = JSON
+    headers: tuple[tuple[str, str], ...] = ()
     idempotency_key: str | None = None
     integrated_account_id: str | None = None
-    record: str | None = None
+    is_data: bool = False
+    is_harmless: bool = False
     streamed: bool = False
+    any_content: bool = False
+    fresh_for: float = 0.0
 
     @property
     def is_write(self) -> bool:
         """Whether Truto may change something because of this call."""
-        return self.method not in READ_METHODS
+        return self.method not in READ_METHODS and not self.is_harmless
 
     @property
     def target(self) -> str:
@@ -71,12 +85,42 @@ def _escaped(segment: str) -> str:
     return quote(_encodable(segment, "path segment"), safe="")
 
 
+def path_as_written(path: str) -> str:
+    """Check and complete a path that the caller wrote with its slashes, ``v2/things/a%2Fb``.
+
+    Valid percent-escapes stay, whatever else a URL cannot hold is escaped. Raises ``ValueError`` for an empty
+    path or segment, for ``?`` and ``#`` (the query is given apart), and for ``.`` and ``..`` as a segment in any
+    encoding: a server or proxy on the way could resolve those and call something else.
+    """
+    text = _encodable(path, "path").removeprefix("/")
+    if "?" in text or "#" in text:
+        raise ValueError(f"the path {path!r} holds a query or a fragment: give parameters as query")
+    segments = text.removesuffix("/").split("/")
+    if "" in segments:
+        raise ValueError(f"the path {path!r} is empty, or has an empty segment")
+    if not {".", ".."}.isdisjoint(re.split(r"[/\\]", _decoded(text))):
+        raise ValueError(f"the path {path!r} holds a dot segment, which could lead elsewhere")
+    return "/" + quote(_ESCAPE.sub("%25", text), safe="/%!$&'()*+,;=:@~")
+
+
+def _decoded(text: str) -> str:
+    """Decode until nothing is left to decode: each server on the way may decode once."""
+    while (plain := unquote(text)) != text:
+        text = plain
+    return text
+
+
 def _encodable(text: str, what: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise ValueError(f"{what} {text!r} is not valid Unicode text (a lone surrogate)") from error
     return text
+
+
+def random_key() -> str:
+    """Make an idempotency key that no other call uses."""
+    return f"v1-{uuid4().hex}"
 
 
 def query_pairs(query: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

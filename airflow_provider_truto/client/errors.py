@@ -177,6 +177,15 @@ class TrutoAccountBlockedError(TrutoServerError):
     transient = False
 
 
+class TrutoPartialFailureError(TrutoApiError):
+    """A 2xx that holds errors: some of a batch failed. ``errors`` and ``result`` are by resource."""
+
+    def __init__(self, text: str, *, errors: Any = None, result: Any = None, **given: Any) -> None:
+        super().__init__(text, **given)
+        self.errors = errors
+        self.result = result
+
+
 class TrutoTemporaryError(TrutoApiError):
     """408 or 425: the server asks for the same call again, later."""
 
@@ -290,6 +299,28 @@ def api_error(
     )
     error.args = (_sentences(call, error),)
     return error
+
+
+def partial_failure(
+    call: Call, answer: Answer, *, errors: Any, result: Any, scrub: Callable[[str], str]
+) -> TrutoPartialFailureError:
+    """Make the error of a 2xx that holds errors; ``errors`` are Truto's, by resource."""
+    errors = _scrubbed(errors, scrub)
+    count = (
+        sum(len(found) if isinstance(found, list) else 1 for found in errors.values() if found)
+        if isinstance(errors, dict)
+        else 1
+    )
+    done = ", ".join(f"{name}: {len(rows) if isinstance(rows, list) else 1}" for name, rows in (result or {}).items())
+    return TrutoPartialFailureError(
+        f"{where(call)}: Truto answered {answer.status}, but with {count} error{'' if count == 1 else 's'} in it:"
+        f" {_text(errors)}. What succeeded ({done or 'nothing'}) is in `.result` and stays done. What to do: mend"
+        " what the errors name, and send the failed ones again.",
+        errors=errors,
+        result=result,
+        status=answer.status,
+        details=_cut_raw(errors),
+    )
 
 
 def where(call: Call) -> str:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 from airflow_provider_truto.client.answer import Answer
-from airflow_provider_truto.client.call import Call, path_of
+from airflow_provider_truto.client.call import Call
+from airflow_provider_truto.client.endpoints import capabilities_call, integrated_account_call
 from airflow_provider_truto.client.errors import (
     TrutoAccountBlockedError,
     TrutoApiError,
@@ -52,13 +53,16 @@ class Sleep:
 
 @dataclass(frozen=True, slots=True)
 class CurrentToken:
-    """The reply is the ``Token`` to send under."""
+    """The reply is the ``Token`` to send the call under."""
+
+    call: Call
 
 
 @dataclass(frozen=True, slots=True)
 class NewToken:
-    """Truto refused this token; the reply is another one, or ``None`` where there is none."""
+    """Truto refused this token; the reply is another one for the call, or ``None`` where there is none."""
 
+    call: Call
     refused: Token
 
 
@@ -81,6 +85,19 @@ class NoAnswer:
     transient: bool = True
 
 
+class Pacing(Protocol):
+    """Who says when a call may begin; see ``pacing.Pace``."""
+
+    def take(self, account: str | None) -> float:
+        """Give 0 where the call may begin now, else the seconds after which to ask again."""
+
+    def answered(self, account: str | None, *, headers: Mapping[str, str], status: int, is_remote: bool) -> None:
+        """Learn from an answer to a call that was let begin."""
+
+    def lost(self, account: str | None) -> None:
+        """Learn that a call that was let begin has ended without an answer."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Patience:
     """How long to go on. ``max_wait`` is the sum of all waits in seconds."""
@@ -93,8 +110,10 @@ class Patience:
 class Outcome:
     """A success, its parsed JSON, and what it cost: attempts and seconds waited.
 
-    ``value`` is ``{}`` for an empty answer and ``None`` for a streamed one; ``call`` is the one that
-    succeeded, with the key it went out under at last.
+    ``value`` is ``{}`` for an empty answer, bytes where the call takes any content and no JSON came, and ``None``
+    for a streamed one; ``call`` is the one that succeeded, with the key it went out under at last. ``paced`` are
+    seconds spent waiting for a place within the rate limits, which ``waited`` does not count. ``scrub`` takes the
+    secrets of this call out of text.
     """
 
     answer: Answer
@@ -102,12 +121,15 @@ class Outcome:
     call: Call
     attempts: int
     waited: float
+    paced: float = 0.0
+    scrub: Callable[[str], str] = field(default=str, repr=False)
 
 
 def exchange(
     call: Call,
     *,
     patience: Patience,
+    pace: Pacing,
     suffix: int = 1,
     can_save_suffix: bool = False,
     scrub: Callable[[Call, Token, str], str] = lambda _call, _token, text: text,
@@ -121,7 +143,7 @@ def exchange(
     number. Returns the outcome of a 2xx; raises the ``TrutoError`` of anything else, with ``attempts``,
     ``waited`` and ``idempotency_key``. ``now`` is in seconds since the epoch, ``jitter`` in [0, 1).
     """
-    state = _Run(call, patience, suffix, can_save_suffix, scrub, now, jitter)
+    state = _Run(call, patience, pace, suffix, can_save_suffix, scrub, now, jitter)
     try:
         return (yield from state.steps())
     except TrutoError as error:
@@ -138,6 +160,7 @@ class _Run:
         self,
         call: Call,
         patience: Patience,
+        pace: Pacing,
         suffix: int,
         can_save_suffix: bool,
         scrub: Callable[[Call, Token, str], str],
@@ -147,7 +170,9 @@ class _Run:
         self.call = call
         self.attempts = 0
         self.waited = 0.0
+        self.paced = 0.0
         self._patience = patience
+        self._pace = pace
         self._can_save_suffix = can_save_suffix and call.idempotency_key is not None
         self._base_key = call.idempotency_key
         self._scrub = scrub
@@ -158,21 +183,45 @@ class _Run:
         self._use_suffix(suffix)
 
     def steps(self) -> Generator[Step, Any, Outcome]:
-        self._token: Token = yield CurrentToken()
         while True:
+            # Before each attempt, since a wait may outlast a token's life.
+            self._token: Token = yield CurrentToken(self.call)
             self.attempts += 1
-            reply: Answer | NoAnswer = yield Send(self.call, self._token)
+            reply = yield from self._sent(self.call, self._token)
             if isinstance(reply, NoAnswer):
                 yield from self._after_loss(reply)
             elif reply.ok:
                 value = self._read(reply)
                 if not isinstance(value, NoAnswer):
                     return Outcome(
-                        answer=reply, value=value, call=self.call, attempts=self.attempts, waited=self.waited
+                        answer=reply,
+                        value=value,
+                        call=self.call,
+                        attempts=self.attempts,
+                        waited=self.waited,
+                        paced=self.paced,
+                        scrub=self._scrubbed,
                     )
                 yield from self._after_loss(value)
             elif not (yield from self._renewed_token(reply)):
                 yield from self._refused(reply)
+
+    def _sent(self, call: Call, token: Token) -> Generator[Step, Any, Answer | NoAnswer]:
+        """Send as soon as the rate limits have a place, and tell them what came back."""
+        account = call.integrated_account_id if call.is_data else None
+        while seconds := self._pace.take(account):
+            self.paced += seconds
+            yield Sleep(seconds)
+        reply: Answer | NoAnswer | None = None
+        try:
+            reply = yield Send(call, token)
+            return reply
+        finally:  # also where the driver gives the call up
+            if isinstance(reply, Answer):
+                is_remote = not reply.ok and self._error(reply).is_remote
+                self._pace.answered(account, headers=reply.headers, status=reply.status, is_remote=is_remote)
+            else:
+                self._pace.lost(account)
 
     def _after_loss(self, loss: NoAnswer) -> Generator[Step, Any, None]:
         """The outcome is unknown: a write is repeated only under the key that it went out with."""
@@ -184,7 +233,7 @@ class _Run:
         return not self.call.is_write or self.call.idempotency_key is not None
 
     def _lost(self, loss: NoAnswer) -> TrutoTransportError:
-        reason = self._scrub(self.call, self._token, loss.reason)
+        reason = self._scrubbed(loss.reason)
         doubt = " Whether the write happened is unknown." if self.call.is_write else ""
         if doubt and self.call.idempotency_key is not None:
             doubt += (
@@ -197,6 +246,8 @@ class _Run:
         if self.call.streamed:
             return None
         if answer.body and not answer.claims_json:
+            if self.call.any_content:
+                return answer.body
             return NoAnswer(
                 f"HTTP {answer.status} came as {answer.content_type}, not as JSON: something between here and"
                 " Truto answered (a proxy, a login page), or the host is not Truto's",
@@ -204,10 +255,10 @@ class _Run:
             )
         if (
             not answer.body
-            and answer.status == 200
+            and answer.status != 204
             and not {"content-length", "transfer-encoding"} & set(answer.headers)
         ):
-            return NoAnswer("HTTP 200 without a body and without a length: the answer was cut off")
+            return NoAnswer(f"HTTP {answer.status} without a body and without a length: the answer was cut off")
         try:
             return answer.json()
         except ValueError as error:
@@ -219,11 +270,7 @@ class _Run:
         if not is_ours or self._renewed:
             return False
         self._renewed = True
-        token: Token | None = yield NewToken(self._token)
-        if token is None:
-            return False
-        self._token = token
-        return True
+        return (yield NewToken(self.call, self._token)) is not None
 
     def _refused(self, answer: Answer) -> Generator[Step, Any, None]:
         """Wait for the next attempt, or raise what the answer means."""
@@ -285,7 +332,8 @@ class _Run:
         """A 503 is permanent for a blocked account: ask the capabilities, once a call."""
         if self.call.integrated_account_id is None or self._known_unblocked:
             return error, True
-        found = yield from self._look_up("integrated-account", self.call.integrated_account_id, "capabilities")
+        question = capabilities_call(integrated_account_id=self.call.integrated_account_id)
+        found = yield from self._look_up(question)
         account = found.get("account") if isinstance(found, dict) else None
         blocked = account.get("is_blocked") if isinstance(account, dict) else None
         if blocked is True:
@@ -300,14 +348,14 @@ class _Run:
         """A 405 on a write of a sandbox account has a remedy of its own: ask the account what it is."""
         if self.call.integrated_account_id is None:
             return error
-        found = yield from self._look_up("integrated-account", self.call.integrated_account_id)
+        found = yield from self._look_up(integrated_account_call(self.call.integrated_account_id))
         if isinstance(found, dict) and found.get("is_sandbox") is True:
             return self._error(answer, TrutoSandboxReadOnlyError)
         return error
 
-    def _look_up(self, *segments: str) -> Generator[Step, Any, Any]:
+    def _look_up(self, question: Call) -> Generator[Step, Any, Any]:
         """GET something that explains an answer; ``None`` where that fails too."""
-        reply: Answer | NoAnswer = yield Send(Call(method="GET", path=path_of(*segments)), self._token)
+        reply = yield from self._sent(question, (yield CurrentToken(question)))
         if isinstance(reply, NoAnswer) or not reply.ok:
             return None
         try:
@@ -321,8 +369,11 @@ class _Run:
             answer,
             retry_after=asked_wait(answer.headers, now=self._now()),
             as_class=as_class,
-            scrub=lambda text: self._scrub(self.call, self._token, text),
+            scrub=self._scrubbed,
         )
+
+    def _scrubbed(self, text: str) -> str:
+        return self._scrub(self.call, self._token, text)
 
     def _tries(self) -> str:
         return "1 attempt" if self.attempts == 1 else f"{self.attempts} attempts"

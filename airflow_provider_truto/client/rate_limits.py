@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 
@@ -15,15 +16,43 @@ from email.utils import parsedate_to_datetime
 DEFAULT_WAIT = 10.0
 #: Anything shorter is rounded up to this many seconds.
 SHORTEST_WAIT = 1.0
+#: A ``ratelimit-reset`` of more seconds is no wait: one of Truto's backends sends epoch milliseconds.
+_LONGEST_RESET = 1e6
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Quota:
+    """What the provider still grants: ``remaining`` of ``limit`` requests for the next ``reset`` seconds.
+
+    None is negative. ``limit`` is ``None`` where the provider does not tell.
+    """
+
+    limit: float | None
+    remaining: float
+    reset: float
+
+
+def quota(headers: Mapping[str, str]) -> Quota | None:
+    """Read ``ratelimit-limit`` (such as ``110;w=10``), ``-remaining`` and ``-reset``.
+
+    ``None`` where one of the latter two is missing or nonsense. The window behind ``w=`` is not read: Truto's
+    own example has a window of 10 seconds and a reset in 60.
+    """
+    remaining = _number(headers.get("ratelimit-remaining", ""))
+    reset = _reset(headers)
+    if remaining is None or remaining < 0 or reset is None:
+        return None
+    limit = _number(headers.get("ratelimit-limit", "").split(";", 1)[0])
+    return Quota(limit=limit if limit is not None and limit > 0 else None, remaining=remaining, reset=reset)
 
 
 def asked_wait(headers: Mapping[str, str], *, now: float) -> float | None:
     """Seconds that the server asks to wait: ``Retry-After``, else ``ratelimit-reset``, else ``None``.
 
     ``now`` is seconds since the epoch, for a ``Retry-After`` that is an HTTP date. Zero, a moment in the
-    past and what cannot be read count as not given.
+    past and what cannot be read count as not given, and so does a reset that can only be a moment since the epoch.
     """
-    for seconds in (_retry_after(headers, now), _seconds(headers.get("ratelimit-reset", ""))):
+    for seconds in (_retry_after(headers, now), _reset(headers)):
         if seconds is not None and seconds > 0:
             return max(seconds, SHORTEST_WAIT)
     return None
@@ -31,7 +60,7 @@ def asked_wait(headers: Mapping[str, str], *, now: float) -> float | None:
 
 def _retry_after(headers: Mapping[str, str], now: float) -> float | None:
     value = headers.get("retry-after", "")
-    seconds = _seconds(value)
+    seconds = _number(value)
     if seconds is not None:
         return seconds
     try:
@@ -43,9 +72,14 @@ def _retry_after(headers: Mapping[str, str], now: float) -> float | None:
     return moment.timestamp() - datetime.fromtimestamp(now, timezone.utc).timestamp()
 
 
-def _seconds(value: str) -> float | None:
+def _reset(headers: Mapping[str, str]) -> float | None:
+    seconds = _number(headers.get("ratelimit-reset", ""))
+    return seconds if seconds is not None and 0 <= seconds <= _LONGEST_RESET else None
+
+
+def _number(value: str) -> float | None:
     try:
-        seconds = float(value)
+        number = float(value)
     except ValueError:
         return None
-    return seconds if math.isfinite(seconds) else None
+    return number if math.isfinite(number) else None

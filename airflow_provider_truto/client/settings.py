@@ -6,10 +6,12 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 from urllib.parse import urlsplit
 
 DEFAULT_BASE_URL = "https://api.truto.one"
+#: Under which token data calls go out: the API token, or one that is minted for the integrated account.
+DataAuth = Literal["api", "account"]
 #: What requests can go through; socks needs the package PySocks beside it.
 _PROXY_SCHEMES = frozenset({"http", "https", "socks4", "socks5", "socks5h"})
 
@@ -67,9 +69,19 @@ class ClientSettings:
     allow_http: bool = False
     hide_values: bool = False
     response_limit: int = 64 * 1024 * 1024
+    data_auth: DataAuth = "api"
+    #: Seconds after which a minted token is replaced; Truto's live for 15 minutes.
+    account_token_life: float = 12 * 60.0
+    #: ``None``: Truto's own tiers; 0: no pacing.
+    requests_per_second: float | None = None
+    integrated_account_id: str | None = None
+    #: Lower case; empty allows any.
+    allowed_integrated_accounts: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         origin = self.origin
+        if not origin.host.isascii():
+            raise ValueError(f"the base URL's host {origin.host!r} must be written in ASCII (xn--…)")
         parts = urlsplit(self.base_url)
         if parts.query or parts.fragment:
             raise ValueError(f"the base URL {without_user(self.base_url)!r} must not have a query or a fragment")
@@ -90,6 +102,10 @@ class ClientSettings:
             raise ValueError("max_attempts: must be at least 1 (the first attempt counts)")
         if self.max_wait < 0:
             raise ValueError("max_wait: must be 0 or more seconds")
+        if self.data_auth not in get_args(DataAuth):
+            raise ValueError(f"data_auth: expects one of {', '.join(get_args(DataAuth))}, got {self.data_auth!r}")
+        if self.requests_per_second is not None and self.requests_per_second < 0:
+            raise ValueError("requests_per_second: must be 0 (no pacing) or more")
 
     def _check_proxy(self) -> None:
         """Refuse what is no proxy, in words that cannot show its password."""

@@ -4,44 +4,53 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Generator, Iterator
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any, TypeVar
 
 import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
+from requests.cookies import RequestsCookieJar
 
 from airflow_provider_truto.client.answer import Answer
+from airflow_provider_truto.client.api import TrutoApi
 from airflow_provider_truto.client.call import Call
-from airflow_provider_truto.client.errors import TrutoTransportError, where
+from airflow_provider_truto.client.driver import (
+    CHUNK,
+    Driver,
+    Observer,
+    SuffixStore,
+    broken_stream,
+    connect_timeout,
+    connection_failure,
+    proxy_failure,
+    read_timeout,
+    request_headers,
+    tls_failure,
+    too_large,
+)
+from airflow_provider_truto.client.endpoints import mint_call
+from airflow_provider_truto.client.errors import TrutoError
 from airflow_provider_truto.client.exchange import (
     CurrentToken,
     NewToken,
     NoAnswer,
     Outcome,
-    Patience,
     SaveSuffix,
     Send,
     Sleep,
     Step,
-    exchange,
 )
-from airflow_provider_truto.client.redaction import scrubbed
+from airflow_provider_truto.client.pages import Page
+from airflow_provider_truto.client.programs import Program, ProgramStep, ReadSettings, Warn
 from airflow_provider_truto.client.settings import ClientSettings, Origin
-from airflow_provider_truto.client.tokens import ApiToken, Token
+from airflow_provider_truto.client.tokens import AccountTokens, ApiToken, Mint, Token
 
-#: Bytes read at a time. Older urllib3 unpacks such a piece whole, a thousandfold at worst: 16 MiB then.
-_CHUNK = 16 * 1024
+T = TypeVar("T")
 
-
-class SuffixStore(Protocol):
-    """Where the number behind an idempotency key outlives the process, e.g. Airflow's task state store."""
-
-    def load(self) -> int:
-        """Give the stored number, 1 where there is none."""
-
-    def save(self, suffix: int) -> None:
-        """Store the number durably before returning."""
+#: Minted tokens, shared by all clients on requests of this process.
+_ACCOUNT_TOKENS = AccountTokens()
 
 
 class OriginAuth(AuthBase):
@@ -71,6 +80,8 @@ class TrutoSession(requests.Session):
         self._settings = settings
         self.auth = OriginAuth(token, settings.origin)
         self.headers.update({"User-Agent": settings.user_agent, "Accept": "application/json"})
+        # Truto sets none, and a jar that is written to would be shared between threads.
+        self.cookies = RequestsCookieJar(policy=DefaultCookiePolicy(allowed_domains=[]))
         adapter = HTTPAdapter(max_retries=0, pool_maxsize=32)
         self.mount("https://", adapter)
         self.mount("http://", adapter)
@@ -107,41 +118,56 @@ class TrutoSession(requests.Session):
         return merged
 
 
-class SyncClient:
-    """Truto over requests. Not for use by several threads at once.
+class SyncClient(Driver, TrutoApi):
+    """Truto over requests; threads may share one.
 
-    ``sleep`` takes seconds. Every method raises ``TrutoError``s only.
+    ``sleep`` takes seconds. Every method raises ``TrutoError``s only, and ``ValueError`` or ``TypeError`` for
+    arguments that can never be right.
     """
 
     def __init__(
-        self, settings: ClientSettings, tokens: ApiToken, *, sleep: Callable[[float], None] = time.sleep
+        self,
+        settings: ClientSettings,
+        tokens: ApiToken,
+        *,
+        observer: Observer | None = None,
+        minted: AccountTokens = _ACCOUNT_TOKENS,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.settings = settings
-        self.tokens = tokens
+        super().__init__(settings, tokens, minted, observer=observer)
         self.session = TrutoSession(settings, tokens.current)
         self._sleep = sleep
 
     def run(self, call: Call, *, suffixes: SuffixStore | None = None) -> Outcome:
         """Bring a call to its end: see ``exchange``."""
-        steps = exchange(
-            call,
-            patience=Patience(max_attempts=self.settings.max_attempts, max_wait=self.settings.max_wait),
-            suffix=suffixes.load() if suffixes else 1,
-            can_save_suffix=suffixes is not None,
-            scrub=self._scrub,
-        )
-        reply: Any = None
-        while True:
-            try:
-                step = steps.send(reply)
-            except StopIteration as end:
-                outcome: Outcome = end.value
-                return outcome
-            reply = self._carry_out(step, suffixes)
+        outcome = _driven(self._exchange(call, suffixes), lambda step: self._carry_out(step, suffixes))
+        self.observer.called(outcome)
+        return outcome
+
+    def do(self, program: Program[T], *, suffixes: SuffixStore | None = None) -> T:
+        """Bring a program to its end and give its result."""
+        return _driven(program, lambda step: self._reply(step, suffixes))
+
+    def listing(self, program: Program[None]) -> Listing:
+        """Bring a list's program on its way; its calls go out as its records are asked for."""
+        return Listing(program, self._reply)
 
     def close(self) -> None:
         """Close the pooled connections."""
         self.session.close()
+
+    def _reply(self, step: ProgramStep, suffixes: SuffixStore | None = None) -> Any:
+        match step:
+            case Call():
+                return self._recalled(step) or self._remembered(step, self.run(step, suffixes=suffixes))
+            case ReadSettings():
+                return self.settings
+            case Warn():
+                self.observer.warned(step.text)
+            case Page():
+                for note in step.notes:
+                    self.observer.warned(note)
+        return None
 
     def _carry_out(self, step: Step, suffixes: SuffixStore | None) -> Any:
         match step:
@@ -150,12 +176,30 @@ class SyncClient:
             case Sleep():
                 return self._sleep(step.seconds)
             case CurrentToken():
-                return self.tokens.current()
+                return self._token(step.call)
             case NewToken():
-                return self.tokens.renewed(step.refused)
+                return self._token(step.call, refused=step.refused)
             case SaveSuffix() if suffixes is not None:
                 return suffixes.save(step.suffix)
         raise AssertionError(f"unexpected step {step!r}")
+
+    def _token(self, call: Call, *, refused: Token | None = None) -> Token | None:
+        """Give the token to send under, another than the refused one; ``None`` where there is no other."""
+        while (owner := self._owner(call)) is not None:
+            claimed = self._minted.claim(owner, refused=refused)
+            if isinstance(claimed, Mint):
+                with claimed as mint:
+                    token = self._minted_token(self.run(mint_call(owner.integrated_account_id)))
+                    return mint.done(token, life=self.settings.account_token_life)
+            if isinstance(claimed, Token):
+                return claimed
+            if made := claimed.result():
+                return made
+        if refused is None:
+            return self.tokens.current()
+        if self.tokens.unless(refused) is None:
+            self.tokens.replace(self.tokens.reread())
+        return self.tokens.unless(refused)
 
     def _send(self, call: Call, token: Token) -> Answer | NoAnswer:
         try:
@@ -163,7 +207,7 @@ class SyncClient:
                 call.method,
                 call.target,
                 data=call.body,
-                headers=_headers(call),
+                headers=request_headers(call),
                 stream=True,
                 auth=OriginAuth(lambda: token, self.settings.origin),
             )
@@ -174,14 +218,74 @@ class SyncClient:
         except requests.RequestException as error:
             return _no_answer(error, self.settings)
         if body is None:
-            return NoAnswer(
-                f"HTTP {response.status_code} with a body of more than {self.settings.response_limit} bytes",
-                transient=False,
-            )
+            return too_large(self.settings, response.status_code)
         return Answer(status=response.status_code, headers=headers, body=body)
 
-    def _scrub(self, call: Call, token: Token, text: str) -> str:
-        return scrubbed(text, call=call, token=token, settings=self.settings)
+
+class Listing:
+    """The records of a list, whose pages are fetched as they are needed; iterate it once.
+
+    ``cursor`` gets the page after the one that is being read (``None`` at the end): a list can be resumed there.
+    ``count`` counts the records of the pages so far; ``is_partial_response`` is true once Truto has said so.
+    """
+
+    def __init__(self, program: Program[None], reply: Callable[[ProgramStep], Any]) -> None:
+        self._program = program
+        self._reply = reply
+        self._records = (record for page in self.pages() for record in page.items)
+        self.cursor: str | None = None
+        self.count = 0
+        self.is_partial_response = False
+
+    def pages(self) -> Iterator[Page]:
+        """Iterate over pages instead of records."""
+        for step in _steps(self._program, self._reply, []):
+            if isinstance(step, Page):
+                self.cursor = step.cursor
+                self.count += len(step.items)
+                self.is_partial_response |= step.is_partial
+                yield step
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._records
+
+    def __next__(self) -> Any:
+        return next(self._records)
+
+
+def _driven(generator: Generator[Any, Any, T], carry_out: Callable[[Any], Any]) -> T:
+    """Carry out every step of a generator, and give its result."""
+    results: list[T] = []
+    for _ in _steps(generator, carry_out, results):
+        pass
+    return results[0]
+
+
+def _steps(
+    generator: Generator[Any, Any, T], carry_out: Callable[[Any], Any], results: list[T]
+) -> Generator[Any, None, None]:
+    """Carry out a generator's steps, showing each one that is done; what fails is thrown into the generator.
+
+    Its result goes into ``results``, since an async generator, as there is in ``aio``, can return none.
+    """
+    reply: Any = None
+    failure: TrutoError | None = None
+    try:
+        while True:
+            try:
+                step = generator.send(reply) if failure is None else generator.throw(failure)
+            except StopIteration as end:
+                results.append(end.value)
+                return
+            reply = failure = None
+            try:
+                reply = carry_out(step)
+            except TrutoError as error:
+                failure = error
+            else:
+                yield step
+    finally:
+        generator.close()
 
 
 class Chunks:
@@ -196,12 +300,9 @@ class Chunks:
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            yield from self._response.iter_content(_CHUNK)
+            yield from self._response.iter_content(CHUNK)
         except requests.RequestException as error:
-            done = " The write itself was answered with success." if self._call.is_write else ""
-            raise TrutoTransportError(
-                f"{where(self._call)}: the answer broke off while it was streamed: {_sentence(_root(error))}.{done}"
-            ) from None
+            raise broken_stream(self._call, _root(error)) from None
         finally:
             self.close()
 
@@ -210,20 +311,11 @@ class Chunks:
         self._response.close()
 
 
-def _headers(call: Call) -> dict[str, str]:
-    headers = {"Accept": "*/*"} if call.streamed else {}
-    if call.body is not None:
-        headers["Content-Type"] = "application/json"
-    if call.idempotency_key is not None:
-        headers["Idempotency-Key"] = call.idempotency_key
-    return headers
-
-
 def _body(response: requests.Response, limit: int) -> bytes | None:
     """Read the whole body; ``None`` where it is longer than ``limit`` bytes."""
     chunks: list[bytes] = []
     size = 0
-    for chunk in response.iter_content(_CHUNK):
+    for chunk in response.iter_content(CHUNK):
         size += len(chunk)
         if size > limit:
             response.close()
@@ -233,23 +325,20 @@ def _body(response: requests.Response, limit: int) -> bytes | None:
 
 
 def _no_answer(error: requests.RequestException, settings: ClientSettings) -> NoAnswer:
-    host = settings.origin.host
     root = _root(error)
     match error:
         case requests.exceptions.ConnectTimeout():
-            return NoAnswer(f"no connection to {host} within {settings.connect_timeout:g} s")
+            return connect_timeout(settings)
         case requests.exceptions.ReadTimeout():
-            return NoAnswer(f"{host} did not answer within {settings.read_timeout:g} s (the connection's timeout)")
+            return read_timeout(settings)
         case requests.exceptions.SSLError():
-            # A peer that went away may be back; one that speaks otherwise, or that is not trusted, will not change.
             is_gone = isinstance(root, (ssl.SSLEOFError, ssl.SSLZeroReturnError)) or not isinstance(
                 root, ssl.SSLError
             )
-            hint = "" if is_gone else "; check the base URL and ca_bundle"
-            return NoAnswer(f"TLS with {host} failed ({_sentence(root)}){hint}", transient=is_gone)
+            return tls_failure(settings, root, is_gone=is_gone)
         case requests.exceptions.ProxyError():
-            return NoAnswer(f"the proxy in front of {host} failed ({_sentence(root)})")
-    return NoAnswer(f"the connection to {host} failed ({_sentence(root)})")
+            return proxy_failure(settings, root)
+    return connection_failure(settings, root)
 
 
 def _root(error: BaseException) -> BaseException:
@@ -260,7 +349,3 @@ def _root(error: BaseException) -> BaseException:
         if not isinstance(inner, BaseException):
             return error
         error = inner
-
-
-def _sentence(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

@@ -1,8 +1,28 @@
-"""Bearer tokens: kept where no ``repr``, log line or exception can show them."""
+"""Bearer tokens: kept where no ``repr``, log line or exception can show them.
+
+``ApiToken`` is a connection's own. ``AccountTokens`` keeps those that are minted for one integrated account each
+(docs/api-reference/admin/integrated-accounts/create-token): they live 15 minutes.
+"""
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import Future
+from copy import copy
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, NamedTuple
+
+from airflow_provider_truto.client.errors import TrutoError
+from airflow_provider_truto.client.settings import Origin
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+#: Outdated tokens are thrown away when so many are kept: a process may see many customers.
+_SWEEP_AT = 1024
 
 
 class Token:
@@ -14,6 +34,8 @@ class Token:
     __slots__ = ("_value",)
 
     def __init__(self, value: str) -> None:
+        if not value:
+            raise ValueError("the token is empty")
         if not value.isascii() or not value.isprintable() or " " in value:
             raise ValueError(
                 "the API token holds spaces, line breaks or non-ASCII characters:"
@@ -38,22 +60,114 @@ class Token:
 class ApiToken:
     """The API token of a connection, read again when Truto refuses it.
 
-    ``reread`` gives the token that the connection holds now: tokens get rotated while a task runs.
+    ``reread`` gives the token that the connection holds now: tokens get rotated while a task runs. For the
+    driver on aiohttp it gives an awaitable of that.
     """
 
-    def __init__(self, token: Token, *, reread: Callable[[], Token]) -> None:
+    def __init__(self, token: Token, *, reread: Callable[[], object]) -> None:
         self._token = token
-        self._reread = reread
+        self.reread = reread
 
     def current(self) -> Token:
         """Give the token that was read last."""
         return self._token
 
-    def renewed(self, refused: Token) -> Token | None:
-        """Read the connection again; ``None`` where it still holds the token that was refused."""
-        if self._token == refused:
-            self._token = self._reread()
+    def unless(self, refused: Token) -> Token | None:
+        """Give the token where it is another than the one that was refused."""
         return self._token if self._token != refused else None
+
+    def replace(self, token: object) -> None:
+        """Take what ``reread`` gave."""
+        if not isinstance(token, Token):
+            raise TypeError(f"expects a Token, not {type(token).__name__}")
+        self._token = token
 
     def __repr__(self) -> str:
         return "ApiToken(***)"
+
+
+class Owner(NamedTuple):
+    """Whose minted token it is: never mixed up between servers, API tokens or customers."""
+
+    origin: Origin
+    api_token: Token
+    integrated_account_id: str
+
+
+@dataclass(frozen=True)
+class _Minted:
+    token: Token
+    good_until: float
+
+
+class AccountTokens:
+    """Minted tokens, one an owner, and who is minting right now.
+
+    Safe between threads and event loops: of those who claim at the same time one gets a ``Mint`` and is to mint,
+    the others get a future of what comes of it. ``clock`` is in seconds.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._minted: dict[Owner, _Minted] = {}
+        self._under_way: dict[Owner, Future[Token | None]] = {}
+
+    def claim(self, owner: Owner, *, refused: Token | None = None) -> Token | Future[Token | None] | Mint:
+        """Give a good token that is not the refused one; or a future of one; or the order to mint it.
+
+        A future's ``None`` says that the one who was to mint has given up: claim again. It raises the
+        ``TrutoError`` on which minting failed.
+        """
+        with self._lock:
+            kept = self._minted.get(owner)
+            if kept is not None and kept.token != refused and self._clock() < kept.good_until:
+                return kept.token
+            if future := self._under_way.get(owner):
+                return future
+            future = self._under_way[owner] = Future()
+            # Running, so that a coroutine that is cancelled while it waits cancels nobody else's future.
+            future.set_running_or_notify_cancel()
+            return Mint(self, owner, future, began=self._clock())
+
+    def settle(self, owner: Owner, token: Token | None, *, good_until: float) -> None:
+        """End a minting; ``token`` is ``None`` where none came of it."""
+        with self._lock:
+            self._under_way.pop(owner, None)
+            if token is not None:
+                if len(self._minted) >= _SWEEP_AT:
+                    now = self._clock()
+                    self._minted = {key: kept for key, kept in self._minted.items() if now < kept.good_until}
+                self._minted[owner] = _Minted(token, good_until)
+
+    def __repr__(self) -> str:
+        return "AccountTokens(***)"
+
+
+class Mint:
+    """The order to mint, a context manager: leaving it wakes up whoever waits for the token, come what may."""
+
+    def __init__(self, tokens: AccountTokens, owner: Owner, future: Future[Token | None], *, began: float) -> None:
+        self._tokens = tokens
+        self._owner = owner
+        self._future = future
+        self._began = began
+        self._token: Token | None = None
+        self._life = 0.0
+
+    def done(self, token: Token, *, life: float) -> Token:
+        """Keep the token for ``life`` seconds, counted from before it was asked for."""
+        self._token, self._life = token, life
+        return token
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._tokens.settle(self._owner, self._token, good_until=self._began + self._life)
+        if isinstance(error, TrutoError):
+            self._future.set_exception(copy(error))
+        else:
+            self._future.set_result(self._token)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_truto.client.call import Call, path_of, query_pairs
+from airflow_provider_truto.client.call import Call, path_of, query_pairs, random_key
 from airflow_provider_truto.updates.checked import Checked
-from airflow_provider_truto.updates.keys import TaskIdentity, random_key, task_key
+from airflow_provider_truto.updates.keys import TaskIdentity, task_key
 
 
 def called(checked: Checked, *, task: TaskIdentity | None = None) -> Call:
@@ -37,5 +37,6 @@ def called(checked: Checked, *, task: TaskIdentity | None = None) -> Call:
         body=checked.body,
         idempotency_key=key,
         integrated_account_id=account,
+        is_data=True,
         streamed=update.response_format == "stream",
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from uuid import uuid4
 
 _VERSION = "v1"
 
@@ -33,8 +32,3 @@ def task_key(task: TaskIdentity, *, integrated_account_id: str, path: str, body:
     """Make the key of a task's write; equal arguments give equal keys."""
     material = json.dumps([asdict(task), integrated_account_id, path, body.decode()], sort_keys=True)
     return f"{_VERSION}-{hashlib.sha256(material.encode()).hexdigest()}"
-
-
-def random_key() -> str:
-    """Make a key for a write outside a task, used by no other call."""
-    return f"{_VERSION}-{uuid4().hex}"

@@ -383,6 +383,7 @@ def test_the_codes_are_those_that_reports_and_skip_on_use():
         "server",
         "account_blocked",
         "temporary",
+        "partial_failure",
     }
 
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_truto.updates.keys import TaskIdentity, random_key, task_key
+from airflow_provider_truto.client.call import random_key
+from airflow_provider_truto.updates.keys import TaskIdentity, task_key
 
 TASK = TaskIdentity(dag_id="dag", run_id="run", task_id="task", map_index=-1, generation=0)
 CALL = {"integrated_account_id": "acae0000", "path": "/unified/crm/accounts/1", "body": b'{"name":"Acme"}'}

@@ -1,0 +1,346 @@
+"""The driver on aiohttp: carries out the steps of ``exchange`` with a pooled keep-alive session.
+
+It differs from ``sync`` in ``await``, and in what aiohttp has to be told so that it behaves as requests does there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import aiohttp
+import certifi
+from requests.utils import get_environ_proxies, select_proxy
+from yarl import URL
+
+from airflow_provider_truto.client.answer import Answer
+from airflow_provider_truto.client.api import TrutoApi
+from airflow_provider_truto.client.call import Call
+from airflow_provider_truto.client.driver import (
+    CHUNK,
+    Driver,
+    Observer,
+    SuffixStore,
+    broken_stream,
+    connect_timeout,
+    connection_failure,
+    proxy_failure,
+    read_timeout,
+    request_headers,
+    tls_failure,
+    too_large,
+)
+from airflow_provider_truto.client.endpoints import mint_call
+from airflow_provider_truto.client.errors import TrutoError
+from airflow_provider_truto.client.exchange import (
+    CurrentToken,
+    NewToken,
+    NoAnswer,
+    Outcome,
+    SaveSuffix,
+    Send,
+    Sleep,
+    Step,
+)
+from airflow_provider_truto.client.pages import Page
+from airflow_provider_truto.client.programs import Program, ProgramStep, ReadSettings, Warn
+from airflow_provider_truto.client.settings import ClientSettings
+from airflow_provider_truto.client.tokens import AccountTokens, ApiToken, Mint, Token
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+T = TypeVar("T")
+
+#: Minted tokens, shared by all clients on aiohttp of this process. Apart from those of the clients on requests: a
+#: coroutine that blocks its loop while it waits for a minting of that same loop would wait for ever.
+_ACCOUNT_TOKENS = AccountTokens()
+#: What aiohttp raises where there is no usable answer.
+_LOSSES = (aiohttp.ClientError, asyncio.TimeoutError, OSError)
+
+
+class AsyncClient(Driver, TrutoApi):
+    """Truto over aiohttp, in one event loop; any number of coroutines may share one. ``close`` it at the end.
+
+    ``sleep`` takes seconds. Methods raise as those of ``SyncClient`` do.
+    """
+
+    def __init__(
+        self,
+        settings: ClientSettings,
+        tokens: ApiToken,
+        *,
+        observer: Observer | None = None,
+        minted: AccountTokens = _ACCOUNT_TOKENS,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        connections: int = 100,
+    ) -> None:
+        super().__init__(settings, tokens, minted, observer=observer)
+        self._sleep = sleep
+        self._connections = connections
+        self._opened: aiohttp.ClientSession | None = None
+
+    async def run(self, call: Call, *, suffixes: SuffixStore | None = None) -> Outcome:
+        """Bring a call to its end: see ``exchange``."""
+        outcome = await _driven(self._exchange(call, suffixes), lambda step: self._carry_out(step, suffixes))
+        self.observer.called(outcome)
+        return outcome
+
+    async def do(self, program: Program[T], *, suffixes: SuffixStore | None = None) -> T:
+        """Bring a program to its end and give its result."""
+        return await _driven(program, lambda step: self._reply(step, suffixes))
+
+    def listing(self, program: Program[None]) -> AsyncListing:
+        """Bring a list's program on its way; its calls go out as its records are asked for."""
+        return AsyncListing(program, self._reply)
+
+    async def close(self) -> None:
+        """Close the pooled connections."""
+        if self._opened is not None:
+            await self._opened.close()
+            self._opened = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _reply(self, step: ProgramStep, suffixes: SuffixStore | None = None) -> Any:
+        match step:
+            case Call():
+                return self._recalled(step) or self._remembered(step, await self.run(step, suffixes=suffixes))
+            case ReadSettings():
+                return self.settings
+            case Warn():
+                self.observer.warned(step.text)
+            case Page():
+                for note in step.notes:
+                    self.observer.warned(note)
+        return None
+
+    async def _carry_out(self, step: Step, suffixes: SuffixStore | None) -> Any:
+        match step:
+            case Send():
+                return await self._send(step.call, step.token)
+            case Sleep():
+                return await self._sleep(step.seconds)
+            case CurrentToken():
+                return await self._token(step.call)
+            case NewToken():
+                return await self._token(step.call, refused=step.refused)
+            case SaveSuffix() if suffixes is not None:
+                return suffixes.save(step.suffix)
+        raise AssertionError(f"unexpected step {step!r}")
+
+    async def _token(self, call: Call, *, refused: Token | None = None) -> Token | None:
+        """Give the token to send under, another than the refused one; ``None`` where there is no other."""
+        while (owner := self._owner(call)) is not None:
+            claimed = self._minted.claim(owner, refused=refused)
+            if isinstance(claimed, Mint):
+                with claimed as mint:
+                    token = self._minted_token(await self.run(mint_call(owner.integrated_account_id)))
+                    return mint.done(token, life=self.settings.account_token_life)
+            if isinstance(claimed, Token):
+                return claimed
+            if made := await asyncio.wrap_future(claimed):
+                return made
+        if refused is None:
+            return self.tokens.current()
+        if self.tokens.unless(refused) is None:
+            read = self.tokens.reread()
+            self.tokens.replace(await read if inspect.isawaitable(read) else read)
+        return self.tokens.unless(refused)
+
+    async def _send(self, call: Call, token: Token) -> Answer | NoAnswer:
+        url = self.settings.base_url.rstrip("/") + call.target
+        try:
+            response = await self._session().request(
+                call.method,
+                URL(url, encoded=True),
+                data=call.body,
+                headers={**request_headers(call), "Authorization": f"Bearer {token.reveal()}"},
+                proxy=self._proxy(url),
+                allow_redirects=False,
+            )
+            headers = {name.lower(): ", ".join(response.headers.getall(name)) for name in response.headers}
+            if call.streamed and response.ok:
+                return Answer(status=response.status, headers=headers, stream=AsyncChunks(response, call))
+            body = await _body(response, self.settings.response_limit)
+        except _LOSSES as error:
+            return _no_answer(error, self.settings)
+        if body is None:
+            return too_large(self.settings, response.status)
+        return Answer(status=response.status, headers=headers, body=body)
+
+    def _session(self) -> aiohttp.ClientSession:
+        if self._opened is None:
+            settings = self.settings
+            self._opened = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=self._connections, ssl=_ssl(settings)),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(
+                    total=None, sock_connect=settings.connect_timeout, sock_read=settings.read_timeout
+                ),
+                headers={"User-Agent": settings.user_agent, "Accept": "application/json"},
+                skip_auto_headers=("Content-Type",),
+                # It would read ~/.netrc as well; `_proxy` and `_ssl` read what is wanted of the environment.
+                trust_env=False,
+            )
+            # Without this, aiohttp repeats some verbs by itself on a connection that died while it was pooled.
+            self._opened._retry_connection = False
+        return self._opened
+
+    def _proxy(self, url: str) -> str | None:
+        return self.settings.proxy or select_proxy(url, get_environ_proxies(url))
+
+
+class AsyncListing:
+    """The records of a list, whose pages are fetched as they are needed; iterate it once.
+
+    Its attributes are those of ``sync.Listing``.
+    """
+
+    def __init__(self, program: Program[None], reply: Callable[[ProgramStep], Awaitable[Any]]) -> None:
+        self._program = program
+        self._reply = reply
+        self._records = self._iterated()
+        self.cursor: str | None = None
+        self.count = 0
+        self.is_partial_response = False
+
+    async def pages(self) -> AsyncIterator[Page]:
+        """Iterate over pages instead of records."""
+        async for step in _steps(self._program, self._reply, []):
+            if isinstance(step, Page):
+                self.cursor = step.cursor
+                self.count += len(step.items)
+                self.is_partial_response |= step.is_partial
+                yield step
+
+    async def _iterated(self) -> AsyncGenerator[Any, None]:
+        async for page in self.pages():
+            for record in page.items:
+                yield record
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self._records
+
+    async def __anext__(self) -> Any:
+        return await self._records.__anext__()
+
+
+async def _driven(generator: Generator[Any, Any, T], carry_out: Callable[[Any], Awaitable[Any]]) -> T:
+    """Carry out every step of a generator, and give its result."""
+    results: list[T] = []
+    async for _ in _steps(generator, carry_out, results):
+        pass
+    return results[0]
+
+
+async def _steps(
+    generator: Generator[Any, Any, T], carry_out: Callable[[Any], Awaitable[Any]], results: list[T]
+) -> AsyncGenerator[Any, None]:
+    """Carry out a generator's steps, showing each one that is done; what fails is thrown into the generator.
+
+    Its result goes into ``results``: an async generator can return none.
+    """
+    reply: Any = None
+    failure: TrutoError | None = None
+    try:
+        while True:
+            try:
+                step = generator.send(reply) if failure is None else generator.throw(failure)
+            except StopIteration as end:
+                results.append(end.value)
+                return
+            reply = failure = None
+            try:
+                reply = await carry_out(step)
+            except TrutoError as error:
+                failure = error
+            else:
+                yield step
+    finally:
+        generator.close()
+
+
+class AsyncChunks:
+    """The bytes of a streamed answer, to be iterated once.
+
+    Raises ``TrutoTransportError`` where the stream breaks: the call itself did succeed.
+    """
+
+    def __init__(self, response: aiohttp.ClientResponse, call: Call) -> None:
+        self._response = response
+        self._call = call
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in self._response.content.iter_chunked(CHUNK):
+                yield chunk
+        except _LOSSES as error:
+            raise broken_stream(self._call, error) from None
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Give the connection back; whatever was not read is lost."""
+        self._response.close()
+
+
+async def _body(response: aiohttp.ClientResponse, limit: int) -> bytes | None:
+    """Read the whole body; ``None`` where it is longer than ``limit`` bytes."""
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in response.content.iter_chunked(CHUNK):
+        size += len(chunk)
+        if size > limit:
+            response.close()
+            return None
+        chunks.append(chunk)
+    response.release()
+    return b"".join(chunks)
+
+
+def _ssl(settings: ClientSettings) -> ssl.SSLContext | bool:
+    if not settings.verify_tls:
+        return False
+    bundle = settings.ca_bundle or _environment_ca_bundle() or certifi.where()
+    if Path(bundle).is_dir():
+        return ssl.create_default_context(capath=bundle)
+    return ssl.create_default_context(cafile=bundle)
+
+
+def _environment_ca_bundle() -> str | None:
+    """Look where requests looks."""
+    return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+
+
+def _no_answer(error: BaseException, settings: ClientSettings) -> NoAnswer:
+    match error:
+        case aiohttp.ConnectionTimeoutError():
+            return connect_timeout(settings)
+        case asyncio.TimeoutError():
+            return read_timeout(settings)
+        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
+            root = _root(error)
+            is_gone = isinstance(root, (ssl.SSLEOFError, ssl.SSLZeroReturnError)) or not isinstance(
+                root, ssl.SSLError
+            )
+            return tls_failure(settings, root, is_gone=is_gone)
+        case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
+            return proxy_failure(settings, _root(error))
+    return connection_failure(settings, _root(error))
+
+
+def _root(error: BaseException) -> BaseException:
+    """Find the innermost cause: aiohttp wraps the socket's error."""
+    while isinstance(inner := getattr(error, "os_error", None) or error.__cause__, BaseException):
+        error = inner
+    return error

@@ -1,0 +1,343 @@
+"""Everything that Truto offers, as methods; written once for requests and for aiohttp.
+
+Whoever inherits says how a program is brought to its end: the client and hook on requests give results, those on
+aiohttp give coroutines of the same results and async iterators.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+from airflow_provider_truto.client.call import Call, query_pairs, random_key
+from airflow_provider_truto.client.endpoints import (
+    admin_call,
+    capabilities_call,
+    custom_call,
+    integrated_account_call,
+    integrated_accounts_call,
+    logs_call,
+    meta_call,
+    model_docs_call,
+    proxy_call,
+    refresh_call,
+    tools_call,
+    unified_call,
+)
+from airflow_provider_truto.client.pages import pages
+from airflow_provider_truto.client.programs import (
+    Program,
+    account_named,
+    account_of,
+    answer_of,
+    batch,
+    object_of,
+)
+
+ErrorHandling = Literal["fail_fast", "ignore", "batch"]
+
+
+class TrutoApi(ABC):
+    """Truto's API. Where an ``integrated_account_id`` is left out, the connection's default is meant.
+
+    Nothing is rendered or converted here: ids are text, bodies are JSON-plain. Results are Truto's JSON. A write
+    without an ``idempotency_key`` gets a random one: two calls are two writes. Methods raise ``TrutoError``s, and
+    ``ValueError`` or ``TypeError`` for arguments that can never be right.
+    """
+
+    @abstractmethod
+    def do(self, program: Program[Any]) -> Any:
+        """Bring a program to its end."""
+
+    @abstractmethod
+    def listing(self, program: Program[None]) -> Any:
+        """Give an iterator over a list's records."""
+
+    def unified(self, model: str, resource: str, *, integrated_account_id: str | None = None) -> Resource:
+        """Give one resource of the unified API: ``unified("crm", "contacts").list(limit=100)``."""
+
+        def build(method: str, **given: Any) -> Call:
+            if given.get("streamed"):
+                given["query"] = {**(given.get("query") or {}), "truto_response_format": "stream"}
+            return unified_call(model, resource, method, **given)
+
+        return Resource(self, build, integrated_account_id)
+
+    def proxy(self, resource: str, *, integrated_account_id: str | None = None) -> Resource:
+        """Give one resource in the CRM's own shape, by the CRM's own name; names are case-sensitive."""
+        return Resource(self, lambda method, **given: proxy_call(resource, method, **given), integrated_account_id)
+
+    def custom(
+        self,
+        method: str,
+        path: str,
+        *,
+        integrated_account_id: str | None = None,
+        body: Any = None,
+        content_type: str | None = None,
+        query: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        idempotency_key: str | None = None,
+        stream: bool = False,
+    ) -> Any:
+        """Call ``/custom/{path}`` with any HTTP method.
+
+        A ``body`` of bytes or text goes as it is, under ``content_type``; anything else as JSON. Gives JSON, bytes
+        where no JSON came, and an iterable of bytes with ``stream``.
+        """
+        given = {
+            "body": body,
+            "content_type": content_type,
+            "query": query,
+            "headers": headers,
+            "idempotency_key": idempotency_key or random_key(),
+            "streamed": stream,
+        }
+        custom_call(method, path, integrated_account_id="", **given)  # what is wrong is said here, not while it runs
+
+        def program() -> Program[Any]:
+            account = yield from account_of(integrated_account_id)
+            return (yield from answer_of(custom_call(method, path, integrated_account_id=account, **given)))
+
+        return self.do(program())
+
+    def batch(
+        self,
+        resources: Sequence[Mapping[str, Any]],
+        *,
+        integrated_account_id: str | None = None,
+        args: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Any:
+        """Make several calls in one: each ``{"resource", "method", "id"?, "query"?, "body"?, …}``.
+
+        A resource with a slash is unified, one without is the CRM's own and needs ``"persist": True``. Gives the
+        results by resource. Raises ``TrutoPartialFailureError`` where some failed.
+        """
+        return self.do(
+            batch(
+                resources,
+                integrated_account_id=integrated_account_id,
+                args=args,
+                idempotency_key=idempotency_key or random_key(),
+            )
+        )
+
+    def integrated_accounts(
+        self,
+        tenant_id: str | None = None,
+        integration: str | None = None,
+        status: str | None = None,
+        **filters: Any,
+    ) -> Any:
+        """List integrated accounts, ``integration`` by its name such as ``"hubspot"``."""
+        query = {"tenant_id": tenant_id, "integration.name": integration, "status": status, **filters}
+        return self.listing(pages(integrated_accounts_call(query)))
+
+    def integrated_account(self, integrated_account_id: str | None = None) -> Any:
+        """Give one integrated account's record: its status, tenant, integration, last error."""
+        return self.do(_of_account(integrated_account_id, integrated_account_call))
+
+    def integrated_account_id_of(self, tenant_id: str, integration: str | None = None) -> Any:
+        """Find the id of a customer's integrated account; none or several are a ``TrutoSchemaError``."""
+        return self.do(account_named(tenant_id, integration))
+
+    def refresh_credentials(self, integrated_account_id: str | None = None) -> Any:
+        """Have Truto refresh an account's credentials; gives ``{"success": true}``."""
+        return self.do(_of_account(integrated_account_id, refresh_call))
+
+    def capabilities(
+        self,
+        integrated_account_id: str | None = None,
+        *,
+        integration: str | None = None,
+        kind: Literal["proxy", "unified", "all"] | None = None,
+        methods: Sequence[str] | None = None,
+        resource: str | None = None,
+        has_description: bool | None = None,
+    ) -> Any:
+        """Say what can be called for an account, or for an integration by slug or id. Kept for five minutes."""
+        asked = {"kind": kind, "methods": methods, "resource": resource, "has_description": has_description}
+        if integration is not None:
+            return self.do(object_of(capabilities_call(integration=integration, **asked)))  # type: ignore[arg-type]
+        return self.do(
+            _of_account(
+                integrated_account_id,
+                lambda account: capabilities_call(integrated_account_id=account, **asked),  # type: ignore[arg-type]
+            )
+        )
+
+    def tools(
+        self,
+        integrated_account_id: str | None = None,
+        *,
+        methods: Sequence[str] | None = None,
+        tags: Sequence[str] | None = None,
+    ) -> Any:
+        """Give an account's methods with their schemas, as tools. Kept for five minutes."""
+        return self.do(
+            _of_account(integrated_account_id, lambda account: tools_call(account, methods=methods, tags=tags))
+        )
+
+    def method_schema(
+        self,
+        model: str,
+        resource: str,
+        method: str,
+        *,
+        integration: str | None = None,
+        integrated_account_id: str | None = None,
+    ) -> Any:
+        """Give what Truto says of a method in its own dialect: ``request_body_schema``, ``query_schema``, ….
+
+        For an integration by name no account is needed. Kept for five minutes.
+        """
+        if integration is not None:
+            return self.do(object_of(meta_call(model, resource, method, integration=integration)))
+        return self.do(
+            _of_account(
+                integrated_account_id,
+                lambda account: meta_call(model, resource, method, integrated_account_id=account),
+            )
+        )
+
+    def model_docs(self, model: str, integration: str, *, form: Literal["json", "md", "html"] = "json") -> Any:
+        """Give the documentation of a model for an integration: JSON, or text. Kept for five minutes."""
+
+        def program() -> Program[Any]:
+            value = yield from answer_of(model_docs_call(model, integration, form=form))
+            return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+        return self.do(program())
+
+    def logs(self, log_type: str, **query: Any) -> Any:
+        """List log entries: ``logs("rapid_bridge", created_at={"gt": …}, log_type_filter={…})``."""
+        return self.listing(pages(logs_call(log_type, query)))
+
+    def sync_job_runs(self, **query: Any) -> Any:
+        """List runs of sync jobs."""
+        return self.listing(pages(admin_call("GET", "sync-job-run", query=query)))
+
+    def sync_job_run(self, run_id: str) -> Any:
+        """Give one run of a sync job."""
+        return self.do(object_of(admin_call("GET", "sync-job-run", run_id)))
+
+    def start_sync_job_run(
+        self,
+        sync_job_id: str,
+        *,
+        error_handling: ErrorHandling,
+        integrated_account_id: str | None = None,
+        **options: Any,
+    ) -> Any:
+        """Start a run of a sync job, and give it. A lost answer is not repeated: that could start two.
+
+        ``options`` are Truto's own, such as ``args``, ``webhook_id`` and ``ignore_previous_run``.
+        """
+
+        def program() -> Program[Any]:
+            account = yield from account_of(integrated_account_id)
+            body = {
+                "sync_job_id": sync_job_id,
+                "integrated_account_id": account,
+                "status": "created",
+                "error_handling": error_handling,
+                **options,
+            }
+            return (yield from object_of(admin_call("POST", "sync-job-run", body=body), "id"))
+
+        return self.do(program())
+
+    def stop_sync_job_run(self, run_id: str) -> Any:
+        """Stop a run; it may be gone after that."""
+        return self.do(answer_of(admin_call("DELETE", "sync-job-run", run_id)))
+
+    def ping(self) -> Any:
+        """Call ``/ping``, whose answer is undocumented."""
+        return self.do(answer_of(admin_call("GET", "ping")))
+
+
+class Resource:
+    """One resource of one customer: list, get, create, update, delete, and ``call`` for custom methods."""
+
+    def __init__(self, api: TrutoApi, build: Callable[..., Call], integrated_account_id: str | None) -> None:
+        self._api = api
+        self._build = build
+        self._account = integrated_account_id
+
+    def list(self, **query: Any) -> Any:
+        """Iterate over the records of all pages, fetched as they are needed; ``next_cursor`` resumes a list."""
+        pairs = query_pairs(query)  # now, so that later changes of the caller's dicts change nothing
+
+        def program() -> Program[None]:
+            account = yield from account_of(self._account)
+            yield from pages(self._build("list", integrated_account_id=account, query=pairs))
+
+        return self._api.listing(program())
+
+    def get(self, record_id: str, *, query: Mapping[str, Any] | None = None, stream: bool = False) -> Any:
+        """Give one record; ``stream`` gives the CRM's bytes as an iterable."""
+        return self._done("get", record_id=record_id, query=query, streamed=stream)
+
+    def create(
+        self,
+        body: Any,
+        *,
+        query: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+        stream: bool = False,
+    ) -> Any:
+        """Create a record, and give it."""
+        return self._done("create", body=body, query=query, idempotency_key=idempotency_key, streamed=stream)
+
+    def update(
+        self,
+        record_id: str | None,
+        body: Any,
+        *,
+        query: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+        stream: bool = False,
+    ) -> Any:
+        """Change the given fields of a record, and give it; no id where the integration takes it in the body."""
+        given = {"body": body, "query": query, "idempotency_key": idempotency_key, "streamed": stream}
+        return self._done("update", record_id=record_id, **given)
+
+    def delete(
+        self,
+        record_id: str | None,
+        body: Any = None,
+        *,
+        query: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Any:
+        """Delete a record; gives ``{"id"}``."""
+        return self._done("delete", record_id=record_id, body=body, query=query, idempotency_key=idempotency_key)
+
+    def call(
+        self,
+        method: str,
+        body: Any = None,
+        *,
+        query: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+        stream: bool = False,
+    ) -> Any:
+        """Call a custom method of the resource."""
+        return self._done(method, body=body, query=query, idempotency_key=idempotency_key, streamed=stream)
+
+    def _done(self, method: str, **given: Any) -> Any:
+        given["idempotency_key"] = given.get("idempotency_key") or random_key()
+        self._build(method, integrated_account_id="", **given)  # what is wrong is said here, not while it runs
+
+        def program() -> Program[Any]:
+            account = yield from account_of(self._account)
+            return (yield from answer_of(self._build(method, integrated_account_id=account, **given)))
+
+        return self._api.do(program())
+
+
+def _of_account(given: str | None, build: Callable[[str], Call]) -> Program[dict[str, Any]]:
+    account = yield from account_of(given)
+    return (yield from object_of(build(account)))

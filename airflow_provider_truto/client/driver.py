@@ -1,0 +1,174 @@
+"""What the drivers on requests and aiohttp share: everything but waiting and I/O."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Generator, Hashable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from airflow_provider_truto.client.answer import Answer
+from airflow_provider_truto.client.call import Call
+from airflow_provider_truto.client.errors import TrutoTransportError, where
+from airflow_provider_truto.client.exchange import NoAnswer, Outcome, Patience, Step, exchange
+from airflow_provider_truto.client.memory import Memory
+from airflow_provider_truto.client.pacing import pace_for
+from airflow_provider_truto.client.redaction import scrubbed
+from airflow_provider_truto.client.settings import ClientSettings
+from airflow_provider_truto.client.tokens import AccountTokens, ApiToken, Owner, Token
+
+#: Bytes read at a time. Older urllib3 unpacks such a piece whole, a thousandfold at worst: 16 MiB then.
+CHUNK = 16 * 1024
+#: Shared by all clients of the process.
+MEMORY = Memory()
+
+
+class SuffixStore(Protocol):
+    """Where the number behind an idempotency key outlives the process, e.g. Airflow's task state store."""
+
+    def load(self) -> int:
+        """Give the stored number, 1 where there is none."""
+
+    def save(self, suffix: int) -> None:
+        """Store the number durably before returning."""
+
+
+def _ignore(_value: Any) -> None:
+    """Nobody wants to know."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observer:
+    """Who is told of what the client does.
+
+    ``called`` gets each finished exchange, ``warned`` a sentence, ``minted`` the text of a token that was minted,
+    before anything goes out under it, so that it can be masked.
+    """
+
+    called: Callable[[Outcome], None] = _ignore
+    warned: Callable[[str], None] = _ignore
+    minted: Callable[[str], None] = _ignore
+
+
+class Driver:
+    """The settings, tokens and limits of one connection."""
+
+    def __init__(
+        self, settings: ClientSettings, tokens: ApiToken, minted: AccountTokens, *, observer: Observer | None = None
+    ) -> None:
+        self.settings = settings
+        self.tokens = tokens
+        self.observer = observer or Observer()
+        self._minted = minted
+
+    def _exchange(self, call: Call, suffixes: SuffixStore | None) -> Generator[Step, Any, Outcome]:
+        suffixes = suffixes if call.is_write else None
+        settings = self.settings
+        digest = hashlib.sha256(self.tokens.current().reveal().encode()).hexdigest()
+        return exchange(
+            call,
+            patience=Patience(max_attempts=settings.max_attempts, max_wait=settings.max_wait),
+            pace=pace_for(
+                origin=settings.origin, token_digest=digest, requests_per_second=settings.requests_per_second
+            ),
+            suffix=suffixes.load() if suffixes else 1,
+            can_save_suffix=suffixes is not None,
+            scrub=lambda call, token, text: scrubbed(text, call=call, token=token, settings=settings),
+        )
+
+    def _owner(self, call: Call) -> Owner | None:
+        """Whose minted token the call goes out under; ``None`` for the API token."""
+        if self.settings.data_auth != "account" or not call.is_data or call.integrated_account_id is None:
+            return None
+        return Owner(self.settings.origin, self.tokens.current(), call.integrated_account_id)
+
+    def _minted_token(self, outcome: Outcome) -> Token:
+        value = outcome.value
+        text = value.get("integrated_account_token") if isinstance(value, dict) else None
+        try:
+            token = Token(text if isinstance(text, str) else "")
+        except ValueError:
+            raise TrutoTransportError(
+                f"{where(outcome.call)}: the answer holds no usable integrated_account_token"
+            ) from None
+        self.observer.minted(token.reveal())
+        return token
+
+    def _recalled(self, call: Call) -> Outcome | None:
+        """Give an outcome out of the process's memory; its JSON is read anew, nobody shares it."""
+        answer = MEMORY.recall(self._memory_key(call)) if call.fresh_for else None
+        if answer is None:
+            return None
+        return Outcome(answer=answer, value=value_of(call, answer), call=call, attempts=0, waited=0.0)
+
+    def _remembered(self, call: Call, outcome: Outcome) -> Outcome:
+        if call.fresh_for:
+            MEMORY.keep(self._memory_key(call), outcome.answer, fresh_for=call.fresh_for)
+        return outcome
+
+    def _memory_key(self, call: Call) -> Hashable:
+        return self.settings.base_url, self.tokens.current(), call.integrated_account_id, call.target
+
+
+def value_of(call: Call, answer: Answer) -> Any:
+    """Read the value of an answer that was read without fault before."""
+    return answer.body if call.any_content and answer.body and not answer.claims_json else answer.json()
+
+
+def request_headers(call: Call) -> dict[str, str]:
+    """Give a call's own headers, beside those that go with every call."""
+    headers = dict(call.headers)
+    if call.streamed or call.any_content:
+        headers["Accept"] = "*/*"
+    if call.body is not None:
+        headers["Content-Type"] = call.content_type
+    if call.idempotency_key is not None:
+        headers["Idempotency-Key"] = call.idempotency_key
+    return headers
+
+
+# --- what a lost answer is called, in the same words by both drivers
+
+
+def connect_timeout(settings: ClientSettings) -> NoAnswer:
+    """No connection in time."""
+    return NoAnswer(f"no connection to {settings.origin.host} within {settings.connect_timeout:g} s")
+
+
+def read_timeout(settings: ClientSettings) -> NoAnswer:
+    """A connection, but no answer in time."""
+    return NoAnswer(
+        f"{settings.origin.host} did not answer within {settings.read_timeout:g} s (the connection's timeout)"
+    )
+
+
+def tls_failure(settings: ClientSettings, cause: BaseException, *, is_gone: bool) -> NoAnswer:
+    """TLS came to no end. A peer that went away may be back; one that is not trusted will not change."""
+    hint = "" if is_gone else "; check the base URL and ca_bundle"
+    return NoAnswer(f"TLS with {settings.origin.host} failed ({sentence(cause)}){hint}", transient=is_gone)
+
+
+def proxy_failure(settings: ClientSettings, cause: BaseException) -> NoAnswer:
+    """The proxy did not let the call through."""
+    return NoAnswer(f"the proxy in front of {settings.origin.host} failed ({sentence(cause)})")
+
+
+def connection_failure(settings: ClientSettings, cause: BaseException) -> NoAnswer:
+    """The connection was refused, reset or closed, or what came over it was no HTTP."""
+    return NoAnswer(f"the connection to {settings.origin.host} failed ({sentence(cause)})")
+
+
+def too_large(settings: ClientSettings, status: int) -> NoAnswer:
+    """The answer is larger than what is held in memory."""
+    return NoAnswer(f"HTTP {status} with a body of more than {settings.response_limit} bytes", transient=False)
+
+
+def broken_stream(call: Call, cause: BaseException) -> TrutoTransportError:
+    """Make the error of a streamed answer that broke off: the call itself did succeed."""
+    done = " The write itself was answered with success." if call.is_write else ""
+    return TrutoTransportError(f"{where(call)}: the answer broke off while it was streamed: {sentence(cause)}.{done}")
+
+
+def sentence(error: BaseException) -> str:
+    """Name an error in one short line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

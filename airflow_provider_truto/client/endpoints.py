@@ -1,0 +1,305 @@
+"""The calls that Truto takes, each built as a value: which verb, which path, what goes where.
+
+Sources: Truto's docs/api-reference and its own reference texts on the unified, proxy, custom and admin APIs.
+Arguments that cannot be put into a URL or a body raise ``ValueError`` or ``TypeError``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from airflow_provider_truto.client.call import (
+    JSON,
+    READ_METHODS,
+    Call,
+    json_body,
+    path_as_written,
+    path_of,
+    query_pairs,
+)
+
+#: The five methods that every resource may have, and their verbs; any other name is a custom method's.
+VERBS = {"list": "GET", "get": "GET", "create": "POST", "update": "PATCH", "delete": "DELETE"}
+#: Seconds for which what an account or an integration can do is taken for unchanged.
+FRESH_FOR = 300.0
+#: Headers that are the client's own business.
+_OWN_HEADERS = frozenset(
+    {"authorization", "host", "content-length", "content-type", "transfer-encoding", "connection", "idempotency-key"}
+)
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+def unified_call(model: str, resource: str, method: str, **given: Any) -> Call:
+    """Build a call of ``/unified/{model}/{resource}``; see ``resource_call`` for what may be given."""
+    return resource_call(("unified", model, resource), method, **given)
+
+
+def proxy_call(resource: str, method: str, **given: Any) -> Call:
+    """Build a call of ``/proxy/{resource}``, whose body and answer are the CRM's own; see ``resource_call``."""
+    return resource_call(("proxy", resource), method, any_content=True, **given)
+
+
+def resource_call(
+    segments: tuple[str, ...],
+    method: str,
+    *,
+    integrated_account_id: str,
+    record_id: str | None = None,
+    body: Any = None,
+    query: Mapping[str, Any] | tuple[tuple[str, str], ...] | None = None,
+    idempotency_key: str | None = None,
+    streamed: bool = False,
+    any_content: bool = False,
+    fresh_for: float = 0.0,
+) -> Call:
+    """Build one of the six shapes: list, get, create, update, delete, and ``POST …/{method}`` for any other.
+
+    ``body`` is JSON-plain, or bytes that are JSON already; ``query`` is a mapping, or pairs of ``query_pairs``.
+    ``record_id`` is needed by get, optional for update and delete (some integrations take the id in the body), and
+    refused by the others.
+    """
+    verb = VERBS.get(method, "POST")
+    if record_id is None and method == "get":
+        raise ValueError("get needs the record's id")
+    if record_id is not None and method in {"list", "create"}:
+        raise ValueError(f"{method} takes no record id")
+    if method not in VERBS:
+        if record_id is not None:
+            raise ValueError(f"the custom method {method!r} takes no record id: put it into the body")
+        segments = (*segments, method)
+    elif record_id is not None:
+        segments = (*segments, record_id)
+    if verb == "GET" and body is not None:
+        raise ValueError(f"{method} takes no body")
+    return Call(
+        method=verb,
+        path=path_of(*segments),
+        query=(
+            *query_pairs({"integrated_account_id": integrated_account_id}),
+            *(query if isinstance(query, tuple) else query_pairs(query or {})),
+        ),
+        body=_json(body),
+        idempotency_key=idempotency_key if verb not in READ_METHODS else None,
+        integrated_account_id=integrated_account_id,
+        is_data=True,
+        streamed=streamed,
+        any_content=any_content,
+        fresh_for=fresh_for,
+    )
+
+
+def custom_call(
+    verb: str,
+    path: str,
+    *,
+    integrated_account_id: str,
+    body: Any = None,
+    content_type: str | None = None,
+    query: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+    idempotency_key: str | None = None,
+    streamed: bool = False,
+) -> Call:
+    """Build a call of ``/custom/{path}`` with any verb.
+
+    ``body`` is JSON-plain; bytes and text go as they are, under ``content_type`` where it is given.
+    """
+    if not re.fullmatch(r"[A-Za-z]{3,20}", verb):
+        raise ValueError(f"{verb!r} is no HTTP method")
+    is_raw = isinstance(body, (bytes, str))
+    if content_type is not None and not is_raw:
+        raise ValueError("content_type goes with a body of bytes or text; anything else is sent as JSON")
+    verb = verb.upper()
+    return Call(
+        method=verb,
+        path="/custom" + path_as_written(path),
+        query=query_pairs({"integrated_account_id": integrated_account_id, **(query or {})}),
+        body=(body.encode() if isinstance(body, str) else body) if is_raw else _json(body),
+        content_type=(content_type or ("application/octet-stream" if isinstance(body, bytes) else "text/plain"))
+        if is_raw
+        else JSON,
+        headers=_extra_headers(headers or {}),
+        idempotency_key=idempotency_key if verb not in READ_METHODS else None,
+        integrated_account_id=integrated_account_id,
+        is_data=True,
+        streamed=streamed,
+        any_content=True,
+    )
+
+
+def batch_call(
+    resources: Sequence[Mapping[str, Any]],
+    *,
+    integrated_account_id: str,
+    args: Mapping[str, Any] | None = None,
+    idempotency_key: str | None = None,
+) -> Call:
+    """Build ``POST /batch-request`` of ``{"resource", "method", "id"?, "query"?, "body"?, …}`` each.
+
+    Only an API token may call it (docs/api-reference/admin/batch-requests/create).
+    """
+    body = {"integrated_account_id": integrated_account_id, "resources": list(resources)}
+    return Call(
+        method="POST",
+        path=path_of("batch-request"),
+        body=json_body(body if args is None else {**body, "args": args}),
+        idempotency_key=idempotency_key,
+        integrated_account_id=integrated_account_id,
+    )
+
+
+def meta_call(
+    model: str,
+    resource: str,
+    method: str,
+    *,
+    integrated_account_id: str | None = None,
+    integration: str | None = None,
+) -> Call:
+    """Build the question for a method's schemas: for an account, or for an integration, which needs none."""
+    if integration is not None:
+        return Call(
+            method="GET",
+            path=path_of("unified", model, resource, integration, "meta", method),
+            fresh_for=FRESH_FOR,
+        )
+    return Call(
+        method="GET",
+        path=path_of("unified", model, resource, "meta", method),
+        query=query_pairs({"integrated_account_id": integrated_account_id}),
+        integrated_account_id=integrated_account_id,
+        fresh_for=FRESH_FOR,
+    )
+
+
+def model_docs_call(model: str, integration: str, *, form: Literal["json", "md", "html"] = "json") -> Call:
+    """Build the question for a model's documentation; ``md`` and ``html`` are answered as text."""
+    return Call(
+        method="GET",
+        path=path_of("unified", "meta", model, integration),
+        query=query_pairs({"format": form}),
+        any_content=True,
+        fresh_for=FRESH_FOR,
+    )
+
+
+def capabilities_call(
+    *,
+    integrated_account_id: str | None = None,
+    integration: str | None = None,
+    kind: Literal["proxy", "unified", "all"] | None = None,
+    methods: Sequence[str] | None = None,
+    resource: str | None = None,
+    has_description: bool | None = None,
+) -> Call:
+    """Build the question for what can be called, for one account or for an integration (slug or id)."""
+    of = (
+        ("integration", integration)
+        if integration is not None
+        else ("integrated-account", integrated_account_id or "")
+    )
+    query = {
+        "type": kind,
+        "methods": ",".join(methods) if methods else None,
+        "resource": resource,
+        "has_description": has_description,
+    }
+    return Call(
+        method="GET",
+        path=path_of(*of, "capabilities"),
+        query=query_pairs(query),
+        integrated_account_id=integrated_account_id if integration is None else None,
+        fresh_for=FRESH_FOR,
+    )
+
+
+def tools_call(
+    integrated_account_id: str, *, methods: Sequence[str] | None = None, tags: Sequence[str] | None = None
+) -> Call:
+    """Build the question for an account's tools: its methods with their schemas."""
+    query = {"methods": ",".join(methods) if methods else None, "tags": ",".join(tags) if tags else None}
+    return Call(
+        method="GET",
+        path=path_of("integrated-account", integrated_account_id, "tools"),
+        query=query_pairs(query),
+        integrated_account_id=integrated_account_id,
+        fresh_for=FRESH_FOR,
+    )
+
+
+def integrated_account_call(integrated_account_id: str, *, fresh_for: float = 0.0) -> Call:
+    """Build the question for one integrated account."""
+    return Call(
+        method="GET",
+        path=path_of("integrated-account", integrated_account_id),
+        integrated_account_id=integrated_account_id,
+        fresh_for=fresh_for,
+    )
+
+
+def own_account_call(integrated_account_id: str) -> Call:
+    """Build the question of an account's own token for the account that it belongs to."""
+    return Call(
+        method="GET",
+        path=path_of("integrated-account", "me"),
+        integrated_account_id=integrated_account_id,
+        is_data=True,
+    )
+
+
+def integrated_accounts_call(filters: Mapping[str, Any], *, fresh_for: float = 0.0) -> Call:
+    """Build the list of integrated accounts; ``filters`` are Truto's own, such as ``tenant_id`` and ``status``."""
+    return Call(method="GET", path=path_of("integrated-account"), query=query_pairs(filters), fresh_for=fresh_for)
+
+
+def mint_call(integrated_account_id: str) -> Call:
+    """Build the request for a token of one account, which lives 15 minutes."""
+    return Call(
+        method="POST",
+        path=path_of("integrated-account", "token"),
+        body=json_body({"integrated_account_id": integrated_account_id}),
+        integrated_account_id=integrated_account_id,
+        is_harmless=True,
+    )
+
+
+def refresh_call(integrated_account_id: str) -> Call:
+    """Build the request to refresh an account's credentials; a second one does no harm."""
+    return Call(
+        method="POST",
+        path=path_of("integrated-account", "refresh-credentials"),
+        body=json_body({"id": integrated_account_id}),
+        integrated_account_id=integrated_account_id,
+        is_harmless=True,
+    )
+
+
+def logs_call(log_type: str, query: Mapping[str, Any]) -> Call:
+    """Build the list of log entries; ``created_at`` is a range of at most a month, ``limit`` at most 100."""
+    return Call(method="GET", path=path_of("log"), query=query_pairs({"log_type": log_type, **query}))
+
+
+def admin_call(
+    verb: str, *segments: str, query: Mapping[str, Any] | None = None, body: Any = None, key: str | None = None
+) -> Call:
+    """Build a call of one of Truto's platform resources, such as ``sync-job-run``."""
+    return Call(
+        method=verb, path=path_of(*segments), query=query_pairs(query or {}), body=_json(body), idempotency_key=key
+    )
+
+
+def _json(body: Any) -> bytes | None:
+    return body if body is None or isinstance(body, bytes) else json_body(body)
+
+
+def _extra_headers(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    for name, value in headers.items():
+        if not (isinstance(name, str) and _HEADER_NAME.fullmatch(name)):
+            raise ValueError(f"{name!r} is no name of a header")
+        if name.lower() in _OWN_HEADERS:
+            raise ValueError(f"the header {name} is set by the client itself")
+        if not (isinstance(value, str) and value.isascii() and value.isprintable()):
+            raise ValueError(f"the header {name} takes visible ASCII text")
+    return tuple(headers.items())

@@ -1,0 +1,295 @@
+"""How many calls this process may begin, and when: no call is sent only to be told 429.
+
+Sources: Truto's texts on errors (429 above 500 calls in 10 seconds for an API token, and above 50 in 10 seconds
+for an integrated account) and docs/api-reference/overview/rate-limits (``ratelimit-*``, the provider's own limit,
+on every unified and proxy answer).
+
+Nothing here waits and nothing here does I/O. A driver asks ``take`` before it sends, waits as long as it is told,
+and asks again; the same object serves threads and an event loop at once.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from airflow_provider_truto.client.rate_limits import DEFAULT_WAIT, Quota, asked_wait, quota
+
+#: Calls a second that Truto grants a token, and an integrated account of it; counted over ``TIER_SECONDS``.
+TOKEN_RATE = 50.0
+ACCOUNT_RATE = 5.0
+TIER_SECONDS = 10.0
+#: Truto counts calls when they arrive, a ``Pace`` when they leave. A call that travelled slowly and one that
+#: travelled fast arrive closer together than they left: our windows are longer by this much (0.2 seconds of 10),
+#: which costs 2 % of the rate.
+MARGIN = 1.02
+#: No header stops an account for more seconds than this; who then still comes too early is told so again.
+LONGEST_PAUSE = 60.0
+#: Below this share of its limit, or below this many where it names none, what a provider grants is spread.
+FEW_SHARE = 0.2
+FEW = 5.0
+#: Seconds after which to ask again where the answers on their way decide.
+_ASK_AGAIN = 1.0
+#: The shortest wait: a clock that is read just before the moment would have callers ask in a circle.
+_SHORTEST = 0.001
+#: More paces than this are not remembered for a process.
+_REMEMBERED = 128
+#: Above this many calls a second a pace no longer means anything.
+_FASTEST = 1e6
+
+_registry_lock = threading.Lock()
+
+
+def pace_for(*, origin: Hashable, token_digest: str, requests_per_second: float | None) -> Pace:
+    """Give the one ``Pace`` that all clients of this process share for a token at an origin.
+
+    A limit is the token's, not a client's. Two connections that hold one token but ask for different
+    ``requests_per_second`` have separate paces, which know nothing of each other: what they send adds up. Other
+    processes are not seen either. The paces used last are kept. Raises ``ValueError`` as ``Pace`` does.
+    """
+    with _registry_lock:  # lru_cache alone may build two under threads, and give each to one of them
+        return _pace(origin, token_digest, requests_per_second)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _pace(_origin: Hashable, _token_digest: str, requests_per_second: float | None) -> Pace:
+    return Pace(requests_per_second=requests_per_second)
+
+
+class Pace:
+    """What one token may send.
+
+    ``requests_per_second``: ``None`` for Truto's tiers; a number for the token's calls, of which an account gets
+    at most 5; ``0`` switches everything off, the provider's headers and the pauses after a 429 too. A number is
+    counted like the tiers, as whole calls in 10 seconds (one call in more seconds below 0.1), and rounded down.
+    ``clock`` is in seconds from anywhere and never goes back; ``now`` is in seconds since the epoch, for a
+    ``Retry-After`` that is a date. Raises ``ValueError`` for a rate that is none.
+
+    A call belongs to its integrated account; one for ``None`` counts for the token only, and what its answer
+    says about limits holds for all calls of the token. Every ``take`` that returned ``0.0`` must be followed by
+    one ``answered`` or ``lost``.
+    """
+
+    def __init__(
+        self,
+        *,
+        requests_per_second: float | None,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        rate = TOKEN_RATE if requests_per_second is None else requests_per_second
+        if not 0 <= rate <= _FASTEST:
+            raise ValueError(f"requests_per_second: must be from 0 (no pacing) to {_FASTEST:.0f}")
+        self._is_off = rate == 0
+        self._clock = clock
+        self._now = now
+        self._lock = threading.Lock()
+        if not self._is_off:
+            self._account_rate = min(ACCOUNT_RATE, rate)
+            self._token = _Scope(_window(rate), self._clock())
+            self._accounts: OrderedDict[str, _Scope] = OrderedDict()
+
+    def take(self, account: str | None) -> float:
+        """Ask for a call: ``0.0`` means that it was counted and is to be sent now.
+
+        Anything else are the seconds after which asking again makes sense; nothing was counted then.
+        """
+        if self._is_off:
+            return 0.0
+        with self._lock:
+            # Under the lock, so that moments enter the windows in order.
+            now = self._clock()
+            wait = self._token.wait(now)
+            scope = None if account is None else self._account(account, now)
+            if scope is not None:
+                wait = max(wait, scope.wait(now))
+            if wait > 0:
+                wait = self._token.turn(now, wait)
+                return wait if scope is None else scope.turn(now, wait)
+            self._token.begin(now)
+            if scope is not None:
+                scope.begin(now)
+            return 0.0
+
+    def answered(self, account: str | None, *, headers: Mapping[str, str], status: int, is_remote: bool) -> None:
+        """Learn from the answer to a call. ``headers`` has lower-case names; ``is_remote``: the provider failed."""
+        # Truto's own 429 names no tier. Where an account is known, it is the one that is most likely full.
+        pause = None
+        if status == 429:
+            pause = min(asked_wait(headers, now=self._now()) or DEFAULT_WAIT, LONGEST_PAUSE)
+        self._end(account, said=quota(headers), pause=pause, has_reached_provider=status != 429 or is_remote)
+
+    def lost(self, account: str | None) -> None:
+        """Learn that a call ended without an answer; it may have been counted all the same."""
+        self._end(account, said=None, pause=None, has_reached_provider=True)
+
+    def _end(
+        self, account: str | None, *, said: Quota | None, pause: float | None, has_reached_provider: bool
+    ) -> None:
+        if self._is_off:
+            return
+        with self._lock:
+            now = self._clock()
+            scope = self._token if account is None else self._account(account, now)
+            if scope is not self._token:
+                self._token.end(now, None, has_reached_provider=has_reached_provider)
+            scope.end(now, said, has_reached_provider=has_reached_provider)
+            if pause is not None:
+                scope.pause(now + pause, by_provider=has_reached_provider)
+
+    def _account(self, account: str, now: float) -> _Scope:
+        """Find or make the account's state, and drop that of accounts which nothing holds back any more.
+
+        They stand in the order of their last use; dropping two at a time outruns any growth and stays cheap.
+        """
+        accounts = self._accounts
+        scope = accounts.get(account)
+        if scope is None:
+            scope = accounts[account] = _Scope(_window(self._account_rate), now)
+        scope.used_at = now
+        accounts.move_to_end(account)
+        for _ in range(2):
+            oldest, idle = next(iter(accounts.items()))
+            if not idle.is_forgettable(now):
+                break
+            del accounts[oldest]
+        return scope
+
+
+class _Scope:
+    """What counts against one limit: the calls of a token, or those of one account."""
+
+    __slots__ = ("_grant", "_in_flight", "_last", "_paused_until", "_window", "used_at")
+
+    def __init__(self, window: Window, now: float) -> None:
+        self.used_at = now
+        self._window = window
+        self._in_flight = 0
+        self._last = now
+        self._paused_until = now
+        self._grant: _Grant | None = None
+
+    def wait(self, now: float) -> float:
+        """Seconds until a call may begin; 0 or less: now."""
+        wait = max(self._window.wait(now), self._paused_until - now)
+        return wait if self._grant is None else max(wait, self._wait_for_grant(self._grant, now))
+
+    def turn(self, now: float, wait: float) -> float:
+        """Seconds to tell somebody who has to wait, where at least ``wait`` seconds are due."""
+        return max(self._window.turn(now) if wait == self._window.wait(now) else wait, _SHORTEST)
+
+    def begin(self, now: float) -> None:
+        """Count a call in."""
+        self._window.add(now)
+        self._in_flight += 1
+        self._last = now
+
+    def end(self, now: float, said: Quota | None, *, has_reached_provider: bool) -> None:
+        """Count a call out, with what its answer says that is left."""
+        # Not below 0: the call may have begun before this account was forgotten.
+        self._in_flight = max(0, self._in_flight - 1)
+        grant = self._grant
+        if grant is not None:
+            grant.older -= 1
+        if said is None or said.reset > LONGEST_PAUSE:
+            if grant is not None and has_reached_provider:
+                grant.remaining -= 1
+        elif grant is None or not grant.hides(said, now):
+            few = FEW if said.limit is None else said.limit * FEW_SHARE
+            self._grant = _Grant(said.remaining, few, now + said.reset, older=self._in_flight)
+
+    def pause(self, until: float, *, by_provider: bool) -> None:
+        """Begin nothing before that moment."""
+        self._paused_until = max(self._paused_until, until)
+        if by_provider:
+            # Who refuses a call knows better than what was said before.
+            self._grant = None
+
+    def is_forgettable(self, now: float) -> bool:
+        """Whether nothing that was counted or said can still matter."""
+        return now - self.used_at > max(LONGEST_PAUSE, self._window.seconds)
+
+    def _wait_for_grant(self, grant: _Grant, now: float) -> float:
+        if now >= grant.reset_at:
+            self._grant = None
+            return 0.0
+        # No answer knows of the calls that were sent after its own.
+        left = grant.remaining - self._in_flight
+        if left >= grant.few:
+            return 0.0
+        if left >= 1:
+            return self._last + (grant.reset_at - self._last) / (left + 1) - now
+        until_reset = grant.reset_at - now
+        return until_reset if grant.remaining < 1 else min(until_reset, _ASK_AGAIN)
+
+
+@dataclass(slots=True)
+class _Grant:
+    """What a provider said last: ``remaining`` calls until ``reset_at``, fewer than ``few`` being spread.
+
+    ``older`` is how many of the answers to come belong to calls that were in flight when it was said.
+    """
+
+    remaining: float
+    few: float
+    reset_at: float
+    older: int
+
+    def hides(self, said: Quota, now: float) -> bool:
+        """Whether an answer says no more than that it was overtaken.
+
+        It was on its way when the lower number came, so it may not know of the calls that made it lower.
+        """
+        return now < self.reset_at and self.older >= 0 and said.remaining > self.remaining
+
+
+class Window:
+    """At most ``requests`` moments within any span of ``seconds``.
+
+    It remembers the moments themselves. A bucket of tokens with the same rate and the same burst would let
+    twice as many through in its first span: the burst, and what drips in meanwhile.
+    """
+
+    __slots__ = ("_moments", "_promised", "_requests", "seconds")
+
+    def __init__(self, *, requests: int, seconds: float) -> None:
+        self.seconds = seconds
+        self._requests = requests
+        self._moments: deque[float] = deque(maxlen=requests)
+        self._promised = 0
+
+    def wait(self, now: float) -> float:
+        """Seconds until there is a place; 0 or less: there is one."""
+        if len(self._moments) < self._requests:
+            return 0.0
+        return self._moments[0] + self.seconds - now
+
+    def turn(self, now: float) -> float:
+        """Seconds until the next place that nobody else was told of, where none is free now.
+
+        A hundred who wait would otherwise all wake for every single place. It is no reservation: who asks while a
+        place is free gets it, so that one who never comes back costs nothing. After the last place it goes
+        round, and nobody is told more than ``seconds``.
+        """
+        if self._moments[0] + self.seconds - now <= _SHORTEST:
+            return _SHORTEST  # woken a little early: not to be sent to the end of the queue
+        place = self._promised if self._promised < self._requests else 0
+        self._promised = place + 1
+        return self._moments[place] + self.seconds - now
+
+    def add(self, now: float) -> None:
+        """Take a place that ``wait`` has shown to be free; the oldest moment drops out."""
+        if self._promised and len(self._moments) == self._requests:
+            self._promised -= 1
+        self._moments.append(now)
+
+
+def _window(rate: float) -> Window:
+    """Calls a second as whole calls in ten: rounded down, a limit a minute holds as well."""
+    requests = max(1, math.floor(rate * TIER_SECONDS))
+    return Window(requests=requests, seconds=max(TIER_SECONDS, 1 / rate) * MARGIN)
