@@ -20,7 +20,47 @@ try:
 except ImportError:  # before Airflow 3.2
     from airflow.configuration import conf
 
-__all__ = ["AirflowFailException", "AirflowSkipException", "BaseHook", "BaseOperator", "conf", "object_storage_path"]
+__all__ = [
+    "AirflowFailException",
+    "AirflowSkipException",
+    "BaseHook",
+    "BaseOperator",
+    "conf",
+    "get_async_connection",
+    "mask_secret",
+    "object_storage_path",
+]
+
+
+def mask_secret(secret: str) -> None:
+    """Have Airflow mask a value in the logs of this process and, where there is one, of its supervisor."""
+    try:
+        from airflow.sdk.log import mask_secret as mask
+    except ImportError:
+        try:
+            from airflow.sdk.execution_time.secrets_masker import mask_secret as mask  # Airflow 3.0
+        except ImportError:
+            from airflow.utils.log.secrets_masker import mask_secret as mask  # Airflow 2.11
+    mask(secret)
+
+
+async def get_async_connection(conn_id: str) -> Any:
+    """Read a connection from a coroutine, as in a trigger, where a synchronous look-up raises on Airflow 3.
+
+    Before Airflow 3.3.2 ``aget_connection`` may deadlock where another call to the supervisor is under way; the
+    synchronous look-up in a thread does not.
+    """
+    try:
+        from airflow.sdk import Connection
+
+        is_safe = hasattr(Connection, "aextra_dejson")  # came with the mend
+    except ImportError:  # Airflow 2.11
+        is_safe = False
+    if is_safe:
+        return await BaseHook.aget_connection(conn_id)
+    from asgiref.sync import sync_to_async
+
+    return await sync_to_async(BaseHook.get_connection)(conn_id)
 
 
 def object_storage_path(path: str) -> Any:

@@ -22,14 +22,18 @@ PLACEHOLDERS = {
 
 
 class ExtraField(NamedTuple):
-    """One extra: its name, how it is called and explained in the form, its type, default and least value."""
+    """One extra: its name, how it is called and explained in the form, its type, default, least value and choices.
+
+    A ``list`` is text in the form, separated by commas; as JSON it may be an array.
+    """
 
     name: str
     label: str
     description: str
-    type: Literal["string", "integer", "number", "boolean"]
+    type: Literal["string", "integer", "number", "boolean", "list"]
     default: Any = None
     minimum: int | None = None
+    choices: tuple[str, ...] = ()
 
 
 EXTRA_FIELDS = (
@@ -39,6 +43,22 @@ EXTRA_FIELDS = (
         "UUID of the integrated account (one customer's connected CRM) that tasks use when they name none. Copy it"
         " from Truto's dashboard, Integrated accounts. Leave it empty where every task names its customer.",
         "string",
+    ),
+    ExtraField(
+        "data_auth",
+        "Data calls under",
+        "api: every call goes out under the API token. account: what reads or writes a customer's data goes out"
+        " under a 15-minute token that is minted for that account alone, so that no call can reach another"
+        " customer's CRM. Default: api.",
+        "string",
+        choices=("api", "account"),
+    ),
+    ExtraField(
+        "allowed_integrated_accounts",
+        "Allowed integrated accounts",
+        "UUIDs, separated by commas. Calls for any other integrated account are refused before they are sent."
+        " Leave it empty to allow all that the token sees.",
+        "list",
     ),
     ExtraField(
         "timeout",
@@ -61,6 +81,14 @@ EXTRA_FIELDS = (
         "Longest wait in seconds",
         "What the waits between the attempts of one call may add up to. A longer wait fails the task, whose own"
         " retries then decide. Default: 300.",
+        "number",
+        minimum=0,
+    ),
+    ExtraField(
+        "requests_per_second",
+        "Requests per second",
+        "What one worker process sends at most. Workers know nothing of each other: give each its share. Leave it"
+        " empty for Truto's own limits, 5 an account and 50 a token; 0 switches pacing off.",
         "number",
         minimum=0,
     ),
@@ -111,7 +139,9 @@ def field_behaviour() -> dict[str, Any]:
 
 def _form_field(field: ExtraField) -> dict[str, Any]:
     # Without "null" among the types, the form would make the field required.
-    schema: dict[str, Any] = {"type": [field.type, "null"]}
+    schema: dict[str, Any] = {"type": ["string" if field.type == "list" else field.type, "null"]}
+    if field.choices:
+        schema["enum"] = [*field.choices, None]
     if field.default is not None:
         schema["default"] = field.default
     if field.minimum is not None:

@@ -24,7 +24,12 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "hooks": [{"integration-name": _INTEGRATION, "python-modules": ["airflow_provider_truto.hooks.truto"]}],
         "operators": [
-            {"integration-name": _INTEGRATION, "python-modules": ["airflow_provider_truto.operators.accounts"]}
+            {
+                "integration-name": _INTEGRATION,
+                "python-modules": [
+                    f"airflow_provider_truto.operators.{name}" for name in ("accounts", "proxy", "unified")
+                ],
+            }
         ],
         "connection-types": [
             {

@@ -60,6 +60,8 @@ T = TypeVar("T")
 #: Minted tokens, shared by all clients on aiohttp of this process. Apart from those of the clients on requests: a
 #: coroutine that blocks its loop while it waits for a minting of that same loop would wait for ever.
 _ACCOUNT_TOKENS = AccountTokens()
+#: Bytes of a line in the head of an answer.
+_LONGEST_LINE = 65536
 #: What aiohttp raises where there is no usable answer.
 _LOSSES = (aiohttp.ClientError, asyncio.TimeoutError, OSError)
 
@@ -93,11 +95,11 @@ class AsyncClient(Driver, TrutoApi):
 
     async def do(self, program: Program[T], *, suffixes: SuffixStore | None = None) -> T:
         """Bring a program to its end and give its result."""
-        return await _driven(program, lambda step: self._reply(step, suffixes))
+        return await _driven(program, lambda step: self.reply(step, suffixes))
 
     def listing(self, program: Program[None]) -> AsyncListing:
         """Bring a list's program on its way; its calls go out as its records are asked for."""
-        return AsyncListing(program, self._reply)
+        return AsyncListing(program, self.reply)
 
     async def close(self) -> None:
         """Close the pooled connections."""
@@ -111,7 +113,8 @@ class AsyncClient(Driver, TrutoApi):
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def _reply(self, step: ProgramStep, suffixes: SuffixStore | None = None) -> Any:
+    async def reply(self, step: ProgramStep, suffixes: SuffixStore | None = None) -> Any:
+        """Carry out one step of a program."""
         match step:
             case Call():
                 return self._recalled(step) or self._remembered(step, await self.run(step, suffixes=suffixes))
@@ -145,6 +148,7 @@ class AsyncClient(Driver, TrutoApi):
             if isinstance(claimed, Mint):
                 with claimed as mint:
                     token = self._minted_token(await self.run(mint_call(owner.integrated_account_id)))
+                    await _awaited(self.observer.minted(token.reveal()))
                     return mint.done(token, life=self.settings.account_token_life)
             if isinstance(claimed, Token):
                 return claimed
@@ -153,8 +157,7 @@ class AsyncClient(Driver, TrutoApi):
         if refused is None:
             return self.tokens.current()
         if self.tokens.unless(refused) is None:
-            read = self.tokens.reread()
-            self.tokens.replace(await read if inspect.isawaitable(read) else read)
+            self.tokens.replace(await _awaited(self.tokens.reread()))
         return self.tokens.unless(refused)
 
     async def _send(self, call: Call, token: Token) -> Answer | NoAnswer:
@@ -191,6 +194,9 @@ class AsyncClient(Driver, TrutoApi):
                 skip_auto_headers=("Content-Type",),
                 # It would read ~/.netrc as well; `_proxy` and `_ssl` read what is wanted of the environment.
                 trust_env=False,
+                # As much as http.client takes: aiohttp's own 8190 bytes are less than some gateways' headers.
+                max_line_size=_LONGEST_LINE,
+                max_field_size=_LONGEST_LINE,
             )
             # Without this, aiohttp repeats some verbs by itself on a connection that died while it was pooled.
             self._opened._retry_connection = False
@@ -233,6 +239,11 @@ class AsyncListing:
 
     async def __anext__(self) -> Any:
         return await self._records.__anext__()
+
+
+async def _awaited(value: Any) -> Any:
+    """Give what a callback gives, at once or later."""
+    return await value if inspect.isawaitable(value) else value
 
 
 async def _driven(generator: Generator[Any, Any, T], carry_out: Callable[[Any], Awaitable[Any]]) -> T:

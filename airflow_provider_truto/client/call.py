@@ -21,8 +21,10 @@ from uuid import UUID, uuid4
 #: Methods that change nothing at Truto, hence carry no ``Idempotency-Key``.
 READ_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 JSON = "application/json"
-#: A valid percent-escape, which a path that the caller wrote keeps.
-_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+#: A percent sign that begins no escape.
+_BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
+_UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +38,7 @@ class Call:
     ``is_data``: it reads or writes a customer's data, so that it may go out under that account's own token and
     counts on that account's limit. ``is_harmless``: a POST that may be repeated although it has no key.
     ``streamed``: the answer's bytes are iterated. ``any_content``: an answer that is no JSON is given as bytes.
-    ``fresh_for``: seconds for which the answer may be used again within the process.
+    ``fresh_for``: seconds for which the answer may be used again within the process. Raises as ``check_header`` does.
     """
 
     method: str
@@ -53,6 +55,11 @@ class Call:
     any_content: bool = False
     fresh_for: float = 0.0
 
+    def __post_init__(self) -> None:
+        check_header("content_type", self.content_type)
+        if self.idempotency_key is not None:
+            check_header("idempotency_key", self.idempotency_key)
+
     @property
     def is_write(self) -> bool:
         """Whether Truto may change something because of this call."""
@@ -66,6 +73,14 @@ class Call:
     def __str__(self) -> str:
         """Name the call for logs and messages: no query, no body."""
         return f"{self.method} {self.path}"
+
+
+def check_header(name: str, value: object) -> None:
+    """Raise ``TypeError`` or ``ValueError`` for what cannot be a header's value as it is."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is text, not {type(value).__name__}")
+    if not value or not value.isascii() or not value.isprintable() or value != value.strip():
+        raise ValueError(f"{name} takes visible ASCII text, without spaces around it")
 
 
 def path_of(*segments: str) -> str:
@@ -88,8 +103,9 @@ def _escaped(segment: str) -> str:
 def path_as_written(path: str) -> str:
     """Check and complete a path that the caller wrote with its slashes, ``v2/things/a%2Fb``.
 
-    Valid percent-escapes stay, whatever else a URL cannot hold is escaped. Raises ``ValueError`` for an empty
-    path or segment, for ``?`` and ``#`` (the query is given apart), and for ``.`` and ``..`` as a segment in any
+    Valid percent-escapes stay, in the one form that RFC 3986 calls normal (``%2f`` as ``%2F``, ``%41`` as ``A``: some
+    libraries would rewrite them, some would not); whatever else a URL cannot hold is escaped. Raises ``ValueError``
+    for an empty path or segment, for ``?`` and ``#`` (the query is given apart), and for ``.`` and ``..`` as a segment in any
     encoding: a server or proxy on the way could resolve those and call something else.
     """
     text = _encodable(path, "path").removeprefix("/")
@@ -100,7 +116,13 @@ def path_as_written(path: str) -> str:
         raise ValueError(f"the path {path!r} is empty, or has an empty segment")
     if not {".", ".."}.isdisjoint(re.split(r"[/\\]", _decoded(text))):
         raise ValueError(f"the path {path!r} holds a dot segment, which could lead elsewhere")
-    return "/" + quote(_ESCAPE.sub("%25", text), safe="/%!$&'()*+,;=:@~")
+    text = _ESCAPE.sub(_normal_escape, _BARE_PERCENT.sub("%25", text))
+    return "/" + quote(text, safe="/%!$&'()*+,;=:@~")
+
+
+def _normal_escape(escape: re.Match[str]) -> str:
+    letter = chr(int(escape[0][1:], 16))
+    return letter if letter in _UNRESERVED else escape[0].upper()
 
 
 def _decoded(text: str) -> str:

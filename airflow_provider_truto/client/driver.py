@@ -42,12 +42,12 @@ class Observer:
     """Who is told of what the client does.
 
     ``called`` gets each finished exchange, ``warned`` a sentence, ``minted`` the text of a token that was minted,
-    before anything goes out under it, so that it can be masked.
+    before anything goes out under it, so that it can be masked; for the driver on aiohttp it may give an awaitable.
     """
 
     called: Callable[[Outcome], None] = _ignore
     warned: Callable[[str], None] = _ignore
-    minted: Callable[[str], None] = _ignore
+    minted: Callable[[str], Any] = _ignore
 
 
 class Driver:
@@ -86,13 +86,11 @@ class Driver:
         value = outcome.value
         text = value.get("integrated_account_token") if isinstance(value, dict) else None
         try:
-            token = Token(text if isinstance(text, str) else "")
+            return Token(text if isinstance(text, str) else "")
         except ValueError:
             raise TrutoTransportError(
                 f"{where(outcome.call)}: the answer holds no usable integrated_account_token"
             ) from None
-        self.observer.minted(token.reveal())
-        return token
 
     def _recalled(self, call: Call) -> Outcome | None:
         """Give an outcome out of the process's memory; its JSON is read anew, nobody shares it."""
@@ -118,7 +116,7 @@ def value_of(call: Call, answer: Answer) -> Any:
 def request_headers(call: Call) -> dict[str, str]:
     """Give a call's own headers, beside those that go with every call."""
     headers = dict(call.headers)
-    if call.streamed or call.any_content:
+    if (call.streamed or call.any_content) and "accept" not in map(str.lower, headers):
         headers["Accept"] = "*/*"
     if call.body is not None:
         headers["Content-Type"] = call.content_type

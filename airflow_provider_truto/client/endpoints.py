@@ -14,6 +14,7 @@ from airflow_provider_truto.client.call import (
     JSON,
     READ_METHODS,
     Call,
+    check_header,
     json_body,
     path_as_written,
     path_of,
@@ -26,8 +27,13 @@ VERBS = {"list": "GET", "get": "GET", "create": "POST", "update": "PATCH", "dele
 FRESH_FOR = 300.0
 #: Headers that are the client's own business.
 _OWN_HEADERS = frozenset(
-    {"authorization", "host", "content-length", "content-type", "transfer-encoding", "connection", "idempotency-key"}
+    {"authorization", "host", "content-length", "content-type", "idempotency-key"}
+    # between neighbours: proxies drop some, libraries act on others
+    | {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "expect"}
+    | {"proxy-authorization", "proxy-connection"}
 )
+#: They are answered by what stands on the way, a proxy or a load balancer.
+_REFUSED_VERBS = frozenset({"CONNECT", "TRACE"})
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -76,10 +82,7 @@ def resource_call(
     return Call(
         method=verb,
         path=path_of(*segments),
-        query=(
-            *query_pairs({"integrated_account_id": integrated_account_id}),
-            *(query if isinstance(query, tuple) else query_pairs(query or {})),
-        ),
+        query=_query_for(integrated_account_id, query or ()),
         body=_json(body),
         idempotency_key=idempotency_key if verb not in READ_METHODS else None,
         integrated_account_id=integrated_account_id,
@@ -106,8 +109,8 @@ def custom_call(
 
     ``body`` is JSON-plain; bytes and text go as they are, under ``content_type`` where it is given.
     """
-    if not re.fullmatch(r"[A-Za-z]{3,20}", verb):
-        raise ValueError(f"{verb!r} is no HTTP method")
+    if not re.fullmatch(r"[A-Za-z]{3,20}", verb) or verb.upper() in _REFUSED_VERBS:
+        raise ValueError(f"{verb!r} is no HTTP method that can be called")
     is_raw = isinstance(body, (bytes, str))
     if content_type is not None and not is_raw:
         raise ValueError("content_type goes with a body of bytes or text; anything else is sent as JSON")
@@ -115,7 +118,7 @@ def custom_call(
     return Call(
         method=verb,
         path="/custom" + path_as_written(path),
-        query=query_pairs({"integrated_account_id": integrated_account_id, **(query or {})}),
+        query=_query_for(integrated_account_id, query or ()),
         body=(body.encode() if isinstance(body, str) else body) if is_raw else _json(body),
         content_type=(content_type or ("application/octet-stream" if isinstance(body, bytes) else "text/plain"))
         if is_raw
@@ -202,7 +205,7 @@ def capabilities_call(
     )
     query = {
         "type": kind,
-        "methods": ",".join(methods) if methods else None,
+        "methods": _comma_list("methods", methods),
         "resource": resource,
         "has_description": has_description,
     }
@@ -219,7 +222,7 @@ def tools_call(
     integrated_account_id: str, *, methods: Sequence[str] | None = None, tags: Sequence[str] | None = None
 ) -> Call:
     """Build the question for an account's tools: its methods with their schemas."""
-    query = {"methods": ",".join(methods) if methods else None, "tags": ",".join(tags) if tags else None}
+    query = {"methods": _comma_list("methods", methods), "tags": _comma_list("tags", tags)}
     return Call(
         method="GET",
         path=path_of("integrated-account", integrated_account_id, "tools"),
@@ -294,12 +297,29 @@ def _json(body: Any) -> bytes | None:
     return body if body is None or isinstance(body, bytes) else json_body(body)
 
 
+def _query_for(
+    integrated_account_id: str, query: Mapping[str, Any] | tuple[tuple[str, str], ...]
+) -> tuple[tuple[str, str], ...]:
+    """Write a query that begins with its account, of which there must be one only: it says whose data it is."""
+    pairs = query if isinstance(query, tuple) else query_pairs(query)
+    if any(name.partition("[")[0] == "integrated_account_id" for name, _ in pairs):
+        raise ValueError("a query cannot name an integrated_account_id: that is an argument of its own")
+    return (*query_pairs({"integrated_account_id": integrated_account_id}), *pairs)
+
+
+def _comma_list(name: str, texts: Sequence[str] | None) -> str | None:
+    if isinstance(texts, str):
+        raise TypeError(f"{name} takes a list of names, not one text")
+    return ",".join(texts) if texts else None
+
+
 def _extra_headers(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     for name, value in headers.items():
         if not (isinstance(name, str) and _HEADER_NAME.fullmatch(name)):
             raise ValueError(f"{name!r} is no name of a header")
         if name.lower() in _OWN_HEADERS:
             raise ValueError(f"the header {name} is set by the client itself")
-        if not (isinstance(value, str) and value.isascii() and value.isprintable()):
-            raise ValueError(f"the header {name} takes visible ASCII text")
+        check_header(f"the header {name}", value)
+    if len({name.lower() for name in headers}) < len(headers):
+        raise ValueError("a header is given twice: their names are the same in upper and lower case")
     return tuple(headers.items())

@@ -43,7 +43,10 @@ def _forms(values: set[str]) -> list[str]:
 
 @lru_cache(maxsize=1)  # one answer is scrubbed text by text
 def _forms_of_body(body: bytes) -> list[str]:
-    return _forms(set(_values(json.loads(body))))
+    try:
+        return _forms(set(_values(json.loads(body))))
+    except ValueError:  # a custom call's body is whatever the caller gave: all of it is one value
+        return _forms(set(_values(body.decode(errors="replace"))))
 
 
 def _as_json(value: str) -> tuple[str, str]:

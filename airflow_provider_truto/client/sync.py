@@ -146,17 +146,18 @@ class SyncClient(Driver, TrutoApi):
 
     def do(self, program: Program[T], *, suffixes: SuffixStore | None = None) -> T:
         """Bring a program to its end and give its result."""
-        return _driven(program, lambda step: self._reply(step, suffixes))
+        return _driven(program, lambda step: self.reply(step, suffixes))
 
     def listing(self, program: Program[None]) -> Listing:
         """Bring a list's program on its way; its calls go out as its records are asked for."""
-        return Listing(program, self._reply)
+        return Listing(program, self.reply)
 
     def close(self) -> None:
         """Close the pooled connections."""
         self.session.close()
 
-    def _reply(self, step: ProgramStep, suffixes: SuffixStore | None = None) -> Any:
+    def reply(self, step: ProgramStep, suffixes: SuffixStore | None = None) -> Any:
+        """Carry out one step of a program."""
         match step:
             case Call():
                 return self._recalled(step) or self._remembered(step, self.run(step, suffixes=suffixes))
@@ -190,6 +191,7 @@ class SyncClient(Driver, TrutoApi):
             if isinstance(claimed, Mint):
                 with claimed as mint:
                     token = self._minted_token(self.run(mint_call(owner.integrated_account_id)))
+                    self.observer.minted(token.reveal())
                     return mint.done(token, life=self.settings.account_token_life)
             if isinstance(claimed, Token):
                 return claimed

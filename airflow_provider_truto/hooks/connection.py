@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -18,6 +19,7 @@ from airflow_provider_truto.connection_fields import EXTRA_FIELDS, ExtraField
 
 T = TypeVar("T")
 
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 #: How text is read as a boolean; JSON's and Python's spelling, nothing looser.
 _BOOLEANS = {"true": True, "false": False}
 
@@ -41,7 +43,6 @@ class TrutoConnection:
 
     settings: ClientSettings
     token: Token
-    integrated_account_id: str | None
     warnings: tuple[str, ...] = ()
 
 
@@ -87,7 +88,6 @@ def read_connection(
     return TrutoConnection(
         settings=settings,
         token=token,
-        integrated_account_id=values.get("integrated_account_id"),
         warnings=tuple(_unknown(conn.extra_dejson)),
     )
 
@@ -140,25 +140,42 @@ def _port(parts: SplitResult, port: int | None) -> int | None:
 
 
 def _settings(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Rename the extras that are client settings; one that is not given keeps its default."""
-    names = {name: name for name in ("max_attempts", "max_wait", "verify_tls", "ca_bundle", "proxy", "allow_http")}
-    names["timeout"] = "read_timeout"
-    return {names[name]: value for name, value in values.items() if name in names}
+    """Give extras the names of client settings; one that is not given keeps its default."""
+    names = {extra.name: extra.name for extra in EXTRA_FIELDS} | {"timeout": "read_timeout"}
+    return {names[name]: value for name, value in values.items()}
 
 
 def _read(extra: ExtraField, raw: Any) -> Any:
     value = _parsed(raw) if isinstance(raw, str) and extra.type != "string" else raw
     match extra.type:
-        case "string" if isinstance(value, str):
+        case "string" if isinstance(value, str) and (not extra.choices or value in extra.choices):
             return value
+        case "list" if (names := _names(raw)) is not None:
+            return names
         case "boolean" if isinstance(value, bool):
             return value
         case "integer" if isinstance(value, int) and not isinstance(value, bool):
             return _at_least(extra, value)
         case "number" if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
             return _at_least(extra, value)
-    wanted = {"string": "text", "boolean": "true or false", "integer": "a whole number", "number": "a number"}
+    wanted = {
+        "string": f"one of {', '.join(extra.choices)}" if extra.choices else "text",
+        "boolean": "true or false",
+        "integer": "a whole number",
+        "number": "a number",
+        "list": "UUIDs, separated by commas",
+    }
     raise ValueError(f"expects {wanted[extra.type]}, got {raw!r}")
+
+
+def _names(raw: Any) -> frozenset[str] | None:
+    """Read ids given as text with commas or as a list; ``None`` where one is no UUID: it would never match."""
+    parsed = _parsed(raw) if isinstance(raw, str) and raw.lstrip().startswith("[") else raw
+    names = parsed.split(",") if isinstance(parsed, str) else parsed
+    if not isinstance(names, (list, tuple, set, frozenset)):
+        return None
+    ids = [str(name).strip().lower() for name in names if str(name).strip()]
+    return frozenset(ids) if all(_UUID.fullmatch(one) for one in ids) else None
 
 
 def _at_least(extra: ExtraField, value: float) -> float:

@@ -1,23 +1,20 @@
-"""``TrutoHook``: an Airflow connection turned into calls of Truto."""
+"""``TrutoHook`` and ``TrutoAsyncHook``: an Airflow connection turned into calls of Truto.
+
+Both have the methods of ``client.api.TrutoApi`` and those of ``_ConnectionHook``; those of ``TrutoAsyncHook`` are
+coroutines and async iterators.
+"""
 
 from __future__ import annotations
 
-import threading
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_truto import __version__
-from airflow_provider_truto._compat import BaseHook, conf
-from airflow_provider_truto.client.call import Call, path_of, query_pairs
-from airflow_provider_truto.client.errors import (
-    Problem,
-    TrutoAuthenticationError,
-    TrutoError,
-    TrutoNotFoundError,
-    TrutoTransportError,
-)
+from airflow_provider_truto._compat import BaseHook, conf, get_async_connection, mask_secret
+from airflow_provider_truto.client.api import TrutoApi
+from airflow_provider_truto.client.errors import TrutoError
 from airflow_provider_truto.client.tokens import ApiToken, Token
 from airflow_provider_truto.connection_fields import (
     CONNECTION_TYPE,
@@ -27,37 +24,29 @@ from airflow_provider_truto.connection_fields import (
     PLACEHOLDERS,
     RELABELING,
 )
-from airflow_provider_truto.hooks.connection import TrutoConnection, read_connection
-from airflow_provider_truto.updates.answered import answered
-from airflow_provider_truto.updates.called import called
-from airflow_provider_truto.updates.checked import PACKAGED, AccountUpdate, SchemaSource, checked
-from airflow_provider_truto.updates.keys import TaskIdentity
+from airflow_provider_truto.hooks._connection_test import tested
+from airflow_provider_truto.hooks.connection import AirflowConnection, TrutoConnection, read_connection
+from airflow_provider_truto.updates.request import PACKAGED, SchemaSource, account_update
+from airflow_provider_truto.updates.way import Care, Done, record_way
 
 if TYPE_CHECKING:
-    # requests takes a tenth of a second to import: DAG files that only name an operator must not pay for it.
+    # requests takes a tenth of a second to import, and so does aiohttp: DAG files that only name an operator must not
+    # pay for them.
     import requests
+    from typing_extensions import Self
 
+    from airflow_provider_truto.client.aio import AsyncClient, AsyncListing
+    from airflow_provider_truto.client.driver import Observer, SuffixStore
     from airflow_provider_truto.client.exchange import Outcome
+    from airflow_provider_truto.client.programs import Program, ProgramStep
     from airflow_provider_truto.client.settings import ClientSettings
-    from airflow_provider_truto.client.sync import Chunks, SuffixStore, SyncClient
+    from airflow_provider_truto.client.sync import Listing, SyncClient
 
-#: The connection test answers within the second number of seconds, whatever the server does.
-_TEST_CONNECT_TIMEOUT = 5.0
-_TEST_TIMEOUT = 12.0
 _LONGEST_TEST_MESSAGE = 2000
 
 
-@dataclass(frozen=True, kw_only=True)
-class Updated:
-    """A done update: the JSON answer (``None`` for a stream) and what it took."""
-
-    update: AccountUpdate
-    response: Any
-    outcome: Outcome
-
-
-class TrutoHook(BaseHook):
-    """Calls Truto under an Airflow connection of type ``truto``.
+class _ConnectionHook(BaseHook, TrutoApi):
+    """What both hooks have: an Airflow connection of type ``truto``, and account updates.
 
     Arguments win over the connection's extras of the same names; times are in seconds. Methods raise
     ``TrutoError``s; a connection that cannot be used is a ``TrutoSchemaError`` that lists every problem.
@@ -73,22 +62,22 @@ class TrutoHook(BaseHook):
         truto_conn_id: str = default_conn_name,
         *,
         integrated_account_id: str | None = None,
+        data_auth: str | None = None,
         timeout: float | None = None,
         max_attempts: int | None = None,
         max_wait: float | None = None,
+        requests_per_second: float | None = None,
     ) -> None:
         super().__init__()
         self.truto_conn_id = truto_conn_id
         self._overrides = {
             "integrated_account_id": integrated_account_id,
+            "data_auth": data_auth,
             "timeout": timeout,
             "max_attempts": max_attempts,
             "max_wait": max_wait,
+            "requests_per_second": requests_per_second,
         }
-
-    def get_conn(self) -> requests.Session:
-        """Give the pooled session; its token goes to the connection's origin only, ``/paths`` go below it."""
-        return self._client.session
 
     def update_account(
         self,
@@ -105,21 +94,28 @@ class TrutoHook(BaseHook):
         allow_null: bool | Collection[str] = False,
         allow_empty: bool = False,
         idempotency_key: str | None = None,
+        preflight: bool = False,
+        expected_tenant_id: str | None = None,
+        check_custom_fields: bool = False,
+        expect: str | None = None,
+        skip_unchanged: bool = False,
     ) -> Any:
         """Update one account of one customer's CRM: ``PATCH /unified/crm/accounts/{account_id}``.
 
-        Strict: nothing is rendered or converted. Returns the JSON answer, ``{}`` for an empty one.
-        ``allow_null`` is true, or the JSON pointers at which null is meant; ``schema`` is a JSON Schema, the
-        path of one, or ``None`` to check no body. Without ``idempotency_key`` the key is random: two calls are
-        two writes. For ``response_format="stream"`` see ``stream_account``.
+        Strict: nothing is rendered or converted. Returns the JSON answer, ``{}`` for an empty one; where
+        ``skip_unchanged`` finds nothing to send, the record as it is. ``allow_null`` is true, or the JSON pointers at
+        which null is meant; ``schema`` is a JSON Schema, the path of one, ``"live"`` for Truto's own of this
+        integration, or ``None`` to check no body. Without ``idempotency_key`` the key is random: two calls are two
+        writes. The other arguments are those of the operator. For ``response_format="stream"`` see
+        ``stream_account``.
 
         Source: Truto's docs/api-reference/unified-crm-api/accounts/update.
         """
         if response_format == "stream":
             raise ValueError("response_format='stream' has no JSON answer: call stream_account")
-        update = AccountUpdate(
-            account_id=account_id,
-            body=body,
+        request = account_update(
+            account_id,
+            body,
             integrated_account_id=integrated_account_id,
             response_format=response_format,
             ignore_remote_data=ignore_remote_data,
@@ -131,78 +127,33 @@ class TrutoHook(BaseHook):
             allow_empty=allow_empty,
             idempotency_key=idempotency_key,
         )
-        return self.run_update(update).response
+        care = Care(
+            preflight=preflight,
+            expected_tenant_id=expected_tenant_id,
+            check_custom_fields=check_custom_fields,
+            expect=expect,
+            skip_unchanged=skip_unchanged,
+        )
+        return self.do(_response(record_way(request, care=care)))
 
-    def stream_account(self, account_id: str, body: Mapping[str, Any], **arguments: Any) -> Chunks:
+    def stream_account(self, account_id: str, body: Mapping[str, Any], **arguments: Any) -> Any:
         """Update an account and give the CRM's answer as an iterable of bytes, never held in memory.
 
-        Takes ``update_account``'s arguments but for ``response_format``. The write has happened when this
-        returns; iterating only reads, and raises ``TrutoTransportError`` where the answer breaks off.
+        Takes the fields of ``RecordRequest``, as ``update_account`` does, but for ``response_format``. The write has
+        happened when this returns; iterating only reads, and raises ``TrutoTransportError`` where the answer breaks
+        off.
         """
-        update = AccountUpdate(
-            account_id=account_id,
-            body=body,
-            response_format="stream",
-            **{"integrated_account_id": None, **arguments},
-        )
-        chunks: Chunks = self.run_update(update).outcome.answer.stream
-        return chunks
+        request = account_update(account_id, body, response_format="stream", **arguments)
+        return self.do(_stream(record_way(request)))
 
-    def run_update(
-        self,
-        update: AccountUpdate,
-        *,
-        earlier: Sequence[Problem] = (),
-        task: TaskIdentity | None = None,
-        suffixes: SuffixStore | None = None,
-    ) -> Updated:
-        """Check, send and read one update; what the operator calls.
+    def preview_account(self, account_id: str, body: Mapping[str, Any], **arguments: Any) -> Any:
+        """Say what an update would change, and send nothing.
 
-        ``earlier`` are problems found before, reported with those found here; ``task`` makes the idempotency
-        key; ``suffixes`` keeps the number that follows it over a task's tries.
+        Gives ``{"hash", "changes": [{"pointer", "before", "after"}]}``. Takes the fields of ``RecordRequest``, as
+        ``update_account`` does. The hash goes to ``update_account`` as ``expect``, which then applies only what was
+        previewed.
         """
-        if update.integrated_account_id is None:
-            update = replace(update, integrated_account_id=self.connection.integrated_account_id)
-        hide_values = self.connection.settings.hide_values
-        admitted = checked(update, earlier=earlier, hide_values=hide_values)
-        self._warn(f"account {update.account_id}", admitted.warnings)
-        outcome = self._run(called(admitted, task=task), suffixes)
-        response, warnings = answered(update, outcome.value) if outcome.value is not None else (None, ())
-        self._warn(f"the answer for account {update.account_id}", warnings)
-        return Updated(update=update, response=response, outcome=outcome)
-
-    def test_connection(self) -> tuple[bool, str]:
-        """Make one real call; say whether the token works and what the default integrated account is.
-
-        Answers within 15 seconds, also where the server accepts and stays mute. Never shows the token.
-        """
-        try:
-            connection = self.connection
-        except TrutoError as error:
-            return False, str(error)[:_LONGEST_TEST_MESSAGE]
-        settings = replace(
-            connection.settings,
-            max_attempts=1,
-            connect_timeout=_TEST_CONNECT_TIMEOUT,
-            read_timeout=min(connection.settings.read_timeout, _TEST_TIMEOUT),
-        )
-        client = self._new_client(settings)
-        answer: list[tuple[bool, str]] = []
-        # The socket's timeouts bound each step, not their sum: a server that drips bytes would outlast them.
-        thread = threading.Thread(
-            target=lambda: answer.append(_tested(client, connection)), name="truto-test-connection", daemon=True
-        )
-        thread.start()
-        thread.join(_TEST_TIMEOUT)
-        if not answer:
-            return False, (
-                f"{settings.base_url} accepted the connection but gave no answer within {_TEST_TIMEOUT:g} s:"
-                " check the base URL and the proxy."
-            )
-        works, message = answer[0]
-        return works, " ".join([message, *(f"Note: {warning}." for warning in connection.warnings)])[
-            :_LONGEST_TEST_MESSAGE
-        ]
+        return self.do(_previewed(record_way(account_update(account_id, body, **arguments), care=Care(preview=True))))
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
@@ -234,12 +185,79 @@ class TrutoHook(BaseHook):
             "placeholders": dict(PLACEHOLDERS),
         }
 
+    def _read(self, conn: AirflowConnection) -> TrutoConnection:
+        from airflow import __version__ as airflow_version
+
+        hosts = conf.get("truto", "allowed_hosts", fallback="") or ""
+        return read_connection(
+            conn,
+            conn_id=self.truto_conn_id,
+            overrides=self._overrides,
+            user_agent=f"airflow-provider-truto/{__version__} airflow/{airflow_version}",
+            hide_values=conf.getboolean("truto", "hide_values", fallback=False),
+            allowed_hosts=frozenset(host.strip().lower() for host in hosts.split(",") if host.strip()),
+        )
+
+    def _warned(self, connection: TrutoConnection) -> TrutoConnection:
+        if connection.warnings:
+            self.log.warning("connection %s: %s", self.truto_conn_id, "; ".join(connection.warnings))
+        return connection
+
+    def _tell_reread(self) -> None:
+        self.log.info("Truto refused the API token: reading connection %s again", self.truto_conn_id)
+
+    def _observer(self, minted: Any) -> Observer:
+        from airflow_provider_truto.client.driver import Observer
+
+        return Observer(called=self._log_call, warned=self.log.warning, minted=minted)
+
+    def _log_call(self, outcome: Outcome) -> None:
+        self.log.info(
+            "%s integrated_account=%s status=%d attempts=%d waited=%.1fs key=%s",
+            outcome.call,
+            outcome.call.integrated_account_id,
+            outcome.answer.status,
+            outcome.attempts,
+            outcome.waited + outcome.paced,
+            (outcome.call.idempotency_key or "")[:12],
+        )
+
+
+class TrutoHook(_ConnectionHook):
+    """Calls Truto under an Airflow connection; threads may share one."""
+
+    def get_conn(self) -> requests.Session:
+        """Give the pooled session; its token goes to the connection's origin only, ``/paths`` go below it."""
+        return self._client.session
+
+    def do(self, program: Program[Any], *, suffixes: SuffixStore | None = None) -> Any:
+        """Bring a program to its end and give its result.
+
+        ``suffixes`` keeps the number that follows a write's idempotency key over a task's tries.
+        """
+        return self._client.do(program, suffixes=suffixes)
+
+    def listing(self, program: Program[None]) -> Listing:
+        """Give an iterator over a list's records."""
+        return self._client.listing(program)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Make one real call; say whether the token works and what the default integrated account is.
+
+        Answers within 15 seconds, also where the server accepts and stays mute. Never shows the token.
+        """
+        try:
+            connection = self.connection
+        except TrutoError as error:
+            return False, str(error)[:_LONGEST_TEST_MESSAGE]
+        works, message = tested(connection.settings, self._new_client)
+        notes = (f"Note: {warning}." for warning in connection.warnings)
+        return works, " ".join([message, *notes])[:_LONGEST_TEST_MESSAGE]
+
     @cached_property
     def connection(self) -> TrutoConnection:
         """The connection as it was read, once a hook."""
-        connection = self._read_connection()
-        self._warn(f"connection {self.truto_conn_id}", connection.warnings)
-        return connection
+        return self._warned(self._read(self.get_connection(self.truto_conn_id)))
 
     @cached_property
     def _client(self) -> SyncClient:
@@ -248,90 +266,83 @@ class TrutoHook(BaseHook):
     def _new_client(self, settings: ClientSettings) -> SyncClient:
         from airflow_provider_truto.client.sync import SyncClient
 
-        return SyncClient(settings, ApiToken(self.connection.token, reread=self._reread_token))
-
-    def _read_connection(self) -> TrutoConnection:
-        from airflow import __version__ as airflow_version
-
-        hosts = conf.get("truto", "allowed_hosts", fallback="") or ""
-        return read_connection(
-            self.get_connection(self.truto_conn_id),
-            conn_id=self.truto_conn_id,
-            overrides=self._overrides,
-            user_agent=f"airflow-provider-truto/{__version__} airflow/{airflow_version}",
-            hide_values=conf.getboolean("truto", "hide_values", fallback=False),
-            allowed_hosts=frozenset(host.strip().lower() for host in hosts.split(",") if host.strip()),
-        )
+        tokens = ApiToken(self.connection.token, reread=self._reread_token)
+        return SyncClient(settings, tokens, observer=self._observer(mask_secret))
 
     def _reread_token(self) -> Token:
         """Read the connection again after a 401: tokens get rotated while tasks run."""
-        self.log.info("Truto refused the API token: reading connection %s again", self.truto_conn_id)
-        return self._read_connection().token
-
-    def _run(self, call: Call, suffixes: SuffixStore | None = None) -> Outcome:
-        outcome = self._client.run(call, suffixes=suffixes)
-        self.log.info(
-            "%s integrated_account=%s status=%d attempts=%d waited=%.1fs key=%s",
-            call,
-            call.integrated_account_id,
-            outcome.answer.status,
-            outcome.attempts,
-            outcome.waited,
-            (outcome.call.idempotency_key or "")[:12],
-        )
-        return outcome
-
-    def _warn(self, what: str, warnings: Sequence[str]) -> None:
-        if warnings:
-            self.log.warning("%s: %s", what, "; ".join(warnings))
+        self._tell_reread()
+        return self._read(self.get_connection(self.truto_conn_id)).token
 
 
-def _tested(client: SyncClient, connection: TrutoConnection) -> tuple[bool, str]:
-    try:
-        return _account_test(client, connection) if connection.integrated_account_id else _token_test(client)
-    except TrutoAuthenticationError as error:
-        # What to do comes first: Airflow shows the message for two seconds.
-        return False, (
-            f"Truto refused the API token ({error.status}). What to do: put a valid API token (Truto's dashboard,"
-            f" API tokens) into this connection. Asked: {client.settings.base_url}."
-        )
-    except TrutoTransportError as error:
-        return False, f"{error} What to do: check the base URL, and the proxy of the machine that tests."
-    except TrutoError as error:
-        return False, str(error)
-    finally:
-        client.close()
+class TrutoAsyncHook(_ConnectionHook):
+    """Calls Truto from coroutines, as in a trigger; use it in one event loop, and ``close`` it at the end.
+
+    ``update_account`` and the others give coroutines here, lists are async iterators.
+    """
+
+    async def do(self, program: Program[Any], *, suffixes: SuffixStore | None = None) -> Any:
+        """Bring a program to its end and give its result; see ``TrutoHook.do``."""
+        return await (await self._client()).do(program, suffixes=suffixes)
+
+    def listing(self, program: Program[None]) -> AsyncListing:
+        """Give an async iterator over a list's records."""
+        from airflow_provider_truto.client.aio import AsyncListing
+
+        async def reply(step: ProgramStep) -> Any:
+            return await (await self._client()).reply(step)
+
+        return AsyncListing(program, reply)
+
+    async def close(self) -> None:
+        """Close the pooled connections."""
+        if self._opened is not None:
+            await (await self._opened).close()
+            self._opened = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    _opened: asyncio.Task[AsyncClient] | None = None
+
+    async def _client(self) -> AsyncClient:
+        if self._opened is None:  # a task, so that coroutines that come at once read the connection once
+            self._opened = asyncio.ensure_future(self._new_client())
+        try:
+            return await asyncio.shield(self._opened)
+        except TrutoError:
+            self._opened = None  # it may be mended by the next time
+            raise
+
+    async def _new_client(self) -> AsyncClient:
+        from airflow_provider_truto.client.aio import AsyncClient
+
+        connection = self._warned(self._read(await get_async_connection(self.truto_conn_id)))
+        tokens = ApiToken(connection.token, reread=self._reread_token)
+        return AsyncClient(connection.settings, tokens, observer=self._observer(_mask_in_thread))
+
+    async def _reread_token(self) -> Token:
+        self._tell_reread()
+        return self._read(await get_async_connection(self.truto_conn_id)).token
 
 
-def _token_test(client: SyncClient) -> tuple[bool, str]:
-    call = Call(method="GET", path=path_of("integrated-account"), query=query_pairs({"limit": 1}))
-    value = client.run(call).value
-    if not (isinstance(value, dict) and {"result", "results"} & value.keys()):
-        return False, f"{client.settings.base_url} answered, but not as Truto does: check the base URL."
-    return True, (
-        f"The API token works at {client.settings.base_url}. No default integrated account is set:"
-        " every task has to name its customer's."
-    )
+async def _mask_in_thread(secret: str) -> None:
+    """Airflow's masking may speak to its supervisor and wait for it, which an event loop must not."""
+    await asyncio.get_running_loop().run_in_executor(None, mask_secret, secret)
 
 
-def _account_test(client: SyncClient, connection: TrutoConnection) -> tuple[bool, str]:
-    account_id = connection.integrated_account_id or ""
-    try:
-        account = client.run(Call(method="GET", path=path_of("integrated-account", account_id))).value
-    except TrutoNotFoundError:
-        return False, (
-            f"The API token works at {client.settings.base_url}, but it does not see the integrated account"
-            f" {account_id}: check the id, and that the token belongs to the account's environment."
-        )
-    if not isinstance(account, dict) or "status" not in account:
-        return False, f"{client.settings.base_url} answered, but not as Truto does: check the base URL."
-    integration = account.get("integration")
-    name = integration.get("name") if isinstance(integration, dict) else None
-    seen = (
-        f"The API token works at {client.settings.base_url}. Integrated account {account_id}:"
-        f" {name or 'unknown integration'}, tenant {account.get('tenant_id')}, status {account['status']}"
-    )
-    if account["status"] != "active":
-        reason = f" Last error: {str(account['last_error'])[:300]}." if account.get("last_error") else ""
-        return False, f"{seen}. Not ready for calls: the customer must connect or reconnect it.{reason}"
-    return True, f"{seen}{' (a sandbox: it can be read, not written)' if account.get('is_sandbox') else ''}."
+def _response(way: Program[Done]) -> Program[Any]:
+    return (yield from way).response
+
+
+def _stream(way: Program[Done]) -> Program[Any]:
+    outcome = (yield from way).outcome
+    return outcome.answer.stream if outcome else None
+
+
+def _previewed(way: Program[Done]) -> Program[Any]:
+    preview = (yield from way).preview
+    return preview.as_dict() if preview else None

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from difflib import get_close_matches
 from functools import cache, cached_property, lru_cache
 from os import PathLike
@@ -20,6 +20,8 @@ from referencing.exceptions import Unresolvable
 
 _FOLDER = Path(__file__).parent
 _LONGEST_VALUE = 60
+#: Names or choices that one sentence lists; a CRM has lists of hundreds.
+_MOST_LISTED = 30
 #: JSON Schema's names of types, as a sentence calls them.
 _TYPE_NAMES = {
     "string": "text",
@@ -30,6 +32,7 @@ _TYPE_NAMES = {
     "array": "an array",
     "null": "null",
 }
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 #: RFC 3339: the zone is not optional there.
 _DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 
@@ -38,8 +41,9 @@ _DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d
 class Finding:
     """One mismatch. ``pointer`` is a JSON pointer to the value, for an unknown key to the key itself.
 
-    ``keyword`` is the schema's keyword that is not met; ``wants_scalar`` says that only the type is wrong
-    and that it should be a scalar; ``is_advisory`` that the schema calls this a warning.
+    ``keyword`` is the schema's keyword that is not met, ``x-read-only`` for a property that cannot be written;
+    ``wants_scalar`` says that only the type is wrong and that it should be a scalar; ``is_advisory`` that the
+    schema calls this a warning.
     """
 
     pointer: str
@@ -53,6 +57,9 @@ class Finding:
 class Schema:
     """A JSON Schema of draft 2020-12, compiled once.
 
+    Two keywords of its own shape the findings. ``x-advisory`` lists the keywords of a node that are warnings.
+    ``x-read-only`` is, beside ``properties``, a list of names that a closed object refuses in words of their own;
+    beside ``"not": {}`` it is the sentence with which a property is refused in any object, closed or not.
     Raises ``ValueError`` where the schema itself is not valid.
     """
 
@@ -103,8 +110,20 @@ class Schema:
             for key in wanted:
                 if key not in instance and error.message == f"{key!r} is a required property":
                     yield _finding(child_pointer(at, key), "is required", error)
+        elif keyword == "enum" and not self._is_of_type(instance, schema.get("type")):
+            pass  # that it is of another type was found as well, and says more
         else:
             yield _finding(at or "/", _sentence(error, hide_values=hide_values), error)
+
+    def _is_of_type(self, value: Any, types: str | list[str] | None) -> bool:
+        names = [types] if isinstance(types, str) else types
+        return names is None or any(self._validator.is_type(value, name) for name in names)
+
+
+@cache
+def has_packaged_schema(operation: str) -> bool:
+    """Whether this package has schemas for an operation such as ``"crm.accounts.update"``."""
+    return operation in {folder.name for folder in _FOLDER.iterdir() if folder.is_dir()}
 
 
 @cache
@@ -197,7 +216,7 @@ def _finding(pointer: str, message: str, error: ValidationError) -> Finding:
     return Finding(
         pointer=pointer,
         message=message,
-        keyword=str(error.validator),
+        keyword="x-read-only" if _read_only(error.schema) else str(error.validator),
         is_null=error.instance is None,
         wants_scalar=bool(wanted) and wanted.isdisjoint({"object", "array"}),
         is_advisory=error.validator in schema.get("x-advisory", ()),
@@ -207,12 +226,29 @@ def _finding(pointer: str, message: str, error: ValidationError) -> Finding:
 def _unknown_key(key: str, schema: Mapping[str, Any]) -> str:
     if key in schema.get("x-read-only", ()):
         return "is read-only: Truto sets it, leave it out"
-    known = list(schema.get("properties", ()))
-    spoken = {_folded(name): name for name in known}
+    known = {name: field for name, field in schema.get("properties", {}).items() if not _read_only(field)}
+    # People know a field by its title where its name is a code of the CRM; a name goes before a title.
+    titles = {_folded(str(field["title"])): name for name, field in known.items() if _has_title(field)}
+    spoken = {**titles, **{_folded(name): name for name in known}}
     close = get_close_matches(_folded(key), spoken, n=1)
     if close:
         return f"is not a known field: did you mean `{spoken[close[0]]}`?"
-    return f"is not a known field (known: {', '.join(sorted(known))}); name it in extra_fields if it is right"
+    return f"is not a known field (known: {_listed(sorted(known))}); name it in extra_fields if it is right"
+
+
+def _read_only(schema: Any) -> str | None:
+    """Give the sentence with which a schema refuses everything."""
+    sentence = schema.get("x-read-only") if isinstance(schema, Mapping) and schema.get("not") == {} else None
+    return sentence if isinstance(sentence, str) else None
+
+
+def _has_title(schema: Any) -> bool:
+    return isinstance(schema, Mapping) and "title" in schema
+
+
+def _listed(items: list[str]) -> str:
+    more = len(items) - _MOST_LISTED
+    return ", ".join(items[:_MOST_LISTED] + ([f"and {more} more"] if more > 0 else [])) or "none"
 
 
 def _folded(name: str) -> str:
@@ -223,15 +259,20 @@ def _folded(name: str) -> str:
 def _sentence(error: ValidationError, *, hide_values: bool) -> str:
     got = described(error.instance, hide_values=hide_values)
     wanted: Any = error.validator_value
+    read_only = _read_only(error.schema)
+    if read_only:
+        return read_only
     match error.validator:
         case "type":
             return f"expects {type_names(wanted)}, got {got}{_type_hint(wanted, error.instance)}"
         case "format" if wanted == "date-time":
             return f"expects a date-time with its zone such as 2026-01-31T12:00:00Z, got {got}"
+        case "format" if wanted == "date":
+            return f"expects a date such as 2026-01-31, got {got}"
         case "format":
             return f"expects the format {wanted}, got {got}"
         case "enum":
-            return f"expects one of {', '.join(json.dumps(item) for item in wanted)}, got {got}"
+            return f"expects one of {_listed([json.dumps(item) for item in wanted])}, got {got}"
         case "minLength" if wanted == 1:
             return "must not be empty"
         case "minProperties" if wanted == 1:
@@ -260,7 +301,19 @@ def _format_checker() -> FormatChecker:
     def is_date_time(value: object) -> bool:
         return not isinstance(value, str) or parsed_date_time(value) is not None
 
+    # And what it takes for a date differs between its versions and Python's: 20260131, 2026-W05-6.
+    @checker.checks("date")
+    def is_date(value: object) -> bool:
+        return not isinstance(value, str) or _is_date(value)
+
     return checker
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return _DATE.fullmatch(text) is not None and date.fromisoformat(text) is not None
+    except ValueError:
+        return False
 
 
 def parsed_date_time(text: str) -> datetime | None:

@@ -1,42 +1,56 @@
-"""Turning a checked update into the call that is sent."""
+"""Turning a checked request into the call that is sent."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from airflow_provider_truto.client.call import Call, path_of, query_pairs, random_key
+from airflow_provider_truto.client.call import Call, random_key
+from airflow_provider_truto.client.endpoints import proxy_call, unified_call
 from airflow_provider_truto.updates.checked import Checked
 from airflow_provider_truto.updates.keys import TaskIdentity, task_key
+from airflow_provider_truto.updates.request import RecordRequest
 
 
 def called(checked: Checked, *, task: TaskIdentity | None = None) -> Call:
-    """Build ``PATCH /unified/crm/accounts/{id}`` (docs/api-reference/unified-crm-api/accounts/update).
+    """Build the call, ``PATCH /unified/crm/accounts/{id}`` for an update of an account.
 
-    Its key is the update's own, else the task's, else random.
+    A write's key is the request's own, else the task's, else random.
     """
-    update = checked.update
-    account = update.integrated_account_id or ""
-    path = path_of("unified", "crm", "accounts", update.account_id)
-    if update.idempotency_key is not None:
-        key = update.idempotency_key
+    request = checked.request
+    call = _built(request, body=checked.body)
+    if not call.is_write:
+        return call
+    if request.idempotency_key is not None:
+        key = request.idempotency_key
     elif task is not None:
-        key = task_key(task, integrated_account_id=account, path=path, body=checked.body)
+        account = request.integrated_account_id or ""
+        key = task_key(task, integrated_account_id=account, path=call.path, body=checked.body or b"")
     else:
         key = random_key()
-    query: dict[str, Any] = {
-        "integrated_account_id": account,
-        "truto_response_format": None if update.response_format == "unified" else update.response_format,
-        "truto_ignore_remote_data": update.ignore_remote_data or None,
-        "truto_exclude_fields": list(update.exclude_fields or ()),
-        "remote_query": update.remote_query,
+    return replace(call, idempotency_key=key)
+
+
+def read_call(request: RecordRequest) -> Call:
+    """Build the call that reads the record which a request would change, as the unified API or the CRM shows it."""
+    reading = replace(request, method="get", response_format="unified", exclude_fields=None, query=None)
+    return _built(reading)
+
+
+def _built(request: RecordRequest, *, body: bytes | None = None) -> Call:
+    given: dict[str, Any] = {
+        "integrated_account_id": request.integrated_account_id or "",
+        "record_id": request.record_id,
+        "body": body,
+        "streamed": request.response_format == "stream",
     }
-    return Call(
-        method="PATCH",
-        path=path,
-        query=query_pairs(query),
-        body=checked.body,
-        idempotency_key=key,
-        integrated_account_id=account,
-        is_data=True,
-        streamed=update.response_format == "stream",
-    )
+    if request.model is None:
+        return proxy_call(request.resource, request.method, query=request.query, **given)
+    query = {
+        "truto_response_format": None if request.response_format == "unified" else request.response_format,
+        "truto_ignore_remote_data": request.ignore_remote_data or None,
+        "truto_exclude_fields": list(request.exclude_fields or ()),
+        "remote_query": request.remote_query,
+        **(request.query or {}),
+    }
+    return unified_call(request.model, request.resource, request.method, query=query, **given)

@@ -1,56 +1,49 @@
-"""Checking an update before anything is sent: who it is for, what is in it. All problems at once."""
+"""Checking a request before anything is sent: who it is for, what is in it. All problems at once."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from os import PathLike
-from typing import Any, Literal, get_args
+from typing import Any
 from uuid import UUID
 
 from airflow_provider_truto.client.call import json_body, path_of, query_pairs
 from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
-from airflow_provider_truto.schemas.validator import Finding, Schema, packaged_schema, schema_from
+from airflow_provider_truto.schemas.validator import (
+    Finding,
+    Schema,
+    has_packaged_schema,
+    packaged_schema,
+    schema_from,
+)
+from airflow_provider_truto.updates.request import PACKAGED, RESPONSE_FORMATS, RecordRequest
 
-OPERATION = "crm.accounts.update"
-ResponseFormat = Literal["unified", "raw", "normalized", "stream"]
-RESPONSE_FORMATS: tuple[str, ...] = get_args(ResponseFormat)
-#: How a schema may be given: ``"packaged"`` is this package's, ``None`` checks no body.
-SchemaSource = Mapping[str, Any] | str | PathLike[str] | None
-PACKAGED = "packaged"
+#: Where the path parameters' schema is; every record's id is like an account's.
+_PATH_PARAMETERS = "crm.accounts.update"
+#: Query parameters that arguments of their own set.
+_SET_BY = {
+    "integrated_account_id": "integrated_account_id",
+    "truto_response_format": "response_format",
+    "truto_ignore_remote_data": "ignore_remote_data",
+    "truto_exclude_fields": "exclude_fields",
+    "remote_query": "remote_query",
+}
 #: An idempotency key goes into a header: visible ASCII, and no longer than servers take.
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
-@dataclass(frozen=True, kw_only=True)
-class AccountUpdate:
-    """One update of one CRM account, as the caller means it; see the operator for the fields' meaning.
+def body_schema(request: RecordRequest) -> Schema | None:
+    """Compile the schema that a body is held against; ``None`` where there is none to hold it against.
 
-    ``allow_null`` is true for null at every scalar, or the JSON pointers at which null is meant.
+    ``"live"`` must have been replaced by what Truto answered. Raises ``TrutoSchemaError`` where it is no schema.
     """
-
-    account_id: str
-    body: Any
-    integrated_account_id: str | None
-    response_format: str = "unified"
-    ignore_remote_data: bool = True
-    exclude_fields: Sequence[str] | None = None
-    remote_query: Mapping[str, Any] | None = None
-    schema: SchemaSource = PACKAGED
-    extra_fields: Sequence[str] | None = None
-    allow_null: bool | Collection[str] = False
-    allow_empty: bool = False
-    idempotency_key: str | None = None
-
-
-def body_schema(source: SchemaSource) -> Schema | None:
-    """Compile the schema that a body is held against. Raises ``TrutoSchemaError`` where it is none."""
-    if source is None:
+    source = request.schema
+    if source is None or (source == PACKAGED and not has_packaged_schema(request.operation)):
         return None
     if source == PACKAGED:
-        return packaged_schema(OPERATION, "request")
+        return packaged_schema(request.operation, "request")
     try:
         return schema_from(source)
     except ValueError as error:
@@ -59,41 +52,58 @@ def body_schema(source: SchemaSource) -> Schema | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """An update that may be sent: its body as it goes on the wire, and warnings for the log."""
+    """A request that may be sent: its body as it goes on the wire, and warnings for the log."""
 
-    update: AccountUpdate
-    body: bytes
+    request: RecordRequest
+    body: bytes | None
     warnings: tuple[str, ...] = ()
 
 
-def checked(update: AccountUpdate, *, earlier: Sequence[Problem] = (), hide_values: bool = False) -> Checked:
-    """Hold an update against its schemas; ``earlier`` are problems that typing found.
+def checked(request: RecordRequest, *, earlier: Sequence[Problem] = (), hide_values: bool = False) -> Checked:
+    """Hold a request against its schemas; ``earlier`` are problems that were found before, as by typing.
 
     Warnings are mismatches that the schema calls advisory (a phone number's type that is not documented).
     Raises ``TrutoSchemaError`` with every problem: pointers into the body are under ``/body``, arguments have
     their own names. ``hide_values`` keeps the body's values out of the messages.
     """
-    schema = body_schema(update.schema)
+    schema = body_schema(request)
     told = {problem.pointer for problem in earlier}
-    problems = [*earlier, *(problem for problem in _argument_problems(update) if problem.pointer not in told)]
+    problems = [*earlier, *(problem for problem in _argument_problems(request) if problem.pointer not in told)]
     warnings: list[str] = []
-    body, unwritable = _written(update.body)
-    problems += unwritable
-    if schema is not None and not unwritable and "/body" not in told:
-        for finding in _findings(schema, update.body, hide_values=hide_values):
-            pointer = f"/body{finding.pointer}".rstrip("/")
-            if pointer in told or _is_allowed(finding, update):
-                continue
-            if finding.is_advisory:
-                warnings.append(f"{pointer}: {finding.message}")
-            else:
-                problems.append(Problem(pointer, finding.message))
-        problems += [] if update.allow_empty else _emptiness(update.body)
-    if schema is None and update.body in (None, {}) and "/body" not in told:
-        problems.append(Problem("/body", "is empty: there is nothing in it to send"))
+    body: bytes | None = None
+    if request.body is not None or request.needs_body:
+        body, unwritable = _written(request.body)
+        problems += unwritable
+        if not unwritable and "/body" not in told:
+            found, warnings = _body_problems(request, schema, hide_values=hide_values)
+            problems += [problem for problem in found if problem.pointer not in told]
     if problems:
-        raise TrutoSchemaError.of(f"the update of account {update.account_id!r} is not valid", problems)
-    return Checked(update=update, body=body, warnings=tuple(warnings))
+        raise TrutoSchemaError.of(f"the {request} is not valid", problems)
+    return Checked(request=request, body=body, warnings=tuple(warnings))
+
+
+def _body_problems(
+    request: RecordRequest, schema: Schema | None, *, hide_values: bool
+) -> tuple[list[Problem], list[str]]:
+    """What is wrong with a body that can be written, and what the schema calls advisory."""
+    if request.is_read:
+        return [Problem("/body", f"{request.method} takes no body")], []
+    if schema is None:
+        is_empty = request.body in (None, {}) and request.needs_body
+        return ([Problem("/body", "is empty: there is nothing in it to send")] if is_empty else []), []
+    problems: list[Problem] = []
+    warnings: list[str] = []
+    for finding in _findings(schema, request.body, hide_values=hide_values):
+        pointer = f"/body{finding.pointer}".rstrip("/")
+        if _is_allowed(finding, request):
+            continue
+        if finding.is_advisory:
+            warnings.append(f"{pointer}: {finding.message}")
+        else:
+            problems.append(Problem(pointer, finding.message))
+    if request.method == "update" and not request.allow_empty:
+        problems += _emptiness(request.body)
+    return problems, warnings
 
 
 def _findings(schema: Schema, body: Any, *, hide_values: bool) -> list[Finding]:
@@ -107,50 +117,68 @@ def _schema_error(error: ValueError) -> TrutoSchemaError:
     return TrutoSchemaError(f"{error}. Nothing was sent.", [Problem("/schema", str(error))])
 
 
-def _argument_problems(update: AccountUpdate) -> list[Problem]:
+def _argument_problems(request: RecordRequest) -> list[Problem]:
     problems = [
-        Problem("/account_id", finding.message)
-        for finding in packaged_schema(OPERATION, "path").findings({"id": update.account_id})
+        problem
+        for name in ("model", "resource", "method")
+        if (value := getattr(request, name)) is not None
+        for problem in _refusals(f"/{name}", lambda value=value: path_of(value))  # type: ignore[misc]
     ]
-    if not problems:
-        problems += _refusals("/account_id", lambda: path_of(update.account_id))
-    account = update.integrated_account_id
+    problems += _id_problems(request)
+    problems += _account_problems(request)
+    if request.response_format not in RESPONSE_FORMATS:
+        expected = ", ".join(RESPONSE_FORMATS)
+        problems.append(Problem("/response_format", f"expects one of {expected}, got {request.response_format!r}"))
+    for argument in ("exclude_fields", "extra_fields"):
+        if not _are_names(getattr(request, argument)):
+            problems.append(Problem(f"/{argument}", "expects a list of field names"))
+    for argument in ("query", "remote_query"):
+        value = getattr(request, argument)
+        if value is not None and not isinstance(value, Mapping):
+            problems.append(Problem(f"/{argument}", "expects an object: parameter names and values"))
+        else:
+            problems += _refusals(f"/{argument}", lambda value=value: query_pairs(value or {}))  # type: ignore[misc]
+    for name in request.query if isinstance(request.query, Mapping) else ():
+        if name in _SET_BY:
+            problems.append(Problem(f"/query/{name}", f"is set by the argument {_SET_BY[name]}, not in the query"))
+    key = request.idempotency_key
+    if key is not None and not (isinstance(key, str) and _KEY.fullmatch(key)):
+        problems.append(Problem("/idempotency_key", "expects 1 to 255 visible ASCII characters without spaces"))
+    return problems
+
+
+def _id_problems(request: RecordRequest) -> list[Problem]:
+    at = f"/{request.id_name}"
+    if request.record_id is None and not request.needs_id:
+        return [Problem(at, "is missing: get needs the record's id")] if request.method == "get" else []
+    if request.method not in {"get", "update", "delete"}:
+        return [Problem(at, f"{request.method} takes no record id; a custom method takes it in its body")]
+    findings = packaged_schema(_PATH_PARAMETERS, "path").findings({"id": request.record_id})
+    problems = [Problem(at, finding.message) for finding in findings]
+    return problems or _refusals(at, lambda: path_of(request.record_id or ""))
+
+
+def _account_problems(request: RecordRequest) -> list[Problem]:
+    account = request.integrated_account_id
+    if account is None and request.tenant_id is not None:
+        return []  # it was not looked up, for another reason that is told
     if not account:
-        problems.append(
+        return [
             Problem(
                 "/integrated_account_id",
                 "is missing: name the customer's integrated account in the task, or a default in the connection",
             )
+        ]
+    if str(account).lower() == str(request.record_id).lower():
+        message = (
+            f"is the integrated account itself: {request.id_name} is the record's id in the customer's CRM,"
+            " integrated_account_id the customer's connection to it"
         )
-    elif str(account).lower() == str(update.account_id).lower():
-        problems.append(
-            Problem(
-                "/account_id",
-                "is the integrated account itself: account_id is the record's id in the customer's CRM,"
-                " integrated_account_id the customer's connection to it",
-            )
-        )
-    elif not _is_uuid(account):
-        problems.append(
-            Problem("/integrated_account_id", f"{account!r} is no UUID (were it and account_id swapped?)")
-        )
-    if update.response_format not in RESPONSE_FORMATS:
-        problems.append(
-            Problem(
-                "/response_format", f"expects one of {', '.join(RESPONSE_FORMATS)}, got {update.response_format!r}"
-            )
-        )
-    for argument in ("exclude_fields", "extra_fields"):
-        if not _are_names(getattr(update, argument)):
-            problems.append(Problem(f"/{argument}", "expects a list of field names"))
-    if update.remote_query is not None and not isinstance(update.remote_query, Mapping):
-        problems.append(Problem("/remote_query", "expects an object: parameter names and values"))
-    else:
-        problems += _refusals("/remote_query", lambda: query_pairs(update.remote_query or {}))
-    key = update.idempotency_key
-    if key is not None and not (isinstance(key, str) and _KEY.fullmatch(key)):
-        problems.append(Problem("/idempotency_key", "expects 1 to 255 visible ASCII characters without spaces"))
-    return problems
+        return [Problem(f"/{request.id_name}", message)]
+    if not _is_uuid(account):
+        message = f"{account!r} is no UUID (were it and {request.id_name} swapped?)"
+        return [Problem("/integrated_account_id", message)]
+    return []
 
 
 def _are_names(value: Any) -> bool:
@@ -168,12 +196,12 @@ def _refusals(pointer: str, build: Callable[[], object]) -> list[Problem]:
     return []
 
 
-def _is_allowed(finding: Finding, update: AccountUpdate) -> bool:
+def _is_allowed(finding: Finding, request: RecordRequest) -> bool:
     if finding.is_null and finding.wants_scalar:
-        allowed = update.allow_null
+        allowed = request.allow_null
         return allowed if isinstance(allowed, bool) else finding.pointer in allowed
     if finding.keyword == "additionalProperties":
-        extra = update.extra_fields if _are_names(update.extra_fields) else None
+        extra = request.extra_fields if _are_names(request.extra_fields) else None
         return any(_opens(name, finding.pointer) for name in extra or ())
     return False
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_truto.schemas.validator import child_pointer, parsed_date_time
-from airflow_provider_truto.updates.checked import AccountUpdate
+from airflow_provider_truto.updates.request import RecordRequest
 
 #: Goes to the CRM as it is and comes back in the CRM's own shape.
-_NEVER_COMPARED = frozenset({"remote_data"})
+NEVER_COMPARED = frozenset({"remote_data"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +37,17 @@ class Verification:
         return {name: list(getattr(self, name)) for name in ("taken", "changed", "not_confirmed", "unverifiable")}
 
 
-def verified(update: AccountUpdate, response: Any) -> Verification:
-    """Group every field of the update's body by what the answer says of it. Raises nothing."""
-    asked: dict[str, Any] = update.body if isinstance(update.body, dict) else {}
-    readable = update.response_format in {"unified", "normalized"} and isinstance(response, dict)
-    hidden = _NEVER_COMPARED | set(update.exclude_fields or ())
+def verified(request: RecordRequest, response: Any) -> Verification:
+    """Group every field of a create's or update's body by what the answer says of it. Raises nothing."""
+    if not request.needs_body or not isinstance(request.body, dict):
+        return Verification()
+    asked: dict[str, Any] = request.body
+    readable = (
+        request.model is not None
+        and request.response_format in {"unified", "normalized"}
+        and isinstance(response, dict)
+    )
+    hidden = NEVER_COMPARED | set(request.exclude_fields or ())
     groups: dict[str, list[str]] = {"taken": [], "changed": [], "not_confirmed": [], "unverifiable": []}
     for name, value in asked.items():
         if not readable or name in hidden:
@@ -99,28 +105,37 @@ def _rank(candidate: tuple[str, int]) -> tuple[int, int]:
 def _value_group(asked: Any, got: Any, at: str) -> str:
     if asked == got and isinstance(asked, bool) == isinstance(got, bool):
         return "taken"
-    if asked in (None, "", [], {}):
-        return "changed" if got in (None, "", [], {}) else "not_confirmed"
+    if is_empty(asked):
+        return "changed" if is_empty(got) else "not_confirmed"
     return "changed" if got is not None and _means_the_same(asked, got, at) else "not_confirmed"
+
+
+def is_empty(value: Any) -> bool:
+    """Whether a value is one of those that CRMs hold for nothing."""
+    return value in (None, "", [], {})
 
 
 def _means_the_same(asked: Any, got: Any, at: str) -> bool:
     if isinstance(asked, (dict, list)) or isinstance(got, (dict, list)):
         return False
-    asked_text, got_text = _plain_text(asked), _plain_text(got)
+    asked_text, got_text = plain_text(asked), plain_text(got)
     if asked_text == got_text:
         return True
-    if not (isinstance(asked, str) and isinstance(got, str)):
-        return False
-    asked_moment, got_moment = parsed_date_time(asked_text.upper()), parsed_date_time(got_text.upper())
+    return isinstance(asked, str) and isinstance(got, str) and same_in_another_form(asked_text, got_text, at)
+
+
+def same_in_another_form(asked: str, got: str, at: str) -> bool:
+    """Whether two texts are the same moment, the same site or, under a pointer to a phone, the same number."""
+    asked_moment, got_moment = parsed_date_time(asked.upper()), parsed_date_time(got.upper())
     if asked_moment is not None and got_moment is not None:
         return asked_moment == got_moment
     if "phone" in at:  # elsewhere the same digits mean nothing: ids, postal codes, money
-        return _same_phone(asked_text, got_text)
-    return _same_url(asked_text, got_text)
+        return _same_phone(asked, got)
+    return _same_url(asked, got)
 
 
-def _plain_text(value: Any) -> str:
+def plain_text(value: Any) -> str:
+    """Write a scalar as text in which neither its type nor case and white space count."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer():
@@ -137,6 +152,14 @@ def _same_phone(asked: str, got: str) -> bool:
 
 
 def _same_url(asked: str, got: str) -> bool:
-    """Whether both name the same site: with or without scheme, ``www.`` and a final slash."""
-    bare = [re.sub(r"^(https?://)?(www\.)?|/$", "", text) for text in (asked, got)]
+    """Whether both name the same site: with or without scheme, ``www.`` and a final slash.
+
+    The case of a host does not count where a scheme or ``www.`` says that it is one.
+    """
+    heads = [re.match(r"(https?://)?(www\.)?", text, re.IGNORECASE) for text in (asked, got)]
+    starts = [head.end() if head else 0 for head in heads]
+    bare = [text[start:].removesuffix("/") for text, start in zip((asked, got), starts, strict=True)]
+    if any(starts):
+        parts = [text.partition("/") for text in bare]
+        bare = [f"{host.casefold()}{slash}{path}" for host, slash, path in parts]
     return bare[0] == bare[1] != ""

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
+
+from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
 
 #: Bytes of JSON above which an answer does not go into the metadata database.
 XCOM_LIMIT = 256 * 1024
 
 
-def xcom_value(response: Any, account_id: str, *, without_remote_data: bool) -> dict[str, Any]:
-    """Give the answer as an object that always has ``id``; anything but an object goes under ``result``.
+def xcom_value(response: Any, record_id: str | None, *, without_remote_data: bool) -> dict[str, Any]:
+    """Give the answer as an object with the record's ``id`` where it is known; no object goes under ``result``.
 
-    ``without_remote_data`` drops the CRM's own record where it came although it was not asked for.
+    ``without_remote_data`` drops the CRM's own record where it came although it was not asked for. Bytes, which the
+    proxy API may answer, become text; raises ``ValueError`` where they are none.
     """
+    if isinstance(response, bytes):
+        response = response.decode()
+    of_record = {} if record_id is None else {"id": record_id}
     if not isinstance(response, dict):
-        return {"id": account_id, "result": response}
-    value = response if response.get("id") is not None else {**response, "id": account_id}
+        return {**of_record, "result": response}
+    value = response if response.get("id") is not None else {**response, **of_record}
     return {name: item for name, item in value.items() if not (without_remote_data and name == "remote_data")}
 
 
@@ -25,6 +32,25 @@ def json_size(value: Any) -> int:
     return len(json.dumps(value, ensure_ascii=False).encode())
 
 
+def listed_value(lines: Iterable[bytes]) -> list[Any]:
+    """Gather a list for XCom. Raises ``TrutoSchemaError`` as soon as it is too large; no more is read then."""
+    records: list[Any] = []
+    size = 0
+    for line in lines:
+        size += len(line)
+        if size > XCOM_LIMIT:
+            message = (
+                f"is needed: the list has more than the {XCOM_LIMIT} bytes that go to XCom (after {len(records)}"
+                " records). With it, the records are written there as JSON Lines; or set max_records, or"
+                " filter in query"
+            )
+            raise TrutoSchemaError(
+                f"the list does not fit into XCom.\n  /output_path: {message}", [Problem("/output_path", message)]
+            )
+        records.append(json.loads(line))
+    return records
+
+
 def summary(value: dict[str, Any], *, size: int) -> dict[str, Any]:
     """Stand in for an answer that is too large: its id, its keys and its size in bytes."""
-    return {"id": value["id"], "truncated": True, "bytes": size, "keys": sorted(value)}
+    return {"id": value.get("id"), "truncated": True, "bytes": size, "keys": sorted(value)}

@@ -152,9 +152,8 @@ def test_an_argument_wins_over_the_extra_and_zero_counts_as_given():
 
 
 def test_an_empty_integrated_account_of_an_argument_counts_as_given():
-    assert (
-        read(Conn(extra_dejson={"integrated_account_id": "a"}), integrated_account_id="").integrated_account_id == ""
-    )
+    settings = read(Conn(extra_dejson={"integrated_account_id": "a"}), integrated_account_id="").settings
+    assert settings.integrated_account_id == ""
 
 
 def test_an_unknown_extra_is_named_with_the_nearest_known_one():

@@ -26,6 +26,7 @@ def test_the_response_is_the_return_value_and_all_else_has_a_key_of_its_own(airf
         "status": 200,
         "attempts": 1,
         "waited_seconds": 0.0,
+        "paced_seconds": 0.0,
         "idempotency_key": emulator.executions[0]["idempotency_key"],
         "integrated_account_id": ACME,
         "verification": {

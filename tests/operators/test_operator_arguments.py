@@ -10,6 +10,8 @@ import pytest
 from airflow_provider_truto.client.errors import TrutoServerError
 from airflow_provider_truto.emulator import ACME
 from airflow_provider_truto.operators.accounts import TrutoUpdateAccountOperator
+from airflow_provider_truto.operators.proxy import TrutoProxyOperator
+from airflow_provider_truto.operators.unified import TrutoUnifiedOperator
 
 BODY = {"name": "Acme"}
 
@@ -64,11 +66,10 @@ def test_the_names_of_errors_are_taken_in_any_collection(skip_on):
 
 
 def test_every_templated_field_is_an_argument_and_a_schema_is_none():
-    arguments = inspect.signature(TrutoUpdateAccountOperator.__init__).parameters
-    assert set(TrutoUpdateAccountOperator.template_fields) <= set(arguments)
-    assert not {"schema", "on_none", "verify", "skip_on", "allow_empty"} & set(
-        TrutoUpdateAccountOperator.template_fields
-    )
+    for operator in (TrutoUpdateAccountOperator, TrutoUnifiedOperator, TrutoProxyOperator):
+        arguments = {name for cls in operator.__mro__ for name in inspect.signature(cls.__init__).parameters}
+        assert set(operator.template_fields) <= arguments
+        assert not {"schema", "on_none", "verify", "skip_on", "allow_empty"} & set(operator.template_fields)
 
 
 def test_no_argument_shadows_what_airflow_has_under_that_name():
@@ -88,7 +89,7 @@ def test_an_operator_can_be_deep_copied_and_keeps_what_was_not_given():
 
     twin = copy.deepcopy(TrutoUpdateAccountOperator(task_id="update", account_id="1", body=BODY))
     assert twin.body == BODY
-    assert twin._uses_default_account
+    assert not twin._names_account
 
 
 @pytest.fixture

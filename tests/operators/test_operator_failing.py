@@ -30,7 +30,7 @@ def test_a_wrong_body_fails_the_first_try_with_every_problem_and_nothing_is_sent
     failure = run.update.failure
     assert (failure["type"], failure["cause"]) == ("AirflowFailException", "TrutoSchemaError")
     first, *lines = failure["message"].splitlines()
-    assert first == "the update of account '23423523' is not valid: 7 problems, nothing was sent."
+    assert first == "the update of crm/accounts '23423523' is not valid: 7 problems, nothing was sent."
     assert sorted(line.strip().split(":")[0] for line in lines) == [
         "/body/nme",
         "/body/number_of_employees",

@@ -298,7 +298,7 @@ def test_what_came_of_nothing_is_by_default_an_error_that_names_every_place(noth
     assert "error" not in arrived
     assert run["error"].tries == 1
     lines = run["error"].failure["message"].splitlines()
-    assert lines[0] == "the update of account '23423523' is not valid: 8 problems, nothing was sent."
+    assert lines[0] == "the update of crm/accounts '23423523' is not valid: 8 problems, nothing was sent."
     assert [line.split(":")[0] for line in lines[1:]] == [
         "  /body/website",
         "  /body/industry",

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_truto.updates.answered import answered
-from airflow_provider_truto.updates.checked import AccountUpdate
+from airflow_provider_truto.updates.request import account_update
 
 
 def an_update(**changes):
@@ -16,7 +16,7 @@ def an_update(**changes):
         "body": {"name": "x"},
         "integrated_account_id": "acae0000-0000-4000-8000-000000000001",
     }
-    return AccountUpdate(**{**whole, **changes})
+    return account_update(**{**whole, **changes})
 
 
 def test_a_usual_answer_is_given_as_it_came_without_a_warning():

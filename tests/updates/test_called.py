@@ -9,8 +9,9 @@ from urllib.parse import unquote
 import pytest
 
 from airflow_provider_truto.updates.called import called
-from airflow_provider_truto.updates.checked import AccountUpdate, checked
+from airflow_provider_truto.updates.checked import checked
 from airflow_provider_truto.updates.keys import TaskIdentity, task_key
+from airflow_provider_truto.updates.request import account_update
 
 ACCOUNT = "acae0000-0000-4000-8000-000000000001"
 TASK = TaskIdentity(dag_id="d", run_id="r", task_id="t", map_index=-1, generation=0)
@@ -18,7 +19,7 @@ TASK = TaskIdentity(dag_id="d", run_id="r", task_id="t", map_index=-1, generatio
 
 def call_of(*, task=None, **changes):
     whole = {"account_id": "23423523", "body": {"name": "Acme"}, "integrated_account_id": ACCOUNT}
-    return called(checked(AccountUpdate(**{**whole, **changes})), task=task)
+    return called(checked(account_update(**{**whole, **changes})), task=task)
 
 
 def test_the_plainest_update_is_the_documented_request():

@@ -13,8 +13,9 @@ from json_equality import same
 
 from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
 from airflow_provider_truto.schemas.validator import packaged_schema
-from airflow_provider_truto.updates.checked import AccountUpdate, checked
+from airflow_provider_truto.updates.checked import checked
 from airflow_provider_truto.updates.rendered import Missing
+from airflow_provider_truto.updates.request import account_update
 from airflow_provider_truto.updates.typed import typed
 
 ACCOUNT = "acae0000-0000-4000-8000-000000000001"
@@ -24,7 +25,7 @@ GONE = Missing("{{ x }} is None")
 
 def an_update(body=None, **changes):
     whole = {"account_id": "23423523", "body": {"name": "Acme"}, "integrated_account_id": ACCOUNT}
-    return AccountUpdate(**{**whole, **({} if body is None else {"body": body}), **changes})
+    return account_update(**{**whole, **({} if body is None else {"body": body}), **changes})
 
 
 def refusal(update, **options):
@@ -77,7 +78,7 @@ def test_every_problem_is_listed_at_once_each_on_a_line_of_its_own():
         "/body/tags",
     ]
     first, *lines = str(error).splitlines()
-    assert first == "the update of account '..' is not valid: 12 problems, nothing was sent."
+    assert first == "the update of crm/accounts '..' is not valid: 12 problems, nothing was sent."
     assert lines == [f"  {problem.pointer}: {problem.message}" for problem in error.problems]
 
 
@@ -465,7 +466,7 @@ def test_what_typing_found_is_told_once_and_shifts_or_empties_nothing_else(body,
     """The value without what typing took out must not look wrong in new ways, nor its items move up."""
     outcome = typed(body, REQUEST)
     earlier = [Problem(f"/body{problem.pointer}".rstrip("/"), problem.message) for problem in outcome.problems]
-    update = AccountUpdate(account_id="1", body=outcome.value, integrated_account_id=ACCOUNT)
+    update = account_update(account_id="1", body=outcome.value, integrated_account_id=ACCOUNT)
     assert pointers(update, earlier=earlier) == expected
 
 
@@ -497,7 +498,7 @@ bodies = st.recursive(
 @settings(max_examples=400, deadline=None)
 @given(bodies, st.sampled_from(["packaged", None]), st.booleans())
 def test_a_body_is_refused_or_arrives_exactly_as_it_is(body, schema, hide_values):
-    update = AccountUpdate(
+    update = account_update(
         account_id="1",
         body={"custom_fields": body} if schema else body,
         integrated_account_id=ACCOUNT,

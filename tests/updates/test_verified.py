@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_truto.updates.checked import AccountUpdate
+from airflow_provider_truto.updates.request import account_update
 from airflow_provider_truto.updates.verified import verified
 
 GROUPS = ("taken", "changed", "not_confirmed", "unverifiable")
@@ -16,7 +16,7 @@ GROUPS = ("taken", "changed", "not_confirmed", "unverifiable")
 
 def groups(body, response, **changes):
     whole = {"account_id": "1", "body": body, "integrated_account_id": "acae0000-0000-4000-8000-000000000001"}
-    found = verified(AccountUpdate(**{**whole, **changes}), response).as_dict()
+    found = verified(account_update(**{**whole, **changes}), response).as_dict()
     assert tuple(found) == GROUPS
     return {pointer: name for name, pointers in found.items() for pointer in pointers}
 
@@ -255,7 +255,7 @@ def test_an_answer_equal_to_what_was_asked_confirms_all_of_it(body):
 @given(objects, json_values | objects)
 def test_no_answer_raises_and_every_field_is_in_one_group(body, response):
     before = copy.deepcopy((body, response))
-    found = verified(AccountUpdate(account_id="1", body=body, integrated_account_id="x"), response).as_dict()
+    found = verified(account_update(account_id="1", body=body, integrated_account_id="x"), response).as_dict()
     assert (body, response) == before
     everything = [pointer for pointers in found.values() for pointer in pointers]
     assert len(everything) == len(set(everything))

@@ -1,0 +1,107 @@
+"""What Airflow's Test button asks of a Truto connection."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from airflow_provider_truto.client.endpoints import (
+    integrated_account_call,
+    integrated_accounts_call,
+    own_account_call,
+)
+from airflow_provider_truto.client.errors import (
+    TrutoAuthenticationError,
+    TrutoError,
+    TrutoNotFoundError,
+    TrutoTransportError,
+)
+from airflow_provider_truto.client.programs import integration_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_truto.client.settings import ClientSettings
+    from airflow_provider_truto.client.sync import SyncClient
+
+#: The test answers within the second number of seconds, whatever the server does.
+_CONNECT_TIMEOUT = 5.0
+_TIMEOUT = 12.0
+
+
+def tested(settings: ClientSettings, new_client: Callable[[ClientSettings], SyncClient]) -> tuple[bool, str]:
+    """Make one real call; say whether the token works and what the default integrated account is.
+
+    Answers within 15 seconds, also where the server accepts and stays mute. Never shows the token.
+    """
+    settings = replace(
+        settings,
+        max_attempts=1,
+        connect_timeout=_CONNECT_TIMEOUT,
+        read_timeout=min(settings.read_timeout, _TIMEOUT),
+    )
+    client = new_client(settings)
+    answer: list[tuple[bool, str]] = []
+    # The socket's timeouts bound each step, not their sum: a server that drips bytes would outlast them.
+    thread = threading.Thread(target=lambda: answer.append(_asked(client)), name="truto-test-connection", daemon=True)
+    thread.start()
+    thread.join(_TIMEOUT)
+    if not answer:
+        return False, (
+            f"{settings.base_url} accepted the connection but gave no answer within {_TIMEOUT:g} s:"
+            " check the base URL and the proxy."
+        )
+    return answer[0]
+
+
+def _asked(client: SyncClient) -> tuple[bool, str]:
+    try:
+        return _account_test(client) if client.settings.integrated_account_id else _token_test(client)
+    except TrutoAuthenticationError as error:
+        # What to do comes first: Airflow shows the message for two seconds.
+        return False, (
+            f"Truto refused the API token ({error.status}). What to do: put a valid API token (Truto's dashboard,"
+            f" API tokens) into this connection. Asked: {client.settings.base_url}."
+        )
+    except TrutoTransportError as error:
+        return False, f"{error} What to do: check the base URL, and the proxy of the machine that tests."
+    except TrutoError as error:
+        return False, str(error)
+    finally:
+        client.close()
+
+
+def _token_test(client: SyncClient) -> tuple[bool, str]:
+    value = client.run(integrated_accounts_call({"limit": 1})).value
+    if not (isinstance(value, dict) and {"result", "results"} & value.keys()):
+        return False, f"{client.settings.base_url} answered, but not as Truto does: check the base URL."
+    return True, (
+        f"The API token works at {client.settings.base_url}. No default integrated account is set:"
+        " every task has to name its customer's."
+    )
+
+
+def _account_test(client: SyncClient) -> tuple[bool, str]:
+    account_id = client.settings.integrated_account_id or ""
+    by_own_token = client.settings.data_auth == "account"
+    call = own_account_call(account_id) if by_own_token else integrated_account_call(account_id)
+    try:
+        account = client.run(call).value
+    except TrutoNotFoundError:
+        return False, (
+            f"The API token works at {client.settings.base_url}, but it does not see the integrated account"
+            f" {account_id}: check the id, and that the token belongs to the account's environment."
+        )
+    if not isinstance(account, dict) or "status" not in account:
+        return False, f"{client.settings.base_url} answered, but not as Truto does: check the base URL."
+    token = "The API token, and a token minted for the account, work" if by_own_token else "The API token works"
+    seen = (
+        f"{token} at {client.settings.base_url}. Integrated account {account_id}:"
+        f" {integration_name(account) or 'unknown integration'}, tenant {account.get('tenant_id')},"
+        f" status {account['status']}"
+    )
+    if account["status"] != "active":
+        reason = f" Last error: {str(account['last_error'])[:300]}." if account.get("last_error") else ""
+        return False, f"{seen}. Not ready for calls: the customer must connect or reconnect it.{reason}"
+    return True, f"{seen}{' (a sandbox: it can be read, not written)' if account.get('is_sandbox') else ''}."

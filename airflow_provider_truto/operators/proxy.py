@@ -1,0 +1,29 @@
+"""The operator for the CRM's own API behind Truto."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from airflow_provider_truto.operators._calls import TrutoCallOperator
+
+
+class TrutoProxyOperator(TrutoCallOperator):
+    """Call ``/proxy/{resource}``: list, get, create, update, delete, or a custom method, in the CRM's own shape.
+
+    Nothing is mapped by Truto, so that no schema checks the body and no field of the answer is verified.
+
+    :param resource: the resource by the CRM's own name, case-sensitive; see the account's capabilities. (templated)
+    :param method: ``list``, ``get``, ``create``, ``update``, ``delete``, or the name of a custom method. (templated)
+    :param record_id: the record's id in the customer's CRM, for get, update and delete. (templated)
+
+    The others are those of ``TrutoCallOperator``.
+    """
+
+    template_fields: Sequence[str] = ("resource", "method", "record_id", *TrutoCallOperator.template_fields)
+
+    def __init__(self, *, resource: str, method: str, record_id: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.resource = resource
+        self.method = method
+        self.record_id = record_id

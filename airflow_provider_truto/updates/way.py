@@ -1,0 +1,358 @@
+"""The way of one record as one program: every step in its order, without I/O.
+
+    rendered → typed → checked → called → (client) → answered → verified → XCom
+
+What Truto has to be asked before (which account, which fields, the record as it is now) are calls that the program
+yields, like the write itself; both drivers run it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from airflow_provider_truto.client.call import Call, json_body
+from airflow_provider_truto.client.endpoints import FRESH_FOR, integrated_account_call, meta_call, unified_call
+from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
+from airflow_provider_truto.client.exchange import Outcome
+from airflow_provider_truto.client.pages import pages
+from airflow_provider_truto.client.programs import (
+    Program,
+    ProgramStep,
+    ReadSettings,
+    Warn,
+    account_named,
+    admitted_account,
+    check_tenant,
+    gathered,
+    integration_name,
+    object_of,
+    ready_account,
+)
+from airflow_provider_truto.client.settings import ClientSettings
+from airflow_provider_truto.schemas.custom_fields import (
+    custom_fields_schema,
+    is_partial_for,
+    unlisted,
+    with_custom_fields,
+)
+from airflow_provider_truto.schemas.dialect import converted
+from airflow_provider_truto.updates.answered import answered
+from airflow_provider_truto.updates.called import called, read_call
+from airflow_provider_truto.updates.checked import Checked, body_schema, checked
+from airflow_provider_truto.updates.keys import TaskIdentity
+from airflow_provider_truto.updates.previewed import Change, changes, differing, preview_hash
+from airflow_provider_truto.updates.request import LIVE, RecordRequest
+from airflow_provider_truto.updates.typed import OnNone, typed
+
+#: A CRM with more fields is no CRM that a person has set up.
+_MOST_FIELDS = 20_000
+#: What the resources of the CRM model are called among its fields.
+_ENTITIES = {"accounts": "account", "contacts": "contact", "opportunities": "opportunity"}
+#: Methods whose effect on one record can be shown beforehand.
+_PREVIEWED = frozenset({"create", "update", "delete"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Care:
+    """What to make sure of before the write; each costs a call at most, see the operators for the meaning."""
+
+    preflight: bool = False
+    expected_tenant_id: str | None = None
+    check_custom_fields: bool = False
+    preview: bool = False
+    expect: str | None = None
+    skip_unchanged: bool = False
+
+    @property
+    def reads_record(self) -> bool:
+        """Whether the record has to be read first."""
+        return self.preview or self.skip_unchanged or self.expect is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Typing:
+    """That a body is to be typed by its schema, and what a template that gave nothing means."""
+
+    on_none: OnNone = "error"
+    hint: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preview:
+    """What a write would change in the record as it is now, and a hash of both; nothing was sent."""
+
+    changes: tuple[Change, ...]
+    hash: str
+
+    def as_dict(self, *, hide_values: bool = False) -> dict[str, Any]:
+        """Give the preview as JSON: pointers with values before and after, or under ``hide_values`` without."""
+        shown = [{"pointer": change.pointer} if hide_values else dict(change._asdict()) for change in self.changes]
+        return {"hash": self.hash, "changes": shown}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """The end of the way.
+
+    ``response`` is the JSON answer, ``None`` for a stream; where nothing was sent (``outcome`` is ``None``), the
+    record as it is. ``request`` holds what was sent: typed, its account known.
+    """
+
+    request: RecordRequest
+    response: Any
+    outcome: Outcome | None = None
+    preview: Preview | None = None
+    unchanged: tuple[str, ...] = field(default=())
+
+
+def record_way(
+    request: RecordRequest,
+    *,
+    typing: Typing | None = None,
+    earlier: Sequence[Problem] = (),
+    care: Care | None = None,
+    task: TaskIdentity | None = None,
+) -> Program[Done]:
+    """Bring one request to its end: make it typed, check it, send it, read the answer.
+
+    Without ``typing`` the body is taken as it is. ``earlier`` are problems that were found before; ``task`` makes the
+    idempotency key. Raises ``TrutoSchemaError`` with every problem, or the ``TrutoError`` of the call.
+    """
+    care = care or Care()
+    admitted = yield from admitted_request(request, typing=typing, earlier=earlier, care=care)
+    request = admitted.request
+    if care.reads_record:
+        record = yield from _record(request)
+        preview = _preview(admitted, record)
+        _check_expected(care, preview, request)
+        if care.preview:
+            return Done(request=request, response=record, preview=preview)
+        if care.skip_unchanged and isinstance(request.body, dict):
+            left = differing(request.body, record)
+            unchanged = tuple(name for name in request.body if name not in left)
+            if not left:
+                return Done(request=request, response=record, preview=preview, unchanged=unchanged)
+            admitted = _with_body(admitted, left)
+            done = yield from _sent(admitted, task)
+            return replace(done, preview=preview, unchanged=unchanged)
+    return (yield from _sent(admitted, task))
+
+
+def list_way(
+    request: RecordRequest, *, earlier: Sequence[Problem] = (), care: Care | None = None
+) -> Generator[ProgramStep, Any, None]:
+    """Check the request of a list, and hand out its pages."""
+    admitted = yield from admitted_request(request, earlier=earlier, care=care or Care())
+    yield from pages(called(admitted))
+
+
+def admitted_request(
+    request: RecordRequest, *, typing: Typing | None = None, earlier: Sequence[Problem] = (), care: Care
+) -> Program[Checked]:
+    """Everything before a request may be sent; what is wrong with it is listed at once.
+
+    Asks Truto for what the request names indirectly: the customer by tenant, the schema of this integration.
+    """
+    settings: ClientSettings = yield ReadSettings()
+    problems = [*earlier, *_care_problems(request, care)]
+    request, found = yield from _with_account(request, settings, may_ask=not problems)
+    problems += found
+    if not problems:  # what is wrong already would make Truto's answers wrong as well
+        yield from _looked_after(request, care)
+        request = yield from _with_schema(request, care)
+    elif request.schema == LIVE:
+        request = replace(request, schema=None)
+    if typing is not None and request.body is not None:
+        request, untyped = _typed(request, typing, hide_values=settings.hide_values)
+        problems += untyped
+    admitted = checked(request, earlier=problems, hide_values=settings.hide_values)
+    for warning in admitted.warnings:
+        yield Warn(f"{request}: {warning}")
+    if care.check_custom_fields and isinstance(request.body, dict):
+        schema = body_schema(request)
+        for name in unlisted(_member(schema.source if schema else {}), request.body.get("custom_fields")):
+            yield Warn(f"{request}: /body/custom_fields/{name}: is not among the fields that this CRM lists in part")
+    return admitted
+
+
+def _with_account(
+    request: RecordRequest, settings: ClientSettings, *, may_ask: bool
+) -> Program[tuple[RecordRequest, list[Problem]]]:
+    """Find the customer: named by account or by tenant, else the connection's default."""
+    account = request.integrated_account_id
+    if request.tenant_id is not None or request.integration is not None:
+        if account is not None:
+            message = "is given beside tenant_id or integration: name the customer in one way"
+            return request, [Problem("/integrated_account_id", message)]
+        if not request.tenant_id:
+            return request, [Problem("/tenant_id", "is missing or empty: integration alone names no customer")]
+        if request.integration == "":
+            return request, [Problem("/integration", "is empty: leave it out where the tenant has one account")]
+        if not may_ask:
+            return replace(request, integrated_account_id=settings.integrated_account_id), []
+        account = yield from account_named(request.tenant_id, request.integration)
+    account, problems = admitted_account(account, settings)
+    return replace(request, integrated_account_id=account), problems
+
+
+def _care_problems(request: RecordRequest, care: Care) -> list[Problem]:
+    problems = [
+        Problem(f"/{name}", f"is for {', '.join(sorted(_PREVIEWED))}, not for {request.method}")
+        for name in ("preview", "expect")
+        if getattr(care, name) and request.method not in _PREVIEWED
+    ]
+    if care.expect is not None and not (isinstance(care.expect, str) and care.expect.startswith("p1-")):
+        problems.append(Problem("/expect", f"expects the hash of a preview, p1-…, got {care.expect!r}"))
+    if care.skip_unchanged and request.method != "update":
+        problems.append(Problem("/skip_unchanged", f"is for update, not for {request.method}"))
+    if care.check_custom_fields and (request.model != "crm" or request.resource not in _ENTITIES):
+        problems.append(
+            Problem("/check_custom_fields", f"is for crm {', '.join(_ENTITIES)}: Truto lists their fields")
+        )
+    if request.schema == LIVE and request.model is None:
+        problems.append(Problem("/schema", "'live' is for the unified API; the proxy API has no schemas"))
+    return problems
+
+
+def _looked_after(request: RecordRequest, care: Care) -> Program[None]:
+    account = request.integrated_account_id or ""
+    if care.preflight:
+        yield from ready_account(
+            account,
+            expected_tenant_id=care.expected_tenant_id,
+            model=request.model,
+            resource=request.resource,
+            method=request.method,
+        )
+    elif care.expected_tenant_id is not None:
+        record = yield from object_of(integrated_account_call(account, fresh_for=FRESH_FOR))
+        check_tenant(record, account, care.expected_tenant_id)
+
+
+def _with_schema(request: RecordRequest, care: Care) -> Program[RecordRequest]:
+    """Replace the schema by what Truto and the CRM say of this customer, where that is asked for."""
+    if request.body is None:
+        return request
+    model, account = request.model or "", request.integrated_account_id or ""
+    if request.schema == LIVE:
+        call = meta_call(model, request.resource, request.method, integrated_account_id=account)
+        meta = yield from object_of(call, "request_body_schema")
+        schema = meta["request_body_schema"]
+        if isinstance(schema, Mapping):
+            live = converted(schema)
+            for warning in live.warnings:
+                yield Warn(f"the live schema of {request}: {warning}")
+            request = replace(request, schema=live.schema)
+        else:
+            yield Warn(f"Truto has no schema for the {request}: its body is not checked")
+            request = replace(request, schema=None)
+    if care.check_custom_fields:
+        custom = yield from _custom_fields(request, account)
+        base = body_schema(request)
+        request = replace(request, schema=with_custom_fields(base.source if base else {"type": "object"}, custom))
+    return request
+
+
+def _custom_fields(request: RecordRequest, account: str) -> Program[Mapping[str, Any]]:
+    """Read which fields this customer's CRM has for the resource (docs/api-reference/unified-crm-api/fields)."""
+    record = yield from object_of(integrated_account_call(account, fresh_for=FRESH_FOR))
+    call = unified_call(
+        request.model or "",
+        "fields",
+        "list",
+        integrated_account_id=account,
+        query={"limit": 100},
+        fresh_for=FRESH_FOR,
+    )
+    fields = yield from gathered(call, at_most=_MOST_FIELDS)
+    name = integration_name(record) or ""
+    is_partial = is_partial_for(name)
+    if is_partial:
+        yield Warn(f"{name} lists its fields only in part: custom fields that it does not list are not checked")
+    known = custom_fields_schema(fields, is_partial=is_partial, entity_type=_ENTITIES[request.resource])
+    for warning in known.warnings:
+        yield Warn(f"the fields of {name} account {account}: {warning}")
+    return known.schema
+
+
+def _typed(request: RecordRequest, typing: Typing, *, hide_values: bool) -> tuple[RecordRequest, list[Problem]]:
+    schema = body_schema(request)
+    body = typed(
+        request.body,
+        schema.source if schema else {"type": ["object", "array"]},
+        on_none=typing.on_none,
+        hint=typing.hint,
+        hide_values=hide_values,
+    )
+    problems = [Problem(f"/body{pointer}".rstrip("/"), message) for pointer, message in body.problems]
+    return replace(request, body=body.value, allow_null=body.nulls), problems
+
+
+def _record(request: RecordRequest) -> Program[dict[str, Any]]:
+    """Read the record as it is now; a create has none."""
+    if request.record_id is None:
+        return {}
+    outcome: Outcome = yield read_call(request)
+    value = outcome.value
+    if not isinstance(value, dict):
+        problem = Problem("/preview", "the record as it is now came in a form that cannot be compared with the body")
+        raise TrutoSchemaError.of(f"the {request} cannot be previewed", [problem])
+    return value
+
+
+def _preview(admitted: Checked, record: Mapping[str, Any]) -> Preview:
+    request = admitted.request
+    call: Call = called(admitted)
+    if request.method == "delete":
+        differences: tuple[Change, ...] = (Change("", dict(record), None),)
+        body: Mapping[str, Any] = record  # what would be lost is all of it
+    else:
+        body = request.body if isinstance(request.body, dict) else {}
+        differences = changes(body, record)
+    hashed = preview_hash(
+        path=f"{call.method} {call.path}",
+        integrated_account_id=request.integrated_account_id or "",
+        body=body,
+        record=record,
+    )
+    return Preview(changes=differences, hash=hashed)
+
+
+def _check_expected(care: Care, preview: Preview, request: RecordRequest) -> None:
+    """Refuse a write that was not previewed as it is now; one that is applied already was most likely our own."""
+    if care.expect is None or care.expect == preview.hash or not preview.changes:
+        return
+    names = ", ".join(change.pointer or "/" for change in preview.changes)
+    message = (
+        "is not the hash of what would be changed now: the record, or what is to be sent, is not as it was previewed."
+        f" It would change {names}. Preview again, and decide on that"
+    )
+    raise TrutoSchemaError.of(f"the {request} was not previewed like this", [Problem("/expect", message)])
+
+
+def _with_body(admitted: Checked, left: dict[str, Any]) -> Checked:
+    """Send less of a checked body; what this integration requires goes along although it does not differ."""
+    request = admitted.request
+    schema = body_schema(request)
+    required = set(schema.source.get("required", ())) if schema else set()
+    body = {name: value for name, value in request.body.items() if name in left or name in required}
+    return replace(admitted, request=replace(request, body=body), body=json_body(body))
+
+
+def _sent(admitted: Checked, task: TaskIdentity | None) -> Program[Done]:
+    request = admitted.request
+    outcome: Outcome = yield called(admitted, task=task)
+    if outcome.answer.stream is not None:
+        return Done(request=request, response=None, outcome=outcome)
+    response, warnings = answered(request, outcome.value)
+    if warnings:
+        yield Warn(f"the answer of {request}: {'; '.join(warnings)}")
+    return Done(request=request, response=response, outcome=outcome)
+
+
+def _member(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    properties = schema.get("properties")
+    found = properties.get("custom_fields") if isinstance(properties, Mapping) else None
+    return found if isinstance(found, Mapping) else {}

@@ -1,0 +1,723 @@
+"""Truto's dialect of schemas, converted: what stays checked, what is opened, and that nothing can break it."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from airflow_provider_truto.schemas.dialect import Converted, converted
+from airflow_provider_truto.schemas.validator import Schema, packaged_schema
+from airflow_provider_truto.updates.typed import typed
+
+#: As `request_body_schema` of `GET /unified/crm/accounts/{integration}/meta/update` may look.
+ACCOUNT = {
+    "type": "object",
+    "required": True,
+    "description": "An account",
+    "default": {},
+    "properties": {
+        "name": {"type": "string", "required": True, "description": "The name", "default": "your_name"},
+        "website": {"type": "string", "required": False},
+        "number_of_employees": {"type": "integer", "default": 0},
+        "created_at": {"type": "date-time"},
+        "owner": {"type": "object", "$ref": "#/$defs/owner", "required": True},
+        "addresses": {"type": "array", "items": {"$ref": "#/definitions/address"}},
+        "phone_numbers": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "number": {"type": "string", "required": True},
+                    "type": {"type": "string", "enum": ["work", "mobile"]},
+                },
+            },
+        },
+        "custom_fields": {"type": "object", "properties": {"tier": {"type": "string"}}},
+        "remote_data": {"type": "string", "additionalProperties": False},
+    },
+    "$defs": {"owner": {"type": "object", "properties": {"id": {"type": "string", "required": True}}}},
+    "definitions": {"address": {"type": "object", "properties": {"city": {"type": "string", "default": "Pune"}}}},
+}
+
+
+def without_warnings(meta_schema):
+    found = converted(meta_schema)
+    assert found.warnings == ()
+    return found.schema
+
+
+def told(meta_schema, value):
+    """The pointers and sentences of a value, by the converted schema."""
+    schema = converted(meta_schema).schema
+    return {finding.pointer: finding.message for finding in Schema(schema, name="live").findings(value)}
+
+
+def everything_in(value):
+    yield value
+    for child in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from everything_in(child)
+
+
+def test_a_whole_schema_is_converted_without_a_warning():
+    schema = without_warnings(ACCOUNT)
+    assert schema["type"] == "object"
+    assert schema["description"] == "An account"
+    assert schema["additionalProperties"] is False
+    assert schema["required"] == ["name", "owner"]
+    assert schema["properties"]["name"] == {"type": "string", "description": "The name"}
+    assert schema["properties"]["created_at"] == {"type": "string", "format": "date-time"}
+    assert schema["properties"]["phone_numbers"]["items"]["required"] == ["number"]
+    assert schema["$defs"]["address"] == {
+        "type": "object",
+        "properties": {"city": {"type": "string"}},
+        "additionalProperties": False,
+    }
+    assert not any("default" in part for part in everything_in(schema) if isinstance(part, dict))
+
+
+@pytest.mark.parametrize(
+    ("changed", "pointer", "message"),
+    [
+        ({"webSite": "x"}, "/webSite", "is not a known field: did you mean `website`?"),
+        ({"name": 5}, "/name", "expects text, got the number 5 (make it text: `{{ ... | string }}`)"),
+        ({"created_at": "now"}, "/created_at", "expects a date-time with its zone such as 2026-01-31T12:00:00Z"),
+        ({"owner": {}}, "/owner/id", "is required"),
+        ({"owner": "u1"}, "/owner", "expects an object, got the text 'u1'"),
+        ({"owner": {"id": "u", "nme": 1}}, "/owner/nme", "is not a known field"),
+        ({"addresses": [{"citty": "x"}]}, "/addresses/0/citty", "is not a known field: did you mean `city`?"),
+        ({"phone_numbers": [{}]}, "/phone_numbers/0/number", "is required"),
+        (
+            {"phone_numbers": [{"number": "1", "type": "fax"}]},
+            "/phone_numbers/0/type",
+            'expects one of "work", "mobile", got the text \'fax\'',
+        ),
+        ({"remote_data": "x"}, "/remote_data", "expects an object"),
+    ],
+)
+def test_a_converted_schema_words_its_findings_like_the_packaged_one(changed, pointer, message):
+    body = {"name": "Acme", "owner": {"id": "u"}}
+    assert told(ACCOUNT, body) == {}
+    ((found_at, found),) = told(ACCOUNT, {**body, **changed}).items()
+    assert found_at == pointer
+    assert message in found
+
+
+def test_what_is_required_is_missed():
+    assert told(ACCOUNT, {}) == {"/name": "is required", "/owner": "is required"}
+
+
+def test_custom_fields_and_remote_data_are_free_at_the_top_and_only_there():
+    free = {"custom_fields": {"any": [1]}, "remote_data": {"Any": {}}}
+    assert told(ACCOUNT, {"name": "Acme", "owner": {"id": "u"}, **free}) == {}
+    closed = {"type": "object", "properties": {"x": {}}, "additionalProperties": False}
+    for meta in (
+        {"properties": {"custom_fields": closed, "remote_data": closed}},
+        {"properties": {"a": {}}, "anyOf": [{"properties": {"custom_fields": closed, "remote_data": closed}}]},
+        {"$ref": "#/$defs/a", "$defs": {"a": {"properties": {"custom_fields": closed, "remote_data": closed}}}},
+        {"properties": {"a": {}}, "additionalProperties": {"type": "string"}},
+    ):
+        assert told(meta, free) == {}
+    nested = {"properties": {"owner": {"properties": {"custom_fields": closed}}}}
+    assert set(told(nested, {"owner": {"custom_fields": {"y": 1}}})) == {"/owner/custom_fields/y"}
+
+
+def test_a_converted_schema_types_text():
+    schema = converted(ACCOUNT).schema
+    given = {
+        "number_of_employees": "120",
+        "owner": '{"id": 5}',
+        "addresses": '[{"city": "Pune"}]',
+        "custom_fields": '{"a": 1}',
+        "name": "5",
+    }
+    found = typed(given, schema)
+    assert found.problems == ()
+    assert found.value == {
+        "number_of_employees": 120,
+        "owner": {"id": "5"},
+        "addresses": [{"city": "Pune"}],
+        "custom_fields": {"a": 1},
+        "name": "5",
+    }
+
+
+def test_names_of_read_only_fields_may_be_added_to_a_converted_schema():
+    schema = Schema({**converted(ACCOUNT).schema, "x-read-only": ["id"]}, name="live")
+    found = schema.findings({"id": "1", "name": "a", "owner": {"id": "u"}})
+    assert [finding.message for finding in found] == ["is read-only: Truto sets it, leave it out"]
+
+
+def test_the_packaged_schema_means_the_same_after_conversion():
+    source = packaged_schema("crm.accounts.update", "request").source
+    schema = without_warnings(source)
+    assert {**schema, "properties": 0} == {
+        **{key: value for key, value in source.items() if not key.startswith("$") and key != "title"},
+        "title": source["title"],
+        "properties": 0,
+    }
+    for name, field in source["properties"].items():
+        if name not in {"custom_fields", "remote_data"}:
+            assert schema["properties"][name] == field
+
+
+# One rule a row: the dialect's schema, and what becomes of it.
+@pytest.mark.parametrize(
+    ("meta", "expected"),
+    [
+        # required
+        ({"properties": {"a": {"required": True}}}, {"a"}),
+        ({"properties": {"a": {"required": False}}}, set()),
+        ({"properties": {"a": {"required": True}, "b": {}}, "required": ["b"]}, {"a", "b"}),
+        ({"properties": {"a": {"required": True}}, "required": ["a"]}, {"a"}),
+        ({"properties": {"a": {"required": True}}, "required": False}, {"a"}),
+        ({"required": True}, set()),
+        ({"required": ["a", "a"]}, {"a"}),
+        ({"properties": {"a": {"items": {"required": True}}}}, set()),
+        ({"properties": {"a": {"$ref": "#/$defs/a", "required": True}}, "$defs": {"a": {}}}, {"a"}),
+        ({"properties": {"a": {"$ref": "#/$defs/a"}}, "$defs": {"a": {"required": True}}}, set()),
+    ],
+)
+def test_a_boolean_required_goes_into_the_list_of_its_parent(meta, expected):
+    schema = without_warnings(meta)
+    assert set(schema.get("required", ())) == expected
+    assert len(schema.get("required", ())) == len(expected)
+    assert not any(isinstance(part.get("required"), bool) for part in everything_in(schema) if isinstance(part, dict))
+
+
+def test_properties_may_have_the_names_of_keywords():
+    names = ["required", "default", "properties", "items", "type", "enum", "$ref", "$defs", "allOf", "x-read-only"]
+    meta = {"properties": {name: {"type": "string", "required": name == "default"} for name in names}}
+    assert without_warnings(meta) == {
+        "type": "object",
+        "properties": {name: {"type": "string"} for name in names},
+        "required": ["default"],
+        "additionalProperties": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("node", "expected"),
+    [
+        *(({"type": name}, {"type": name}) for name in ("string", "number", "integer", "boolean", "object", "null")),
+        ({"type": "date-time"}, {"type": "string", "format": "date-time"}),
+        ({"type": "datetime"}, {"type": "string", "format": "date-time"}),
+        ({"type": "DateTime"}, {"type": "string", "format": "date-time"}),
+        ({"type": "date"}, {"type": "string", "format": "date"}),
+        ({"type": "rich_text"}, {"type": "string"}),
+        ({"type": "bool"}, {"type": "boolean"}),
+        ({"type": "float"}, {"type": "number"}),
+        ({"type": "any"}, {}),
+        ({"type": "json"}, {}),
+        ({"type": "file"}, {}),
+        ({"type": ["string", "null"]}, {"type": ["string", "null"]}),
+        ({"type": ["string", "string"]}, {"type": "string"}),
+        ({"type": ["date", "null"]}, {"type": ["string", "null"], "format": "date"}),
+        ({"type": ["date", "string"]}, {"type": "string"}),
+        ({"type": ["date", "date-time"]}, {"type": "string"}),
+        ({"type": ["string", "any"]}, {}),
+        ({"type": "date", "format": "date-time"}, {"type": "string", "format": "date"}),
+        ({"type": None}, {}),
+        # objects and lists that do not say that they are
+        ({"properties": {"a": {}}}, {"type": "object", "properties": {"a": {}}, "additionalProperties": False}),
+        ({"items": {"type": "string"}}, {"type": "array", "items": {"type": "string"}}),
+        # openness
+        ({"type": "object", "properties": {}}, {"type": "object"}),
+        (
+            {"properties": {"a": {}}, "additionalProperties": True},
+            {"type": "object", "properties": {"a": {}}, "additionalProperties": True},
+        ),
+        (
+            {"type": "object", "additionalProperties": {"type": "datetime", "default": 1}},
+            {"type": "object", "additionalProperties": {"type": "string", "format": "date-time"}},
+        ),
+        ({"type": "object", "additionalProperties": False}, {"type": "object", "additionalProperties": False}),
+        (
+            {"properties": {"a": {}}, "required": ["b"]},
+            {"type": "object", "properties": {"a": {}, "b": {}}, "required": ["b"], "additionalProperties": False},
+        ),
+        # keywords that stay, and that do not
+        ({"type": "string", "minLength": 1, "pattern": "^a"}, {"type": "string", "minLength": 1, "pattern": "^a"}),
+        ({"minimum": 0, "exclusiveMaximum": 5.5}, {"minimum": 0, "exclusiveMaximum": 5.5}),
+        ({"enum": ["a", 1, None, True]}, {"enum": ["a", 1, None, True]}),
+        ({"enum": None, "format": None, "properties": None, "items": None, "$ref": None}, {}),
+        ({"default": 1, "example": 2, "$id": "x", "$schema": "y", "$anchor": "z", "nullable": True}, {}),
+        # choices
+        (
+            {"anyOf": [{"type": "date"}, {"type": "null"}]},
+            {"anyOf": [{"type": "string", "format": "date"}, {"type": "null"}]},
+        ),
+        ({"oneOf": [{"type": "string"}, {"default": 1}]}, {"anyOf": [{"type": "string"}, {}]}),
+        (
+            {"anyOf": [{"minLength": 1}], "oneOf": [{"maxLength": 9}]},
+            {"allOf": [{"anyOf": [{"minLength": 1}]}, {"anyOf": [{"maxLength": 9}]}]},
+        ),
+        ({"allOf": [{"type": "string"}, {"minLength": 1}, True]}, {"type": "string", "minLength": 1}),
+    ],
+)
+def test_a_node_becomes(node, expected):
+    assert without_warnings({"properties": {"x": node}})["properties"]["x"] == expected
+
+
+@pytest.mark.parametrize(
+    ("node", "expected", "why"),
+    [
+        (None, {}, "its schema is null"),
+        (5, {}, "its schema is the number 5"),
+        (False, {}, "its schema is false"),
+        ({"type": "varchar"}, {}, "its type, the text 'varchar', is not known"),
+        ({"type": ["string", "varchar"]}, {}, "its type, the text 'varchar', is not known"),
+        ({"type": []}, {}, "its `type` is an array"),
+        ({"type": {"a": 1}}, {}, "its `type` is an object"),
+        ({"type": "object", "properties": ["a"]}, {"type": "object"}, "its `properties` is an array"),
+        ({"type": "string", "enum": "a,b"}, {"type": "string"}, "its `enum` is the text 'a,b'"),
+        ({"enum": []}, {}, "its `enum` is an array"),
+        ({"enum": [{"label": "A"}]}, {}, "its `enum` is an array"),
+        ({"properties": {"a": {}}, "required": "a"}, {"type": "object", "properties": {"a": {}}}, "its `required`"),
+        ({"required": ["a", 5]}, {}, "its `required`"),
+        ({"type": "array", "items": [{}]}, {"type": "array", "items": {}}, "/x/*"),
+        ({"type": "object", "additionalProperties": "no"}, {"type": "object"}, "its `additionalProperties`"),
+        ({"properties": {"a": {}}, "anyOf": {}}, {"type": "object", "properties": {"a": {}}}, "its `anyOf`"),
+        ({"allOf": []}, {}, "its `allOf`"),
+        ({"$ref": 5}, {}, "its $ref"),
+        ({"pattern": "("}, {}, "its `pattern`"),
+        ({"minLength": -1}, {}, "its `minLength`"),
+        ({"maximum": "5"}, {}, "its `maximum`"),
+        ({"maximum": True}, {}, "its `maximum`"),
+        ({"x-advisory": 5}, {}, "its `x-advisory`"),
+        ({"not": {"type": "string"}}, {}, "its `not` is no keyword that is read here"),
+        (
+            {"properties": {"a": {}}, "patternProperties": {"^b": {}}},
+            {"type": "object", "properties": {"a": {}}},
+            "its `patternProperties`",
+        ),
+    ],
+)
+def test_what_cannot_be_read_is_opened_with_a_warning(node, expected, why):
+    found = converted({"properties": {"ok": {"type": "string"}, "x": node}})
+    assert found.schema["properties"] == {"ok": {"type": "string"}, "x": expected}
+    assert found.schema["additionalProperties"] is False
+    (warning,) = found.warnings
+    assert warning.startswith("/x")
+    assert " is not checked in full: " in warning
+    assert why in warning
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "https://truto.one/x.json",
+        "http://127.0.0.1:9/a#/b",
+        "owner",
+        "#owner",
+        "#/$defs/absent",
+        "#/type/x",
+        "",
+        "a/b",
+        "#/$defs/list/9",
+        "#/$defs/list/" + "9" * 5000,
+        "#/$defs/list/-1",
+    ],
+)
+@pytest.mark.parametrize("beside", [{}, {"type": "object", "properties": {"a": {"type": "string"}}}])
+def test_a_reference_that_cannot_be_followed_opens_its_node_and_is_never_fetched(reference, beside, monkeypatch):
+    monkeypatch.setattr("urllib.request.urlopen", lambda *a, **k: pytest.fail("a download"))
+    meta = {"properties": {"owner": {"$ref": reference, **beside}}, "$defs": {"list": [{}]}}
+    found = converted(meta)
+    (warning,) = found.warnings
+    assert warning.startswith("/owner is not checked in full: its $ref")
+    assert len(warning) < 200
+    assert "additionalProperties" not in found.schema["properties"]["owner"]
+    assert "$ref" not in found.schema["properties"]["owner"]
+    assert told(meta, {"owner": {"b": 1}}) == {}
+    assert told({**meta, "additionalProperties": False}, {"owner": {"b": 1}}) == {}
+    assert bool(told(meta, {"owner": {"a": 1}})) == bool(beside)
+
+
+def test_an_open_end_in_one_place_closes_nothing_that_is_explicit_there():
+    meta = {"$ref": "https://x.test", "properties": {"a": {}}, "additionalProperties": False}
+    assert told(meta, {"b": 1}) == {}
+
+
+@pytest.mark.parametrize(
+    ("reference", "definitions"),
+    [
+        ("#/$defs/owner", {"$defs": {"owner": 0}}),
+        ("#/definitions/owner", {"definitions": {"owner": 0}}),
+        ("#/components/schemas/owner", {"components": {"schemas": {"owner": 0}}}),
+        ("#/$defs/a~1b~0c", {"$defs": {"a/b~c": 0}}),
+        ("#/$defs/a%20b%25", {"$defs": {"a b%": 0}}),
+        ("#/$defs/list/1", {"$defs": {"list": [None, 0]}}),
+        ("#/properties/other", {}),
+        ("#/$defs/a", {"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/c", "default": 1}, "c": 0}}),
+    ],
+)
+def test_a_local_reference_leads_to_its_converted_target_wherever_that_stands(reference, definitions):
+    target = {"type": "object", "properties": {"id": {"type": "string", "required": True, "default": "x"}}}
+    text = json.dumps({"properties": {"owner": {"$ref": reference}}, **definitions}).replace(": 0", ": TARGET")
+    meta = json.loads(
+        text.replace("TARGET", json.dumps(target)).replace("[null, 0]", f"[null, {json.dumps(target)}]")
+    )
+    if "properties/other" in reference:
+        meta["properties"]["other"] = target
+    assert without_warnings(meta)
+    assert told(meta, {"owner": {"id": "u"}}) == {}
+    assert told(meta, {"owner": {}}) == {"/owner/id": "is required"}
+    assert set(told(meta, {"owner": {"id": 5, "x": 1}})) == {"/owner/id", "/owner/x"}
+    assert typed({"owner": '{"id": "u"}'}, converted(meta).schema).value == {"owner": {"id": "u"}}
+
+
+def test_a_reference_and_what_stands_beside_it_are_one_object_that_knows_both():
+    meta = {
+        "properties": {
+            "owner": {
+                "$ref": "#/$defs/person",
+                "description": "Who owns it",
+                "required": True,
+                "properties": {"role": {"type": "string", "required": True}, "name": {"minLength": 2}},
+            }
+        },
+        "$defs": {"person": {"properties": {"id": {"type": "string"}, "name": {"type": "string"}}}},
+    }
+    assert told(meta, {"owner": {"id": "1", "name": "Ann", "role": "x"}}) == {}
+    assert set(told(meta, {"owner": {"id": 1, "name": "A", "rôle": "x"}})) == {
+        "/owner/id",
+        "/owner/name",
+        "/owner/role",
+        "/owner/rôle",
+    }
+    assert set(told(meta, {"owner": {"name": 5, "role": "x"}})) == {"/owner/name"}
+    assert told(meta, {}) == {"/owner": "is required"}
+    assert converted(meta).schema["properties"]["owner"]["description"] == "Who owns it"
+    assert typed({"owner": {"id": 5, "role": 6}}, converted(meta).schema).value == {"owner": {"id": "5", "role": 6}}
+
+
+def test_the_root_may_be_a_reference_itself():
+    meta = {
+        "type": "object",
+        "$ref": "#/$defs/account",
+        "$defs": {"account": {"properties": {"name": {"type": "string"}}}},
+    }
+    assert without_warnings(meta)["properties"] == {"name": {"type": "string"}}
+    assert set(told(meta, {"nme": 1})) == {"/nme"}
+
+
+def test_of_a_keyword_that_is_given_twice_the_nearest_counts():
+    base = {"type": "object", "additionalProperties": True, "properties": {"a": {"minLength": 1}}}
+    near = {"$ref": "#/$defs/base", "additionalProperties": False, "properties": {"a": {"minLength": 3}}}
+    meta = {"properties": {"x": near, "y": {"$ref": "#/$defs/base"}}, "$defs": {"base": base}}
+    assert told(meta, {"x": {"a": "abc"}, "y": {"a": "a", "b": 1}}) == {}
+    assert set(told(meta, {"x": {"a": "a", "b": 1}})) == {"/x/a", "/x/b"}
+
+
+def test_one_target_means_what_each_of_its_references_says():
+    target = {"type": "object", "properties": {"id": {}, "custom_fields": {"type": "string"}}}
+    meta = {
+        "properties": {
+            "plain": {"$ref": "#/$defs/a"},
+            "required": {"$ref": "#/$defs/a", "required": ["id"]},
+            "open": {"allOf": [{"$ref": "https://x.test"}, {"$ref": "#/$defs/a"}]},
+        },
+        "$defs": {"a": target, "a.2": {"type": "string"}},
+    }
+    for properties in (meta["properties"], dict(reversed(meta["properties"].items()))):
+        value = {name: {"x": 1} for name in properties}
+        assert set(told({**meta, "properties": properties}, value)) == {"/plain/x", "/required/x", "/required/id"}
+    top = {
+        "anyOf": [{"$ref": "#/$defs/a"}],
+        "$defs": {"a": {"properties": {**target["properties"], "b": {"$ref": "#/$defs/a"}}}},
+    }
+    assert told(top, {"custom_fields": {}}) == {}
+    assert told(top, {"b": {"custom_fields": "x"}}) == {}
+    assert told(top, {"b": {"custom_fields": {}}}) != {}
+
+
+def test_the_root_is_an_object_even_where_it_says_nothing():
+    assert without_warnings({}) == {"type": "object"}
+    assert set(told({"description": "x"}, ["a"])) == {"/"}
+
+
+def test_custom_fields_that_are_merely_required_are_an_object_too():
+    assert set(told({"properties": {"a": {}}, "required": ["custom_fields"]}, {"custom_fields": "x"})) == {
+        "/custom_fields"
+    }
+
+
+def test_the_schemas_of_an_all_of_are_one_object_that_knows_all_of_them():
+    meta = {
+        "properties": {"a": {"type": "string"}},
+        "allOf": [{"$ref": "#/$defs/b"}, {"properties": {"c": {"type": "object", "properties": {"x": {}}}}}],
+        "$defs": {"b": {"properties": {"b": {"type": "integer"}, "c": {"properties": {"y": {"type": "string"}}}}}},
+    }
+    assert told(meta, {"a": "x", "b": 1, "c": {"x": 1, "y": "1"}}) == {}
+    assert set(told(meta, {"a": 1, "b": "x", "c": {"y": 1, "z": 1}, "d": 1})) == {"/a", "/b", "/c/y", "/c/z", "/d"}
+
+
+def test_branches_beside_properties_are_open_and_the_object_knows_their_keys():
+    meta = {
+        "properties": {"name": {"type": "string"}, "website": {"type": "string"}, "size": {"type": "integer"}},
+        "anyOf": [{"required": ["name"]}, {"required": ["website"]}, {"$ref": "#/$defs/other"}],
+        "$defs": {
+            "other": {
+                "properties": {"domain": {"type": "string", "required": True}},
+                "anyOf": [{"required": ["x"]}, {}],
+            }
+        },
+    }
+    for right in ({"name": "a"}, {"website": "b"}, {"domain": "c", "size": 1}, {"name": "a", "domain": "c", "x": 1}):
+        assert told(meta, right) == {}
+    assert set(told(meta, {"name": "a", "nam": 1})) == {"/nam"}
+    assert set(told(meta, {"x": 1})) == {"/"}
+    # the same definition by itself is closed
+    alone = {"properties": {"o": {"$ref": "#/$defs/other"}, "p": {**meta, "$defs": 0}}, "$defs": meta["$defs"]}
+    assert set(told(alone, {"o": {"domain": "c", "name": 1}, "p": {"domain": "c", "size": 1}})) == {"/o/name"}
+
+
+def test_two_choices_of_one_object_know_the_keys_of_each_other():
+    meta = {
+        "anyOf": [{"properties": {"a": {"type": "string"}}}],
+        "oneOf": [{"properties": {"b": {}}}, {"minLength": 1}],
+    }
+    assert told(meta, {"a": "x", "b": 1}) == {}
+    assert set(told(meta, {"a": "x", "c": 1})) == {"/c"}
+    assert set(told(meta, {"a": 1})) == {"/"}
+    assert told({**meta, "additionalProperties": True}, {"a": "x", "c": 1}) == {}
+
+
+def test_an_object_that_only_requires_keys_is_not_closed():
+    assert told({"anyOf": [{"required": ["a"]}], "oneOf": [{"required": ["b"]}]}, {"a": 1, "b": 1, "c": 1}) == {}
+    assert told({"required": ["a"]}, {"a": 1, "c": 1}) == {}
+
+
+def test_branches_alone_are_closed_each():
+    meta = {
+        "properties": {"v": {"oneOf": [{"properties": {"a": {}}}, {"properties": {"b": {}}}, {"type": "string"}]}}
+    }
+    for right in ({"a": 1}, {"b": 1}, "x", {}):
+        assert told(meta, {"v": right}) == {}
+    for wrong in ({"c": 1}, {"a": 1, "b": 1}, 5):
+        assert set(told(meta, {"v": wrong})) == {"/v"}
+
+
+def test_a_branch_that_takes_any_key_leaves_the_object_open():
+    meta = {"properties": {"a": {}}, "anyOf": [{"properties": {"b": {}}, "additionalProperties": True}, {}]}
+    assert told(meta, {"c": 1}) == {}
+
+
+TREE = {
+    "properties": {"tree": {"$ref": "#/$defs/node"}, "parent": {"$ref": "#"}},
+    "$defs": {
+        "node": {
+            "type": "object",
+            "properties": {
+                "name": {"type": "string", "required": True},
+                "next": {"$ref": "#/$defs/node", "type": "object"},
+                "children": {"type": "array", "items": {"$ref": "#/$defs/node"}},
+                "maybe": {"anyOf": [{"$ref": "#/$defs/node"}, {"type": "null"}]},
+            },
+        }
+    },
+}
+
+
+def test_a_schema_that_holds_itself_is_checked_at_any_depth():
+    assert without_warnings(TREE)
+    wrong = {"name": "x", "next": {"name": "y", "next": {"nme": 1}}, "children": [{"name": "z", "children": [{}]}]}
+    assert set(told(TREE, {"tree": wrong})) == {
+        "/tree/next/next/name",
+        "/tree/next/next/nme",
+        "/tree/children/0/children/0/name",
+    }
+    assert told(TREE, {"parent": {"parent": {"tree": {"name": "x", "maybe": {"name": "y", "maybe": None}}}}}) == {}
+    assert set(told(TREE, {"parent": {"parent": {"x": 1}}})) == {"/parent/parent/x"}
+    assert typed({"parent": {"tree": '{"name": "x"}'}}, converted(TREE).schema).value == {
+        "parent": {"tree": {"name": "x"}}
+    }
+
+
+@pytest.mark.parametrize(
+    "definitions",
+    [
+        {"a": {"$ref": "#/$defs/a"}},
+        {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}},
+        {"a": {"allOf": [{"$ref": "#/$defs/a"}]}},
+        {"a": {"anyOf": [{"$ref": "#/$defs/a"}, {"type": "string"}]}},
+        {
+            "a": {"anyOf": [{"$ref": "#/$defs/b"}]},
+            "b": {"oneOf": [{"anyOf": [{"$ref": "#/$defs/a"}]}], "anyOf": [{"type": "string"}]},
+        },
+        {"a": {"anyOf": [{"$ref": "#/properties/x"}, {"minLength": 1}]}},
+        {"a": {"anyOf": [{"$ref": "#"}, {"type": "string"}]}},
+    ],
+)
+def test_a_reference_that_comes_back_without_an_end_opens_its_node_with_a_warning(definitions):
+    meta = {"properties": {"x": {"$ref": "#/$defs/a"}, "name": {"type": "string"}}, "$defs": definitions}
+    found = converted(meta)
+    if '#"' not in json.dumps(definitions):
+        assert len(found.warnings) == 1
+    for value in ({"x": 5}, {"x": {"x": "y"}}, {"x": "text"}, {"x": ""}):
+        told(meta, value)
+    assert told(meta, {"x": "text"}) == {}
+    assert set(told(meta, {"name": 5})) == {"/name"}
+
+
+@pytest.mark.parametrize("keyword", ["properties", "items", "anyOf", "allOf", "additionalProperties"])
+def test_a_schema_nested_beyond_reason_is_opened_where_it_gets_too_deep(keyword):
+    meta = {"type": "string"}
+    for _ in range(20_000):
+        meta = {keyword: {"a": meta} if keyword == "properties" else [meta] if keyword.endswith("Of") else meta}
+    found = converted(meta)
+    Draft202012Validator.check_schema(found.schema)
+    assert len(found.warnings) == (keyword != "allOf")
+    assert all("nested more than" in warning for warning in found.warnings)
+
+
+@pytest.mark.parametrize("form", ["properties", "anyOf", "allOf", "beside"])
+def test_chains_of_references_do_not_recurse_to_death(form):
+    def link(place):
+        reference = {"$ref": f"#/$defs/d{place + 1}"}
+        return {
+            "properties": {"properties": {"a": reference}},
+            "anyOf": {"anyOf": [reference, {"type": "null"}]},
+            "allOf": {"allOf": [reference]},
+            "beside": {**reference, "type": "string"},
+        }[form]
+
+    definitions = {f"d{place}": link(place) for place in range(1_200)} | {"d1200": {"type": "string"}}
+    meta = {"properties": {"x": {"$ref": "#/$defs/d0"}, "y": {"$ref": "#/$defs/d1190"}}, "$defs": definitions}
+    found = converted(meta)
+    Draft202012Validator.check_schema(found.schema)
+    told(meta, {"x": "a", "y": "b"})
+    typed({"x": "a"}, found.schema)
+
+
+def test_references_that_double_at_every_step_stay_few():
+    definitions = {
+        f"d{place}": {
+            "type": "object",
+            "properties": {name: {"type": "object", "$ref": f"#/$defs/d{place + 1}"} for name in "abc"},
+            "anyOf": [{"$ref": f"#/$defs/d{place + 1}"}, {"$ref": f"#/$defs/d{place + 1}"}],
+        }
+        for place in range(40)
+    }
+    meta = {"$ref": "#/$defs/d0", "$defs": {**definitions, "d40": {"properties": {"end": {"type": "string"}}}}}
+    found = converted(meta)
+    Draft202012Validator.check_schema(found.schema)
+
+
+def test_a_schema_of_too_many_nodes_is_checked_as_far_as_they_go():
+    meta = {"properties": {f"field_{place}": {"type": "date"} for place in range(6_000)}}
+    found = converted(meta)
+    assert len(found.schema["properties"]) == 6_000
+    assert sum(field != {} for field in found.schema["properties"].values()) == 5_000
+    assert [warning for warning in found.warnings if "5,000 nodes" in warning] == list(found.warnings)
+
+
+@pytest.mark.parametrize("source", [None, [], "x", 5, True, [{"type": "object"}]])
+def test_what_is_no_object_is_no_schema(source):
+    with pytest.raises(ValueError, match="a meta schema is an object, not"):
+        converted(source)
+
+
+names = st.sampled_from(["a", "b", "custom_fields", "remote_data", "type", "$ref", ""])
+references = st.sampled_from(
+    [
+        "#",
+        "#/$defs/a",
+        "#/$defs/b",
+        "#/properties/a",
+        "#/properties/b/items",
+        "#/anyOf/0",
+        "#/allOf/0",
+        "https://x",
+        "b",
+    ]
+)
+scalars = st.none() | st.booleans() | st.integers(-5, 5) | st.floats() | st.just(10**400) | st.text(max_size=4)
+junk = st.recursive(
+    scalars, lambda x: st.lists(x, max_size=2) | st.dictionaries(st.text(max_size=4), x, max_size=2), max_leaves=4
+)
+types = st.sampled_from(["string", "number", "object", "array", "null", "date", "date-time", "file", "varchar"])
+
+
+def nodes(children):
+    either = children | junk
+    maps = st.dictionaries(names, either, max_size=3) | junk
+    return st.fixed_dictionaries(
+        {},
+        optional={
+            "type": types | st.lists(types, max_size=3) | junk,
+            "properties": maps,
+            "$defs": maps,
+            "required": st.booleans() | st.lists(names, max_size=2) | junk,
+            "items": either,
+            "additionalProperties": st.booleans() | either,
+            "$ref": references | junk,
+            **{keyword: st.lists(either, max_size=3) | junk for keyword in ("allOf", "anyOf", "oneOf")},
+            "enum": st.lists(scalars, max_size=3) | junk,
+            "const": junk,
+            "default": junk,
+            "description": junk,
+            "format": st.sampled_from(["date-time", "date", "email", "regex", "uri"]) | junk,
+            "pattern": st.sampled_from(["(", "^a$", "a{99999999999}", "(?i)x"]) | junk,
+            "minLength": junk,
+            "maxItems": junk,
+            "minimum": junk,
+            "x-read-only": st.lists(names, max_size=2) | junk,
+            "x-advisory": st.lists(st.sampled_from(["enum", "type"]), max_size=2) | junk,
+            "patternProperties": maps,
+            "$id": junk,
+            "$anchor": junk,
+            "$dynamicRef": references | junk,
+        },
+    )
+
+
+meta_schemas = st.recursive(nodes(junk), nodes, max_leaves=8)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=3),
+    lambda x: st.lists(x, max_size=2) | st.dictionaries(names, x, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(meta_schemas | st.dictionaries(st.text(max_size=9), junk, max_size=4), values)
+def test_any_json_object_becomes_a_schema_that_checks_and_types_any_value(meta, value):
+    before = copy.deepcopy(meta)
+    found = converted(meta)
+    assert repr(meta) == repr(before)
+    assert isinstance(found, Converted)
+    assert all(isinstance(warning, str) for warning in found.warnings)
+    assert len(set(found.warnings)) == len(found.warnings)
+    Draft202012Validator.check_schema(found.schema)
+    schema = Schema(json.loads(json.dumps(found.schema)), name="live")
+    for body in (value, {"a": value, "custom_fields": {"x": value}}):
+        for finding in schema.findings(body):
+            assert finding.message
+            assert not finding.pointer.startswith("/custom_fields/")
+        typed(body, found.schema)
+
+
+def plain_nodes(children):
+    return st.one_of(
+        st.fixed_dictionaries(
+            {"type": st.sampled_from(["string", "number", "boolean"])}, optional={"required": st.booleans()}
+        ),
+        st.fixed_dictionaries(
+            {"properties": st.dictionaries(names, children, min_size=1, max_size=3)},
+            optional={"required": st.booleans()},
+        ),
+        st.fixed_dictionaries({"items": children}, optional={"required": st.booleans()}),
+    )
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.dictionaries(names, st.recursive(plain_nodes(st.just({})), plain_nodes, max_leaves=10), max_size=3))
+def test_a_schema_without_peculiarities_has_no_warning_and_converts_to_the_same_again(properties):
+    once = without_warnings({"type": "object", "properties": properties})
+    assert without_warnings(once) == once
