@@ -8,6 +8,18 @@ from __future__ import annotations
 
 from airflow_provider_truto.emulator.embedded import Emulator
 from airflow_provider_truto.emulator.seed import SeedError, default_seed
-from airflow_provider_truto.emulator.tenants import ACME, GLOBEX, HOOLI, INITECH, TOKEN, UMBRELLA
+from airflow_provider_truto.emulator.tenants import ACME, GLOBEX, HOOLI, INITECH, STARK, TOKEN, UMBRELLA, WAYNE
 
-__all__ = ["ACME", "GLOBEX", "HOOLI", "INITECH", "TOKEN", "UMBRELLA", "Emulator", "SeedError", "default_seed"]
+__all__ = [
+    "ACME",
+    "GLOBEX",
+    "HOOLI",
+    "INITECH",
+    "STARK",
+    "TOKEN",
+    "UMBRELLA",
+    "WAYNE",
+    "Emulator",
+    "SeedError",
+    "default_seed",
+]

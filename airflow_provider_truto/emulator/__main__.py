@@ -9,6 +9,7 @@ from typing import TextIO
 
 from airflow_provider_truto.emulator.seed import SeedError
 from airflow_provider_truto.emulator.state import State
+from airflow_provider_truto.emulator.tokens import DEFAULT_LIFE
 
 
 def main() -> None:
@@ -20,6 +21,13 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8765, help="0 takes a free one (default: %(default)s)")
     parser.add_argument("--seed", metavar="FILE.json", help="accounts, records and tokens to start with")
     parser.add_argument("--rate-limits", action="store_true", help="enforce Truto's limits and those of the CRMs")
+    parser.add_argument(
+        "--account-token-life",
+        type=float,
+        default=DEFAULT_LIFE,
+        metavar="SECONDS",
+        help="how long the token of an integrated account is good (default: %(default)g)",
+    )
     parser.add_argument("--quiet", action="store_true", help="do not report every call on stderr")
     arguments = parser.parse_args()
     try:
@@ -27,7 +35,9 @@ def main() -> None:
     except ImportError as error:
         parser.exit(1, f"{error}\n")
     try:
-        state = State(arguments.seed, rate_limits=arguments.rate_limits)
+        state = State(
+            arguments.seed, rate_limits=arguments.rate_limits, account_token_life=arguments.account_token_life
+        )
     except SeedError as error:
         parser.error(str(error))
     # uvicorn raises the signal again after its own shutdown: that is where this handler ends the process.

@@ -15,7 +15,7 @@ from starlette.routing import Router
 from starlette.types import Receive, Scope, Send
 
 from airflow_provider_truto.emulator import gateway, query
-from airflow_provider_truto.emulator.call import Answer, Call, json_answer, split_path
+from airflow_provider_truto.emulator.call import Answer, Body, Call, json_answer, split_path
 from airflow_provider_truto.emulator.control import control
 from airflow_provider_truto.emulator.errors import envelope
 from airflow_provider_truto.emulator.faults import Fault
@@ -24,7 +24,6 @@ from airflow_provider_truto.emulator.state import State
 
 _log = logging.getLogger(__name__)
 
-_CHUNK = 1024
 _LINGER_NOT = struct.pack("ii", 1, 0)  # close a socket with a RST, dropping what is still to be sent
 _NO_BODY = (204, 304)
 _NOTHING = Answer(500, b"")  # stands in for the answer of a connection that is reset before the call is executed
@@ -69,7 +68,7 @@ class Api:
         raw_path = scope["raw_path"].decode("ascii")
         query_string = scope["query_string"].decode("ascii")
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        token = self._state.token(headers.get("authorization"))
+        token = self._state.tokens.named(headers.get("authorization"))
         if "authorization" in headers:
             headers["authorization"] = "Bearer unknown" if token is None else "Bearer valid"
         pairs = query.split(query_string)
@@ -109,14 +108,16 @@ class Api:
 
 def _response(answer: Answer) -> Response:
     headers = dict(answer.headers)
-    if answer.chunked:
-        return StreamingResponse(_chunks(answer.body), status_code=answer.status, headers=headers)
-    return Response(b"" if answer.status in _NO_BODY else answer.body, status_code=answer.status, headers=headers)
+    if answer.chunk_size:
+        chunks = _chunks(answer.body, size=answer.chunk_size)
+        return StreamingResponse(chunks, status_code=answer.status, headers=headers)
+    body = b"" if answer.status in _NO_BODY else answer.body[:]
+    return Response(body, status_code=answer.status, headers=headers)
 
 
-async def _chunks(body: bytes) -> AsyncIterator[bytes]:
-    for start in range(0, len(body), _CHUNK):
-        yield body[start : start + _CHUNK]
+async def _chunks(body: Body, *, size: int) -> AsyncIterator[bytes]:
+    for start in range(0, len(body), size):
+        yield body[start : start + size]
 
 
 async def _send_cut(answer: Answer, send: Send, *, length: int) -> None:

@@ -5,18 +5,24 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import unquote
 
 JSON = ("content-type", "application/json")
+_DATA_ROUTES = ("unified", "proxy", "custom", "batch-request")
 
 
 @dataclass(frozen=True)
 class Token:
-    """An API token without its text, so that a logged call cannot give it away."""
+    """A token without its text, so that a logged call cannot give it away.
+
+    `number` is that of the API token, by which Truto counts requests; a token of an integrated account has that
+    of the one with which it was minted, and the `account_id` for which it is good.
+    """
 
     number: int
     expires_at: datetime | None
+    account_id: str | None = None
 
 
 @dataclass(slots=True)
@@ -40,9 +46,19 @@ class Call:
     connection: int
 
     @property
+    def is_for_data(self) -> bool:
+        """Whether it goes to a customer's data: only such calls count for an account's limit, and are repeated."""
+        return bool(self.path) and self.path[0] in _DATA_ROUTES
+
+    @property
     def integrated_account_id(self) -> str | None:
-        """The query parameter, where it is there and one."""
+        """The one account that the call is about: that of the query, of a batch's body, or of the token."""
         given = self.query.get("integrated_account_id")
+        if not given and self.path == ("batch-request",):
+            body = self.json_or_none()
+            given = body.get("integrated_account_id") if isinstance(body, dict) else None
+        if not given and self.token:
+            given = self.token.account_id
         return given if isinstance(given, str) and given else None
 
     def json(self) -> Any:
@@ -64,6 +80,7 @@ class Call:
             "body_bytes": len(self.body),
             "time": self.time,
             "connection": self.connection,
+            "token": self._kind_of_token(),
         }
 
     def json_or_none(self) -> Any:
@@ -73,13 +90,22 @@ class Call:
         except ValueError:
             return None
 
+    def _kind_of_token(self) -> str | None:
+        if self.token is None:
+            return None
+        return f"account:{self.token.account_id}" if self.token.account_id else "api"
+
 
 @dataclass(slots=True)
 class Execution:
-    """A call that reached a CRM, whatever the CRM said to it. `record_id` of a create is the new one's."""
+    """A call that reached a CRM, whatever the CRM said to it.
+
+    `record_id` of a create is the new one's. `remote_query` is what of the query string reached the CRM.
+    """
 
     call: Call
     record_id: str | None
+    remote_query: Any
     time: float
 
     def entry(self) -> dict[str, Any]:
@@ -92,20 +118,31 @@ class Execution:
             "record_id": self.record_id,
             "body": call.json_or_none(),
             "idempotency_key": call.headers.get("idempotency-key"),
-            "remote_query": call.query.get("remote_query", {}),
+            "remote_query": self.remote_query,
             "time": self.time,
         }
 
 
+class Body(Protocol):
+    """What an answer's body must be able to do; `bytes` can, and so can something that is made while it is sent."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, piece: slice, /) -> bytes: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What leaves. `executed` tells a CRM's answer from a refusal; a `chunked` body has no length header."""
+    """What leaves.
+
+    `executed` tells a CRM's answer from a refusal. With a `chunk_size`, the body has no length header and leaves
+    in pieces of so many bytes.
+    """
 
     status: int
-    body: bytes
+    body: Body
     headers: tuple[tuple[str, str], ...] = (JSON,)
     executed: bool = False
-    chunked: bool = False
+    chunk_size: int | None = None
 
 
 def json_answer(status: int, value: Any, *headers: tuple[str, str], executed: bool = False) -> Answer:

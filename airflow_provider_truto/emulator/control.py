@@ -4,10 +4,11 @@ They need no token, and are neither logged nor hit by faults.
 
     POST   /_emulator/faults          a fault (see `faults`)
     DELETE /_emulator/faults          forget all faults
-    GET    /_emulator/log             {"requests": […], "executions": […]}
+    GET    /_emulator/log             {"requests": […], "executions": […], "mints": […]}
     POST   /_emulator/reset           back to the seed
     POST   /_emulator/tokens          {"token": "…", "expires_at": "…" or null}: accept this API token
     DELETE /_emulator/tokens/{token}  accept it no longer
+    DELETE /_emulator/account-tokens  accept no longer any token that was minted for an integrated account
     GET    /_emulator/state           {"integrated_accounts": […], "records": {…}} as they are now
 """
 
@@ -34,7 +35,7 @@ def control(state: State) -> Mount:
         state.clear_faults()
 
     async def log(_: Request) -> dict[str, Any]:
-        return {"requests": state.request_log(), "executions": state.execution_log()}
+        return {"requests": state.request_log(), "executions": state.execution_log(), "mints": state.mint_log()}
 
     async def reset(_: Request) -> None:
         state.reset()
@@ -50,6 +51,9 @@ def control(state: State) -> Mount:
         if not state.revoke_token(request.path_params["token"]):
             raise LookupError("this token is not known")
 
+    async def revoke_account_tokens(_: Request) -> None:
+        state.revoke_account_tokens()
+
     async def show(_: Request) -> dict[str, Any]:
         return state.shown()
 
@@ -62,6 +66,7 @@ def control(state: State) -> Mount:
             Route("/reset", _endpoint(reset), methods=["POST"]),
             Route("/tokens", _endpoint(add_token), methods=["POST"]),
             Route("/tokens/{token:path}", _endpoint(revoke_token), methods=["DELETE"]),
+            Route("/account-tokens", _endpoint(revoke_account_tokens), methods=["DELETE"]),
             Route("/state", _endpoint(show), methods=["GET"]),
         ],
     )

@@ -1,4 +1,4 @@
-"""The CRM's half of a unified call: one resource of one customer, with a mind of its own.
+"""The CRM's half of a call: one resource of one customer, with a mind of its own.
 
 A record is `{"id": "23423523", "properties": {"employeeCount": 120, …}}`, and beside these two whatever else
 was sent. Errors are the CRM's own, in its own words.
@@ -11,7 +11,7 @@ from typing import Any
 from airflow_provider_truto.emulator import timestamps
 from airflow_provider_truto.emulator.accounts import Integration
 from airflow_provider_truto.emulator.errors import ProviderError
-from airflow_provider_truto.emulator.resources import Resource
+from airflow_provider_truto.emulator.resource import Resource
 
 Native = dict[str, Any]
 
@@ -38,6 +38,10 @@ class Crm:
 
     def create(self, body: Native) -> Native:
         """A new record under the next free number."""
+        given = body.get("properties", {})
+        for name, field in self._fields.items():
+            if field.required and isinstance(given, dict) and name not in given:
+                raise ProviderError(422, f"{name} must not be empty", code="required", field=name)
         record_id = str(max([23_000_000, *map(int, filter(str.isdecimal, self._records))]) + 1)
         return self._store({"id": record_id, "properties": {"createdAt": timestamps.now()}}, body)
 
@@ -51,7 +55,7 @@ class Crm:
         del self._records[record_id]
 
     def _store(self, old: Native, body: Native) -> Native:
-        given = body["properties"]
+        given = body.get("properties", {})
         if not isinstance(given, dict):
             raise ProviderError(422, "properties is invalid", code="invalid", field="properties")
         properties = dict(old["properties"])
@@ -62,7 +66,7 @@ class Crm:
                 continue
             if field.read_only:
                 continue
-            if value is not None and (not isinstance(value, field.kind) or isinstance(value, bool)):
+            if not field.takes(value):
                 raise ProviderError(422, f"{name} is invalid", code="invalid", field=name)
             if field.required and not str(value or "").strip():
                 raise ProviderError(422, f"{name} must not be empty", code="required", field=name)

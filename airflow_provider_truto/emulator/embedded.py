@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_truto.emulator.faults import Fault
 from airflow_provider_truto.emulator.seed import SeedSource
 from airflow_provider_truto.emulator.state import State
+from airflow_provider_truto.emulator.tokens import DEFAULT_LIFE
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -21,7 +22,8 @@ class Emulator:
 
     `seed` is the path of a JSON file or a mapping (see `seed`). `rate_limits` turns the limits on; a mapping such as
     `{"account": {"requests": 5, "seconds": 0.2}}` also changes them. With `cache_refusals`, an
-    `Idempotency-Key` also remembers the answers of calls that were never executed.
+    `Idempotency-Key` also remembers the answers of calls that were never executed. `account_token_life` is for how
+    many seconds the token of an integrated account is good; `state.account_token_life` changes it for later ones.
     Raises SeedError, and on entering ImportError where the extra `emulator` is not installed.
     """
 
@@ -29,9 +31,19 @@ class Emulator:
     """The base URL, once the block is entered."""
 
     def __init__(
-        self, seed: SeedSource = None, *, rate_limits: bool | Mapping[str, Any] = False, cache_refusals: bool = False
+        self,
+        seed: SeedSource = None,
+        *,
+        rate_limits: bool | Mapping[str, Any] = False,
+        cache_refusals: bool = False,
+        account_token_life: float = DEFAULT_LIFE,
     ) -> None:
-        self.state = State(seed, rate_limits=rate_limits, cache_refusals=cache_refusals)
+        self.state = State(
+            seed,
+            rate_limits=rate_limits,
+            cache_refusals=cache_refusals,
+            account_token_life=account_token_life,
+        )
 
     def __enter__(self) -> Self:
         # uvicorn is imported here, so that naming this class in a conftest costs little.
@@ -62,8 +74,8 @@ class Emulator:
         """Every call that arrived, oldest first.
 
         Keys: method, target, path (decoded segments), query (decoded pairs), headers (lower-case; the token is
-        replaced by `valid` or `unknown`), body (JSON or None), body_bytes, time (monotonic seconds) and
-        connection (its number).
+        replaced by `valid` or `unknown`), body (JSON or None), body_bytes, time (monotonic seconds), connection (its
+        number) and token (`api`, `account:<id of the integrated account>` or None).
         """
         return self.state.request_log()
 
@@ -74,6 +86,14 @@ class Emulator:
         Keys: method, path, integrated_account_id, record_id, body, idempotency_key, remote_query and time.
         """
         return self.state.execution_log()
+
+    @property
+    def mints(self) -> list[dict[str, Any]]:
+        """Every token that was minted for an integrated account, oldest first.
+
+        Keys: integrated_account_id and time (monotonic seconds).
+        """
+        return self.state.mint_log()
 
     def fault(self, **spec: Any) -> Fault:
         """Let something go wrong with calls to come; the keys are in `faults`. Raises ValueError."""

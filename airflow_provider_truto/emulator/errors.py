@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
-from airflow_provider_truto.emulator.call import Answer, json_answer
+from airflow_provider_truto.emulator.call import Answer, Call, json_answer
 
 
 class RefusedError(Exception):
@@ -41,17 +41,17 @@ class ProviderError(Exception):
         self.raw_response = {"errors": [{"code": code, **details}]}
         self.retry_after = retry_after
 
-    def answer(self) -> Answer:
-        """The answer that Truto makes of it, without the CRM's rate limit headers."""
+    def answer(self, *, insightful: bool = True) -> Answer:
+        """The answer that Truto makes of it, without the CRM's rate limit headers.
+
+        Only unified answers are `insightful`: the others have no `truto_error_insight`.
+        """
         insight = {"remote_error": {"description": "The integration's own API answered with this error."}}
         if self.status == 429:
             insight["rate_limit_error"] = {"description": "The integration's own rate limit is used up."}
+        extra = {"truto_error_insight": insight} if insightful else {}
         body = envelope(
-            self.status,
-            self.message,
-            truto_is_remote_error=True,
-            raw_response=self.raw_response,
-            truto_error_insight=insight,
+            self.status, self.message, truto_is_remote_error=True, raw_response=self.raw_response, **extra
         )
         # A CRM that says 429 has done nothing yet: a later attempt must not be given this answer again.
         return json_answer(self.status, body, *_retry_after(self.retry_after), executed=self.status != 429)
@@ -60,6 +60,12 @@ class ProviderError(Exception):
 def envelope(status: int, message: str, **extra: Any) -> dict[str, Any]:
     """The body of every error."""
     return {"statusCode": status, "error": _phrase(status), "message": message, **extra}
+
+
+def allow(call: Call, *methods: str) -> None:
+    """Refuse every other verb with a 405."""
+    if call.method not in methods:
+        raise RefusedError(405, f"{call.method} is not allowed here")
 
 
 def missing(kind: str, *names: str) -> RefusedError:

@@ -97,8 +97,7 @@ class Fault:
         return replace(
             answer,
             headers=tuple(headers.items()),
-            body=answer.body[: self.truncate],
-            chunked=answer.chunked and self.cut is None,
+            body=answer.body if self.truncate is None else answer.body[: self.truncate],
         )
 
 

@@ -35,9 +35,7 @@ class Window:
     def spend(self, key: Hashable) -> bool:
         """Take one request from the quota; False where none is left."""
         now = monotonic()
-        spent = self._spent.setdefault(key, deque())
-        while spent and spent[0] <= now - self.seconds:
-            spent.popleft()
+        spent = self._spent_lately(key, now)
         if len(spent) >= self.requests:
             return False
         spent.append(now)
@@ -45,10 +43,17 @@ class Window:
 
     def left(self, key: Hashable) -> tuple[int, int]:
         """Requests left, and whole seconds until the oldest one spent comes back."""
-        spent = self._spent.get(key)
+        now = monotonic()
+        spent = self._spent_lately(key, now)
         if not spent:
             return self.requests, self.retry_after
-        return self.requests - len(spent), max(1, math.ceil(spent[0] + self.seconds - monotonic()))
+        return self.requests - len(spent), max(1, math.ceil(spent[0] + self.seconds - now))
+
+    def _spent_lately(self, key: Hashable, now: float) -> deque[float]:
+        spent = self._spent.setdefault(key, deque())
+        while spent and spent[0] <= now - self.seconds:
+            spent.popleft()
+        return spent
 
 
 class Limits:

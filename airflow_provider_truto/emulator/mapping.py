@@ -5,17 +5,16 @@ A mapping picks the keys that it knows by name. A key that it does not know is n
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from airflow_provider_truto.emulator.accounts import Integration
 from airflow_provider_truto.emulator.errors import RefusedError
-from airflow_provider_truto.emulator.resources import Field, Resource
+from airflow_provider_truto.emulator.resource import Resource
 
 
 def to_provider(body: dict[str, Any], *, resource: Resource, integration: Integration) -> dict[str, Any]:
     """What Truto sends to the CRM for a unified body; the keys of `remote_data` go along as they are."""
-    properties = {field.native: body[field.name] for field in _mapped(resource, integration) if field.name in body}
+    properties = {field.native: body[field.name] for field in integration.mapped(resource) if field.name in body}
     remote_data = body.get("remote_data") or {}
     if not isinstance(remote_data, dict):
         raise RefusedError(400, "remote_data must be an object")
@@ -27,10 +26,6 @@ def to_unified(native: dict[str, Any], *, resource: Resource, integration: Integ
     """The unified object of a CRM's record; what the record does not have is absent."""
     properties = native["properties"]
     fields = {
-        field.name: properties[field.native] for field in _mapped(resource, integration) if field.native in properties
+        field.name: properties[field.native] for field in integration.mapped(resource) if field.native in properties
     }
     return {"id": native["id"], **fields}
-
-
-def _mapped(resource: Resource, integration: Integration) -> Iterable[Field]:
-    return (field for field in resource.fields if field.name not in integration.unmapped)

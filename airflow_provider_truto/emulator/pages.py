@@ -12,6 +12,9 @@ from airflow_provider_truto.emulator.errors import RefusedError
 
 Item = TypeVar("Item")
 
+PLATFORM_LIMIT = 5000
+"""How many items a page of the platform's own lists has where the call does not say."""
+
 
 @dataclass(frozen=True)
 class Page:

@@ -13,6 +13,7 @@ from airflow_provider_truto.emulator.call import Answer, Call
 
 IdempotencyScope = tuple[str, tuple[str, ...], str]
 
+_WRITES = ("POST", "PATCH", "PUT", "DELETE")
 _KEPT_ANSWERS = 100_000  # the lifetime of a key is undocumented; a long benchmark must fit into memory
 
 
@@ -20,7 +21,7 @@ def idempotency_scope(call: Call) -> IdempotencyScope | None:
     """What a repeat is recognised by; None for a read, and for a call without a key or an account."""
     key = call.headers.get("idempotency-key")
     account_id = call.integrated_account_id
-    if not key or not account_id or call.path[:1] != ("unified",) or call.method not in ("POST", "PATCH", "DELETE"):
+    if not key or not account_id or not call.is_for_data or call.method not in _WRITES:
         return None
     return account_id, call.path, key
 

@@ -5,16 +5,19 @@ A JSON object with these keys. One that is left out is that of `seed.json`, exce
 
     {
       "tokens": [{"token": "…", "expires_at": "2030-01-01T00:00:00Z" or null}],
-      "integrations": {"hubspot": {"id": "<uuid>", "category": "crm",
-                                   "unmapped": ["urls"], "normalizes": false, "unique": ["website"]}},
+      "integrations": {"hubspot": {"id": "<uuid>", "category": "crm", "resources": ["crm/accounts"],
+                                   "unmapped": ["urls"], "required": ["name", "phone_numbers.number"],
+                                   "id_in_body": false, "shared_definitions": false,
+                                   "normalizes": false, "unique": ["website"]}},
       "integrated_accounts": [{"id": "<uuid>", "tenant_id": "acme", "integration": "hubspot", "status": "active",
                                "is_sandbox": false, "is_blocked": false, …any other key of the API's record}],
       "records": {"<integrated account id>": {"crm/accounts": [{"id": "23423523", "name": "…", …}]}},
+      "logs": [{"log_type": "rapid_bridge", "timestamp": "2024-09-10T12:00:00.000Z", …the API's other keys}],
       "limits": {"token": {"requests": 500, "seconds": 10}, "account": {…}, "provider": {…}}
     }
 
-Records are written in their unified form; `remote_data` holds keys of the CRM's own. `unmapped`,
-`normalizes` and `unique` are explained in `accounts.Integration`; which integration has which says nothing about
+Records are written in their unified form, under the keys of `resources`; `remote_data` holds keys of the CRM's own.
+The options of an integration are explained in `accounts.Integration`; which integration has which says nothing about
 the real CRM. Limits that are left out are those of `limits.DEFAULT_LIMITS`.
 """
 
@@ -30,7 +33,14 @@ from typing import Any
 from airflow_provider_truto.emulator import timestamps
 from airflow_provider_truto.emulator.accounts import ACCOUNT_DEFAULTS
 from airflow_provider_truto.emulator.limits import DEFAULT_LIMITS
-from airflow_provider_truto.emulator.resources import RESOURCES, Resource
+from airflow_provider_truto.emulator.logs import LOG_KEYS, LOG_TYPES
+from airflow_provider_truto.emulator.resource import Resource
+from airflow_provider_truto.emulator.resources import RESOURCES
+
+_FIELDS = {field.name for resource in RESOURCES.values() for field in resource.fields}
+_INNER_FIELDS = {
+    f"{field.name}.{name}" for resource in RESOURCES.values() for field in resource.fields for name in field.children
+}
 
 SeedSource = str | os.PathLike[str] | Mapping[str, Any] | None
 
@@ -47,7 +57,7 @@ def default_seed() -> dict[str, Any]:
 
 def load_seed(source: SeedSource) -> dict[str, Any]:
     """The complete, checked seed of a file, of a mapping, or the default one. Raises SeedError."""
-    seed = default_seed() | {"limits": {}}
+    seed = default_seed() | {"logs": [], "limits": {}}
     if source is not None:
         given = copy.deepcopy(source) if isinstance(source, Mapping) else _read(Path(source))
         _check_object(given, "seed", known=seed)
@@ -61,6 +71,8 @@ def load_seed(source: SeedSource) -> dict[str, Any]:
         _check_integration(integration, f"integrations.{name}")
     for place, account in enumerate(_list(seed["integrated_accounts"], "integrated_accounts")):
         _check_account(account, f"integrated_accounts[{place}]", integrations=seed["integrations"])
+    for place, entry in enumerate(_list(seed["logs"], "logs")):
+        _check_log_entry(entry, f"logs[{place}]")
     _check_object(seed["records"], "records", known=[account["id"] for account in seed["integrated_accounts"]])
     for account_id, by_resource in seed["records"].items():
         _check_records(by_resource, f"records.{account_id}")
@@ -113,20 +125,36 @@ def _list(value: Any, where: str) -> list[Any]:
 
 def _check_token(token: Any, where: str) -> None:
     _check_object(token, where, known=("token", "expires_at"), texts=("token",))
+    if token.get("expires_at"):
+        _check_time(token, "expires_at", where)
+
+
+def _check_time(value: Mapping[str, Any], key: str, where: str) -> None:
     try:
-        timestamps.read(token.get("expires_at") or timestamps.now())
+        timestamps.read(value[key])
     except (ValueError, AttributeError) as error:
-        raise SeedError(f"{where}: expires_at is no ISO 8601 time") from error
+        raise SeedError(f"{where}: {key} is no ISO 8601 time") from error
 
 
 def _check_integration(integration: Any, where: str) -> None:
-    known = ("id", "category", "unmapped", "normalizes", "unique")
-    _check_object(integration, where, known=known, texts=("id",))
-    fields = {field.name for resource in RESOURCES.values() for field in resource.fields}
-    for option in ("unmapped", "unique"):
-        for field in _list(integration.get(option, []), f"{where}.{option}"):
-            if field not in fields:
-                raise SeedError(f"{where}.{option}: no resource has a field {field!r}")
+    flags = ("id_in_body", "shared_definitions", "normalizes")
+    names = {"unmapped": _FIELDS, "unique": _FIELDS, "required": _FIELDS | _INNER_FIELDS, "resources": set(RESOURCES)}
+    _check_object(integration, where, known=("id", "category", *names, *flags), texts=("id",))
+    for option, known in names.items():
+        for name in _list(integration.get(option, []), f"{where}.{option}"):
+            if name not in known:
+                what = "there is no resource" if option == "resources" else "no resource has a field"
+                raise SeedError(f"{where}.{option}: {what} {name!r}")
+    for option in flags:
+        if not isinstance(integration.get(option, False), bool):
+            raise SeedError(f"{where}.{option}: must be true or false")
+
+
+def _check_log_entry(entry: Any, where: str) -> None:
+    _check_object(entry, where, known=LOG_KEYS, texts=("log_type", "timestamp"))
+    if entry["log_type"] not in LOG_TYPES:
+        raise SeedError(f"{where}: log_type is one of {', '.join(LOG_TYPES)}")
+    _check_time(entry, "timestamp", where)
 
 
 def _check_account(account: Any, where: str, *, integrations: Mapping[str, Any]) -> None:

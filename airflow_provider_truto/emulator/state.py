@@ -7,21 +7,24 @@ and the methods may be called: each makes its change in one step. Reset between 
 from __future__ import annotations
 
 import copy
-import itertools
 from collections import deque
 from collections.abc import Mapping
-from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_truto.emulator import timestamps
 from airflow_provider_truto.emulator.accounts import IntegratedAccount, Integration
 from airflow_provider_truto.emulator.call import Call, Execution, Token
 from airflow_provider_truto.emulator.crm import Crm
 from airflow_provider_truto.emulator.faults import Fault, read_fault
 from airflow_provider_truto.emulator.limits import Limits
+from airflow_provider_truto.emulator.logs import Entries, seeded_entries
 from airflow_provider_truto.emulator.replays import Replays
-from airflow_provider_truto.emulator.resources import RESOURCES, Resource
+from airflow_provider_truto.emulator.resource import Resource
+from airflow_provider_truto.emulator.resources import RESOURCES
 from airflow_provider_truto.emulator.seed import SeedSource, load_seed, merged_limits, to_native
+from airflow_provider_truto.emulator.tokens import DEFAULT_LIFE, Tokens
+
+if TYPE_CHECKING:
+    from airflow_provider_truto.emulator.sync_runs import SyncRun
 
 _KEPT_CALLS = 100_000  # the newest ones; a long benchmark must fit into memory
 
@@ -31,17 +34,24 @@ class State:
 
     `rate_limits` turns the limits on; a mapping also changes them, in the form of the seed's `limits`.
     With `cache_refusals`, an `Idempotency-Key` also remembers answers of calls that were never executed.
-    Raises SeedError.
+    `account_token_life` is for how many seconds a token of an integrated account is good; it may be set at any time,
+    and holds for those minted from then on. Raises SeedError.
     """
 
     def __init__(
-        self, seed: SeedSource = None, *, rate_limits: bool | Mapping[str, Any] = False, cache_refusals: bool = False
+        self,
+        seed: SeedSource = None,
+        *,
+        rate_limits: bool | Mapping[str, Any] = False,
+        cache_refusals: bool = False,
+        account_token_life: float = DEFAULT_LIFE,
     ) -> None:
         self._seed = load_seed(seed)
         if isinstance(rate_limits, Mapping):
             self._seed["limits"] = merged_limits(rate_limits, base=self._seed["limits"])
         self._rate_limits = rate_limits is not False
         self.cache_refusals = cache_refusals
+        self._account_token_life = account_token_life
         self.reset()
 
     def reset(self) -> None:
@@ -52,10 +62,10 @@ class State:
         self.faults: list[Fault] = []
         self.replays = Replays()
         self.limits = Limits(seed["limits"], enforced=self._rate_limits)
-        self._token_numbers = itertools.count()
-        self._tokens: dict[str, Token] = {}
-        for token in seed["tokens"]:
-            self.add_token(**token)
+        self.account_token_life = self._account_token_life
+        self.tokens = Tokens(seed["tokens"])
+        self.logs: Entries = deque(seeded_entries(seed["logs"]), maxlen=_KEPT_CALLS)
+        self.sync_runs: dict[str, SyncRun] = {}
         self.integrations = {
             name: Integration(name=name, **options) for name, options in seed["integrations"].items()
         }
@@ -84,20 +94,19 @@ class State:
 
     def add_token(self, token: str, expires_at: str | None = None) -> None:
         """Accept this API token from now on; `expires_at` is an ISO 8601 time. Raises ValueError."""
-        expiry = None if expires_at is None else timestamps.read(expires_at)
-        self._tokens[token] = Token(number=next(self._token_numbers), expires_at=expiry)
+        self.tokens.add(token, expires_at=expires_at)
 
     def revoke_token(self, token: str) -> bool:
-        """Accept this API token no longer; False where it was unknown."""
-        return self._tokens.pop(token, None) is not None
+        """Accept this token no longer; False where it was unknown."""
+        return self.tokens.revoke(token)
 
-    def token(self, authorization: str | None) -> Token | None:
-        """The valid token of an `Authorization` header, or None."""
-        scheme, _, text = (authorization or "").partition(" ")
-        token = self._tokens.get(text.strip()) if scheme.lower() == "bearer" else None
-        if token and token.expires_at and token.expires_at <= datetime.now(timezone.utc):
-            return None
-        return token
+    def revoke_account_tokens(self) -> None:
+        """Accept no longer any token of an integrated account that was minted so far."""
+        self.tokens.revoke_minted()
+
+    def mint(self, account_id: str, *, minted_with: Token) -> str:
+        """A new token of one integrated account."""
+        return self.tokens.mint(account_id, minted_with=minted_with, life=self.account_token_life)
 
     def add_fault(self, spec: Mapping[str, Any]) -> Fault:
         """Play this fault after those that are already there. Raises ValueError."""
@@ -120,6 +129,10 @@ class State:
     def execution_log(self) -> list[dict[str, Any]]:
         """Every call that reached a CRM, oldest first."""
         return [execution.entry() for execution in self.executions.copy()]
+
+    def mint_log(self) -> list[dict[str, Any]]:
+        """Every token of an integrated account that was minted, oldest first, without the token."""
+        return [dict(mint) for mint in self.tokens.mints]
 
     def shown(self) -> dict[str, Any]:
         """What is there now: the accounts as the API shows them, the records as their CRMs store them."""

@@ -21,3 +21,9 @@ UMBRELLA = "0bbe11a0-0000-4000-8000-000000000004"
 
 HOOLI = "40011000-0000-4000-8000-000000000005"
 """Close, blocked by Truto: every data call is a 503."""
+
+WAYNE = "3a12e000-0000-4000-8000-000000000006"
+"""HubSpot, active."""
+
+STARK = "57a24000-0000-4000-8000-000000000007"
+"""HubSpot, active."""

@@ -22,7 +22,8 @@ class Client:
         given = {"Authorization": f"Bearer {self.emulator.token}", **(headers or {})}
         if key:
             given["Idempotency-Key"] = key
-        query = [("integrated_account_id", account)] if account and path.startswith("/unified") else []
+        is_data = path.startswith(("/unified", "/proxy", "/custom"))
+        query = [("integrated_account_id", account)] if account and is_data else []
         query += params.items() if isinstance(params, dict) else params
         return self.session.request(
             method,
@@ -39,6 +40,11 @@ class Client:
 
     def patch(self, path="/unified/crm/accounts/23423523", **options):
         return self.call("PATCH", path, **options)
+
+    def mint(self, account=ACME):
+        """A token of one integrated account."""
+        answer = self.call("POST", "/integrated-account/token", json={"integrated_account_id": account})
+        return answer.json()["integrated_account_token"]
 
     def raw(self, method, target, *, body=None, headers=None):
         """One call whose target goes out byte for byte; requests would tidy it up."""

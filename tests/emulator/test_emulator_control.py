@@ -29,18 +29,21 @@ def test_faults_come_and_go(control, truto):
 def test_the_log_is_that_of_the_emulator_object(control, truto, emulator):
     truto.patch(json={"name": "N"}, key="k")
     log = control("GET", "/log").json()
-    assert log == {"requests": emulator.requests, "executions": emulator.executions}
-    assert [len(entries) for entries in log.values()] == [1, 1]
+    assert log == {"requests": emulator.requests, "executions": emulator.executions, "mints": []}
+    assert [len(entries) for entries in log.values()] == [1, 1, 0]
 
 
 def test_a_reset_goes_back_to_the_seed(control, truto, emulator):
     before = truto.get().json()
     truto.patch(json={"name": "N", "custom_fields": {"tier": "changed"}})
     truto.call("DELETE", "/unified/crm/accounts/23423524")
+    truto.mint()
+    emulator.state.account_token_life = 0
     emulator.fault(status=500)
     emulator.state.accounts[ACME].require_reauth("x")
     assert control("POST", "/reset").json() == {}
-    assert control("GET", "/log").json() == {"requests": [], "executions": []}
+    assert control("GET", "/log").json() == {"requests": [], "executions": [], "mints": []}
+    assert emulator.state.account_token_life == 900
     assert truto.get().json() == before
     assert truto.get("/unified/crm/accounts/23423524").status_code == 200
     assert truto.get(f"/integrated-account/{ACME}").json()["status"] == "active"
@@ -102,6 +105,7 @@ def test_a_request_is_logged_as_it_was_on_the_wire(truto, emulator):
         "query": [["integrated_account_id", ACME], ["remote_query[q]", "x y"], ["flag", ""]],
         "body": {"name": "é"},
         "body_bytes": 14,
+        "token": "api",
     }
     assert headers["x-mixed-case"] == "Kept"
     assert headers["authorization"] == "Bearer valid"

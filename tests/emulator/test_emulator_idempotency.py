@@ -27,6 +27,45 @@ def same(first, second):
     )
 
 
+BATCH = {
+    "integrated_account_id": ACME,
+    "resources": [{"resource": "crm/accounts", "method": "create", "body": {"name": "N"}}],
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/unified/crm/accounts/assign-owner", {"id": "23423523", "owner": {"id": "u-9"}}),
+        ("POST", "/proxy/companies", {"properties": {"name": "N"}}),
+        ("POST", "/proxy/companies/merge", {"into": "23423523", "from": "23423524"}),
+        ("DELETE", "/proxy/companies/23423523", None),
+        ("PUT", "/custom/x", {"a": 1}),
+        ("POST", "/custom/export/5000", None),
+        ("POST", "/batch-request", BATCH),
+    ],
+)
+def test_other_routes_to_data_are_repeated_as_well(truto, emulator, method, path, body):
+    first, second, _ = (truto.call(method, path, json=body, key=key) for key in ("k", "k", "k-2"))
+    assert first.status_code == 200
+    assert same(first, second)
+    assert len(writes(emulator)) == 2
+
+
+@pytest.mark.parametrize("path", ["/proxy/companies", "/custom/x", "/batch-request"])
+def test_faults_hit_other_routes_to_data_as_well(truto, emulator, path):
+    emulator.fault(status=502, account=ACME, path=path)
+    assert truto.call("POST", path, json=BATCH, key="k").status_code == 502
+    assert truto.call("POST", path, json={**BATCH, "properties": {"name": "N"}}, key="k").status_code == 200
+    assert len(writes(emulator)) == 1
+
+
+def test_what_is_no_customers_data_is_not_repeated(truto):
+    path, body = "/integrated-account/token", {"integrated_account_id": ACME}
+    tokens = {truto.call("POST", path, json=body, key="k").text for _ in range(2)}
+    assert len(tokens) == 2
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [

@@ -25,6 +25,11 @@ def test_an_error_of_the_provider_tells_it_too(truto):
     assert present(truto.get(account=UMBRELLA)) == HEADERS
 
 
+@pytest.mark.parametrize("path", ["/proxy/companies", "/custom/x"])
+def test_other_answers_of_a_provider_tell_it_too(truto, path):
+    assert present(truto.get(path)) == HEADERS
+
+
 @pytest.mark.parametrize("path", ["/integrated-account", "/nowhere"])
 def test_other_answers_do_not(truto, path):
     assert present(truto.get(path)) == set()
@@ -125,3 +130,42 @@ def test_a_reset_opens_every_window(another):
     assert [truto.get().status_code for _ in range(2)] == [200, 429]
     truto.emulator.reset()
     assert truto.get().status_code == 200
+
+
+BATCH = {"integrated_account_id": ACME, "resources": [{"resource": "crm/accounts", "method": "list"}]}
+DATA_CALLS = [
+    ("GET", "/unified/crm/accounts", None),
+    ("GET", "/proxy/companies", None),
+    ("GET", "/custom/x", None),
+    ("POST", "/batch-request", BATCH),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body"), DATA_CALLS)
+def test_every_call_for_an_accounts_data_counts_for_its_limit(another, method, path, body):
+    truto = another(rate_limits={"account": {"requests": 2, "seconds": 10}})
+    assert [truto.call(method, path, json=body).status_code for _ in range(2)] == [200, 200]
+    assert [truto.call(*call, json=body).status_code for *call, body in DATA_CALLS] == [429] * 4
+    assert truto.get("/unified/crm/accounts", account=GLOBEX).status_code == 200
+
+
+def test_the_calls_of_a_batch_use_up_the_providers_quota(another):
+    truto = another(rate_limits={"provider": {"requests": 2, "seconds": 10}})
+    body = {**BATCH, "resources": BATCH["resources"] * 3}
+    errors = truto.call("POST", "/batch-request", json=body).json()["errors"]["crm/accounts"]
+    assert [error["statusCode"] for error in errors] == [429]
+
+
+def test_what_is_left_of_a_quota_and_when_it_returns_agree(another):
+    truto = another(rate_limits={"provider": {"requests": 3, "seconds": 2}})
+    answers = []
+    for _ in range(3):
+        answers.append(truto.get())
+        time.sleep(0.5)
+    answers.append(truto.get())
+    told = [(answer.headers["ratelimit-remaining"], answer.headers["ratelimit-reset"]) for answer in answers]
+    assert told == [("2", "2"), ("1", "2"), ("0", "1"), ("0", "1")]
+    assert (answers[3].status_code, answers[3].headers["retry-after"]) == (429, "1")
+    time.sleep(0.6)
+    answer = truto.get()
+    assert (answer.status_code, answer.headers["ratelimit-remaining"]) == (200, "0")

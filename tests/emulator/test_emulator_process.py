@@ -90,6 +90,14 @@ def test_limits_and_seed_are_arguments(start, tmp_path):
     assert [requests.get(url + URL, headers=BEARER, timeout=10).status_code for _ in range(2)] == [200, 429]
 
 
+def test_the_life_of_an_accounts_token_is_an_argument(start):
+    _, url = start("--port", "0", "--quiet", "--account-token-life", "0")
+    body = {"integrated_account_id": ACME}
+    minted = requests.post(f"{url}/integrated-account/token", json=body, headers=BEARER, timeout=10).json()
+    headers = {"Authorization": f"Bearer {minted['integrated_account_token']}"}
+    assert requests.get(url + URL, headers=headers, timeout=10).status_code == 401
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
