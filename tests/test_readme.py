@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_truto.client import errors
+from airflow_provider_truto.client.api import Resource, TrutoApi
 from airflow_provider_truto.connection_fields import EXTRA_FIELDS
 from airflow_provider_truto.emulator import Emulator
+from airflow_provider_truto.operators._calls import TrutoCallOperator
 from airflow_provider_truto.operators._task import codes_of_errors
 from airflow_provider_truto.operators.accounts import TrutoUpdateAccountOperator
+from airflow_provider_truto.operators.unified import TrutoUnifiedOperator
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -31,10 +34,24 @@ def test_the_connection_table_has_every_field_of_the_form(field):
     assert any(f"| {field.label} | `extra.{field.name}` |" in row for row in rows())
 
 
+HOOK_METHODS = [name for name, method in vars(TrutoApi).items() if not name.startswith("_") and callable(method)]
+
+
+@pytest.mark.parametrize("name", sorted({*HOOK_METHODS, "update_account", "get_conn"} - {"do", "listing"}))
+def test_the_table_of_the_hook_has_every_method(name):
+    assert any(f"`{name}(" in row for row in rows())
+
+
+@pytest.mark.parametrize("name", [name for name in vars(Resource) if not name.startswith("_")])
+def test_the_table_of_the_hook_has_every_method_of_a_resource(name):
+    assert any(f"`.{name}(" in row for row in rows())
+
+
 ARGUMENTS = [
     name
-    for name, parameter in inspect.signature(TrutoUpdateAccountOperator.__init__).parameters.items()
-    if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    for cls in (TrutoUpdateAccountOperator, TrutoUnifiedOperator, TrutoCallOperator)
+    for name, parameter in inspect.signature(cls.__init__).parameters.items()
+    if parameter.kind is inspect.Parameter.KEYWORD_ONLY and name not in {"model", "resource", "method", "record_id"}
 ]
 
 
@@ -80,6 +97,10 @@ def test_the_code_that_is_no_dag_runs(script, monkeypatch):
         monkeypatch.setenv("AIRFLOW_CONN_TRUTO_DEFAULT", json.dumps(conn))
         names = {}
         exec(script, names)
-        assert names["account"]["website"] == "https://northwind.example"
-        assert names["accounts"].status_code == 200
-        assert [entry["method"] for entry in emulator.executions] == ["PATCH", "GET"]
+        assert emulator.executions
+        if "account" in names:
+            assert names["account"]["website"] == "https://northwind.example"
+            assert names["names"] == ["Silva", "Okafor", "Rao", "Lindqvist", "Martin"]
+            assert names["accounts"].status_code == 200
+        else:
+            assert names["headcount"] == 120 + 4200 + 14

@@ -117,7 +117,7 @@ class Outcome:
     """
 
     answer: Answer
-    value: Any
+    value: Any = field(repr=False)
     call: Call
     attempts: int
     waited: float
@@ -239,7 +239,9 @@ class _Run:
             doubt += (
                 " A repeat under the same Idempotency-Key, such as a retry of the task, is executed at most once."
             )
-        return TrutoTransportError(f"{where(self.call)}: no usable answer after {self._tries()}: {reason}.{doubt}")
+        error = TrutoTransportError(f"{where(self.call)}: no usable answer after {self._tries()}: {reason}.{doubt}")
+        error.transient = loss.transient
+        return error
 
     def _read(self, answer: Answer) -> Any:
         """Parse a 2xx, or say why not: a cut-off JSON is worth another try, a web page is not."""

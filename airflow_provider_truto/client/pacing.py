@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from airflow_provider_truto.client.rate_limits import DEFAULT_WAIT, Quota, asked_wait, quota
+from airflow_provider_truto.client.settings import FASTEST
 
 #: Calls a second that Truto grants a token, and an integrated account of it; counted over ``TIER_SECONDS``.
 TOKEN_RATE = 50.0
@@ -39,8 +40,6 @@ _ASK_AGAIN = 1.0
 _SHORTEST = 0.001
 #: More paces than this are not remembered for a process.
 _REMEMBERED = 128
-#: Above this many calls a second a pace no longer means anything.
-_FASTEST = 1e6
 
 _registry_lock = threading.Lock()
 
@@ -83,14 +82,13 @@ class Pace:
         now: Callable[[], float] = time.time,
     ) -> None:
         rate = TOKEN_RATE if requests_per_second is None else requests_per_second
-        if not 0 <= rate <= _FASTEST:
-            raise ValueError(f"requests_per_second: must be from 0 (no pacing) to {_FASTEST:.0f}")
+        if not 0 <= rate <= FASTEST:
+            raise ValueError(f"requests_per_second: must be from 0 (no pacing) to {FASTEST:.0f}")
         self._is_off = rate == 0
         self._clock = clock
         self._now = now
         self._lock = threading.Lock()
         if not self._is_off:
-            self._account_rate = min(ACCOUNT_RATE, rate)
             self._token = _Scope(_window(rate), self._clock())
             self._accounts: OrderedDict[str, _Scope] = OrderedDict()
 
@@ -108,9 +106,11 @@ class Pace:
             scope = None if account is None else self._account(account, now)
             if scope is not None:
                 wait = max(wait, scope.wait(now))
-            if wait > 0:
+            if wait > _SHORTEST:
                 wait = self._token.turn(now, wait)
                 return wait if scope is None else scope.turn(now, wait)
+            if wait > 0:  # woken a little early: not to be sent to the end of the queue
+                return _SHORTEST
             self._token.begin(now)
             if scope is not None:
                 scope.begin(now)
@@ -145,18 +145,16 @@ class Pace:
     def _account(self, account: str, now: float) -> _Scope:
         """Find or make the account's state, and drop that of accounts which nothing holds back any more.
 
-        They stand in the order of their last use; dropping two at a time outruns any growth and stays cheap.
+        They stand in the order of their last use; one at a time keeps pace with any growth and stays cheap.
         """
         accounts = self._accounts
         scope = accounts.get(account)
         if scope is None:
-            scope = accounts[account] = _Scope(_window(self._account_rate), now)
+            scope = accounts[account] = _Scope(_window(ACCOUNT_RATE), now)
         scope.used_at = now
         accounts.move_to_end(account)
-        for _ in range(2):
-            oldest, idle = next(iter(accounts.items()))
-            if not idle.is_forgettable(now):
-                break
+        oldest, idle = next(iter(accounts.items()))
+        if idle.is_forgettable(now):
             del accounts[oldest]
         return scope
 
@@ -181,7 +179,7 @@ class _Scope:
 
     def turn(self, now: float, wait: float) -> float:
         """Seconds to tell somebody who has to wait, where at least ``wait`` seconds are due."""
-        return max(self._window.turn(now) if wait == self._window.wait(now) else wait, _SHORTEST)
+        return self._window.turn(now) if wait == self._window.wait(now) else wait
 
     def begin(self, now: float) -> None:
         """Count a call in."""
@@ -212,12 +210,10 @@ class _Scope:
 
     def is_forgettable(self, now: float) -> bool:
         """Whether nothing that was counted or said can still matter."""
-        return now - self.used_at > max(LONGEST_PAUSE, self._window.seconds)
+        return now - self.used_at > LONGEST_PAUSE
 
     def _wait_for_grant(self, grant: _Grant, now: float) -> float:
-        if now >= grant.reset_at:
-            self._grant = None
-            return 0.0
+        """Seconds by what the provider said; none are left once its reset is over."""
         # No answer knows of the calls that were sent after its own.
         left = grant.remaining - self._in_flight
         if left >= grant.few:
@@ -276,8 +272,6 @@ class Window:
         place is free gets it, so that one who never comes back costs nothing. After the last place it goes
         round, and nobody is told more than ``seconds``.
         """
-        if self._moments[0] + self.seconds - now <= _SHORTEST:
-            return _SHORTEST  # woken a little early: not to be sent to the end of the queue
         place = self._promised if self._promised < self._requests else 0
         self._promised = place + 1
         return self._moments[place] + self.seconds - now

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 DEFAULT_BASE_URL = "https://api.truto.one"
 #: Under which token data calls go out: the API token, or one that is minted for the integrated account.
 DataAuth = Literal["api", "account"]
+#: Above this many calls a second a limit no longer means anything.
+FASTEST = 1e6
 #: What requests can go through; socks needs the package PySocks beside it.
 _PROXY_SCHEMES = frozenset({"http", "https", "socks4", "socks5", "socks5h"})
 
@@ -104,8 +106,8 @@ class ClientSettings:
             raise ValueError("max_wait: must be 0 or more seconds")
         if self.data_auth not in get_args(DataAuth):
             raise ValueError(f"data_auth: expects one of {', '.join(get_args(DataAuth))}, got {self.data_auth!r}")
-        if self.requests_per_second is not None and self.requests_per_second < 0:
-            raise ValueError("requests_per_second: must be 0 (no pacing) or more")
+        if self.requests_per_second is not None and not 0 <= self.requests_per_second <= FASTEST:
+            raise ValueError(f"requests_per_second: must be from 0 (no pacing) to {FASTEST:.0f}")
 
     def _check_proxy(self) -> None:
         """Refuse what is no proxy, in words that cannot show its password."""

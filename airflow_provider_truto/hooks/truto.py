@@ -164,7 +164,7 @@ class _ConnectionHook(BaseHook, TrutoApi):
         from wtforms.validators import NumberRange, Optional
 
         # Airflow 2.11 refuses a hook with any other class of field; the connection reads text strictly.
-        kinds = {"string": StringField, "integer": IntegerField, "number": StringField, "boolean": BooleanField}
+        kinds = {"integer": IntegerField, "boolean": BooleanField}
         widgets = {}
         for field in EXTRA_FIELDS:
             options: dict[str, Any] = {"description": field.description, "default": field.default}
@@ -173,7 +173,7 @@ class _ConnectionHook(BaseHook, TrutoApi):
                 options["validators"] = [Optional()]
             if field.type == "integer":
                 options["validators"].append(NumberRange(min=field.minimum))
-            widgets[field.name] = kinds[field.type](lazy_gettext(field.label), **options)
+            widgets[field.name] = kinds.get(field.type, StringField)(lazy_gettext(field.label), **options)
         return widgets
 
     @classmethod

@@ -189,7 +189,7 @@ class _Work:
             name, flat, place = self.waiting.popleft()
             definitions[name] = self.object_or_value(flat, place, depth=0)
         for name in _cut_circles(definitions):
-            self.warn("", f"its definition {name} refers to itself before it says anything")
+            self.warn("", f"its definition {name} refers to itself, or on and on, before it says anything")
         return {**root, "$defs": definitions} if definitions else root
 
     def warn(self, at: str, what: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from difflib import get_close_matches
@@ -17,6 +17,8 @@ from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import SchemaError, ValidationError
 from jsonschema_specifications import REGISTRY
 from referencing.exceptions import Unresolvable
+
+from airflow_provider_truto.schemas.quick import quick_check
 
 _FOLDER = Path(__file__).parent
 _LONGEST_VALUE = 60
@@ -79,12 +81,18 @@ class Schema:
         # With a registry of its own, a reference to somewhere else is an error and no download.
         return Draft202012Validator(self.source, registry=REGISTRY, format_checker=_format_checker())
 
+    @cached_property
+    def _is_surely_met(self) -> Callable[[Any], bool]:
+        return quick_check(self.source, _format_checker())
+
     def findings(self, value: Any, *, hide_values: bool = False) -> list[Finding]:
         """List every mismatch of a JSON-plain value, in the order of their pointers.
 
         ``hide_values`` keeps the value's content out of the messages. Raises ``ValueError`` where the schema
         has a reference that cannot be followed.
         """
+        if self._is_surely_met(value):
+            return []
         try:
             found = [
                 finding

@@ -88,12 +88,9 @@ def _body_problems(
     """What is wrong with a body that can be written, and what the schema calls advisory."""
     if request.is_read:
         return [Problem("/body", f"{request.method} takes no body")], []
-    if schema is None:
-        is_empty = request.body in (None, {}) and request.needs_body
-        return ([Problem("/body", "is empty: there is nothing in it to send")] if is_empty else []), []
     problems: list[Problem] = []
     warnings: list[str] = []
-    for finding in _findings(schema, request.body, hide_values=hide_values):
+    for finding in _findings(schema, request.body, hide_values=hide_values) if schema else ():
         pointer = f"/body{finding.pointer}".rstrip("/")
         if _is_allowed(finding, request):
             continue
@@ -101,7 +98,9 @@ def _body_problems(
             warnings.append(f"{pointer}: {finding.message}")
         else:
             problems.append(Problem(pointer, finding.message))
-    if request.method == "update" and not request.allow_empty:
+    if request.body in (None, {}) and request.needs_body and not problems:
+        problems.append(Problem("/body", "is empty: there is nothing in it to send"))
+    if schema is not None and request.method == "update" and not request.allow_empty:
         problems += _emptiness(request.body)
     return problems, warnings
 
@@ -200,7 +199,7 @@ def _is_allowed(finding: Finding, request: RecordRequest) -> bool:
     if finding.is_null and finding.wants_scalar:
         allowed = request.allow_null
         return allowed if isinstance(allowed, bool) else finding.pointer in allowed
-    if finding.keyword == "additionalProperties":
+    if finding.keyword in {"additionalProperties", "x-read-only"}:
         extra = request.extra_fields if _are_names(request.extra_fields) else None
         return any(_opens(name, finding.pointer) for name in extra or ())
     return False

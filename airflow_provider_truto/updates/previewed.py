@@ -33,11 +33,12 @@ class Change(NamedTuple):
 def changes(body: Mapping[str, Any], record: Mapping[str, Any]) -> tuple[Change, ...]:
     """List what a body changes in a record, both JSON-plain, in the body's order. Raises nothing.
 
-    Objects are compared key by key, by the keys that the body gives. A list is compared as a whole: as long as the
-    CRM's and each item one of the CRM's, in any order, where every key that is given means the same. No change is
-    the same moment in another zone, a phone number or a site written otherwise, a number or boolean as text, white
-    space at the ends, and nothing (null, empty, absent) for nothing. ``remote_data`` is always a change with
-    ``None`` before: the CRM takes it in another shape than it shows.
+    Objects are compared key by key, by the keys that the body gives. A list is compared as a whole: it is the same
+    where it is as long as the CRM's and each item has one of the CRM's for its own, in any order, in which every
+    key that is given means the same. Meaning the same are a moment in another zone, a phone number or a site
+    written otherwise, a number or boolean as text, text but for white space at its ends, and nothing (null, empty,
+    absent) and nothing. ``remote_data`` is always a change with ``None`` before: the CRM takes it in another shape
+    than it shows.
     """
     return tuple(change for name in body for change in _changes_of(name, body, record))
 

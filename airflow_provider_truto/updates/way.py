@@ -14,7 +14,7 @@ from typing import Any
 
 from airflow_provider_truto.client.call import Call, json_body
 from airflow_provider_truto.client.endpoints import FRESH_FOR, integrated_account_call, meta_call, unified_call
-from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
+from airflow_provider_truto.client.errors import Problem, TrutoNotFoundError, TrutoSchemaError
 from airflow_provider_truto.client.exchange import Outcome
 from airflow_provider_truto.client.pages import pages
 from airflow_provider_truto.client.programs import (
@@ -124,7 +124,13 @@ def record_way(
     admitted = yield from admitted_request(request, typing=typing, earlier=earlier, care=care)
     request = admitted.request
     if care.reads_record:
-        record = yield from _record(request)
+        try:
+            record = yield from _record(request)
+        except TrutoNotFoundError:
+            if care.preview or request.method != "delete":
+                raise
+            # Most likely an earlier try of ours has deleted it: under its key, Truto repeats the answer.
+            return (yield from _sent(admitted, task))
         preview = _preview(admitted, record)
         _check_expected(care, preview, request)
         if care.preview:
@@ -156,7 +162,7 @@ def admitted_request(
     Asks Truto for what the request names indirectly: the customer by tenant, the schema of this integration.
     """
     settings: ClientSettings = yield ReadSettings()
-    problems = [*earlier, *_care_problems(request, care)]
+    problems = [*earlier, *_care_problems(request, care), *_target_problems(request, care)]
     request, found = yield from _with_account(request, settings, may_ask=not problems)
     problems += found
     if not problems:  # what is wrong already would make Truto's answers wrong as well
@@ -216,6 +222,21 @@ def _care_problems(request: RecordRequest, care: Care) -> list[Problem]:
     return problems
 
 
+def _target_problems(request: RecordRequest, care: Care) -> list[Problem]:
+    """What is wrong with a call that names no record, or names it where none is meant."""
+    if request.method == "list" and request.response_format == "stream":
+        message = "'stream' is for one record; a list goes to a file page by page, in any other format"
+        return [Problem("/response_format", message)]
+    if request.record_id is not None or request.method not in {"update", "delete"}:
+        return []
+    at = f"/{request.id_name}"
+    if care.reads_record:
+        return [Problem(at, "is missing: the record has to be read first, to be compared with what is to be sent")]
+    if request.method == "delete" and request.body is None:
+        return [Problem(at, "is missing: a delete needs the record's id, or a body that names it")]
+    return []
+
+
 def _looked_after(request: RecordRequest, care: Care) -> Program[None]:
     account = request.integrated_account_id or ""
     if care.preflight:
@@ -244,7 +265,7 @@ def _with_schema(request: RecordRequest, care: Care) -> Program[RecordRequest]:
             live = converted(schema)
             for warning in live.warnings:
                 yield Warn(f"the live schema of {request}: {warning}")
-            request = replace(request, schema=live.schema)
+            request = replace(request, schema=_with_remote_data(live.schema))
         else:
             yield Warn(f"Truto has no schema for the {request}: its body is not checked")
             request = replace(request, schema=None)
@@ -253,6 +274,13 @@ def _with_schema(request: RecordRequest, care: Care) -> Program[RecordRequest]:
         base = body_schema(request)
         request = replace(request, schema=with_custom_fields(base.source if base else {"type": "object"}, custom))
     return request
+
+
+def _with_remote_data(schema: dict[str, Any]) -> dict[str, Any]:
+    """Let ``remote_data`` through, which goes to the CRM as it is and which no mapping has to name."""
+    if "properties" not in schema:
+        return schema
+    return {**schema, "properties": {"remote_data": {"type": "object"}, **schema["properties"]}}
 
 
 def _custom_fields(request: RecordRequest, account: str) -> Program[Mapping[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,6 +11,8 @@ from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
 
 #: Bytes of JSON above which an answer does not go into the metadata database.
 XCOM_LIMIT = 256 * 1024
+#: Half of a character: JSON and Python's text may hold one, UTF-8 and so a database cannot.
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def xcom_value(response: Any, record_id: str | None, *, without_remote_data: bool) -> dict[str, Any]:
@@ -27,9 +30,29 @@ def xcom_value(response: Any, record_id: str | None, *, without_remote_data: boo
     return {name: item for name, item in value.items() if not (without_remote_data and name == "remote_data")}
 
 
+def is_text(content: bytes) -> bool:
+    """Whether bytes are text in UTF-8."""
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def json_bytes(value: Any) -> bytes:
+    """Write a value as JSON; half of a character stays what it is, as an escape."""
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace")
+
+
 def json_size(value: Any) -> int:
     """Count the bytes of a value as JSON."""
-    return len(json.dumps(value, ensure_ascii=False).encode())
+    return len(json_bytes(value))
+
+
+def storable(value: Any) -> Any:
+    """Give a value that a database takes: half of a character becomes U+FFFD."""
+    text = json.dumps(value, ensure_ascii=False)
+    return json.loads(_LONE_SURROGATE.sub("\ufffd", text)) if _LONE_SURROGATE.search(text) else value
 
 
 def listed_value(lines: Iterable[bytes]) -> list[Any]:
@@ -47,7 +70,8 @@ def listed_value(lines: Iterable[bytes]) -> list[Any]:
             raise TrutoSchemaError(
                 f"the list does not fit into XCom.\n  /output_path: {message}", [Problem("/output_path", message)]
             )
-        records.append(json.loads(line))
+        record = json.loads(line)
+        records.append(storable(record) if b"\\ud" in line else record)
     return records
 
 

@@ -595,6 +595,19 @@ def test_chains_of_references_do_not_recurse_to_death(form):
     typed({"x": "a"}, found.schema)
 
 
+def test_a_chain_of_branches_is_cut_from_whatever_end_it_is_found():
+    definitions = {
+        f"d{place}": {"anyOf": [{"$ref": f"#/$defs/d{place + 1}"}, {"type": "null"}]} for place in range(300)
+    }
+    meta = {
+        "properties": {f"p{place}": {"$ref": f"#/$defs/d{place}"} for place in reversed(range(300))},
+        "$defs": {**definitions, "d300": {"type": "string"}},
+    }
+    assert told(meta, {"p0": "x", "p299": "x"}) == {}
+    assert set(told(meta, {"p0": 5, "p299": 5})) == {"/p299"}
+    assert all("refers to itself" in warning for warning in converted(meta).warnings)
+
+
 def test_references_that_double_at_every_step_stay_few():
     definitions = {
         f"d{place}": {

@@ -61,6 +61,12 @@ class ConnectionForm:
     def extra(self, name):
         return self.dialog.locator(f"[name=element_{name}]")
 
+    def choose(self, name, option):
+        """Take an option of an extra's dropdown."""
+        group = self.dialog.get_by_role("group").filter(has=self.page.locator(f"[name=element_{name}]")).first
+        group.get_by_role("combobox").click()
+        self.page.get_by_role("option", name=option, exact=True).click()
+
     def section(self, title):
         """The open section of a title: a click opens it and closes the others."""
         trigger = self.dialog.get_by_role("button", name=title, exact=True)
@@ -147,9 +153,13 @@ def test_the_form_shows_every_extra_with_its_label_and_help_and_its_default(page
         if field.type == "boolean":
             assert control.get_attribute("type") == "checkbox", field.name
             assert control.is_checked() == field.default, field.name
+        elif field.choices:
+            assert group.get_by_role("combobox").is_visible(), field.name
+            assert control.input_value() == "__null__", field.name
         else:
             assert control.input_value() == "", field.name
-            assert control.get_attribute("role") == ("spinbutton" if field.type != "string" else None), field.name
+            is_number = field.type in {"integer", "number"}
+            assert control.get_attribute("role") == ("spinbutton" if is_number else None), field.name
 
 
 def test_the_form_requires_nothing_but_the_id_and_the_type(page):
@@ -192,6 +202,7 @@ def test_what_is_filled_in_is_saved_and_works_and_a_wrong_token_is_told_with_wha
     form.extra("integrated_account_id").fill(ACME)
     form.extra("timeout").fill("30")
     form.extra("timeout").blur()
+    form.choose("data_auth", "account")
     form.save()
 
     connection = stored(page, "truto_acme")
@@ -200,12 +211,18 @@ def test_what_is_filled_in_is_saved_and_works_and_a_wrong_token_is_told_with_wha
     assert (connection["login"], connection["schema"]) == (None, None)
     # Airflow's form stores what is not filled in as null.
     untouched = {field.name: field.default for field in EXTRA_FIELDS}
-    assert connection["extra"] == {**untouched, "integrated_account_id": ACME, "timeout": 30}
+    assert connection["extra"] == {
+        **untouched,
+        "integrated_account_id": ACME,
+        "timeout": 30,
+        "data_auth": "account",
+    }
 
     kind, message = pressed_test(page, "truto_acme")
     assert kind == "success", message
     assert "Test Connection Successful" in message
     assert f"Integrated account {ACME}: hubspot, tenant acme, status active" in message
+    assert "a token minted for the account" in message
 
     form = ConnectionForm.edit(page, "truto_acme")
     form.section("Standard Fields").get_by_role("textbox", name="API token").fill("revoked-last-week")
