@@ -11,9 +11,9 @@ except ImportError:  # Airflow 2.11
     from airflow.models.baseoperator import BaseOperator
 
 try:
-    from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+    from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 except ImportError:  # before Airflow 3.2
-    from airflow.exceptions import AirflowFailException, AirflowSkipException
+    from airflow.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 try:
     from airflow.sdk.configuration import conf
@@ -21,11 +21,13 @@ except ImportError:  # before Airflow 3.2
     from airflow.configuration import conf
 
 __all__ = [
+    "AirflowException",
     "AirflowFailException",
     "AirflowSkipException",
     "BaseHook",
     "BaseOperator",
     "conf",
+    "count_metric",
     "get_async_connection",
     "mask_secret",
     "object_storage_path",
@@ -42,6 +44,16 @@ def mask_secret(secret: str) -> None:
         except ImportError:
             from airflow.utils.log.secrets_masker import mask_secret as mask  # Airflow 2.11
     mask(secret)
+
+
+def count_metric(name: str, count: int) -> None:
+    """Add to a counter of Airflow's metrics."""
+    try:
+        from airflow.sdk.observability.stats import Stats
+    except ImportError:  # before Airflow 3.2
+        from airflow.stats import Stats
+    if count:
+        Stats.incr(name, count)
 
 
 async def get_async_connection(conn_id: str) -> Any:

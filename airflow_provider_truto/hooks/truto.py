@@ -7,8 +7,9 @@ coroutines and async iterators.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Collection, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_truto import __version__
@@ -211,8 +212,9 @@ class _ConnectionHook(BaseHook, TrutoApi):
 
         return Observer(called=self._log_call, warned=self.log.warning, minted=minted)
 
-    def _log_call(self, outcome: Outcome) -> None:
-        self.log.info(
+    def _log_call(self, outcome: Outcome, level: int = logging.INFO) -> None:
+        self.log.log(
+            level,
             "%s integrated_account=%s status=%d attempts=%d waited=%.1fs key=%s",
             outcome.call,
             outcome.call.integrated_account_id,
@@ -269,6 +271,20 @@ class TrutoHook(_ConnectionHook):
         tokens = ApiToken(self.connection.token, reread=self._reread_token)
         return SyncClient(settings, tokens, observer=self._observer(mask_secret))
 
+    def new_async_client(self, *, connections: int) -> AsyncClient:
+        """Make a client on aiohttp of this connection, for many calls in one task; its calls are logged at DEBUG."""
+        from airflow_provider_truto.client.aio import AsyncClient
+        from airflow_provider_truto.client.driver import Observer
+
+        async def reread() -> Token:
+            return await asyncio.get_running_loop().run_in_executor(None, self._reread_token)
+
+        observer = Observer(
+            called=partial(self._log_call, level=logging.DEBUG), warned=self.log.debug, minted=_mask_in_thread
+        )
+        tokens = ApiToken(self.connection.token, reread=reread)
+        return AsyncClient(self.connection.settings, tokens, observer=observer, connections=connections)
+
     def _reread_token(self) -> Token:
         """Read the connection again after a 401: tokens get rotated while tasks run."""
         self._tell_reread()
@@ -295,10 +311,12 @@ class TrutoAsyncHook(_ConnectionHook):
         return AsyncListing(program, reply)
 
     async def close(self) -> None:
-        """Close the pooled connections."""
-        if self._opened is not None:
-            await (await self._opened).close()
-            self._opened = None
+        """Close the pooled connections. The hook may be used again after that."""
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            [client] = await asyncio.gather(opened, return_exceptions=True)
+            if not isinstance(client, BaseException):  # one that was never opened has nothing to close
+                await client.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -311,10 +329,12 @@ class TrutoAsyncHook(_ConnectionHook):
     async def _client(self) -> AsyncClient:
         if self._opened is None:  # a task, so that coroutines that come at once read the connection once
             self._opened = asyncio.ensure_future(self._new_client())
+        opened = self._opened
         try:
-            return await asyncio.shield(self._opened)
-        except TrutoError:
-            self._opened = None  # it may be mended by the next time
+            return await asyncio.shield(opened)
+        except Exception:
+            if self._opened is opened:
+                self._opened = None  # it may be mended by the next time
             raise
 
     async def _new_client(self) -> AsyncClient:

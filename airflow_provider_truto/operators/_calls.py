@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -18,7 +17,16 @@ from airflow_provider_truto.updates.request import LIVE, PACKAGED, RecordRequest
 from airflow_provider_truto.updates.typed import OnNone, Typed, typed
 from airflow_provider_truto.updates.verified import Verification, verified
 from airflow_provider_truto.updates.way import Care, Done, Typing, list_way, record_way
-from airflow_provider_truto.updates.xcom import XCOM_LIMIT, json_size, listed_value, summary, xcom_value
+from airflow_provider_truto.updates.xcom import (
+    XCOM_LIMIT,
+    is_text,
+    json_bytes,
+    json_size,
+    listed_value,
+    storable,
+    summary,
+    xcom_value,
+)
 
 if TYPE_CHECKING:
     from airflow_provider_truto.client.sync import Listing
@@ -30,6 +38,8 @@ XCOM_KEY = "truto"
 _NAMES = ("exclude_fields", "extra_fields")
 #: Arguments that are objects of any shape.
 _OBJECTS = ("query", "remote_query")
+#: Arguments that say which record is meant, and under which conditions: ``None`` is no way to leave them out.
+_NEVER_NONE = ("record_id", "tenant_id", "integration", "expected_tenant_id", "expect")
 _BODY_HINT = "; set on_none='omit' to leave such fields out, on_none='null' to clear them"
 
 
@@ -112,9 +122,9 @@ class TrutoCallOperator(TypedRenderingMixin, BaseOperator):
         self,
         *,
         integrated_account_id: str = NOT_GIVEN,
-        tenant_id: str | None = None,
-        integration: str | None = None,
-        expected_tenant_id: str | None = None,
+        tenant_id: str = NOT_GIVEN,
+        integration: str = NOT_GIVEN,
+        expected_tenant_id: str = NOT_GIVEN,
         truto_conn_id: str = TrutoHook.default_conn_name,
         body: Mapping[str, Any] | str = NOT_GIVEN,
         body_file: str | None = None,
@@ -122,7 +132,7 @@ class TrutoCallOperator(TypedRenderingMixin, BaseOperator):
         on_none: OnNone = "error",
         preflight: bool = False,
         preview: bool = False,
-        expect: str | None = None,
+        expect: str = NOT_GIVEN,
         skip_unchanged: bool = False,
         verify: Verify = "warn",
         skip_on: Sequence[str] = (),
@@ -141,29 +151,36 @@ class TrutoCallOperator(TypedRenderingMixin, BaseOperator):
         if isinstance(skip_on, str) or (unknown := set(skip_on) - set(codes_of_errors())):
             named = skip_on if isinstance(skip_on, str) else ", ".join(sorted(unknown))
             raise ValueError(f"skip_on: expects a list out of {', '.join(sorted(codes_of_errors()))}, got {named}")
-        if preview and (expect is not None or skip_unchanged):
+        if preview and (expect is not NOT_GIVEN or skip_unchanged):
             raise ValueError("preview: sends nothing; expect and skip_unchanged go to a later task")
         if max_records is not None and max_records < 1:
             raise ValueError(f"max_records: must be 1 or more, got {max_records}")
-        self.integrated_account_id = None if integrated_account_id is NOT_GIVEN else integrated_account_id
-        self._names_account = integrated_account_id is not NOT_GIVEN
-        self.tenant_id = tenant_id
-        self.integration = integration
-        self.expected_tenant_id = expected_tenant_id
+        self._given: set[str] = set()
+        self.integrated_account_id = self._noted("integrated_account_id", integrated_account_id)
+        self.tenant_id = self._noted("tenant_id", tenant_id)
+        self.integration = self._noted("integration", integration)
+        self.expected_tenant_id = self._noted("expected_tenant_id", expected_tenant_id)
         self.truto_conn_id = truto_conn_id
-        self.body = None if body is NOT_GIVEN else body
+        self.body = self._noted("body", body)
         self.body_file = body_file
         self.query = query
         self.on_none = on_none
         self.preflight = preflight
         self.preview = preview
-        self.expect = expect
+        self.expect = self._noted("expect", expect)
         self.skip_unchanged = skip_unchanged
         self.verify = verify
         self.skip_on = skip_on
         self.idempotency_key = idempotency_key
         self.output_path = output_path
         self.max_records = max_records
+
+    def _noted(self, name: str, value: Any) -> Any:
+        """Remember that an argument was given. A mapped task gets ``None`` where its row holds nothing."""
+        if value is NOT_GIVEN:
+            return None
+        self._given.add(name)
+        return value
 
     def execute(self, context: Any) -> Any:
         """Make the call: typed, checked, called, answered, verified, XCom."""
@@ -213,8 +230,14 @@ class TrutoCallOperator(TypedRenderingMixin, BaseOperator):
         given = arguments.value
         problems = list(arguments.problems)
         account = given.get("integrated_account_id")
-        if account is None and self._names_account:
+        if account is None and "integrated_account_id" in self._given:
             account = ""  # given, and nothing came of it: the connection's default must not step in
+        told = {problem.pointer for problem in problems}
+        problems += [
+            Problem(f"/{name}", "was given and is None: leave it out where nothing is meant")
+            for name in _NEVER_NONE
+            if name in self._given and given.get(name) is None and f"/{name}" not in told
+        ]
         if given.get("response_format") == "stream" and not given.get("output_path"):
             problems.append(Problem("/output_path", "is needed for response_format 'stream'"))
         request = RecordRequest(
@@ -233,7 +256,7 @@ class TrutoCallOperator(TypedRenderingMixin, BaseOperator):
             ignore_remote_data=self.ignore_remote_data,
             exclude_fields=given.get("exclude_fields"),
             remote_query=given.get("remote_query"),
-            schema=self._schema_source(),
+            schema=schema_beside_dag(self, self.schema),
             extra_fields=given.get("extra_fields"),
             allow_empty=self.allow_empty,
             idempotency_key=given.get("idempotency_key"),
@@ -249,14 +272,6 @@ class TrutoCallOperator(TypedRenderingMixin, BaseOperator):
             expect=given.get("expect"),
             skip_unchanged=self.skip_unchanged,
         )
-
-    def _schema_source(self) -> SchemaSource:
-        """Look for a relative schema path beside the DAG file first: a worker's current folder means nothing."""
-        is_path = isinstance(self.schema, (str, PathLike)) and self.schema not in {PACKAGED, LIVE}
-        if is_path and self.has_dag():
-            beside = Path(self.dag.folder) / str(self.schema)
-            return beside if beside.exists() else self.schema
-        return self.schema
 
     def _finished(self, context: Any, done: Done, output_path: str | None, *, hide_values: bool) -> Any:
         verification = verified(done.request, done.response) if done.outcome else Verification()
@@ -289,12 +304,14 @@ class TrutoCallOperator(TypedRenderingMixin, BaseOperator):
         if output_path is not None and done.outcome is not None and done.outcome.answer.stream is not None:
             size = write_whole(output_path, done.outcome.answer.stream)
             return {**of_record, "path": output_path}, {"path": output_path, "bytes": size}
+        if isinstance(done.response, bytes) and (len(done.response) > XCOM_LIMIT or not is_text(done.response)):
+            return self._stored_bytes(done.response, of_record, output_path)
         value = xcom_value(done.response, record_id, without_remote_data=self.ignore_remote_data)
         size = json_size(value)
         if size <= XCOM_LIMIT:
-            return value, {}
+            return storable(value), {}
         if output_path is not None:
-            write_whole(output_path, [json.dumps(value, ensure_ascii=False).encode()])
+            write_whole(output_path, [json_bytes(value)])
             return {"id": value.get("id"), "path": output_path}, {"path": output_path, "bytes": size}
         self.log.warning(
             "The answer has %d bytes, more than the %d that go to XCom: only a summary does. Set output_path, or"
@@ -303,6 +320,19 @@ class TrutoCallOperator(TypedRenderingMixin, BaseOperator):
             XCOM_LIMIT,
         )
         return summary(value, size=size), {"bytes": size}
+
+    def _stored_bytes(
+        self, content: bytes, of_record: dict[str, Any], output_path: str | None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Put an answer that is no JSON, and too large or no text, into the file as it is."""
+        size = len(content)
+        if output_path is not None:
+            write_whole(output_path, [content])
+            return {**of_record, "path": output_path}, {"path": output_path, "bytes": size}
+        self.log.warning(
+            "The answer is %d bytes that XCom does not take: only a summary goes there. Set output_path.", size
+        )
+        return summary(of_record, size=size), {"bytes": size}
 
     def _listed(
         self,
@@ -335,7 +365,7 @@ class TrutoCallOperator(TypedRenderingMixin, BaseOperator):
         for page in listing.pages():
             for record in page.items:
                 shown = xcom_value(record, None, without_remote_data=True) if self.ignore_remote_data else record
-                yield json.dumps(shown, ensure_ascii=False).encode() + b"\n"
+                yield json_bytes(shown) + b"\n"
             if self.max_records is not None and listing.count >= self.max_records:
                 return
 
@@ -371,3 +401,12 @@ class TrutoCallOperator(TypedRenderingMixin, BaseOperator):
     def _push(context: Mapping[str, Any], value: dict[str, Any]) -> None:
         if ti := context.get("ti"):
             ti.xcom_push(key=XCOM_KEY, value=value)
+
+
+def schema_beside_dag(operator: Any, schema: SchemaSource) -> SchemaSource:
+    """Look for a relative schema path beside the DAG file first: a worker's current folder means nothing."""
+    is_path = isinstance(schema, (str, PathLike)) and schema not in {PACKAGED, LIVE}
+    if is_path and operator.has_dag():
+        beside = Path(operator.dag.folder) / str(schema)
+        return beside if beside.exists() else schema
+    return schema

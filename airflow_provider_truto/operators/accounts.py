@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from airflow_provider_truto.operators._bulk import TrutoBulkOperator
 from airflow_provider_truto.operators.unified import TrutoUnifiedOperator
 
 
@@ -36,3 +37,15 @@ class TrutoUpdateAccountOperator(TrutoUnifiedOperator):
             raise ValueError("give either body or body_file")
         super().__init__(model="crm", resource="accounts", method="update", **kwargs)
         self.account_id = account_id
+
+
+class TrutoBulkUpdateAccountsOperator(TrutoBulkOperator):
+    """Update many accounts of many customers' CRMs in one task: each record walks the way of a single update.
+
+    The ledger under ``output_path`` accounts for every record; a retry, or a cleared failed task, goes on where it
+    was left, and nothing is written twice. Arguments are those of ``TrutoBulkOperator``.
+    """
+
+    model = "crm"
+    resource = "accounts"
+    method = "update"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from airflow_provider_truto.operators._calls import TrutoCallOperator
+from airflow_provider_truto.operators._calls import NOT_GIVEN, TrutoCallOperator
 
 
 class TrutoProxyOperator(TrutoCallOperator):
@@ -22,8 +22,8 @@ class TrutoProxyOperator(TrutoCallOperator):
 
     template_fields: Sequence[str] = ("resource", "method", "record_id", *TrutoCallOperator.template_fields)
 
-    def __init__(self, *, resource: str, method: str, record_id: str | None = None, **kwargs: Any) -> None:
+    def __init__(self, *, resource: str, method: str, record_id: str = NOT_GIVEN, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.resource = resource
         self.method = method
-        self.record_id = record_id
+        self.record_id = self._noted("record_id", record_id)

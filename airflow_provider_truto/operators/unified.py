@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from airflow_provider_truto.operators._calls import TrutoCallOperator
+from airflow_provider_truto.operators._calls import NOT_GIVEN, TrutoCallOperator
 from airflow_provider_truto.updates.request import PACKAGED, SchemaSource
 
 
@@ -55,7 +55,7 @@ class TrutoUnifiedOperator(TrutoCallOperator):
         model: str,
         resource: str,
         method: str,
-        record_id: str | None = None,
+        record_id: str = NOT_GIVEN,
         response_format: str = "unified",
         ignore_remote_data: bool = True,
         exclude_fields: Sequence[str] | None = None,
@@ -70,7 +70,7 @@ class TrutoUnifiedOperator(TrutoCallOperator):
         self.model = model
         self.resource = resource
         self.method = method
-        self.record_id = record_id
+        self.record_id = self._noted("record_id", record_id)
         self.response_format = response_format
         self.ignore_remote_data = ignore_remote_data
         self.exclude_fields = exclude_fields

@@ -1,0 +1,5 @@
+"""Many records in one task: source → records → in flight → ledger. Nothing in here knows Airflow.
+
+``records`` and ``sources`` read what is to be done, ``engine`` keeps calls in flight for many customers at once, each
+on the way of one record, and ``ledger`` accounts for every record in files that outlive the worker.
+"""

@@ -1,0 +1,428 @@
+"""Keeping many updates in flight, for many customers at once, each on the way of one record."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_truto.bulk.ledger import Ledger, Past
+from airflow_provider_truto.bulk.records import Record
+from airflow_provider_truto.bulk.rows import ResultRow
+from airflow_provider_truto.bulk.spool import Spool
+from airflow_provider_truto.client.errors import (
+    Problem,
+    TrutoAccountBlockedError,
+    TrutoApiError,
+    TrutoAuthenticationError,
+    TrutoError,
+    TrutoReauthorizationRequiredError,
+    TrutoSandboxReadOnlyError,
+    TrutoSchemaError,
+)
+from airflow_provider_truto.updates.keys import TaskIdentity
+from airflow_provider_truto.updates.rendered import as_data
+from airflow_provider_truto.updates.request import RecordRequest
+from airflow_provider_truto.updates.verified import verified
+from airflow_provider_truto.updates.way import Care, Done, Typing, admitted_request, record_way
+
+if TYPE_CHECKING:
+    from airflow_provider_truto.client.aio import AsyncClient  # slow to import; DAG files must not pay for it
+
+#: Rows read at a time, in a thread: a storage may be slow.
+_CHUNK = 500
+#: Rows read ahead of the one that was sent last.
+READ_AHEAD = 500_000
+#: Calls in flight for an account that has not answered well yet: one that must reconnect costs no more than these.
+_PROBATION = 4
+#: Records of one account that wait for an earlier one of the same id.
+_MOST_HELD = 1_000
+#: After so many failures in a row, none of which is a record's own, an account is given up for this try.
+_STREAK = 5
+#: Faults that a check of the whole source lists.
+_MOST_FAULTS = 100
+#: Errors that hold for every record of an account.
+_OF_ACCOUNT = (TrutoReauthorizationRequiredError, TrutoAccountBlockedError, TrutoSandboxReadOnlyError)
+_REPORT_SECONDS = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How to do it. ``template`` is the request of every record but for its id, body and account.
+
+    ``identity`` is the task's, for the keys; ``max_runtime`` in seconds; ``is_stopped`` is asked before each record.
+    """
+
+    template: RecordRequest
+    typing: Typing
+    care: Care = field(default_factory=Care)
+    identity: TaskIdentity | None = None
+    concurrency: int = 32
+    max_runtime: float | None = None
+    is_stopped: Callable[[], bool] = lambda: False
+
+
+@dataclass
+class Progress:
+    """What has been done so far in this try, and in all of them."""
+
+    total: int | None = None
+    resumed: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    of_accounts: dict[str, Counter[str]] = field(default_factory=dict)
+    transient_failures: int = 0
+    requests: int = 0
+    retries: int = 0
+    waited: float = 0.0
+    paced: float = 0.0
+    seconds: float = 0.0
+    first_problems: list[str] = field(default_factory=list)
+
+    @property
+    def done(self) -> int:
+        """Records that are accounted for."""
+        return sum(self.counts.values())
+
+    @property
+    def failures(self) -> int:
+        """Records that failed or were skipped."""
+        return self.counts["failed"] + self.counts["skipped"]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the numbers as JSON."""
+        return {
+            "records": self.done,
+            **{status: self.counts[status] for status in ("updated", "unchanged", "failed", "skipped")},
+            "resumed": self.resumed,
+            "transient_failures": self.transient_failures,
+            "requests": self.requests,
+            "retries": self.retries,
+            "seconds": round(self.seconds, 3),
+            "waited_seconds": round(self.waited, 3),
+            "paced_seconds": round(self.paced, 3),
+            "first_problems": self.first_problems,
+        }
+
+
+@dataclass
+class _Account:
+    """How one customer's account fares."""
+
+    in_flight: int = 0
+    has_succeeded: bool = False
+    streak: int = 0
+    broken_by: TrutoError | None = None
+    ids: set[str] = field(default_factory=set)
+    held: dict[str, deque[Record]] = field(default_factory=dict)
+    held_count: int = 0
+
+
+class UnfinishedError(Exception):
+    """The try ends before the source does; the next one goes on."""
+
+
+class Bulk:
+    """One try of a bulk."""
+
+    def __init__(
+        self,
+        client: AsyncClient,
+        ledger: Ledger,
+        past: Past,
+        plan: Plan,
+        *,
+        report: Callable[[Progress], None],
+        total: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client = client
+        self._ledger = ledger
+        self._past = past
+        self._plan = plan
+        self._report = report
+        self._clock = clock
+        self._accounts: dict[str, _Account] = {}
+        self._spool = Spool()
+        self._running: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self._is_read = False
+        self._fatal: Exception | None = None
+        self._source_error: Exception | None = None
+        self.progress = Progress(
+            total=total,
+            resumed=sum(past.counts.values()),
+            counts=Counter(past.counts),
+            of_accounts={account: Counter(counts) for account, counts in past.of_accounts.items()},
+        )
+
+    async def run(self, records: Iterator[Record]) -> Progress:
+        """Do every record that is not done yet, and give the numbers.
+
+        Raises ``UnfinishedError`` where it was stopped or ``max_runtime`` is over, ``TrutoAuthenticationError`` where
+        Truto refuses the token, and what reading the source raises; the ledger is complete up to there.
+        """
+        began = self._clock()
+        reader = asyncio.create_task(self._read(records))
+        housekeeper = asyncio.create_task(self._keep_house(began))
+        try:
+            await self._dispatch(began)
+            await self._drain()
+            await reader
+        finally:
+            for task in (reader, housekeeper):
+                task.cancel()
+            await asyncio.gather(reader, housekeeper, return_exceptions=True)
+            await self._drain()
+            self._spool.close()
+            self.progress.seconds = self._clock() - began
+        if error := self._fatal or self._source_error:
+            raise error
+        return self.progress
+
+    async def check(self, records: Iterator[Record]) -> list[tuple[int, TrutoSchemaError]]:
+        """Check the whole source without sending a write; give the first faults."""
+        faults: list[tuple[int, TrutoSchemaError]] = []
+        while chunk := await asyncio.to_thread(lambda: list(islice(records, _CHUNK))):
+            for record in chunk:
+                fault = await self._fault(record)
+                if fault is not None:
+                    faults.append((record.ordinal, fault))
+                    if len(faults) >= _MOST_FAULTS:
+                        return faults
+        return faults
+
+    async def _fault(self, record: Record) -> TrutoSchemaError | None:
+        if record.problems:
+            return _schema_error(record)
+        request = self._request(record)
+        try:
+            await self._client.do(admitted_request(request, typing=self._plan.typing, care=self._plan.care))
+        except TrutoSchemaError as error:
+            return error
+        return None
+
+    async def _read(self, records: Iterator[Record]) -> None:
+        """Read ahead into the queues, in chunks."""
+        try:
+            while chunk := await asyncio.to_thread(lambda: list(islice(records, _CHUNK))):
+                for record in chunk:
+                    if not self._past.is_final(record.ordinal):
+                        self._spool.put(self._account_id(record), record)
+                self._wake.set()
+                while len(self._spool) >= READ_AHEAD:
+                    self._room.clear()
+                    await self._room.wait()
+        except Exception as error:
+            self._source_error = error  # told when what was read before is done
+        finally:
+            self._is_read = True
+            self._wake.set()
+
+    async def _dispatch(self, began: float) -> None:
+        """Start records as long as there are any, a slot is free and nothing forbids it."""
+        plan = self._plan
+        while self._fatal is None:
+            is_late = plan.max_runtime is not None and self._clock() - began >= plan.max_runtime
+            if plan.is_stopped() or is_late:
+                why = f"max_runtime of {plan.max_runtime:g} s is over" if is_late else "it was told to stop"
+                self._fatal = UnfinishedError(f"{why}; the next try goes on from here")
+                return
+            started = len(self._running) < plan.concurrency and self._start_one()
+            if started:
+                if len(self._spool) < READ_AHEAD:
+                    self._room.set()
+                if self.progress.done % 64 == 0:
+                    await asyncio.sleep(0)
+                continue
+            if self._is_read and not len(self._spool) and not self._running:
+                return
+            self._wake.clear()
+            # Woken by a finished record or by new ones; now and then to look at the time and the order to stop.
+            try:
+                await asyncio.wait_for(self._wake.wait(), 0.5)
+            except asyncio.TimeoutError:
+                continue
+
+    def _start_one(self) -> bool:
+        """Start the next record of the account that was served longest ago; false where none may start."""
+        share = max(1, math.ceil(self._plan.concurrency / max(1, self._spool.account_count)))
+        for account_id in list(islice(self._spool, self._plan.concurrency + 1)):
+            account = self._accounts.setdefault(account_id, _Account())
+            if account.broken_by is not None:
+                self._skip_all(account_id, account.broken_by)
+                return True
+            limit = share if account.has_succeeded else min(share, _PROBATION)
+            if account.in_flight >= limit or account.held_count >= _MOST_HELD:
+                continue
+            record = self._spool.take(account_id)
+            if record is None:
+                continue
+            if record.problems:
+                self._finish(record, account_id, _schema_error(record), None)
+            elif record.id is not None and record.id in account.ids:
+                account.held.setdefault(record.id, deque()).append(record)
+                account.held_count += 1
+            else:
+                self._begin(record, account_id, account)
+            return True
+        return False
+
+    def _begin(self, record: Record, account_id: str, account: _Account) -> None:
+        account.in_flight += 1
+        if record.id is not None:
+            account.ids.add(record.id)
+        task = asyncio.create_task(self._one(record, account_id, account))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _one(self, record: Record, account_id: str, account: _Account) -> None:
+        error: TrutoError | None = None
+        try:
+            done = await self._client.do(
+                record_way(
+                    self._request(record),
+                    typing=self._plan.typing,
+                    care=self._plan.care,
+                    task=self._identity(record),
+                )
+            )
+            self._finish(record, account_id, None, done)
+        except TrutoAuthenticationError as failure:
+            self._fatal = error = failure  # no record's fault, and no other would fare better: the next try does it
+        except TrutoError as failure:
+            error = failure
+            self._finish(record, account_id, failure, None)
+        except Exception as failure:
+            self._fatal = failure  # a fault of this package or of the disk: nothing may go on as if it were done
+            raise
+        finally:
+            account.in_flight -= 1
+            self._wake.set()
+        self._judge_account(account, error)
+        self._release(record, account_id, account)
+
+    def _release(self, record: Record, account_id: str, account: _Account) -> None:
+        """Let the next record of this id go, which waited so that they keep their order."""
+        if record.id is None:
+            return
+        account.ids.discard(record.id)
+        waiting = account.held.get(record.id)
+        if not waiting:
+            return
+        following = waiting.popleft()
+        account.held_count -= 1
+        if not waiting:
+            del account.held[record.id]
+        if account.broken_by is not None:
+            self._finish_skipped(following, account_id, account.broken_by)
+            self._release(following, account_id, account)
+        elif self._fatal is None:
+            self._begin(following, account_id, account)
+
+    def _finish(self, record: Record, account_id: str, error: TrutoError | None, done: Done | None) -> None:
+        if done is not None:
+            self._write(_row_of(record, account_id, done), record)
+        elif error is not None:
+            account = account_id or None
+            self._write(
+                ResultRow.of_error(error, ordinal=record.ordinal, record_id=record.id, account=account), record
+            )
+
+    def _finish_skipped(self, record: Record, account_id: str, error: TrutoError) -> None:
+        row = ResultRow.of_error(
+            error, ordinal=record.ordinal, record_id=record.id, account=account_id or None, is_skipped=True
+        )
+        self._write(row, record)
+
+    def _skip_all(self, account_id: str, error: TrutoError) -> None:
+        while (record := self._spool.take(account_id)) is not None:
+            self._finish_skipped(record, account_id, error)
+
+    def _write(self, row: ResultRow, record: Record) -> None:
+        self._ledger.add(row, body=record.body)
+        progress = self.progress
+        progress.counts[row.status] += 1
+        progress.of_accounts.setdefault(row.integrated_account_id or "", Counter())[row.status] += 1
+        progress.requests += row.attempts
+        progress.retries += max(0, row.attempts - 1)
+        if row.status in {"failed", "skipped"}:
+            progress.transient_failures += row.transient
+            if len(progress.first_problems) < 5:
+                progress.first_problems.append(f"row {row.ordinal}, {row.id}: {row.message}"[:1000])
+
+    def _judge_account(self, account: _Account, error: TrutoError | None) -> None:
+        if error is None:
+            account.has_succeeded, account.streak = True, 0
+        elif isinstance(error, _OF_ACCOUNT):
+            account.broken_by = error
+        elif error.transient or (
+            isinstance(error, TrutoApiError) and not error.is_remote and error.status in {403, 404}
+        ):
+            account.streak += 1
+            if account.streak >= _STREAK:
+                account.broken_by = error
+        else:
+            account.streak = 0
+
+    async def _keep_house(self, began: float) -> None:
+        """Close parts that are due, and report."""
+        reported = began
+        while True:
+            await asyncio.sleep(0.5)
+            for write in self._ledger.full_parts():
+                await asyncio.to_thread(write)
+            if self._clock() - reported >= _REPORT_SECONDS:
+                reported = self._clock()
+                self.progress.seconds = reported - began
+                self._report(self.progress)
+
+    async def _drain(self) -> None:
+        while self._running:
+            await asyncio.wait(self._running)
+
+    def _request(self, record: Record) -> RecordRequest:
+        body = record.body
+        return replace(
+            self._plan.template,
+            record_id=record.id,
+            body=body if record.nulls_are_meant else as_data(body, source="the record"),
+            integrated_account_id=record.integrated_account_id or self._plan.template.integrated_account_id,
+        )
+
+    def _identity(self, record: Record) -> TaskIdentity | None:
+        identity = self._plan.identity
+        return None if identity is None else replace(identity, ordinal=record.ordinal)
+
+    def _account_id(self, record: Record) -> str:
+        given = record.integrated_account_id or self._plan.template.integrated_account_id
+        return given or self._client.settings.integrated_account_id or ""
+
+
+def _row_of(record: Record, account_id: str, done: Done) -> ResultRow:
+    outcome = done.outcome
+    return ResultRow(
+        ordinal=record.ordinal,
+        id=record.id if record.id is not None else _id_of(done.response),
+        integrated_account_id=account_id or None,
+        status="updated" if outcome else "unchanged",
+        http_status=outcome.answer.status if outcome else None,
+        attempts=outcome.attempts if outcome else 0,
+        idempotency_key=outcome.call.idempotency_key if outcome else None,
+        not_confirmed=verified(done.request, done.response).not_confirmed if outcome else (),
+    )
+
+
+def _id_of(response: Any) -> str | None:
+    found = response.get("id") if isinstance(response, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def _schema_error(record: Record) -> TrutoSchemaError:
+    problems: tuple[Problem, ...] = record.problems
+    return TrutoSchemaError.of(f"row {record.ordinal} is no record", problems)

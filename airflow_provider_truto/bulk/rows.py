@@ -1,0 +1,96 @@
+"""What became of one record, as a line of the ledger."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from airflow_provider_truto.client.errors import TrutoApiError, TrutoError, TrutoSchemaError
+
+Status = Literal["updated", "unchanged", "failed", "skipped"]
+_LONGEST_MESSAGE = 2_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultRow:
+    """One line of a results file; it holds no body.
+
+    ``status``: ``updated`` (for any write that was made), ``unchanged`` (nothing had to be sent), ``failed``, or
+    ``skipped``, where the customer's account was given up before. ``transient``: a later try sends it again.
+    """
+
+    ordinal: int
+    id: str | None
+    integrated_account_id: str | None
+    status: Status
+    http_status: int | None = None
+    attempts: int = 0
+    idempotency_key: str | None = None
+    error: str | None = None
+    message: str | None = None
+    transient: bool = False
+    not_confirmed: tuple[str, ...] = ()
+
+    @classmethod
+    def of_error(
+        cls, error: TrutoError, *, ordinal: int, record_id: str | None, account: str | None, is_skipped: bool = False
+    ) -> ResultRow:
+        """Make the row of a record that failed, or was skipped because of an error of its account."""
+        message = str(error)
+        return cls(
+            ordinal=ordinal,
+            id=record_id,
+            integrated_account_id=account,
+            status="skipped" if is_skipped else "failed",
+            http_status=(error.status or None) if isinstance(error, TrutoApiError) and not is_skipped else None,
+            attempts=0 if is_skipped else error.attempts,
+            idempotency_key=None if is_skipped else error.idempotency_key,
+            error=error.code,
+            message=message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]}…",
+            transient=error.transient and not isinstance(error, TrutoSchemaError),
+        )
+
+    @property
+    def is_final(self) -> bool:
+        """Whether a later try leaves the record alone."""
+        return self.status in {"updated", "unchanged"} or not self.transient
+
+    def line(self) -> bytes:
+        """Write the row; what it does not have is left out."""
+        shown = {
+            name: value
+            for name, value in asdict(self).items()
+            if value is not None and value is not False and value != ()
+        }
+        return json.dumps(shown, ensure_ascii=False, separators=(",", ":")).encode(errors="replace") + b"\n"
+
+    @classmethod
+    def read(cls, line: bytes) -> ResultRow:
+        """Read a line. Raises ``ValueError`` where it is torn."""
+        try:
+            row = json.loads(line)
+            return cls(
+                **{
+                    "id": None,
+                    "integrated_account_id": None,
+                    **row,
+                    "not_confirmed": tuple(row.get("not_confirmed", ())),
+                }
+            )
+        except (TypeError, AttributeError) as error:
+            raise ValueError(f"no result row: {error}") from None
+
+
+def failure_line(row: ResultRow, body: Any) -> bytes:
+    """Write a failed record as a line that can be a source again, with what was wrong beside it."""
+    record: Mapping[str, Any] = {
+        "id": row.id,
+        "body": body,
+        "integrated_account_id": row.integrated_account_id,
+        "ordinal": row.ordinal,
+        "error": {"status": row.status, "error": row.error, "http_status": row.http_status, "message": row.message},
+    }
+    shown = {name: value for name, value in record.items() if value is not None}
+    return json.dumps(shown, ensure_ascii=False, separators=(",", ":"), default=str).encode(errors="replace") + b"\n"

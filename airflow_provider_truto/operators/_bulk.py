@@ -1,0 +1,342 @@
+"""What the bulk operators share: source and ledger, the engine, and how a bulk fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Literal, get_args
+from uuid import uuid4
+
+from airflow_provider_truto import __version__
+from airflow_provider_truto._compat import (
+    AirflowException,
+    AirflowFailException,
+    BaseOperator,
+    count_metric,
+    object_storage_path,
+)
+from airflow_provider_truto.bulk.engine import Bulk, Plan, Progress, UnfinishedError
+from airflow_provider_truto.bulk.ledger import Ledger, LedgerError, Past, generation_for, task_folder
+from airflow_provider_truto.bulk.sources import FileSource, ListSource, Source, rows_of
+from airflow_provider_truto.client.errors import TrutoError, TrutoSchemaError
+from airflow_provider_truto.client.pacing import ACCOUNT_RATE, TOKEN_RATE
+from airflow_provider_truto.hooks.truto import TrutoHook
+from airflow_provider_truto.operators._calls import NOT_GIVEN, schema_beside_dag
+from airflow_provider_truto.operators._rendering import TypedRenderingMixin
+from airflow_provider_truto.operators._task import airflow_error, task_identity
+from airflow_provider_truto.updates.keys import TaskIdentity
+from airflow_provider_truto.updates.request import PACKAGED, RecordRequest, SchemaSource
+from airflow_provider_truto.updates.typed import OnNone
+from airflow_provider_truto.updates.way import Care, Typing
+
+if TYPE_CHECKING:
+    from airflow_provider_truto.client.settings import ClientSettings
+
+OnSourceChange = Literal["error", "restart"]
+
+
+class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
+    """Many writes in one task, kept in flight for many customers at once; every record is accounted for.
+
+    :param source: the records ``{"id", "body", "integrated_account_id"?}``: a list, the output of another task, or
+        the path of a file, a folder or a glob on any ``ObjectStoragePath``: JSON Lines (``.jsonl``, ``.ndjson``) or
+        CSV with columns ``id``, ``integrated_account_id`` and paths into the body (``owner.id``,
+        ``addresses[0].city``), also gzipped. (templated)
+    :param output_path: an ``ObjectStoragePath`` for the ledger, which a resume needs: it must outlive the worker.
+        (templated)
+    :param max_failures: how many failed and skipped records the task may have and still succeed: a number, a share
+        such as ``0.01``, or ``None`` to report only. You must choose.
+    :param integrated_account_id: the customer of records that name none; left out, the connection's default.
+        (templated)
+    :param truto_conn_id: the Airflow connection. (templated)
+    :param concurrency: how many calls are in flight at most.
+    :param requests_per_second: instead of the connection's: this task's share.
+    :param schema: as of ``TrutoUnifiedOperator``. Never rendered.
+    :param extra_fields: as of ``TrutoUnifiedOperator``. (templated)
+    :param on_none: what a null in a record's body means: ``"error"``, ``"omit"`` the field, or send ``"null"``.
+    :param null_marker: the text of a CSV cell that is sent as null; an empty cell is not given.
+    :param allow_empty: let ``[]`` and ``{}`` through; they may wipe a list in the CRM.
+    :param check_custom_fields: as of ``TrutoUnifiedOperator``.
+    :param skip_unchanged: as of ``TrutoUnifiedOperator``; costs a read a record.
+    :param validate_first: check the whole source before the first write.
+    :param max_runtime: seconds after which this try ends, and the next one goes on.
+    :param on_source_change: where the source is another than in the first try: ``"error"``, or ``"restart"`` in a new
+        ledger.
+
+    XCom: ``return_value`` are the counts, paths and times.
+    """
+
+    template_fields: Sequence[str] = (
+        "source",
+        "output_path",
+        "integrated_account_id",
+        "truto_conn_id",
+        "extra_fields",
+    )
+    ui_color = "#e3f2ee"
+    model: str
+    resource: str
+    method: str
+    # The source is data and read in `execute`: there is no body to render.
+    body: None = None
+    body_file: None = None
+
+    def __init__(
+        self,
+        *,
+        source: Any,
+        output_path: str,
+        max_failures: float | None,
+        integrated_account_id: str = NOT_GIVEN,
+        truto_conn_id: str = TrutoHook.default_conn_name,
+        concurrency: int = 32,
+        requests_per_second: float | None = None,
+        schema: SchemaSource = PACKAGED,
+        extra_fields: Sequence[str] | None = None,
+        on_none: OnNone = "error",
+        null_marker: str | None = None,
+        allow_empty: bool = False,
+        check_custom_fields: bool = False,
+        skip_unchanged: bool = False,
+        validate_first: bool = False,
+        max_runtime: float | None = None,
+        on_source_change: OnSourceChange = "error",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if max_failures is not None and (isinstance(max_failures, bool) or max_failures < 0):
+            raise ValueError(f"max_failures: expects a number, a share below 1 or None, got {max_failures!r}")
+        if isinstance(max_failures, float) and max_failures >= 1:
+            raise ValueError(f"max_failures: a share is below 1, got {max_failures}; give a count as a whole number")
+        if concurrency < 1:
+            raise ValueError(f"concurrency: must be 1 or more, got {concurrency}")
+        if on_none not in get_args(OnNone):
+            raise ValueError(f"on_none: expects one of {', '.join(get_args(OnNone))}, got {on_none!r}")
+        if on_source_change not in get_args(OnSourceChange):
+            raise ValueError(
+                f"on_source_change: expects one of {', '.join(get_args(OnSourceChange))}, got {on_source_change!r}"
+            )
+        self.source = source
+        self.output_path = output_path
+        self.max_failures = max_failures
+        self.integrated_account_id = None if integrated_account_id is NOT_GIVEN else integrated_account_id
+        self._names_account = integrated_account_id is not NOT_GIVEN
+        self.truto_conn_id = truto_conn_id
+        self.concurrency = concurrency
+        self.requests_per_second = requests_per_second
+        self.schema = schema
+        self.extra_fields = extra_fields
+        self.on_none = on_none
+        self.null_marker = null_marker
+        self.allow_empty = allow_empty
+        self.check_custom_fields = check_custom_fields
+        self.skip_unchanged = skip_unchanged
+        self.validate_first = validate_first
+        self.max_runtime = max_runtime
+        self.on_source_change = on_source_change
+        self._is_stopped = False
+
+    def execute(self, context: Any) -> dict[str, Any]:
+        """Do what is not done yet, and account for every record."""
+        try:
+            return self._done(context)
+        except TrutoError as error:
+            has_policy = getattr(self, "retry_policy", None) is not None
+            failure = airflow_error(error, skip_on=(), has_retry_policy=has_policy)
+            if failure is error:
+                raise
+            raise failure from error
+        except LedgerError as error:
+            raise AirflowFailException(str(error)) from error
+        except UnfinishedError as error:
+            raise AirflowException(f"bulk not finished: {error}") from error
+
+    def on_kill(self) -> None:
+        """Start no more records; what is in flight still gets its answer, and its line."""
+        self._is_stopped = True
+
+    def _done(self, context: Any) -> dict[str, Any]:
+        if self._names_account and not self.integrated_account_id:
+            raise TrutoSchemaError("integrated_account_id was given and rendered to nothing. Nothing was sent.")
+        hook = TrutoHook(self.truto_conn_id, requests_per_second=self.requests_per_second)
+        source = self._source()
+        identity = task_identity(context) or TaskIdentity(
+            dag_id="no-dag", run_id=uuid4().hex, task_id=self.task_id, map_index=-1, generation=0
+        )
+        task_generation = identity.generation
+        folder = task_folder(
+            object_storage_path(self.output_path),
+            identity.dag_id,
+            identity.run_id,
+            identity.task_id,
+            identity.map_index,
+        )
+        ledger, past, identity = self._ledger(folder, source, identity, getattr(context.get("ti"), "try_number", 1))
+        self._announce(hook.connection.settings, source, past)
+        counts = asyncio.run(self._run(hook, source, ledger, past, identity, task_generation))
+        for status in ("updated", "unchanged", "failed", "skipped"):
+            count_metric(f"truto.bulk.{status}", counts[status])
+        self._judge(counts)
+        return counts
+
+    async def _run(
+        self,
+        hook: TrutoHook,
+        source: Source,
+        ledger: Ledger,
+        past: Past,
+        identity: TaskIdentity,
+        task_generation: int,
+    ) -> dict[str, Any]:
+        plan = Plan(
+            template=RecordRequest(
+                model=self.model,
+                resource=self.resource,
+                method=self.method,
+                id_name="id",
+                needs_id=self.method == "update",
+                integrated_account_id=self.integrated_account_id,
+                schema=schema_beside_dag(self, self.schema),
+                extra_fields=self.extra_fields,
+                allow_empty=self.allow_empty,
+            ),
+            typing=Typing(on_none=self.on_none, hint="; on_none says what a null in a record means"),
+            care=Care(check_custom_fields=self.check_custom_fields, skip_unchanged=self.skip_unchanged),
+            identity=identity,
+            concurrency=self.concurrency,
+            max_runtime=self.max_runtime,
+            is_stopped=lambda: self._is_stopped,
+        )
+        async with hook.new_async_client(connections=self.concurrency) as client:
+            bulk = Bulk(client, ledger, past, plan, report=self._report, total=source.count())
+            if self.validate_first:
+                _raise_faults(await bulk.check(source.records()))
+            is_over = False
+            try:
+                await bulk.run(source.records())
+                is_over = True
+            finally:
+                progress = bulk.progress
+                summary = {
+                    **progress.as_dict(),
+                    "finished": is_over and (not progress.transient_failures or self._tolerates(progress)),
+                    "task_generation": task_generation,
+                    "generation": identity.generation,
+                    "accounts": {name: dict(counts) for name, counts in progress.of_accounts.items()},
+                }
+                whole = ledger.close(summary)
+        return {name: value for name, value in whole.items() if name != "accounts"}
+
+    def _source(self) -> Source:
+        needs = {"needs_id": self.method == "update", "needs_body": self.method in {"create", "update"}}
+        try:
+            if isinstance(self.source, (str, PathLike)):
+                path = object_storage_path(str(self.source))
+                return FileSource(path, null_marker=self.null_marker, **needs)
+            rows = rows_of(self.source)
+        except ValueError as error:
+            raise TrutoSchemaError(f"the source cannot be read: {error}. Nothing was sent.") from None
+        if rows is None:
+            raise TrutoSchemaError(
+                f"the source is a {type(self.source).__name__}: expects a list of records, or a path."
+                " Nothing was sent."
+            )
+        return ListSource(rows, **needs)
+
+    def _ledger(
+        self, folder: Any, source: Source, identity: TaskIdentity, try_number: int
+    ) -> tuple[Ledger, Past, TaskIdentity]:
+        generation = generation_for(folder, identity.generation)
+        header = {
+            "package_version": __version__,
+            "operation": f"{self.model}.{self.resource}.{self.method}",
+            "fingerprint": source.fingerprint(),
+            "generation": generation,
+        }
+        ledger = Ledger(folder / str(generation), try_number=try_number)
+        has_changed = ledger.stored_fingerprint() not in (None, header["fingerprint"])
+        if has_changed and self.on_source_change == "restart":
+            generation = max(identity.generation, generation + 1)
+            self.log.warning("The source has changed: beginning anew, in generation %d", generation)
+            ledger = Ledger(folder / str(generation), try_number=try_number)
+            header["generation"] = generation
+        past = ledger.open(header)
+        if done := sum(past.counts.values()):
+            self.log.info("Going on in %s: %d records are accounted for already", ledger.folder, done)
+        return ledger, past, replace(identity, generation=generation)
+
+    def _announce(self, settings: ClientSettings, source: Source, past: Past) -> None:
+        """Say before the first write how long it takes at least."""
+        rate = settings.requests_per_second
+        if rate == 0:
+            limit, shortest = "no pacing", ""
+        else:
+            fastest = TOKEN_RATE if rate is None else rate
+            limit = f"{fastest:g} calls a second in this process, {min(ACCOUNT_RATE, fastest):g} an account"
+            rows = source.count()
+            left = None if rows is None else rows - sum(past.counts.values())
+            shortest = (
+                ""
+                if left is None
+                else f"; at least {duration(left / fastest)}, for a single customer"
+                f" {duration(left / min(ACCOUNT_RATE, fastest))}"
+            )
+        count = source.count()
+        self.log.info("%s records; %s%s", "An unknown number of" if count is None else count, limit, shortest)
+
+    def _report(self, progress: Progress) -> None:
+        new = progress.done - progress.resumed
+        rate = new / progress.seconds if progress.seconds else 0.0
+        left = ""
+        if progress.total is not None and rate:
+            left = f", {duration((progress.total - progress.done) / rate)} left"
+        of = "" if progress.total is None else f" of {progress.total}"
+        self.log.info(
+            "%d%s records, %.1f a second%s; %d failed or skipped", progress.done, of, rate, left, progress.failures
+        )
+
+    def _tolerates(self, progress: Progress) -> bool:
+        return _is_within(self.max_failures, progress.failures, progress.done)
+
+    def _judge(self, counts: Mapping[str, Any]) -> None:
+        failures = counts["failed"] + counts["skipped"]
+        if not failures:
+            return
+        problems = "".join(f"\n  {problem}" for problem in counts["first_problems"])
+        message = (
+            f"{failures} of {counts['records']} records failed ({counts['failed']}) or were skipped"
+            f" ({counts['skipped']}); {counts['updated']} were written, {counts['unchanged']} needed no write."
+            f" They are in {', '.join(counts['failures']) or counts['ledger']}, which can be a source again."
+            f"{problems}"
+        )
+        if _is_within(self.max_failures, failures, counts["records"]):
+            self.log.warning("%s\n(max_failures=%s tolerates it.)", message, self.max_failures)
+        elif counts["transient_failures"]:
+            raise AirflowException(
+                f"{message}\n{counts['transient_failures']} of them may pass: a retry sends just those."
+            )
+        else:
+            raise AirflowFailException(message)
+
+
+def _is_within(max_failures: float | None, failures: int, records: int) -> bool:
+    if max_failures is None or not failures:
+        return True
+    return failures <= (max_failures * records if isinstance(max_failures, float) else max_failures)
+
+
+def _raise_faults(faults: Sequence[tuple[int, TrutoSchemaError]]) -> None:
+    if faults:
+        lines = "".join(f"\nrow {ordinal}: {error}" for ordinal, error in faults)
+        raise TrutoSchemaError(f"{len(faults)} rows of the source are not valid; nothing was sent.{lines}")
+
+
+def duration(seconds: float) -> str:
+    """Write a time as people say it: ``55 h 33 min``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
