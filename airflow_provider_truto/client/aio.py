@@ -9,13 +9,14 @@ import asyncio
 import inspect
 import os
 import ssl
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiohttp
 import certifi
-from requests.utils import get_environ_proxies, select_proxy
+from requests.utils import get_environ_proxies, prepend_scheme_if_needed, select_proxy
 from yarl import URL
 
 from airflow_provider_truto.client.answer import Answer
@@ -50,7 +51,12 @@ from airflow_provider_truto.client.exchange import (
 from airflow_provider_truto.client.pages import Page
 from airflow_provider_truto.client.programs import Program, ProgramStep, ReadSettings, Warn
 from airflow_provider_truto.client.settings import ClientSettings
-from airflow_provider_truto.client.tokens import AccountTokens, ApiToken, Mint, Token
+from airflow_provider_truto.client.tokens import AccountTokens, ApiToken, Mint, Token, made
+
+if sys.version_info >= (3, 11):
+    from asyncio import timeout
+else:
+    from async_timeout import timeout  # type: ignore[import-not-found,unused-ignore]  # aiohttp brings it
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -152,8 +158,8 @@ class AsyncClient(Driver, TrutoApi):
                     return mint.done(token, life=self.settings.account_token_life)
             if isinstance(claimed, Token):
                 return claimed
-            if made := await asyncio.wrap_future(claimed):
-                return made
+            if other := made(await asyncio.wrap_future(claimed)):
+                return other
         if refused is None:
             return self.tokens.current()
         if self.tokens.unless(refused) is None:
@@ -162,19 +168,24 @@ class AsyncClient(Driver, TrutoApi):
 
     async def _send(self, call: Call, token: Token) -> Answer | NoAnswer:
         url = self.settings.base_url.rstrip("/") + call.target
+        proxy = self._proxy(url)
+        if proxy is not None and not proxy.startswith(("http://", "https://")):
+            return proxy_failure(self.settings, ValueError("aiohttp goes through http proxies only"), transient=False)
         try:
             response = await self._session().request(
                 call.method,
                 URL(url, encoded=True),
                 data=call.body,
                 headers={**request_headers(call), "Authorization": f"Bearer {token.reveal()}"},
-                proxy=self._proxy(url),
+                proxy=proxy,
                 allow_redirects=False,
             )
             headers = {name.lower(): ", ".join(response.headers.getall(name)) for name in response.headers}
             if call.streamed and response.ok:
-                return Answer(status=response.status, headers=headers, stream=AsyncChunks(response, call))
-            body = await _body(response, self.settings.response_limit)
+                return Answer(
+                    status=response.status, headers=headers, stream=AsyncChunks(response, call, self.settings)
+                )
+            body = await _body(response, self.settings)
         except _LOSSES as error:
             return _no_answer(error, self.settings)
         if body is None:
@@ -203,7 +214,11 @@ class AsyncClient(Driver, TrutoApi):
         return self._opened
 
     def _proxy(self, url: str) -> str | None:
-        return self.settings.proxy or select_proxy(url, get_environ_proxies(url))
+        if self.settings.proxy:
+            return self.settings.proxy
+        proxy = select_proxy(url, get_environ_proxies(url))
+        # requests takes one without a scheme, too.
+        return str(prepend_scheme_if_needed(proxy, "http")) if proxy else None  # type: ignore[no-untyped-call]
 
 
 class AsyncListing:
@@ -287,13 +302,14 @@ class AsyncChunks:
     Raises ``TrutoTransportError`` where the stream breaks: the call itself did succeed.
     """
 
-    def __init__(self, response: aiohttp.ClientResponse, call: Call) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, call: Call, settings: ClientSettings) -> None:
         self._response = response
         self._call = call
+        self._settings = settings
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
-            async for chunk in self._response.content.iter_chunked(CHUNK):
+            while chunk := await _chunk(self._response, self._settings):
                 yield chunk
         except _LOSSES as error:
             raise broken_stream(self._call, error) from None
@@ -305,13 +321,22 @@ class AsyncChunks:
         self._response.close()
 
 
-async def _body(response: aiohttp.ClientResponse, limit: int) -> bytes | None:
-    """Read the whole body; ``None`` where it is longer than ``limit`` bytes."""
+async def _chunk(response: aiohttp.ClientResponse, settings: ClientSettings) -> bytes:
+    """Read what comes next; ``b""`` at the end.
+
+    aiohttp forgets its own timeout with the connection: where a body turns out to be no HTTP, it would wait for ever.
+    """
+    async with timeout(settings.read_timeout):
+        return await response.content.read(CHUNK)
+
+
+async def _body(response: aiohttp.ClientResponse, settings: ClientSettings) -> bytes | None:
+    """Read the whole body; ``None`` where it is longer than the settings allow."""
     chunks: list[bytes] = []
     size = 0
-    async for chunk in response.content.iter_chunked(CHUNK):
+    while chunk := await _chunk(response, settings):
         size += len(chunk)
-        if size > limit:
+        if size > settings.response_limit:
             response.close()
             return None
         chunks.append(chunk)

@@ -13,12 +13,12 @@ class Answer:
     """An answer whose head, and unless streamed its whole body, has arrived.
 
     ``headers`` has lower-case names. ``stream`` is the driver's iterator over the bytes of a streamed
-    answer; ``body`` is empty then.
+    answer; ``body`` is empty then. It is customers' data, or a token that was minted: no ``repr`` shows it.
     """
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
+    body: bytes = field(default=b"", repr=False)
     stream: Any = None
 
     @property

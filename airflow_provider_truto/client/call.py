@@ -103,10 +103,10 @@ def _escaped(segment: str) -> str:
 def path_as_written(path: str) -> str:
     """Check and complete a path that the caller wrote with its slashes, ``v2/things/a%2Fb``.
 
-    Valid percent-escapes stay, in the one form that RFC 3986 calls normal (``%2f`` as ``%2F``, ``%41`` as ``A``: some
-    libraries would rewrite them, some would not); whatever else a URL cannot hold is escaped. Raises ``ValueError``
-    for an empty path or segment, for ``?`` and ``#`` (the query is given apart), and for ``.`` and ``..`` as a segment in any
-    encoding: a server or proxy on the way could resolve those and call something else.
+    Valid percent-escapes stay, in the one form that RFC 3986 calls normal (``%2f`` as ``%2F``, ``%41`` as ``A``):
+    some libraries would rewrite them, some would not. Whatever else a URL cannot hold is escaped. Raises
+    ``ValueError`` for an empty path or segment, for ``?`` and ``#`` (the query is given apart), and for ``.`` and
+    ``..`` as a segment in any encoding: a server or proxy on the way could resolve those and call something else.
     """
     text = _encodable(path, "path").removeprefix("/")
     if "?" in text or "#" in text:

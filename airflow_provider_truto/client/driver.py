@@ -146,9 +146,9 @@ def tls_failure(settings: ClientSettings, cause: BaseException, *, is_gone: bool
     return NoAnswer(f"TLS with {settings.origin.host} failed ({sentence(cause)}){hint}", transient=is_gone)
 
 
-def proxy_failure(settings: ClientSettings, cause: BaseException) -> NoAnswer:
-    """The proxy did not let the call through."""
-    return NoAnswer(f"the proxy in front of {settings.origin.host} failed ({sentence(cause)})")
+def proxy_failure(settings: ClientSettings, cause: BaseException, *, transient: bool = True) -> NoAnswer:
+    """The proxy did not let the call through; not ``transient`` where it is of a kind that cannot be used."""
+    return NoAnswer(f"the proxy in front of {settings.origin.host} failed ({sentence(cause)})", transient=transient)
 
 
 def connection_failure(settings: ClientSettings, cause: BaseException) -> NoAnswer:

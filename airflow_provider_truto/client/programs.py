@@ -161,12 +161,13 @@ def batch(
     call = batch_call(list(resources), integrated_account_id=account, args=args, idempotency_key=idempotency_key)
     outcome: Outcome = yield call
     value = outcome.value if isinstance(outcome.value, dict) else {}
-    if not isinstance(value.get("result", {}), dict):
+    result = value.get("result", {} if "errors" in value else None)
+    if not isinstance(result, dict):
         raise TrutoTransportError(f"{where(call)}: expects an object of results by resource, got something else")
     errors = value.get("errors")
     if errors and not (isinstance(errors, dict) and not any(errors.values())):
-        raise partial_failure(call, outcome.answer, errors=errors, result=value.get("result"), scrub=outcome.scrub)
-    return dict(value.get("result", {}))
+        raise partial_failure(call, outcome.answer, errors=errors, result=result, scrub=outcome.scrub)
+    return result
 
 
 def ready_account(

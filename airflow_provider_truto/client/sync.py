@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Callable, Generator, Iterator
+from functools import cached_property
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, TypeVar
 
@@ -12,6 +13,8 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from requests.cookies import RequestsCookieJar
+from requests.structures import CaseInsensitiveDict
+from urllib3.exceptions import ReadTimeoutError
 
 from airflow_provider_truto.client.answer import Answer
 from airflow_provider_truto.client.api import TrutoApi
@@ -45,7 +48,7 @@ from airflow_provider_truto.client.exchange import (
 from airflow_provider_truto.client.pages import Page
 from airflow_provider_truto.client.programs import Program, ProgramStep, ReadSettings, Warn
 from airflow_provider_truto.client.settings import ClientSettings, Origin
-from airflow_provider_truto.client.tokens import AccountTokens, ApiToken, Mint, Token
+from airflow_provider_truto.client.tokens import AccountTokens, ApiToken, Mint, Token, made
 
 T = TypeVar("T")
 
@@ -67,6 +70,13 @@ class OriginAuth(AuthBase):
         return request
 
 
+class _NoCookies(RequestsCookieJar):
+    """Takes none: Truto sets none, and a jar that is written to would be shared between threads."""
+
+    def extract_cookies(self, *_: Any) -> None:
+        """Take nothing out of an answer."""
+
+
 class TrutoSession(requests.Session):
     """A session bound to a connection.
 
@@ -80,8 +90,7 @@ class TrutoSession(requests.Session):
         self._settings = settings
         self.auth = OriginAuth(token, settings.origin)
         self.headers.update({"User-Agent": settings.user_agent, "Accept": "application/json"})
-        # Truto sets none, and a jar that is written to would be shared between threads.
-        self.cookies = RequestsCookieJar(policy=DefaultCookiePolicy(allowed_domains=[]))
+        self.cookies = _NoCookies(policy=DefaultCookiePolicy(allowed_domains=[]))
         adapter = HTTPAdapter(max_retries=0, pool_maxsize=32)
         self.mount("https://", adapter)
         self.mount("http://", adapter)
@@ -100,7 +109,39 @@ class TrutoSession(requests.Session):
             )
         if kwargs.get("timeout") is None:
             kwargs["timeout"] = (self._settings.connect_timeout, self._settings.read_timeout)
-        return super().send(request, **{**kwargs, "allow_redirects": False})
+        return super().send(request, **kwargs)
+
+    def resolve_redirects(self, *_: Any, **__: Any) -> Iterator[Any]:
+        """Follow none, also where it is asked for."""
+        return iter(())
+
+    def send_call(self, call: Call, token: Token) -> requests.Response:
+        """Send a call of Truto under a token; the body of the answer is still to be read.
+
+        The call is complete and its target escaped. ``request`` would take it apart, put it together again and search
+        the environment for proxies each time, which costs more than sending it.
+        """
+        request = requests.PreparedRequest()
+        request.method = call.method
+        request.url = self._base_url + call.target
+        request.body = call.body
+        request.hooks = self.hooks
+        headers: dict[str, Any] = {**self.headers, **request_headers(call)}
+        headers["Authorization"] = f"Bearer {token.reveal()}"
+        request.headers = CaseInsensitiveDict(headers)
+        request.prepare_content_length(call.body)
+        return self.send(request, stream=True, cert=self.cert, **self._tls_and_proxies)
+
+    @cached_property
+    def _base_url(self) -> str:
+        """The base URL in requests' own spelling, without a slash at its end."""
+        return str(requests.Request("GET", self._settings.base_url).prepare().url).rstrip("/")
+
+    @cached_property
+    def _tls_and_proxies(self) -> dict[str, Any]:
+        """What the connection and, where it is silent, the environment say, as it was at the first call."""
+        merged = self.merge_environment_settings(self._base_url, {}, None, None, None)
+        return {name: merged[name] for name in ("verify", "proxies")}
 
     def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
         """Let the connection's TLS and proxy win over the environment's; requests lets them lose."""
@@ -195,8 +236,8 @@ class SyncClient(Driver, TrutoApi):
                     return mint.done(token, life=self.settings.account_token_life)
             if isinstance(claimed, Token):
                 return claimed
-            if made := claimed.result():
-                return made
+            if other := made(claimed.result()):
+                return other
         if refused is None:
             return self.tokens.current()
         if self.tokens.unless(refused) is None:
@@ -205,14 +246,7 @@ class SyncClient(Driver, TrutoApi):
 
     def _send(self, call: Call, token: Token) -> Answer | NoAnswer:
         try:
-            response = self.session.request(
-                call.method,
-                call.target,
-                data=call.body,
-                headers=request_headers(call),
-                stream=True,
-                auth=OriginAuth(lambda: token, self.settings.origin),
-            )
+            response = self.session.send_call(call, token)
             headers = {name.lower(): value for name, value in response.headers.items()}
             if call.streamed and response.ok:
                 return Answer(status=response.status_code, headers=headers, stream=Chunks(response, call))
@@ -340,6 +374,10 @@ def _no_answer(error: requests.RequestException, settings: ClientSettings) -> No
             return tls_failure(settings, root, is_gone=is_gone)
         case requests.exceptions.ProxyError():
             return proxy_failure(settings, root)
+        case requests.exceptions.InvalidSchema():  # a SOCKS proxy, without PySocks
+            return proxy_failure(settings, root, transient=False)
+        case requests.exceptions.ConnectionError() if isinstance(root, ReadTimeoutError):  # within the body
+            return read_timeout(settings)
     return connection_failure(settings, root)
 
 

@@ -111,14 +111,12 @@ class AccountTokens:
         self._clock = clock
         self._lock = threading.Lock()
         self._minted: dict[Owner, _Minted] = {}
-        self._under_way: dict[Owner, Future[Token | None]] = {}
+        self._under_way: dict[Owner, Future[Token | TrutoError | None]] = {}
 
-    def claim(self, owner: Owner, *, refused: Token | None = None) -> Token | Future[Token | None] | Mint:
-        """Give a good token that is not the refused one; or a future of one; or the order to mint it.
-
-        A future's ``None`` says that the one who was to mint has given up: claim again. It raises the
-        ``TrutoError`` on which minting failed.
-        """
+    def claim(
+        self, owner: Owner, *, refused: Token | None = None
+    ) -> Token | Future[Token | TrutoError | None] | Mint:
+        """Give a good token that is not the refused one; a future of what ``made`` reads; or the order to mint it."""
         with self._lock:
             kept = self._minted.get(owner)
             if kept is not None and kept.token != refused and self._clock() < kept.good_until:
@@ -144,10 +142,23 @@ class AccountTokens:
         return "AccountTokens(***)"
 
 
+def made(came: Token | TrutoError | None) -> Token | None:
+    """Give the token that came of another one's minting; ``None`` where that one has given up: claim again.
+
+    Raises the ``TrutoError`` on which minting failed, to each who waited one of their own: what passes an error on
+    writes its own call's key and attempts into it.
+    """
+    if isinstance(came, TrutoError):
+        raise copy(came)
+    return came
+
+
 class Mint:
     """The order to mint, a context manager: leaving it wakes up whoever waits for the token, come what may."""
 
-    def __init__(self, tokens: AccountTokens, owner: Owner, future: Future[Token | None], *, began: float) -> None:
+    def __init__(
+        self, tokens: AccountTokens, owner: Owner, future: Future[Token | TrutoError | None], *, began: float
+    ) -> None:
         self._tokens = tokens
         self._owner = owner
         self._future = future
@@ -167,7 +178,4 @@ class Mint:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._tokens.settle(self._owner, self._token, good_until=self._began + self._life)
-        if isinstance(error, TrutoError):
-            self._future.set_exception(copy(error))
-        else:
-            self._future.set_result(self._token)
+        self._future.set_result(copy(error) if isinstance(error, TrutoError) else self._token)

@@ -445,7 +445,7 @@ def test_a_message_can_be_written_to_a_log_file(body):
 
 def examples():
     problems = [Problem("/body/name", "is required"), Problem("/account_id", "must not be empty")]
-    yield "schema", TrutoSchemaError.of("the update of account '1' is not valid", problems)
+    yield "schema", TrutoSchemaError.of("the update of crm/accounts '1' is not valid", problems)
     yield "transport", TrutoTransportError("PATCH /x: no usable answer after 1 attempt")
     insight = {"forbidden_error": {"value": {"missing_scopes": ["crm.write"]}}}
     for status in LISTED:
