@@ -4,8 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt
 
+# An environment of its own, with what is compared; truto-python-sdk needs Python 3.12.
+BENCH := .venv-bench
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test ui lint format test-constraints constraints clean
+.PHONY: help demo test ui lint format test-constraints constraints bench clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -34,6 +37,9 @@ test-constraints: ## install and test under the pins of AIRFLOW="2.11.2 3.0.6 3.
 constraints: $(VENV)/dev.stamp ## renew the pins of constraints.txt
 	@$(BIN)/python scripts/renew_constraints.py
 
+bench: $(BENCH)/bench.stamp ## measure the speed against plain requests and others; SAVE=1 writes docs/benchmarks.md
+	@$(BENCH)/bin/python -m benchmarks $(if $(SAVE),--save)
+
 clean: ## remove the environments
 	rm -rf .venv .venv-*
 
@@ -46,4 +52,11 @@ $(VENV)/run.stamp: pyproject.toml constraints.txt
 
 $(VENV)/dev.stamp: $(VENV)/run.stamp
 	@$(PIP) --no-compile --group test --group lint
+	@touch $@
+
+$(BENCH)/bench.stamp: pyproject.toml constraints.txt
+	@echo "Installing into $(BENCH) (about a minute, once) ..."
+	@"$$($(PYTHON) scripts/pythons.py 3.12 3.13)" -m venv $(BENCH)
+	@$(BENCH)/bin/pip install -q --disable-pip-version-check -c constraints.txt pip
+	@$(BENCH)/bin/pip install -q --disable-pip-version-check -c constraints.txt apache-airflow -e . --group bench
 	@touch $@

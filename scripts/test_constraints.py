@@ -14,15 +14,19 @@ import sys
 import tempfile
 from pathlib import Path
 
+from pythons import find_python
+
 ROOT = Path(__file__).resolve().parent.parent
 VERSIONS = ["2.11.2", "3.0.6", "3.2.1", "3.3.1"]
 #: The version of Python that the pins were made for.
-PYTHON = (3, 12)
+PYTHON = "3.12"
 
 
 def main(versions: list[str]) -> int:
     """Test every version; 0 where all of them pass."""
-    python = find_python()
+    python = find_python(PYTHON) or sys.executable
+    if python == sys.executable:
+        print(f"Testing with Python {sys.version.split()[0]}; the pins were made for {PYTHON}.", flush=True)
     with tempfile.TemporaryDirectory(prefix="truto-wheel-") as folder:
         run([sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", folder, str(ROOT)])
         (wheel,) = Path(folder).glob("*.whl")
@@ -60,24 +64,6 @@ def installed(bin_folder: Path) -> dict[str, str]:
     command = [str(bin_folder / "python"), "-m", "pip", "list", "--disable-pip-version-check", "--format", "json"]
     listed = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return {package["name"]: package["version"] for package in listed}
-
-
-def find_python() -> str:
-    """Find the Python that the pins are for; another one that is at hand is said out loud."""
-    name = "python{}.{}".format(*PYTHON)
-    pyenv = sorted(Path.home().glob(".pyenv/versions/{}.{}.*/bin/python".format(*PYTHON)))
-    for candidate in [shutil.which(name), *map(str, pyenv)]:
-        if candidate and is_right(candidate):
-            return candidate
-    print(f"No {name} found: testing with {sys.executable} ({sys.version.split()[0]}) instead.", flush=True)
-    return sys.executable
-
-
-def is_right(candidate: str) -> bool:
-    """Whether a command really runs the version: a pyenv shim is on PATH for versions that are switched off."""
-    probe = [candidate, "-c", "import sys; print(sys.version_info[:2])"]
-    done = subprocess.run(probe, capture_output=True, text=True, check=False)
-    return done.stdout.strip() == str(PYTHON)
 
 
 def run(command: list[str]) -> None:

@@ -43,7 +43,8 @@ def quick_check(schema: Any, formats: FormatChecker) -> Check:
             checks[kind].append(check)
 
     def is_met(value: Any) -> bool:
-        for check in checks.get(type(value), _NEVER):  # a generator for `all` would cost more than it runs
+        # A generator for `all` would cost more than what it runs.
+        for check in checks.get(type(value), _NEVER):  # noqa: SIM110
             if not check(value):
                 return False
         return True
@@ -74,7 +75,7 @@ def _properties(schema: Mapping[str, Any], formats: FormatChecker) -> Check:
     fields = {name: quick_check(field, formats) for name, field in schema["properties"].items()}
 
     def are_met(value: Any) -> bool:
-        for name, item in value.items():
+        for name, item in value.items():  # noqa: SIM110
             if name in fields and not fields[name](item):
                 return False
         return True
