@@ -255,7 +255,7 @@ def _looked_after(request: RecordRequest, care: Care) -> Program[None]:
 def _with_schema(request: RecordRequest, care: Care) -> Program[RecordRequest]:
     """Replace the schema by what Truto and the CRM say of this customer, where that is asked for."""
     if request.body is None:
-        return request
+        return replace(request, schema=None) if request.schema == LIVE else request
     model, account = request.model or "", request.integrated_account_id or ""
     if request.schema == LIVE:
         call = meta_call(model, request.resource, request.method, integrated_account_id=account)

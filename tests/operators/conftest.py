@@ -18,7 +18,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_truto.emulator import GLOBEX, Emulator, default_seed
+from airflow_provider_truto.emulator import ACME, GLOBEX, Emulator, default_seed
+from airflow_provider_truto.emulator.accounts import IntegratedAccount
 
 FOLDER = Path(__file__).parent
 sys.path.insert(0, str(FOLDER.parent.parent / "scripts"))
@@ -28,6 +29,7 @@ from airflow_home import airflow_home  # noqa: E402
 #: The token of all connections; it may be seen on the wire and nowhere else.
 PLANTED = "planted-4d1f0c6a-never-to-be-seen"
 PRELUDE = """
+import os
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -39,10 +41,17 @@ except ImportError:
     from airflow.models.param import Param
     from airflow.utils.template import literal
 
-from airflow_provider_truto.emulator.tenants import ACME, GLOBEX, HOOLI, INITECH, UMBRELLA
+from airflow_provider_truto.client.driver import MEMORY
+from airflow_provider_truto.emulator.tenants import ACME, GLOBEX, HOOLI, INITECH, STARK, UMBRELLA, WAYNE
+from airflow_provider_truto.hooks.truto import TrutoHook
 from airflow_provider_truto.operators.accounts import TrutoUpdateAccountOperator
+from airflow_provider_truto.operators.proxy import TrutoProxyOperator
+from airflow_provider_truto.operators.unified import TrutoUnifiedOperator
 
 RECORD = "23423523"
+# The worker outlives the test, and the emulator's seed with it.
+MEMORY.forget()
+os.environ.pop("AIRFLOW__TRUTO__HIDE_VALUES", None)
 
 
 def update(task_id="update", **arguments):
@@ -52,6 +61,18 @@ def update(task_id="update", **arguments):
 
 def mapped(**arguments):
     return TrutoUpdateAccountOperator.partial(task_id="update", **{{"retry_delay": timedelta(0), **arguments}})
+
+
+# Both call for ACME's accounts, where nothing else is said.
+def unified(task_id, method, **arguments):
+    customer = {{}} if arguments.keys() & {{"tenant_id", "integration"}} else {{"integrated_account_id": ACME}}
+    defaults = {{"model": "crm", "resource": "accounts", **customer, "retry_delay": timedelta(0)}}
+    return TrutoUnifiedOperator(task_id=task_id, method=method, **{{**defaults, **arguments}})
+
+
+def proxy(task_id, method, **arguments):
+    defaults = {{"resource": "companies", "integrated_account_id": ACME, "retry_delay": timedelta(0)}}
+    return TrutoProxyOperator(task_id=task_id, method=method, **{{**defaults, **arguments}})
 
 
 dag = DAG(
@@ -112,6 +133,13 @@ class Run:
     def again(self) -> Run:
         """Clear all tasks of the run and run them once more."""
         return self.airflow.ask(self.dag_id, run_id=self.run_id)
+
+
+def connect_customer(emulator: Emulator, account_id: str, tenant_id: str, integration: str, **more: Any) -> None:
+    """Have one more integrated account until the emulator is reset."""
+    seed = {"id": account_id, "tenant_id": tenant_id, **more}
+    known = emulator.state.integrations[integration]
+    emulator.state.accounts[account_id] = IntegratedAccount.seeded(seed, known)
 
 
 class Airflow:
@@ -237,12 +265,16 @@ def emulator(truto):
 def one_airflow(truto, tmp_path_factory):
     """The Airflow of the whole session."""
     conn = {"conn_type": "truto", "host": truto.url, "password": PLANTED}
+    # One attempt a call: what is repeated here, Airflow repeats. As many calls as there are to make.
+    extra = {"max_attempts": 1, "requests_per_second": 0}
     conns = {
-        # One attempt a call: what is repeated here, Airflow repeats.
-        "TRUTO_DEFAULT": {**conn, "extra": {"max_attempts": 1}},
-        "THREE_ATTEMPTS": {**conn, "extra": {"max_attempts": 3}},
-        "OF_GLOBEX": {**conn, "extra": {"max_attempts": 1, "integrated_account_id": GLOBEX}},
-        "WRONG_TOKEN": {**conn, "password": "wrong-" + PLANTED, "extra": {"max_attempts": 1}},
+        "TRUTO_DEFAULT": {**conn, "extra": extra},
+        "THREE_ATTEMPTS": {**conn, "extra": {**extra, "max_attempts": 3}},
+        "OF_GLOBEX": {**conn, "extra": {**extra, "integrated_account_id": GLOBEX}},
+        "WRONG_TOKEN": {**conn, "password": "wrong-" + PLANTED, "extra": extra},
+        "ONLY_SOME": {**conn, "extra": {**extra, "allowed_integrated_accounts": f"{ACME.upper()}, {GLOBEX}"}},
+        "MINTING": {**conn, "extra": {**extra, "data_auth": "account"}},
+        "PACED": {**conn, "extra": {**extra, "requests_per_second": "1"}},
         "UNUSABLE": {"conn_type": "truto", "host": "ftp://x", "extra": {"max_attempts": 0, "timeout": "soon"}},
     }
     with airflow_home(dags_folder=tmp_path_factory.mktemp("dags")) as env:

@@ -89,7 +89,7 @@ def test_an_operator_can_be_deep_copied_and_keeps_what_was_not_given():
 
     twin = copy.deepcopy(TrutoUpdateAccountOperator(task_id="update", account_id="1", body=BODY))
     assert twin.body == BODY
-    assert not twin._names_account
+    assert twin._given == {"body"}
 
 
 @pytest.fixture

@@ -279,3 +279,93 @@ def test_nothing_was_written_by_the_tasks_that_failed_for_good(permanent):
     _, executions = permanent
     written = {execution["record_id"] for execution in executions}
     assert written <= {"no-such", "23423524", "9001"}  # what the CRM itself refused
+
+
+#: A task that makes a batch of calls, some of which fail while others stay done.
+BATCH = """
+        {imports}
+
+        class Batch(TrutoUnifiedOperator):
+            def _called(self, context):
+                return TrutoHook().batch(
+                    [
+                        {{"resource": "crm/accounts", "method": "update", "id": RECORD, "body": {{"name": "x"}}}},
+                        {{"resource": "crm/contacts", "method": "get", "id": "no-such"}},
+                    ],
+                    integrated_account_id=ACME,
+                )
+
+        given = {{"model": "crm", "resource": "accounts", "method": "list", "retry_delay": timedelta(0)}}
+        {task}
+"""
+
+
+@pytest.mark.parametrize(
+    ("skip_on", "state"), [([], "failed"), (["partial_failure"], "skipped"), (["not_found"], "failed")]
+)
+def test_a_batch_that_fails_in_part_is_not_made_again(airflow, emulator, skip_on, state):
+    task = f"Batch(task_id='t', retries=2, skip_on={skip_on!r}, **given)"
+    run = airflow.run(BATCH.format(imports="", task=task))
+    assert (run["t"].state, run["t"].tries) == (state, 1)
+    if state == "failed":
+        assert (run["t"].failure["type"], run["t"].failure["cause"]) == (
+            "AirflowFailException",
+            "TrutoPartialFailureError",
+        )
+        assert "What succeeded (crm/accounts: 1, crm/contacts: 0)" in run["t"].failure["message"]
+    assert len([made for made in emulator.executions if made["method"] == "PATCH"]) == 1
+
+
+@pytest.mark.skipif(before("3.3"), reason="retry policies came with Airflow 3.3")
+def test_a_retry_policy_decides_on_a_partial_failure_itself(airflow, emulator):
+    imports = """
+        from airflow.sdk import ExceptionRetryPolicy, RetryRule
+        from airflow.sdk.definitions.retry_policy import RetryAction
+        from airflow_provider_truto.client.errors import TrutoPartialFailureError
+
+        rule = RetryRule(exception=TrutoPartialFailureError, action=RetryAction.RETRY, retry_delay=timedelta(0))
+        policy = ExceptionRetryPolicy([rule])
+"""
+    task = "Batch(task_id='t', retries=1, retry_policy=policy, **given)"
+    run = airflow.run(BATCH.format(imports=imports.strip(), task=task))
+    assert (run["t"].state, run["t"].tries) == ("failed", 2)
+    assert {failure["type"] for failure in run["t"].failures} == {"TrutoPartialFailureError"}
+
+
+#: What goes wrong, and whether it is told at once or tried again, for calls of every kind.
+OF_ANY_METHOD = {
+    "list": "unified('{0}', 'list', resource='{1}', retries=1)",
+    "get": "unified('{0}', 'get', resource='{1}', record_id='7', retries=1)",
+    "create": "unified('{0}', 'create', resource='{1}', body={{'a': 1}}, retries=1)",
+    "delete": "unified('{0}', 'delete', resource='{1}', record_id='7', retries=1)",
+    "custom": "unified('{0}', 'close', resource='{1}', body={{'a': 1}}, retries=1)",
+    "proxy": "proxy('{0}', 'list', resource='{1}', retries=1)",
+}
+OUTCOMES = {
+    "permission": ({"status": 403}, 1, "AirflowFailException"),
+    "conflict": ({"status": 409}, 1, "AirflowFailException"),
+    "rate-limit": ({"status": 429, "headers": {"retry-after": "1"}}, 2, "TrutoRateLimitError"),
+    "server": ({"status": 500}, 2, "TrutoServerError"),
+    "transport": ({"reset": "before"}, 2, "TrutoTransportError"),
+}
+
+
+@pytest.fixture(scope="module")
+def of_any_method(one_airflow, truto):
+    truto.reset()
+    for name, (fault, *_) in OUTCOMES.items():
+        truto.fault(path=f"/{name}", times=None, **fault)
+    return one_airflow.run(
+        "\n".join(
+            task.format(f"{method}-{name}", name) for method, task in OF_ANY_METHOD.items() for name in OUTCOMES
+        )
+    )
+
+
+@pytest.mark.parametrize("name", OUTCOMES)
+@pytest.mark.parametrize("method", OF_ANY_METHOD)
+def test_every_method_fails_in_the_same_terms(of_any_method, method, name):
+    task = of_any_method[f"{method}-{name}"]
+    _, tries, error = OUTCOMES[name]
+    assert (task.state, task.tries) == ("failed", tries)
+    assert [failure["type"] for failure in task.failures] == [error] * tries
