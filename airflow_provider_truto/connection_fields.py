@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 CONNECTION_TYPE = "truto"
 HOOK_NAME = "Truto"
+DEFAULT_CONN_ID = "truto_default"
 HOOK_CLASS = "airflow_provider_truto.hooks.truto.TrutoHook"
 
 #: Fields of Airflow's own form that mean nothing here; `schema` is honoured, but a base URL says it better.

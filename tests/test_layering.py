@@ -16,7 +16,7 @@ ALLOWED = {
     "updates": {"client", "schemas"},
     "bulk": {"client", "schemas", "updates"},
     "hooks": {"client", "schemas", "updates", "connection_fields", "_compat"},
-    "operators": {"client", "schemas", "updates", "bulk", "hooks", "_compat"},
+    "operators": {"client", "schemas", "updates", "bulk", "hooks", "connection_fields", "_compat"},
     "emulator": set(),
     "_compat": set(),
     "connection_fields": set(),

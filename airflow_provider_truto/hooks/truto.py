@@ -19,6 +19,7 @@ from airflow_provider_truto.client.errors import TrutoError
 from airflow_provider_truto.client.tokens import ApiToken, Token
 from airflow_provider_truto.connection_fields import (
     CONNECTION_TYPE,
+    DEFAULT_CONN_ID,
     EXTRA_FIELDS,
     HIDDEN_FIELDS,
     HOOK_NAME,
@@ -54,7 +55,7 @@ class _ConnectionHook(BaseHook, TrutoApi):
     """
 
     conn_name_attr = "truto_conn_id"
-    default_conn_name = "truto_default"
+    default_conn_name = DEFAULT_CONN_ID
     conn_type = CONNECTION_TYPE
     hook_name = HOOK_NAME
 

@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from airflow_provider_truto._compat import AirflowFailException, BaseOperator
 from airflow_provider_truto.client.errors import Problem, TrutoError, TrutoSchemaError
-from airflow_provider_truto.hooks.truto import TrutoHook
+from airflow_provider_truto.connection_fields import DEFAULT_CONN_ID
 from airflow_provider_truto.operators._files import write_whole
 from airflow_provider_truto.operators._rendering import TypedRenderingMixin
 from airflow_provider_truto.operators._task import airflow_error, codes_of_errors, task_identity, task_suffixes
-from airflow_provider_truto.updates.request import LIVE, PACKAGED, RecordRequest, SchemaSource
-from airflow_provider_truto.updates.typed import OnNone, Typed, typed
-from airflow_provider_truto.updates.verified import Verification, verified
-from airflow_provider_truto.updates.way import Care, Done, Typing, list_way, record_way
+from airflow_provider_truto.updates.request import LIVE, PACKAGED, OnNone, RecordRequest, SchemaSource
 from airflow_provider_truto.updates.xcom import (
     XCOM_LIMIT,
     is_text,
@@ -29,7 +26,12 @@ from airflow_provider_truto.updates.xcom import (
 )
 
 if TYPE_CHECKING:
+    # Slow to import, and every DAG file imports this module: what only a run needs is imported in it.
     from airflow_provider_truto.client.sync import Listing
+    from airflow_provider_truto.hooks.truto import TrutoHook
+    from airflow_provider_truto.updates.typed import Typed
+    from airflow_provider_truto.updates.verified import Verification
+    from airflow_provider_truto.updates.way import Care, Done
 
 Verify = Literal["warn", "fail"] | None
 #: The key under which everything but the response goes to XCom.
@@ -125,7 +127,7 @@ class TrutoCallOperator(TypedRenderingMixin, BaseOperator):
         tenant_id: str = NOT_GIVEN,
         integration: str = NOT_GIVEN,
         expected_tenant_id: str = NOT_GIVEN,
-        truto_conn_id: str = TrutoHook.default_conn_name,
+        truto_conn_id: str = DEFAULT_CONN_ID,
         body: Mapping[str, Any] | str = NOT_GIVEN,
         body_file: str | None = None,
         query: Mapping[str, Any] | None = None,
@@ -194,6 +196,9 @@ class TrutoCallOperator(TypedRenderingMixin, BaseOperator):
             raise failure from error
 
     def _called(self, context: Any) -> Any:
+        from airflow_provider_truto.hooks.truto import TrutoHook
+        from airflow_provider_truto.updates.way import Typing, record_way
+
         arguments = self._typed_arguments()
         conn_id = arguments.value.get("truto_conn_id")
         if not (conn_id and isinstance(conn_id, str)):
@@ -217,6 +222,8 @@ class TrutoCallOperator(TypedRenderingMixin, BaseOperator):
 
     def _typed_arguments(self) -> Typed:
         """Type the rendered arguments: ids become text, what is JSON text becomes an object or a list."""
+        from airflow_provider_truto.updates.typed import typed
+
         properties: dict[str, Any] = {
             name: {"type": "string"}
             for name in ("model", "resource", "method", "response_format", *self.template_fields)
@@ -264,6 +271,8 @@ class TrutoCallOperator(TypedRenderingMixin, BaseOperator):
         return request, problems
 
     def _care(self, given: Mapping[str, Any]) -> Care:
+        from airflow_provider_truto.updates.way import Care
+
         return Care(
             preflight=self.preflight,
             expected_tenant_id=given.get("expected_tenant_id"),
@@ -274,6 +283,8 @@ class TrutoCallOperator(TypedRenderingMixin, BaseOperator):
         )
 
     def _finished(self, context: Any, done: Done, output_path: str | None, *, hide_values: bool) -> Any:
+        from airflow_provider_truto.updates.verified import Verification, verified
+
         verification = verified(done.request, done.response) if done.outcome else Verification()
         value, stored = self._stored(done, output_path)
         outcome = done.outcome
@@ -344,6 +355,8 @@ class TrutoCallOperator(TypedRenderingMixin, BaseOperator):
         output_path: str | None,
     ) -> Any:
         """Read a list page by page: to XCom up to a limit, or as JSON Lines to a file."""
+        from airflow_provider_truto.updates.way import list_way
+
         listing = hook.listing(list_way(request, earlier=list(problems), care=care))
         lines = self._lines(listing)
         stored: dict[str, Any] = {}

@@ -8,6 +8,8 @@ from os import PathLike
 from typing import Any, Literal, get_args
 
 ResponseFormat = Literal["unified", "raw", "normalized", "stream"]
+#: What a value means of which a template gave nothing: a problem, a field to leave out, or null.
+OnNone = Literal["error", "omit", "null"]
 RESPONSE_FORMATS: tuple[str, ...] = get_args(ResponseFormat)
 #: A JSON Schema, the path of one, ``"packaged"`` for this package's own (where it has one), ``"live"`` for what Truto
 #: says of this integration, or ``None`` to check no body.

@@ -12,15 +12,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
 from airflow_provider_truto.client.call import iso_utc
 from airflow_provider_truto.client.errors import Problem
 from airflow_provider_truto.schemas.validator import child_pointer, described, type_names
 from airflow_provider_truto.updates.rendered import Missing, as_data
+from airflow_provider_truto.updates.request import OnNone
 
-OnNone = Literal["error", "omit", "null"]
 #: JSON's readers take numbers for doubles; beyond them lies a mistake, which must not fill the memory either.
 _LARGEST_EXPONENT = 308
 _LARGEST_WHOLE = 10**_LARGEST_EXPONENT
@@ -28,6 +28,13 @@ _LARGEST_WHOLE = 10**_LARGEST_EXPONENT
 _EXACT_WHOLE = 10**30
 #: What a value is turned into when it is to vanish from its object or list.
 _OMITTED = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Formless:
+    """Stands for a value that was left behind since JSON has no form for its type: a problem wherever it is sent."""
+
+    type_name: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +158,8 @@ class _Work:
             if types == ("string",) and _is_id(at) and isinstance(number, int):
                 return str(number)
             return number
-        return self._problem(at, f"is a {type(value).__name__}, which JSON has no form for")
+        name = value.type_name if isinstance(value, Formless) else type(value).__name__
+        return self._problem(at, f"is a {name}, which JSON has no form for")
 
     def _problem(self, at: str, message: str) -> Any:
         self.problems.append(Problem(at or "/", message))

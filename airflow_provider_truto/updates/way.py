@@ -43,8 +43,8 @@ from airflow_provider_truto.updates.called import called, read_call
 from airflow_provider_truto.updates.checked import Checked, body_schema, checked
 from airflow_provider_truto.updates.keys import TaskIdentity
 from airflow_provider_truto.updates.previewed import Change, changes, differing, preview_hash
-from airflow_provider_truto.updates.request import LIVE, RecordRequest
-from airflow_provider_truto.updates.typed import OnNone, typed
+from airflow_provider_truto.updates.request import LIVE, OnNone, RecordRequest
+from airflow_provider_truto.updates.typed import typed
 
 #: A CRM with more fields is no CRM that a person has set up.
 _MOST_FIELDS = 20_000
