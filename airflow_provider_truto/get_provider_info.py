@@ -27,7 +27,7 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": _INTEGRATION,
                 "python-modules": [
-                    f"airflow_provider_truto.operators.{name}" for name in ("accounts", "proxy", "unified")
+                    f"airflow_provider_truto.operators.{name}" for name in ("accounts", "bulk", "proxy", "unified")
                 ],
             }
         ],

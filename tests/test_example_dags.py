@@ -443,4 +443,5 @@ def test_there_is_a_test_for_every_example():
         FAN_OUT,
         CONTACTS,
         APPROVAL,
+        "truto_bulk_from_warehouse",  # tests/bulk/test_bulk_example.py
     }

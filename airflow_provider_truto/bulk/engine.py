@@ -7,6 +7,7 @@ import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,8 @@ _MOST_HELD = 1_000
 _STREAK = 5
 #: Faults that a check of the whole source lists.
 _MOST_FAULTS = 100
+#: Seconds that calls in flight have to come to their end where the try ends early. A supervisor kills after five.
+_GRACE = 3.0
 #: Errors that hold for every record of an account.
 _OF_ACCOUNT = (TrutoReauthorizationRequiredError, TrutoAccountBlockedError, TrutoSandboxReadOnlyError)
 _REPORT_SECONDS = 5.0
@@ -55,13 +58,15 @@ _REPORT_SECONDS = 5.0
 class Plan:
     """How to do it. ``template`` is the request of every record but for its id, body and account.
 
-    ``identity`` is the task's, for the keys; ``max_runtime`` in seconds; ``is_stopped`` is asked before each record.
+    ``identity`` is the task's, for the keys, ``cleared_identity`` that for records which were refused before somebody
+    cleared the task; ``max_runtime`` in seconds; ``is_stopped`` is asked before each record.
     """
 
     template: RecordRequest
     typing: Typing
     care: Care = field(default_factory=Care)
     identity: TaskIdentity | None = None
+    cleared_identity: TaskIdentity | None = None
     concurrency: int = 32
     max_runtime: float | None = None
     is_stopped: Callable[[], bool] = lambda: False
@@ -118,12 +123,19 @@ class _Account:
     streak: int = 0
     broken_by: TrutoError | None = None
     ids: set[str] = field(default_factory=set)
+    undone_ids: set[str] = field(default_factory=set)
     held: dict[str, deque[Record]] = field(default_factory=dict)
     held_count: int = 0
 
 
 class UnfinishedError(Exception):
     """The try ends before the source does; the next one goes on."""
+
+
+class TrutoEarlierRecordError(TrutoError):
+    """An earlier record of the same id is yet to be done; the next try sends both, in their order."""
+
+    transient = True
 
 
 class Bulk:
@@ -152,37 +164,41 @@ class Bulk:
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._is_read = False
-        self._fatal: Exception | None = None
+        self._is_over = asyncio.Event()
+        self._fatal: BaseException | None = None
         self._source_error: Exception | None = None
         self.progress = Progress(
             total=total,
             resumed=sum(past.counts.values()),
             counts=Counter(past.counts),
             of_accounts={account: Counter(counts) for account, counts in past.of_accounts.items()},
+            first_problems=list(past.first_problems),
         )
 
     async def run(self, records: Iterator[Record]) -> Progress:
         """Do every record that is not done yet, and give the numbers.
 
         Raises ``UnfinishedError`` where it was stopped or ``max_runtime`` is over, ``TrutoAuthenticationError`` where
-        Truto refuses the token, and what reading the source raises; the ledger is complete up to there.
+        Truto refuses the token, and what reading the source or writing the ledger raises. The ledger never says of a
+        record what did not happen; what it does not say is done again by the next try, under the same keys.
         """
         began = self._clock()
         reader = asyncio.create_task(self._read(records))
         housekeeper = asyncio.create_task(self._keep_house(began))
         try:
             await self._dispatch(began)
-            await self._drain()
-            await reader
+        except BaseException as error:
+            self._fatal = error
+            raise
         finally:
-            for task in (reader, housekeeper):
-                task.cancel()
-            await asyncio.gather(reader, housekeeper, return_exceptions=True)
+            reader.cancel()
             await self._drain()
+            self._is_over.set()  # not cancelled: it may have taken over rows that are written nowhere yet
+            await asyncio.gather(reader, housekeeper, return_exceptions=True)
             self._spool.close()
             self.progress.seconds = self._clock() - began
-        if error := self._fatal or self._source_error:
-            raise error
+        if failure := self._fatal or self._source_error:
+            raise failure
         return self.progress
 
     async def check(self, records: Iterator[Record]) -> list[tuple[int, TrutoSchemaError]]:
@@ -200,6 +216,8 @@ class Bulk:
     async def _fault(self, record: Record) -> TrutoSchemaError | None:
         if record.problems:
             return _schema_error(record)
+        if record.left_out is not None:
+            return None
         request = self._request(record)
         try:
             await self._client.do(admitted_request(request, typing=self._plan.typing, care=self._plan.care))
@@ -210,7 +228,11 @@ class Bulk:
     async def _read(self, records: Iterator[Record]) -> None:
         """Read ahead into the queues, in chunks."""
         try:
-            while chunk := await asyncio.to_thread(lambda: list(islice(records, _CHUNK))):
+            error: Exception | None = None
+            while error is None:
+                chunk, error = await asyncio.to_thread(_chunk, records)
+                if not chunk:
+                    break
                 for record in chunk:
                     if not self._past.is_final(record.ordinal):
                         self._spool.put(self._account_id(record), record)
@@ -218,8 +240,9 @@ class Bulk:
                 while len(self._spool) >= READ_AHEAD:
                     self._room.clear()
                     await self._room.wait()
-        except Exception as error:
             self._source_error = error  # told when what was read before is done
+        except Exception as error:
+            self._source_error = error
         finally:
             self._is_read = True
             self._wake.set()
@@ -227,6 +250,7 @@ class Bulk:
     async def _dispatch(self, began: float) -> None:
         """Start records as long as there are any, a slot is free and nothing forbids it."""
         plan = self._plan
+        turns = 0
         while self._fatal is None:
             is_late = plan.max_runtime is not None and self._clock() - began >= plan.max_runtime
             if plan.is_stopped() or is_late:
@@ -237,7 +261,8 @@ class Bulk:
             if started:
                 if len(self._spool) < READ_AHEAD:
                     self._room.set()
-                if self.progress.done % 64 == 0:
+                turns += 1
+                if turns % 64 == 0:  # rows that are not sent would keep the answers waiting
                     await asyncio.sleep(0)
                 continue
             if self._is_read and not len(self._spool) and not self._running:
@@ -254,18 +279,14 @@ class Bulk:
         share = max(1, math.ceil(self._plan.concurrency / max(1, self._spool.account_count)))
         for account_id in list(islice(self._spool, self._plan.concurrency + 1)):
             account = self._accounts.setdefault(account_id, _Account())
-            if account.broken_by is not None:
-                self._skip_all(account_id, account.broken_by)
-                return True
             limit = share if account.has_succeeded else min(share, _PROBATION)
-            if account.in_flight >= limit or account.held_count >= _MOST_HELD:
+            is_full = account.in_flight >= limit or account.held_count >= _MOST_HELD
+            if is_full and account.broken_by is None:
                 continue
             record = self._spool.take(account_id)
             if record is None:
                 continue
-            if record.problems:
-                self._finish(record, account_id, _schema_error(record), None)
-            elif record.id is not None and record.id in account.ids:
+            if record.id is not None and record.id in account.ids:
                 account.held.setdefault(record.id, deque()).append(record)
                 account.held_count += 1
             else:
@@ -273,15 +294,38 @@ class Bulk:
             return True
         return False
 
-    def _begin(self, record: Record, account_id: str, account: _Account) -> None:
-        account.in_flight += 1
-        if record.id is not None:
-            account.ids.add(record.id)
-        task = asyncio.create_task(self._one(record, account_id, account))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+    def _begin(self, record: Record, account_id: str, account: _Account) -> bool:
+        """Send a record, or account for one that cannot be sent; false where that was its end."""
+        if record.problems:
+            self._finish_failed(record, account_id, _schema_error(record))
+        elif record.left_out is not None:
+            self._write(_row_left_out(record, account_id), record)
+        elif account.broken_by is not None:
+            self._finish_failed(record, account_id, account.broken_by, is_skipped=True)
+        elif record.id in account.undone_ids:
+            self._finish_failed(record, account_id, _earlier_error(record), is_skipped=True)
+        else:
+            account.in_flight += 1
+            if record.id is not None:
+                account.ids.add(record.id)
+            task = asyncio.create_task(self._one(record, account_id, account))
+            self._running.add(task)
+            task.add_done_callback(self._ended)
+            return True
+        return False
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fatal = self._fatal or error
+        self._wake.set()
 
     async def _one(self, record: Record, account_id: str, account: _Account) -> None:
+        """Bring one record to its end.
+
+        What is raised here ends the try: a token that is refused, which no other record would fare better with, or a
+        fault of the disk or of this package. The record is not accounted for then.
+        """
         error: TrutoError | None = None
         try:
             done = await self._client.do(
@@ -292,57 +336,44 @@ class Bulk:
                     task=self._identity(record),
                 )
             )
-            self._finish(record, account_id, None, done)
-        except TrutoAuthenticationError as failure:
-            self._fatal = error = failure  # no record's fault, and no other would fare better: the next try does it
+        except TrutoAuthenticationError:
+            raise
         except TrutoError as failure:
             error = failure
-            self._finish(record, account_id, failure, None)
-        except Exception as failure:
-            self._fatal = failure  # a fault of this package or of the disk: nothing may go on as if it were done
-            raise
-        finally:
-            account.in_flight -= 1
-            self._wake.set()
+            self._finish_failed(record, account_id, failure)
+        else:
+            self._finish(record, account_id, done)
+        account.in_flight -= 1
         self._judge_account(account, error)
-        self._release(record, account_id, account)
+        if record.id is not None:
+            if error is not None and error.transient:
+                account.undone_ids.add(record.id)
+            account.ids.discard(record.id)
+            self._release(record.id, account_id, account)
 
-    def _release(self, record: Record, account_id: str, account: _Account) -> None:
+    def _release(self, record_id: str, account_id: str, account: _Account) -> None:
         """Let the next record of this id go, which waited so that they keep their order."""
-        if record.id is None:
-            return
-        account.ids.discard(record.id)
-        waiting = account.held.get(record.id)
+        waiting = account.held.get(record_id)
+        is_sent = False
+        while waiting and not is_sent and self._fatal is None:
+            account.held_count -= 1
+            is_sent = self._begin(waiting.popleft(), account_id, account)
         if not waiting:
-            return
-        following = waiting.popleft()
-        account.held_count -= 1
-        if not waiting:
-            del account.held[record.id]
-        if account.broken_by is not None:
-            self._finish_skipped(following, account_id, account.broken_by)
-            self._release(following, account_id, account)
-        elif self._fatal is None:
-            self._begin(following, account_id, account)
+            account.held.pop(record_id, None)
 
-    def _finish(self, record: Record, account_id: str, error: TrutoError | None, done: Done | None) -> None:
-        if done is not None:
-            self._write(_row_of(record, account_id, done), record)
-        elif error is not None:
-            account = account_id or None
-            self._write(
-                ResultRow.of_error(error, ordinal=record.ordinal, record_id=record.id, account=account), record
-            )
+    def _finish(self, record: Record, account_id: str, done: Done) -> None:
+        if done.outcome is not None:
+            self.progress.waited += done.outcome.waited
+            self.progress.paced += done.outcome.paced
+        self._write(_row_of(record, account_id, done), record)
 
-    def _finish_skipped(self, record: Record, account_id: str, error: TrutoError) -> None:
+    def _finish_failed(self, record: Record, account_id: str, error: TrutoError, *, is_skipped: bool = False) -> None:
+        if not is_skipped:
+            self.progress.waited += error.waited
         row = ResultRow.of_error(
-            error, ordinal=record.ordinal, record_id=record.id, account=account_id or None, is_skipped=True
+            error, ordinal=record.ordinal, record_id=record.id, account=account_id or None, is_skipped=is_skipped
         )
         self._write(row, record)
-
-    def _skip_all(self, account_id: str, error: TrutoError) -> None:
-        while (record := self._spool.take(account_id)) is not None:
-            self._finish_skipped(record, account_id, error)
 
     def _write(self, row: ResultRow, record: Record) -> None:
         self._ledger.add(row, body=record.body)
@@ -354,7 +385,7 @@ class Bulk:
         if row.status in {"failed", "skipped"}:
             progress.transient_failures += row.transient
             if len(progress.first_problems) < 5:
-                progress.first_problems.append(f"row {row.ordinal}, {row.id}: {row.message}"[:1000])
+                progress.first_problems.append(row.problem)
 
     def _judge_account(self, account: _Account, error: TrutoError | None) -> None:
         if error is None:
@@ -373,35 +404,71 @@ class Bulk:
     async def _keep_house(self, began: float) -> None:
         """Close parts that are due, and report."""
         reported = began
-        while True:
-            await asyncio.sleep(0.5)
-            for write in self._ledger.full_parts():
-                await asyncio.to_thread(write)
-            if self._clock() - reported >= _REPORT_SECONDS:
-                reported = self._clock()
-                self.progress.seconds = reported - began
-                self._report(self.progress)
+        try:
+            while not self._is_over.is_set():
+                with suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._is_over.wait(), 0.5)
+                for write in self._ledger.full_parts():
+                    await asyncio.to_thread(write)
+                if self._clock() - reported >= _REPORT_SECONDS:
+                    reported = self._clock()
+                    self.progress.seconds = reported - began
+                    self._report(self.progress)
+        except Exception as error:
+            self._fatal = self._fatal or error
+            self._wake.set()
 
     async def _drain(self) -> None:
+        """Wait for the calls that are in flight where the try ends early; those that take long are given up."""
         while self._running:
-            await asyncio.wait(self._running)
+            _, left = await asyncio.wait(self._running, timeout=_GRACE)
+            for task in left:
+                task.cancel()
 
     def _request(self, record: Record) -> RecordRequest:
         body = record.body
         return replace(
             self._plan.template,
             record_id=record.id,
-            body=body if record.nulls_are_meant else as_data(body, source="the record"),
-            integrated_account_id=record.integrated_account_id or self._plan.template.integrated_account_id,
+            body=body if body is None or record.nulls_are_meant else as_data(body, source="the record"),
+            integrated_account_id=self._named_account(record),
         )
 
     def _identity(self, record: Record) -> TaskIdentity | None:
-        identity = self._plan.identity
+        plan = self._plan
+        identity = plan.cleared_identity if self._past.was_refused(record.ordinal) else plan.identity
         return None if identity is None else replace(identity, ordinal=record.ordinal)
 
+    def _named_account(self, record: Record) -> str | None:
+        """Give the customer that is named; an empty name is one, so that no default steps in."""
+        given = record.integrated_account_id
+        return self._plan.template.integrated_account_id if given is None else given
+
     def _account_id(self, record: Record) -> str:
-        given = record.integrated_account_id or self._plan.template.integrated_account_id
-        return given or self._client.settings.integrated_account_id or ""
+        named = self._named_account(record)
+        return (self._client.settings.integrated_account_id or "") if named is None else named
+
+
+def _chunk(records: Iterator[Record]) -> tuple[list[Record], Exception | None]:
+    """Read some rows; where the source breaks off, give the error beside those that came before it."""
+    rows: list[Record] = []
+    try:
+        for record in islice(records, _CHUNK):
+            rows.append(record)  # noqa: PERF402  (what came before an error must be kept)
+    except Exception as error:
+        return rows, error
+    return rows, None
+
+
+def _row_left_out(record: Record, account_id: str) -> ResultRow:
+    """Account for a row that asks for nothing."""
+    return ResultRow(
+        ordinal=record.ordinal,
+        id=record.id,
+        integrated_account_id=account_id or None,
+        status="unchanged",
+        message=record.left_out,
+    )
 
 
 def _row_of(record: Record, account_id: str, done: Done) -> ResultRow:
@@ -421,6 +488,12 @@ def _row_of(record: Record, account_id: str, done: Done) -> ResultRow:
 def _id_of(response: Any) -> str | None:
     found = response.get("id") if isinstance(response, dict) else None
     return found if isinstance(found, str) else None
+
+
+def _earlier_error(record: Record) -> TrutoEarlierRecordError:
+    return TrutoEarlierRecordError(
+        f"row {record.ordinal} was not sent: an earlier one of {record.id!r} failed, and goes first in the next try"
+    )
 
 
 def _schema_error(record: Record) -> TrutoSchemaError:

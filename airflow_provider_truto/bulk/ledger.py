@@ -1,29 +1,32 @@
 """The files that account for every record and outlive the worker: results, failures, a header and a summary.
 
     <output_path>/<dag>/<run>/<task>/<map index>/<generation>/
-        header.json                               what the bulk is, and the fingerprint of its source
+        header-<try>-<uuid>.json                  what the bulk is, and the fingerprint of its source
         results-<try>-<uuid>-<n>.jsonl            a line a record: what became of it
         failures-<try>-<uuid>-<n>.jsonl           records that failed, with their bodies, to be fed back
         summary-<try>-<uuid>.json                 counts, at the end of a try
 
 Every try writes files of its own names, so that two live tries of one task never touch each other's. Nothing is
 overwritten; a record may stand in several files, and readers take one row an ordinal: a success before anything else.
+The failures of a try that came to its end are all that there are, those of earlier tries among them.
 On a local disk an open part ends in ``.part``, is flushed with each row and renamed when it is full. On other storage
 a part is uploaded whole, every 5 seconds or 1,000 rows; what a kill loses is replayed under the same keys.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, get_args
 from urllib.parse import quote
 from uuid import uuid4
 
-from airflow_provider_truto.bulk.rows import ResultRow, failure_line
+from airflow_provider_truto.bulk.rows import ResultRow, Status, failure_line
 
 LEDGER_VERSION = 1
 #: A part is closed after so many rows; on remote storage also after so many seconds.
@@ -31,19 +34,14 @@ PART_ROWS = 1_000
 LOCAL_PART_ROWS = 50_000
 PART_SECONDS = 5.0
 _LOCAL = frozenset({"", "file", "local"})
+#: What is remembered of a record, in a byte: its place in this list.
+_MARKS: tuple[str, ...] = ("", *get_args(Status), "refused")
+#: Problems of earlier tries that are told again.
+_TOLD = 5
 
 
 class LedgerError(RuntimeError):
     """The ledger that lies there does not fit this task; the message says what to do."""
-
-
-class PathLike(Protocol):
-    """What is used of ``pathlib``'s interface."""
-
-    name: str
-
-    def __truediv__(self, other: str) -> Any:
-        """Join."""
 
 
 def is_local(path: Any) -> bool:
@@ -55,7 +53,8 @@ def task_folder(output_path: Any, *names: Any) -> Any:
     """Give a task's folder below ``output_path``: one segment a name, whatever characters it holds."""
     folder = output_path
     for name in names:
-        folder = folder / quote(str(name), safe="-_.")
+        segment = quote(str(name), safe="-_.")
+        folder = folder / (segment if segment.strip(".") else segment.replace(".", "%2E"))
     return folder
 
 
@@ -64,13 +63,6 @@ def generations(folder: Any) -> list[int]:
     if not folder.exists():
         return []
     return sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal())
-
-
-def is_finished(folder: Any) -> set[int]:
-    """Say for which of the task's own generations a ledger was finished; none where there is more to do."""
-    summaries = [entry for entry in folder.iterdir() if entry.name.startswith("summary-")]
-    found = [json.loads(entry.read_bytes()) for entry in summaries]
-    return {summary["task_generation"] for summary in found if summary.get("finished")}
 
 
 def generation_for(folder: Any, task_generation: int) -> int:
@@ -83,7 +75,11 @@ def generation_for(folder: Any, task_generation: int) -> int:
     if not existing:
         return task_generation
     latest = existing[-1]
-    finished_for = is_finished(folder / str(latest))
+    finished_for = {
+        summary["task_generation"]
+        for summary in _stored(folder / str(latest), "summary-")
+        if summary.get("finished") is True
+    }
     if not finished_for or task_generation in finished_for:
         return latest
     return max(task_generation, latest + 1)
@@ -93,38 +89,79 @@ class Past:
     """What earlier tries of a generation have accounted for."""
 
     def __init__(self) -> None:
-        self._final: dict[int, bytearray] = {}
+        self._marks: dict[int, bytearray] = {}
         self.counts: Counter[str] = Counter()
         self.of_accounts: dict[str, Counter[str]] = {}
+        self.first_problems: list[str] = []
 
     def is_final(self, ordinal: int) -> bool:
         """Whether this record needs nothing more."""
-        block = self._final.get(ordinal >> 16)
-        return block is not None and bool(block[ordinal & 0xFFFF])
+        return self._mark(ordinal) not in {"", "refused"}
 
-    def add(self, row: ResultRow) -> None:
-        """Take a row in; of several final ones of a record the first counts."""
-        if not row.is_final or self.is_final(row.ordinal):
-            return
-        self._final.setdefault(row.ordinal >> 16, bytearray(0x10000))[row.ordinal & 0xFFFF] = 1
-        self.counts[row.status] += 1
-        self.of_accounts.setdefault(row.integrated_account_id or "", Counter())[row.status] += 1
+    def has_failed(self, ordinal: int) -> bool:
+        """Whether this record failed for good, or was skipped."""
+        return self._mark(ordinal) in {"failed", "skipped"}
+
+    def was_refused(self, ordinal: int) -> bool:
+        """Whether a record that is to be sent again was refused before: under the same key it would be again."""
+        return self._mark(ordinal) == "refused"
+
+    def add(self, row: ResultRow, *, is_cleared: bool = False) -> bool:
+        """Take a row in; false where it says nothing new. A success counts before anything else.
+
+        ``is_cleared``: somebody has cleared the task since, so that what failed is to be done again.
+        """
+        is_done = row.status in {"updated", "unchanged"}
+        old = self._mark(row.ordinal)
+        if old in {"updated", "unchanged"} or not row.is_final or (old in {"failed", "skipped"} and not is_done):
+            return False
+        if is_cleared and not is_done:
+            if row.attempts:
+                self._set(row.ordinal, "refused")
+            return False
+        if old in {"failed", "skipped"}:
+            self._count(row, old, -1)
+        self._set(row.ordinal, row.status)
+        self._count(row, row.status, 1)
+        if not is_done and len(self.first_problems) < _TOLD:
+            self.first_problems.append(row.problem)
+        return True
+
+    def _mark(self, ordinal: int) -> str:
+        block = self._marks.get(ordinal >> 16)
+        return "" if block is None else _MARKS[block[ordinal & 0xFFFF]]
+
+    def _set(self, ordinal: int, mark: str) -> None:
+        self._marks.setdefault(ordinal >> 16, bytearray(0x10000))[ordinal & 0xFFFF] = _MARKS.index(mark)
+
+    def _count(self, row: ResultRow, status: str, number: int) -> None:
+        self.counts[status] += number
+        self.of_accounts.setdefault(row.integrated_account_id or "", Counter())[status] += number
 
 
 class Ledger:
     """The ledger of one try in one generation's folder.
 
-    ``try_number`` counts the task's tries; ``clock`` is in seconds. Files on a local disk get mode 0600: failures
-    hold customers' data.
+    ``try_number`` counts the task's tries, ``cleared_tries`` those of them that came before somebody cleared it.
+    ``clock`` is in seconds. Files on a local disk get mode 0600: failures hold customers' data.
     """
 
-    def __init__(self, folder: Any, *, try_number: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        folder: Any,
+        *,
+        try_number: int,
+        cleared_tries: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.folder = folder
         self._name = f"{try_number}-{uuid4().hex}"
+        self._cleared_tries = cleared_tries
         self._is_local = is_local(folder)
         self._clock = clock
-        self._results = _Parts(folder, f"results-{self._name}", local=self._is_local, clock=clock)
-        self._failures = _Parts(folder, f"failures-{self._name}", local=self._is_local, clock=clock)
+        self._began = clock()
+        self._results = _Parts(folder, f"results-{self._name}")
+        self._failures = _Parts(folder, f"failures-{self._name}")
         if self._is_local:
             folder.mkdir(parents=True, exist_ok=True)
 
@@ -133,7 +170,57 @@ class Ledger:
 
         Raises ``LedgerError`` where the source has changed, or the ledger is of another version.
         """
-        stored = self._stored_header() or self._begun({"ledger_version": LEDGER_VERSION, **header})
+        if not self._headers():
+            self._write(f"header-{self._name}.json", {"ledger_version": LEDGER_VERSION, **header})
+        for stored in self._headers():  # a live try may have written one at the same time
+            self._check(stored, header)
+        past = Past()
+        for name, line in self._lines("results-"):
+            try:
+                row = ResultRow.read(line)
+            except ValueError:
+                continue  # torn by a full disk: what it told is done again, under the same key
+            is_new = past.add(row, is_cleared=try_of(name) <= self._cleared_tries)
+            if is_new and name.endswith(".part"):
+                self._results.add(line)
+        self._keep_failures(past)
+        return past
+
+    def stored_fingerprint(self) -> str | None:
+        """Give the fingerprint of the source that this generation was begun with."""
+        return next((header.get("fingerprint") for header in self._headers()), None)
+
+    def add(self, row: ResultRow, *, body: Any = None) -> None:
+        """Write what became of a record; a failed or skipped one goes to the failures as well, with its body.
+
+        Raises ``OSError`` where it is not written; it is not accounted for then.
+        """
+        if row.status in {"failed", "skipped"}:
+            self._failures.add(failure_line(row, body))  # first: a row without its failure could not be fed back
+        self._results.add(row.line())
+
+    def full_parts(self, *, all_of_them: bool = False) -> list[Callable[[], None]]:
+        """Give what has to be written now, each to be called outside of the event loop, in this order."""
+        rows = max(self._results.count, self._failures.count)
+        if not rows:
+            self._began = self._clock()
+            return []
+        is_full = rows >= (LOCAL_PART_ROWS if self._is_local else PART_ROWS)
+        is_old = not self._is_local and self._clock() - self._began >= PART_SECONDS
+        if not (all_of_them or is_full or is_old):
+            return []
+        self._began = self._clock()
+        return [*self._failures.closed(), *self._results.closed()]
+
+    def close(self, summary: Mapping[str, Any]) -> dict[str, Any]:
+        """Close every part and write the summary; gives it with the paths."""
+        for write in self.full_parts(all_of_them=True):
+            write()
+        whole = {**summary, "ledger": str(self.folder), "failures": self._failures.paths}
+        self._write(f"summary-{self._name}.json", whole)
+        return whole
+
+    def _check(self, stored: Mapping[str, Any], header: Mapping[str, Any]) -> None:
         if stored.get("ledger_version") != LEDGER_VERSION:
             raise LedgerError(
                 f"the ledger in {self.folder} is of version {stored.get('ledger_version')}, this package writes"
@@ -144,123 +231,117 @@ class Ledger:
                 f"the source has changed since the first try, whose ledger is in {self.folder}: its rows would be"
                 " taken for others. Put the first source back to go on, or begin anew with on_source_change='restart'"
             )
-        past = Past()
-        for name, line in self._complete_lines("results-"):
-            row = ResultRow.read(line)
-            past.add(row)
-            if name.endswith(".part"):
-                self._results.add(line)
-        for name, line in self._complete_lines("failures-"):
-            if name.endswith(".part"):
-                self._failures.add(line)
-        return past
 
-    def stored_fingerprint(self) -> str | None:
-        """Give the fingerprint of the source that this generation was begun with."""
-        header = self._stored_header()
-        return None if header is None else header.get("fingerprint")
+    def _headers(self) -> list[dict[str, Any]]:
+        return _stored(self.folder, "header-")
 
-    def add(self, row: ResultRow, *, body: Any = None) -> None:
-        """Write what became of a record; a failed or skipped one goes to the failures as well, with its body."""
-        self._results.add(row.line())
-        if row.status in {"failed", "skipped"}:
-            self._failures.add(failure_line(row, body))
-
-    def full_parts(self, *, all_of_them: bool = False) -> list[Callable[[], None]]:
-        """Give what has to be written now, each to be called outside of the event loop."""
-        return [*self._results.due(all_of_them), *self._failures.due(all_of_them)]
-
-    def close(self, summary: Mapping[str, Any]) -> dict[str, Any]:
-        """Close every part and write the summary; gives it with the paths."""
-        for write in self.full_parts(all_of_them=True):
-            write()
-        paths = {"ledger": str(self.folder), "failures": self._failures.paths}
-        whole = {**summary, **paths}
-        self._write(f"summary-{self._name}.json", whole)
-        return whole
-
-    def _stored_header(self) -> dict[str, Any] | None:
-        path = self.folder / "header.json"
-        if not path.exists():
-            return None
-        header: dict[str, Any] = json.loads(path.read_bytes())
-        return header
-
-    def _begun(self, header: dict[str, Any]) -> dict[str, Any]:
-        try:
-            self._write("header.json", header)
-        except FileExistsError:  # another live try was faster
-            return self._stored_header() or header
-        return header
-
-    def _complete_lines(self, prefix: str) -> Iterator[tuple[str, bytes]]:
-        """Read the lines of other tries, also of parts that are still open, of which a torn last line is dropped."""
-        for path in sorted(self.folder.iterdir(), key=lambda entry: str(entry.name)):
-            if not path.name.startswith(prefix) or self._name in path.name:
+    def _keep_failures(self, past: Past) -> None:
+        """Copy the records that earlier tries failed for good: this try's failures are then all there are."""
+        if not past.counts["failed"] and not past.counts["skipped"]:
+            return
+        kept = set()
+        for _, line in self._lines("failures-"):
+            try:
+                ordinal = json.loads(line)["ordinal"]
+            except (ValueError, KeyError, TypeError):
                 continue
-            with path.open("rb") as file:
-                for line in file:
+            if ordinal not in kept and past.has_failed(ordinal):
+                kept.add(ordinal)
+                self._failures.add(line)
+
+    def _lines(self, prefix: str) -> Iterator[tuple[str, bytes]]:
+        """Read the lines of other tries, those of open parts last, of which a torn last line is dropped."""
+        paths = [path for path in _files(self.folder, prefix) if self._name not in path.name]
+        for path in sorted(paths, key=lambda path: (path.name.endswith(".part"), try_of(path.name), path.name)):
+            try:
+                file = path.open("rb")
+            except FileNotFoundError:  # closed by its live try since the folder was listed
+                file = (self.folder / path.name.removesuffix(".part")).open("rb")
+            with file:
+                while line := file.readline():  # the files of Airflow 2.11's paths cannot be iterated
                     if line.endswith(b"\n"):
                         yield path.name, line
 
     def _write(self, name: str, value: Mapping[str, Any]) -> None:
-        data = json.dumps(value, ensure_ascii=False, indent=2).encode()
-        _write_file(self.folder / name, data, local=self._is_local)
+        data = json.dumps(value, ensure_ascii=False, indent=2).encode(errors="replace")  # ids may hold anything
+        if not self._is_local:
+            (self.folder / name).write_bytes(data)
+            return
+        part = _Part(self.folder / name)  # a kill leaves no half of it under its name
+        part.write(data)
+        part.close()
 
 
 class _Parts:
-    """One kind of lines, in numbered parts."""
+    """One kind of lines, in numbered parts; ``count`` are the lines of the one that is open."""
 
-    def __init__(self, folder: Any, name: str, *, local: bool, clock: Callable[[], float]) -> None:
+    def __init__(self, folder: Any, name: str) -> None:
         self._folder = folder
         self._prefix = name
-        self._local = local
-        self._clock = clock
+        self._is_local = is_local(folder)
         self._number = 0
         self._lines: list[bytes] = []
-        self._count = 0
-        self._began = clock()
-        self._file: Any = None
+        self._part: _Part | None = None
+        self.count = 0
         self.paths: list[str] = []
 
     def add(self, line: bytes) -> None:
-        if self._local:
-            if self._file is None:
-                flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY
-                self._file = os.fdopen(os.open(f"{self._path().path}.part", flags, 0o600), "wb", buffering=0)
-            self._file.write(line)  # unbuffered: what was written outlives a kill of the process
+        if self._is_local:
+            if self._part is None:
+                self._part = _Part(self._path())
+            self._part.write(line)
         else:
             self._lines.append(line)
-        self._count += 1
+        self.count += 1
 
-    def due(self, all_of_them: bool) -> list[Callable[[], None]]:
-        if not self._count:
-            self._began = self._clock()
+    def closed(self) -> list[Callable[[], None]]:
+        """Begin a new part; gives what writes the old one."""
+        if not self.count:
             return []
-        is_full = self._count >= (LOCAL_PART_ROWS if self._local else PART_ROWS)
-        is_old = not self._local and self._clock() - self._began >= PART_SECONDS
-        if not (all_of_them or is_full or is_old):
-            return []
-        path, self._number = self._path(), self._number + 1
-        lines, self._lines, self._count, self._began = self._lines, [], 0, self._clock()
-        file, self._file = self._file, None
+        path, part, lines = self._path(), self._part, self._lines
+        self._number, self._part, self._lines, self.count = self._number + 1, None, [], 0
         self.paths.append(str(path))
-        if self._local:
-            return [lambda: _closed(file, path)]
-        return [lambda: _write_file(path, b"".join(lines), local=False)]
+        return [partial(_upload, path, lines) if part is None else part.close]
 
     def _path(self) -> Any:
         return self._folder / f"{self._prefix}-{self._number}.jsonl"
 
 
-def _closed(file: Any, path: Any) -> None:
-    file.close()
-    os.rename(f"{path.path}.part", path.path)  # noqa: PTH104  (a path of any pathlib-like class)
+class _Part:
+    """A new file on the local disk; it gets its name when it is closed."""
+
+    def __init__(self, path: Any) -> None:
+        self._name = path.path
+        # Unbuffered: what was written outlives a kill of the process.
+        descriptor = os.open(f"{self._name}.part", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        self._file = os.fdopen(descriptor, "wb", buffering=0)
+        self._size = 0
+
+    def write(self, data: bytes) -> None:
+        """Write all of it or nothing. Raises ``OSError``: a disk that is nearly full takes some and says nothing."""
+        if self._file.write(data) != len(data):
+            self._file.truncate(self._size)
+            self._file.seek(self._size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), f"{self._name}.part")
+        self._size += len(data)
+
+    def close(self) -> None:
+        self._file.close()
+        os.rename(f"{self._name}.part", self._name)  # noqa: PTH104  (a path of any pathlib-like class)
 
 
-def _write_file(path: Any, data: bytes, *, local: bool) -> None:
-    if not local:
-        path.write_bytes(data)
-        return
-    with os.fdopen(os.open(path.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
-        file.write(data)
+def _upload(path: Any, lines: list[bytes]) -> None:
+    path.write_bytes(b"".join(lines))
+
+
+def _files(folder: Any, prefix: str) -> list[Any]:
+    return [entry for entry in folder.iterdir() if entry.name.startswith(prefix)] if folder.exists() else []
+
+
+def _stored(folder: Any, prefix: str) -> list[dict[str, Any]]:
+    return [json.loads(path.read_bytes()) for path in _files(folder, prefix) if path.name.endswith(".json")]
+
+
+def try_of(name: str) -> int:
+    """Read the number of the try out of ``results-<try>-<uuid>-<n>.jsonl``."""
+    return int(name.split("-", 2)[1])

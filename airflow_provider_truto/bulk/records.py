@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any, Protocol
+from uuid import UUID
 
 from airflow_provider_truto.client.errors import Problem
+from airflow_provider_truto.updates.rendered import Missing, as_data
 
 #: What a failures file has beside the record itself, so that it can be a source as it is.
 _OF_FAILURES = frozenset({"ordinal", "error"})
-_KEYS = ("id", "body", "integrated_account_id")
+#: What a record has.
+RECORD_KEYS = ("id", "body", "integrated_account_id")
+_IDS = frozenset({"id", "integrated_account_id"})
+_NO_ACCOUNT = "is empty: a row that names a customer must not go to the default one"
 #: One step of a column's path: a name, or a place in a list.
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d{1,3})\]")
+#: The column that holds the whole body, and where it is kept meanwhile: no name of a column.
+_BODY = "body"
+_WHOLE = ""
 #: Places in a list beyond this are a mistake in a header.
 _MOST_PLACES = 100
 
@@ -23,6 +33,7 @@ class Record:
     """``ordinal`` counts the source's rows from 0. ``problems`` say why a row is no record; it is never sent.
 
     ``nulls_are_meant``: a ``None`` in the body clears a field; else it came as data and may be an accident.
+    ``left_out`` says why a row asks for nothing.
     """
 
     ordinal: int
@@ -31,6 +42,61 @@ class Record:
     integrated_account_id: str | None = None
     nulls_are_meant: bool = False
     problems: tuple[Problem, ...] = ()
+    left_out: str | None = None
+
+
+class RowMapping(Protocol):
+    """Turns rows of any shape into records."""
+
+    def record(self, row: Any, ordinal: int) -> Record:
+        """Make the record of a row. Raises nothing: what goes wrong becomes its problems."""
+
+    def check_columns(self, names: Sequence[str]) -> None:
+        """Raise ``ValueError`` where the mapping names a column that no row has."""
+
+
+class Table(Protocol):
+    """Reads rows that have a header."""
+
+    def record(self, cells: Sequence[Any], ordinal: int) -> Record:
+        """Read one row."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How rows become records: by their own keys and columns, or by a ``mapping``.
+
+    ``null_marker`` is the text that stands for a null that is meant; ``sends_nulls`` says that NULL in a table of SQL
+    means the same, where it is else not given.
+    """
+
+    needs_id: bool = True
+    needs_body: bool = True
+    null_marker: str | None = None
+    sends_nulls: bool = False
+    mapping: RowMapping | None = None
+
+    def record(self, row: Any, ordinal: int) -> Record:
+        """Read a row that is an object. Raises nothing."""
+        if self.mapping is not None:
+            return self.mapping.record(row, ordinal)
+        return record_of(row, ordinal, needs_id=self.needs_id, needs_body=self.needs_body)
+
+    def table(self, names: Sequence[str], *, has_nulls: bool = False) -> Table:
+        """Read a header. Raises ``ValueError`` where it is none; ``has_nulls`` tells SQL from text."""
+        names = [name.strip() for name in names]
+        doubled = {name for name in names if names.count(name) > 1}
+        if doubled:
+            raise ValueError(f"the header names {', '.join(sorted(doubled))} more than once")
+        if self.mapping is not None:
+            self.mapping.check_columns(names)
+            return _MappedColumns(names, self.mapping)
+        return Columns(
+            names,
+            null_marker=self.null_marker,
+            sends_nulls=self.sends_nulls and has_nulls,
+            needs_id=self.needs_id,
+        )
 
 
 def record_of(row: Any, ordinal: int, *, needs_id: bool = True, needs_body: bool = True) -> Record:
@@ -41,13 +107,15 @@ def record_of(row: Any, ordinal: int, *, needs_id: bool = True, needs_body: bool
     if not isinstance(row, Mapping):
         return _bad(ordinal, "/", f"is {type(row).__name__}, not an object with id and body")
     problems = [
-        Problem(f"/{key}", f"means nothing here: a record has {', '.join(_KEYS)}")
+        Problem(f"/{key}", f"means nothing here: a record has {', '.join(RECORD_KEYS)}")
         for key in row
-        if key not in _KEYS and key not in _OF_FAILURES
+        if key not in RECORD_KEYS and key not in _OF_FAILURES
     ]
     record_id, account = (_as_id(row.get(key)) for key in ("id", "integrated_account_id"))
     if needs_id and record_id in (None, ""):
         problems.append(Problem("/id", "is missing or empty"))
+    if account == "" or (account is None and "integrated_account_id" in row):
+        problems.append(Problem("/integrated_account_id", _NO_ACCOUNT))
     for key, value in (("id", record_id), ("integrated_account_id", account)):
         if value is not None and not isinstance(value, str):
             problems.append(Problem(f"/{key}", f"expects text, got {type(value).__name__}"))
@@ -62,57 +130,144 @@ def record_of(row: Any, ordinal: int, *, needs_id: bool = True, needs_body: bool
     )
 
 
+def mapped_record(made: Mapping[str, Any], ordinal: int, *, needs_id: bool, needs_body: bool) -> Record:
+    """Make the record of rendered templates: what is ``None`` in the body was written in the DAG file.
+
+    Raises nothing; an id that is ``Missing`` becomes a problem.
+    """
+    missing = [Problem(f"/{key}", made[key].reason) for key in RECORD_KEYS if isinstance(made.get(key), Missing)]
+    record = record_of(
+        {key: value for key, value in made.items() if not isinstance(value, Missing)},
+        ordinal,
+        needs_id=needs_id and not isinstance(made.get("id"), Missing),
+        needs_body=needs_body and not isinstance(made.get("body"), Missing),
+    )
+    return replace(record, nulls_are_meant=True, problems=(*missing, *record.problems))
+
+
 def unreadable(ordinal: int, reason: str) -> Record:
     """Make the record of a row that could not even be read."""
     return _bad(ordinal, "/", reason)
 
 
 class Columns:
-    """The header of a CSV file: ``id``, ``integrated_account_id``, and paths into the body.
+    """The header of a table: ``id``, ``integrated_account_id``, and paths into the body.
 
-    ``owner.id`` and ``custom_fields.tier`` are nested names, ``addresses[0].city`` is in a list. Raises
-    ``ValueError`` for a header that names no id, a column twice, or two columns where one would lie inside the other.
+    ``owner.id`` and ``custom_fields.tier`` are nested names, ``addresses[0].city`` is in a list, and ``body`` is all
+    of it, as JSON. Raises ``ValueError`` for a header that names no id, or two columns where one would lie inside the
+    other.
     """
 
-    def __init__(self, names: list[str], *, null_marker: str | None, needs_id: bool = True) -> None:
-        self._names = [name.strip() for name in names]
+    def __init__(
+        self, names: Sequence[str], *, null_marker: str | None, sends_nulls: bool = False, needs_id: bool = True
+    ) -> None:
+        self._names = names
         self._null_marker = null_marker
-        doubled = {name for name in self._names if self._names.count(name) > 1}
-        if doubled:
-            raise ValueError(f"the header names {', '.join(sorted(doubled))} more than once")
-        if needs_id and "id" not in self._names:
-            raise ValueError(f"the header has no column `id`: it has {', '.join(self._names) or 'nothing'}")
-        self._paths = {
-            name: tuple(_steps(name)) for name in self._names if name not in {"id", "integrated_account_id"}
-        }
-        paths = list(self._paths.items())
-        for name, path in paths:
-            for other, longer in paths:
-                if len(longer) > len(path) and longer[: len(path)] == path:
-                    raise ValueError(f"the column {other!r} would lie inside the column {name!r}")
+        self._sends_nulls = sends_nulls
+        if needs_id and "id" not in names:
+            raise ValueError(f"the header has no column `id`: it has {', '.join(names) or 'nothing'}")
+        self._needs_id = needs_id
+        self._paths = {name: _path(name) for name in names if name not in _IDS}
+        _check_paths(self._paths)
 
-    def record(self, cells: list[str], ordinal: int) -> Record:
-        """Read one line: an empty cell is not given, ``null_marker`` is a null that is meant."""
+    def record(self, cells: Sequence[Any], ordinal: int) -> Record:
+        """Read one row: a cell that is ``None`` is not given, ``null_marker`` is a null that is meant."""
         if len(cells) != len(self._names):
             return _bad(ordinal, "/", f"has {len(cells)} cells, the header has {len(self._names)}")
-        body: dict[str, Any] = {}
-        ids: dict[str, str] = {}
+        body: dict[Any, Any] = {}
+        ids: dict[str, Any] = {}
+        problems: list[Problem] = []
         for name, cell in zip(self._names, cells, strict=True):
-            if cell == "":
-                continue
-            if name not in self._paths:
-                ids[name] = cell
-            else:
-                _put(body, self._paths[name], None if cell == self._null_marker else cell)
-        problems = () if ids.get("id") or "id" not in self._names else (Problem("/id", "is missing or empty"),)
+            is_null = cell is None or (self._null_marker is not None and cell == self._null_marker)
+            if name in _IDS:
+                ids[name] = None if is_null else _as_id(cell)
+            elif not is_null:
+                try:
+                    _put(body, self._paths[name], _cell(name, cell))
+                except ValueError as error:
+                    problems.append(Problem("/body", str(error)))
+            elif cell is not None or self._sends_nulls:
+                _put(body, self._paths[name], None)
         return Record(
             ordinal=ordinal,
-            id=ids.get("id"),
-            body=_without_gaps(body),
-            integrated_account_id=ids.get("integrated_account_id"),
+            id=_text_or_none(ids.get("id")),
+            body=_without_gaps(body.get(_WHOLE, body)),
+            integrated_account_id=_text_or_none(ids.get("integrated_account_id")),
             nulls_are_meant=True,
-            problems=problems,
+            problems=(*_id_problems(ids, needs_id=self._needs_id), *problems),
         )
+
+
+class _MappedColumns:
+    """The header of a table whose rows go through a mapping."""
+
+    def __init__(self, names: Sequence[str], mapping: RowMapping) -> None:
+        self._names = names
+        self._mapping = mapping
+
+    def record(self, cells: Sequence[Any], ordinal: int) -> Record:
+        if len(cells) != len(self._names):
+            return _bad(ordinal, "/", f"has {len(cells)} cells, the header has {len(self._names)}")
+        return self._mapping.record(dict(zip(self._names, cells, strict=True)), ordinal)
+
+
+def _id_problems(ids: Mapping[str, Any], *, needs_id: bool) -> list[Problem]:
+    problems = []
+    for name, value in ids.items():
+        if value in (None, ""):
+            if name == "integrated_account_id":
+                problems.append(Problem("/integrated_account_id", _NO_ACCOUNT))
+            elif needs_id:
+                problems.append(Problem("/id", "is missing or empty"))
+        elif not isinstance(value, str):
+            problems.append(Problem(f"/{name}", f"expects text, got {type(value).__name__}"))
+    return problems
+
+
+def _text_or_none(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _cell(name: str, cell: Any) -> Any:
+    """Give a cell's value. Raises ``ValueError`` where the whole body is no object."""
+    if name == _BODY:
+        value = json.loads(cell) if isinstance(cell, str) else cell
+        if not isinstance(value, Mapping):
+            raise ValueError(f"expects a JSON object, got {type(value).__name__}")
+        cell = value
+    # Null inside a JSON column came as data; NULL of the column itself was looked at before.
+    return cell if isinstance(cell, str) else as_data(cell, source=f"the column {name}")
+
+
+def _path(name: str) -> tuple[str | int, ...]:
+    """Read the path of a column. Raises ``ValueError``."""
+    if name == _BODY:
+        return (_WHOLE,)
+    path = tuple(_steps(name))
+    if not path or isinstance(path[0], int):
+        raise ValueError(f"the column {name!r} is no path such as owner.id or addresses[0].city")
+    return path
+
+
+def _check_paths(paths: Mapping[str, tuple[str | int, ...]]) -> None:
+    """Raise ``ValueError`` where two columns cannot stand in one body."""
+    if _BODY in paths and len(paths) > 1:
+        other = next(name for name in paths if name != _BODY)
+        raise ValueError(f"the column {other!r} would lie inside the column 'body'")
+    kinds: dict[tuple[str | int, ...], tuple[str, type]] = {}
+    ends: dict[tuple[str | int, ...], str] = {}
+    for name, path in paths.items():
+        if path in ends:
+            raise ValueError(f"the columns {ends[path]!r} and {name!r} mean the same field")
+        ends[path] = name
+    for name, path in paths.items():
+        for length in range(1, len(path)):
+            head = path[:length]
+            if head in ends:
+                raise ValueError(f"the column {name!r} would lie inside the column {ends[head]!r}")
+            other, kind = kinds.setdefault(head, (name, type(path[length])))
+            if kind is not type(path[length]):
+                raise ValueError(f"the columns {other!r} and {name!r} make a list and an object of one field")
 
 
 def _steps(name: str) -> Iterator[str | int]:
@@ -121,6 +276,8 @@ def _steps(name: str) -> Iterator[str | int]:
     while place < len(path):
         if place and path[place] == ".":
             place += 1
+        elif place and path[place] != "[":
+            raise ValueError(f"the column {name!r} is no path such as owner.id or addresses[0].city")
         found = _STEP.match(path, place)
         if found is None:
             raise ValueError(f"the column {name!r} is no path such as owner.id or addresses[0].city")
@@ -150,7 +307,11 @@ def _without_gaps(node: Any) -> Any:
 
 
 def _as_id(value: Any) -> Any:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    """Write whole numbers and UUIDs as text; a warehouse gives whole numbers as Decimal, too."""
+    if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
+        value = int(value)
+    is_id = isinstance(value, (int, UUID)) and not isinstance(value, bool)
+    return str(value) if is_id else value
 
 
 def _bad(ordinal: int, pointer: str, message: str) -> Record:

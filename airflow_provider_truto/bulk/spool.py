@@ -11,9 +11,11 @@ from typing import IO
 
 from airflow_provider_truto.bulk.records import Record
 
-#: Records kept in memory; the others wait in a temporary file, of which 40 bytes each are remembered.
+#: Records kept in memory; the others wait in temporary files, of which 40 bytes each are remembered.
 _IN_MEMORY = 5_000
 _LENGTH_BITS = 28
+#: Bytes after which another temporary file is begun; one from which all was taken is given back.
+_FILE_BYTES = 64 * 1024 * 1024
 
 
 class Spool:
@@ -24,7 +26,7 @@ class Spool:
 
     def __init__(self) -> None:
         self._queues: OrderedDict[str, deque[Record | int]] = OrderedDict()
-        self._file: IO[bytes] | None = None
+        self._files: dict[int, _File] = {}
         self._end = 0
         self._in_memory = 0
         self._size = 0
@@ -70,24 +72,50 @@ class Spool:
     def close(self) -> None:
         """Throw everything away."""
         self._queues.clear()
-        if self._file is not None:
-            self._file.close()
+        for file in self._files.values():
+            file.close()
+        self._files.clear()
 
     def _written(self, record: Record) -> int:
-        if self._file is None:
-            self._file = tempfile.TemporaryFile(prefix="truto-bulk-")  # noqa: SIM115  (until `close`)
+        """Write a record where the last one ended; gives where that is and how long."""
         data = pickle.dumps(record, protocol=5)
         if len(data) >= 1 << _LENGTH_BITS:
             raise ValueError(f"row {record.ordinal} is too large")
-        self._file.seek(self._end)
-        self._file.write(data)
-        self._file.flush()
+        number, offset = divmod(self._end, _FILE_BYTES)
+        if number not in self._files:
+            self._files[number] = _File()
+        self._files[number].write(data, offset)
         place = self._end << _LENGTH_BITS | len(data)
-        self._end += len(data)
+        # A record may end beyond its file's share; the next one then begins a file.
+        self._end = min(self._end + len(data), (number + 1) * _FILE_BYTES)
         return place
 
     def _read(self, place: int) -> Record:
-        assert self._file is not None
-        data = os.pread(self._file.fileno(), place & ((1 << _LENGTH_BITS) - 1), place >> _LENGTH_BITS)
-        record: Record = pickle.loads(data)  # noqa: S301  (written above, into a file that has no name)
+        number, offset = divmod(place >> _LENGTH_BITS, _FILE_BYTES)
+        file = self._files[number]
+        record: Record = pickle.loads(file.read(place & ((1 << _LENGTH_BITS) - 1), offset))  # noqa: S301  (our own)
+        if not file.waiting:
+            file.close()
+            del self._files[number]
+            self._end = max(self._end, (number + 1) * _FILE_BYTES)
         return record
+
+
+class _File:
+    """A temporary file, and how many records in it wait to be read."""
+
+    def __init__(self) -> None:
+        self._file: IO[bytes] = tempfile.TemporaryFile(prefix="truto-bulk-", buffering=0)  # noqa: SIM115  (`close`)
+        self.waiting = 0
+
+    def write(self, data: bytes, offset: int) -> None:
+        if os.pwrite(self._file.fileno(), data, offset) != len(data):
+            raise OSError("the disk for temporary files is full")
+        self.waiting += 1
+
+    def read(self, length: int, offset: int) -> bytes:
+        self.waiting -= 1
+        return os.pread(self._file.fileno(), length, offset)
+
+    def close(self) -> None:
+        self._file.close()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from os import PathLike
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 from uuid import uuid4
 
 from airflow_provider_truto import __version__
@@ -19,16 +19,16 @@ from airflow_provider_truto._compat import (
 )
 from airflow_provider_truto.bulk.engine import Bulk, Plan, Progress, UnfinishedError
 from airflow_provider_truto.bulk.ledger import Ledger, LedgerError, Past, generation_for, task_folder
-from airflow_provider_truto.bulk.sources import FileSource, ListSource, Source, rows_of
+from airflow_provider_truto.bulk.sources import Source, SourceError
 from airflow_provider_truto.client.errors import TrutoError, TrutoSchemaError
 from airflow_provider_truto.client.pacing import ACCOUNT_RATE, TOKEN_RATE
 from airflow_provider_truto.hooks.truto import TrutoHook
+from airflow_provider_truto.operators._bulk_source import PreparedSource, prepared_source
 from airflow_provider_truto.operators._calls import NOT_GIVEN, schema_beside_dag
 from airflow_provider_truto.operators._rendering import TypedRenderingMixin
 from airflow_provider_truto.operators._task import airflow_error, task_identity
 from airflow_provider_truto.updates.keys import TaskIdentity
-from airflow_provider_truto.updates.request import PACKAGED, RecordRequest, SchemaSource
-from airflow_provider_truto.updates.typed import OnNone
+from airflow_provider_truto.updates.request import PACKAGED, OnNone, RecordRequest, SchemaSource
 from airflow_provider_truto.updates.way import Care, Typing
 
 if TYPE_CHECKING:
@@ -43,7 +43,22 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
     :param source: the records ``{"id", "body", "integrated_account_id"?}``: a list, the output of another task, or
         the path of a file, a folder or a glob on any ``ObjectStoragePath``: JSON Lines (``.jsonl``, ``.ndjson``) or
         CSV with columns ``id``, ``integrated_account_id`` and paths into the body (``owner.id``,
-        ``addresses[0].city``), also gzipped. (templated)
+        ``addresses[0].city``), also gzipped. Files are read in the order of their names. (templated)
+    :param query: instead of ``source``, a query whose columns are those of a CSV, or the name of a ``.sql`` file. It
+        is asked once: what it gives is kept beside the ledger, for the tries to come. A NULL is not given, unless
+        ``on_none="null"``. (templated)
+    :param sql_conn_id: the connection to ask, of any type whose hook is a ``DbApiHook``. (templated)
+    :param query_parameters: what the query's placeholders stand for. (templated)
+    :param hook_params: more arguments of that connection's hook, such as a warehouse or a database.
+    :param mapping: makes records of rows that are none: ``{"id", "integrated_account_id"?, "body"}`` whose texts are
+        templates of ``row``, as in ``{"id": "{{ row.crm_id }}", "body": {"name": "{{ row.name }}"}}``; or a function
+        of yours, also by its name (``"my_package.my_module.to_record"``), that takes a row and gives such a record,
+        or ``None`` to leave the row out, which is accounted for as ``unchanged``. The same row must give the same
+        record each time. A row that it fails on is a failed record. Never rendered by Airflow.
+    :param shard: which part of the source this task does, an item of ``operators.bulk.shards(n)``:
+        ``.partial(…).expand(shard=shards(8))``. Each task reads the whole source, or asks the query. Each takes its
+        own share of the limits: set ``requests_per_second`` to 50 / n, and with ``shards(n, by="id")``, which splits
+        one customer's records, to 5 / n. The number must not change between the tries of a run.
     :param output_path: an ``ObjectStoragePath`` for the ledger, which a resume needs: it must outlive the worker.
         (templated)
     :param max_failures: how many failed and skipped records the task may have and still succeed: a number, a share
@@ -56,7 +71,8 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
     :param schema: as of ``TrutoUnifiedOperator``. Never rendered.
     :param extra_fields: as of ``TrutoUnifiedOperator``. (templated)
     :param on_none: what a null in a record's body means: ``"error"``, ``"omit"`` the field, or send ``"null"``.
-    :param null_marker: the text of a CSV cell that is sent as null; an empty cell is not given.
+    :param null_marker: the text of a cell that is sent as null; an empty cell of a CSV is not given. Not beside
+        ``mapping``, which gets an empty cell as ``None``.
     :param allow_empty: let ``[]`` and ``{}`` through; they may wipe a list in the CRM.
     :param check_custom_fields: as of ``TrutoUnifiedOperator``.
     :param skip_unchanged: as of ``TrutoUnifiedOperator``; costs a read a record.
@@ -70,11 +86,16 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
 
     template_fields: Sequence[str] = (
         "source",
+        "query",
+        "sql_conn_id",
+        "query_parameters",
         "output_path",
         "integrated_account_id",
         "truto_conn_id",
         "extra_fields",
     )
+    template_ext: Sequence[str] = (".sql",)
+    template_fields_renderers: ClassVar[dict[str, str]] = {"query": "sql"}
     ui_color = "#e3f2ee"
     model: str
     resource: str
@@ -86,7 +107,13 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
     def __init__(
         self,
         *,
-        source: Any,
+        source: Any = None,
+        query: str | None = None,
+        sql_conn_id: str | None = None,
+        query_parameters: Mapping[str, Any] | Sequence[Any] | None = None,
+        hook_params: Mapping[str, Any] | None = None,
+        mapping: Mapping[str, Any] | Callable[[Any], Any] | str | None = None,
+        shard: Mapping[str, Any] | Sequence[int] | None = None,
         output_path: str,
         max_failures: float | None,
         integrated_account_id: str = NOT_GIVEN,
@@ -106,10 +133,7 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if max_failures is not None and (isinstance(max_failures, bool) or max_failures < 0):
-            raise ValueError(f"max_failures: expects a number, a share below 1 or None, got {max_failures!r}")
-        if isinstance(max_failures, float) and max_failures >= 1:
-            raise ValueError(f"max_failures: a share is below 1, got {max_failures}; give a count as a whole number")
+        check_max_failures(max_failures)
         if concurrency < 1:
             raise ValueError(f"concurrency: must be 1 or more, got {concurrency}")
         if on_none not in get_args(OnNone):
@@ -118,7 +142,17 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
             raise ValueError(
                 f"on_source_change: expects one of {', '.join(get_args(OnSourceChange))}, got {on_source_change!r}"
             )
+        if (source is None) == (query is None) or (query is None) != (sql_conn_id is None):
+            raise ValueError("give either source, or query with sql_conn_id")
+        if mapping is not None and null_marker is not None:
+            raise ValueError("null_marker: means nothing beside mapping, which sees what is in the cells")
         self.source = source
+        self.query = query
+        self.sql_conn_id = sql_conn_id
+        self.query_parameters = query_parameters
+        self.hook_params = hook_params
+        self.mapping = mapping
+        self.shard = shard
         self.output_path = output_path
         self.max_failures = max_failures
         self.integrated_account_id = None if integrated_account_id is NOT_GIVEN else integrated_account_id
@@ -138,6 +172,27 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
         self.on_source_change = on_source_change
         self._is_stopped = False
 
+    @property
+    def needs_id(self) -> bool:
+        """Whether a record means nothing without an id."""
+        return self.method in {"update", "delete"}
+
+    @property
+    def needs_body(self) -> bool:
+        """Whether a record means nothing without a body."""
+        return self.method in {"create", "update"}
+
+    def render_template(
+        self, content: Any, context: Any, jinja_env: Any = None, seen_oids: set[int] | None = None
+    ) -> Any:
+        """Render a value; rows of another task's stay as lazy as they come, since there may be many."""
+        if content is not None and content is self.source:
+            if hasattr(content, "resolve"):
+                return content.resolve(context)
+            if seen_oids is not None and id(content) in seen_oids:
+                return content
+        return super().render_template(content, context, jinja_env, seen_oids)
+
     def execute(self, context: Any) -> dict[str, Any]:
         """Do what is not done yet, and account for every record."""
         try:
@@ -148,7 +203,7 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
             if failure is error:
                 raise
             raise failure from error
-        except LedgerError as error:
+        except (LedgerError, SourceError) as error:
             raise AirflowFailException(str(error)) from error
         except UnfinishedError as error:
             raise AirflowException(f"bulk not finished: {error}") from error
@@ -161,7 +216,10 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
         if self._names_account and not self.integrated_account_id:
             raise TrutoSchemaError("integrated_account_id was given and rendered to nothing. Nothing was sent.")
         hook = TrutoHook(self.truto_conn_id, requests_per_second=self.requests_per_second)
-        source = self._source()
+        try:
+            prepared = prepared_source(self, context, hide_values=hook.connection.settings.hide_values)
+        except ValueError as error:
+            raise TrutoSchemaError(f"the source cannot be read: {error}. Nothing was sent.") from error
         identity = task_identity(context) or TaskIdentity(
             dag_id="no-dag", run_id=uuid4().hex, task_id=self.task_id, map_index=-1, generation=0
         )
@@ -173,11 +231,10 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
             identity.task_id,
             identity.map_index,
         )
-        ledger, past, identity = self._ledger(folder, source, identity, getattr(context.get("ti"), "try_number", 1))
+        try_number = getattr(context.get("ti"), "try_number", 1)
+        source, ledger, past, identity = self._ledger(folder, prepared, identity, try_number)
         self._announce(hook.connection.settings, source, past)
         counts = asyncio.run(self._run(hook, source, ledger, past, identity, task_generation))
-        for status in ("updated", "unchanged", "failed", "skipped"):
-            count_metric(f"truto.bulk.{status}", counts[status])
         self._judge(counts)
         return counts
 
@@ -196,7 +253,7 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
                 resource=self.resource,
                 method=self.method,
                 id_name="id",
-                needs_id=self.method == "update",
+                needs_id=self.needs_id,
                 integrated_account_id=self.integrated_account_id,
                 schema=schema_beside_dag(self, self.schema),
                 extra_fields=self.extra_fields,
@@ -205,6 +262,7 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
             typing=Typing(on_none=self.on_none, hint="; on_none says what a null in a record means"),
             care=Care(check_custom_fields=self.check_custom_fields, skip_unchanged=self.skip_unchanged),
             identity=identity,
+            cleared_identity=replace(identity, generation=task_generation),
             concurrency=self.concurrency,
             max_runtime=self.max_runtime,
             is_stopped=lambda: self._is_stopped,
@@ -219,9 +277,12 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
                 is_over = True
             finally:
                 progress = bulk.progress
+                for status in ("updated", "unchanged", "failed", "skipped"):
+                    count_metric(f"truto.bulk.{status}", progress.counts[status] - past.counts[status])
                 summary = {
                     **progress.as_dict(),
-                    "finished": is_over and (not progress.transient_failures or self._tolerates(progress)),
+                    "complete": is_over,
+                    "finished": is_over and self._tolerates(progress),
                     "task_generation": task_generation,
                     "generation": identity.generation,
                     "accounts": {name: dict(counts) for name, counts in progress.of_accounts.items()},
@@ -229,43 +290,35 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
                 whole = ledger.close(summary)
         return {name: value for name, value in whole.items() if name != "accounts"}
 
-    def _source(self) -> Source:
-        needs = {"needs_id": self.method == "update", "needs_body": self.method in {"create", "update"}}
-        try:
-            if isinstance(self.source, (str, PathLike)):
-                path = object_storage_path(str(self.source))
-                return FileSource(path, null_marker=self.null_marker, **needs)
-            rows = rows_of(self.source)
-        except ValueError as error:
-            raise TrutoSchemaError(f"the source cannot be read: {error}. Nothing was sent.") from None
-        if rows is None:
-            raise TrutoSchemaError(
-                f"the source is a {type(self.source).__name__}: expects a list of records, or a path."
-                " Nothing was sent."
-            )
-        return ListSource(rows, **needs)
-
     def _ledger(
-        self, folder: Any, source: Source, identity: TaskIdentity, try_number: int
-    ) -> tuple[Ledger, Past, TaskIdentity]:
+        self, folder: Any, prepared: PreparedSource, identity: TaskIdentity, try_number: int
+    ) -> tuple[Source, Ledger, Past, TaskIdentity]:
         generation = generation_for(folder, identity.generation)
         header = {
             "package_version": __version__,
             "operation": f"{self.model}.{self.resource}.{self.method}",
-            "fingerprint": source.fingerprint(),
+            "fingerprint": prepared.fingerprint,
             "generation": generation,
         }
-        ledger = Ledger(folder / str(generation), try_number=try_number)
+        # A task's generation is the number of its tries that came before it was cleared.
+        of_try = partial(Ledger, try_number=try_number, cleared_tries=identity.generation)
+        ledger = of_try(folder / str(generation))
         has_changed = ledger.stored_fingerprint() not in (None, header["fingerprint"])
         if has_changed and self.on_source_change == "restart":
             generation = max(identity.generation, generation + 1)
             self.log.warning("The source has changed: beginning anew, in generation %d", generation)
-            ledger = Ledger(folder / str(generation), try_number=try_number)
+            ledger = of_try(folder / str(generation))
             header["generation"] = generation
+        if ledger.stored_fingerprint() not in (None, header["fingerprint"]):
+            ledger.open(header)  # raises, before a query is asked in vain
+        try:
+            source = prepared.open(ledger.folder)
+        except ValueError as error:
+            raise TrutoSchemaError(f"the source cannot be read: {error}. Nothing was sent.") from error
         past = ledger.open(header)
         if done := sum(past.counts.values()):
             self.log.info("Going on in %s: %d records are accounted for already", ledger.folder, done)
-        return ledger, past, replace(identity, generation=generation)
+        return source, ledger, past, replace(identity, generation=generation)
 
     def _announce(self, settings: ClientSettings, source: Source, past: Past) -> None:
         """Say before the first write how long it takes at least."""
@@ -298,7 +351,7 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
         )
 
     def _tolerates(self, progress: Progress) -> bool:
-        return _is_within(self.max_failures, progress.failures, progress.done)
+        return is_within(self.max_failures, progress.failures, progress.done)
 
     def _judge(self, counts: Mapping[str, Any]) -> None:
         failures = counts["failed"] + counts["skipped"]
@@ -311,7 +364,7 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
             f" They are in {', '.join(counts['failures']) or counts['ledger']}, which can be a source again."
             f"{problems}"
         )
-        if _is_within(self.max_failures, failures, counts["records"]):
+        if is_within(self.max_failures, failures, counts["records"]):
             self.log.warning("%s\n(max_failures=%s tolerates it.)", message, self.max_failures)
         elif counts["transient_failures"]:
             raise AirflowException(
@@ -321,7 +374,16 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
             raise AirflowFailException(message)
 
 
-def _is_within(max_failures: float | None, failures: int, records: int) -> bool:
+def check_max_failures(max_failures: float | None) -> None:
+    """Raise ``ValueError`` for what is neither a number nor a share."""
+    if max_failures is not None and (isinstance(max_failures, bool) or max_failures < 0):
+        raise ValueError(f"max_failures: expects a number, a share below 1 or None, got {max_failures!r}")
+    if isinstance(max_failures, float) and max_failures >= 1:
+        raise ValueError(f"max_failures: a share is below 1, got {max_failures}; give a count as a whole number")
+
+
+def is_within(max_failures: float | None, failures: int, records: int) -> bool:
+    """Say whether so many failures may be."""
     if max_failures is None or not failures:
         return True
     return failures <= (max_failures * records if isinstance(max_failures, float) else max_failures)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from airflow_provider_truto.operators._bulk import TrutoBulkOperator
 from airflow_provider_truto.operators._calls import NOT_GIVEN, TrutoCallOperator
 from airflow_provider_truto.updates.request import PACKAGED, SchemaSource
 
@@ -79,3 +80,28 @@ class TrutoUnifiedOperator(TrutoCallOperator):
         self.extra_fields = extra_fields
         self.allow_empty = allow_empty
         self.check_custom_fields = check_custom_fields
+
+
+class TrutoBulkUnifiedOperator(TrutoBulkOperator):
+    """Write many records of any unified model and resource, of many customers, in one task.
+
+    The ledger under ``output_path`` accounts for every record; a retry, or a cleared failed task, goes on where it
+    was left, and nothing is written twice.
+
+    :param model: the unified model, ``"crm"``. (templated)
+    :param resource: the resource, ``"contacts"``. (templated)
+    :param method: ``update``, ``create``, ``delete``, or the name of a custom method. Records of a create need no
+        ``id``, those of a delete no ``body``, those of a custom method neither. (templated)
+
+    The others are those of ``TrutoBulkOperator``.
+    """
+
+    template_fields: Sequence[str] = ("model", "resource", "method", *TrutoBulkOperator.template_fields)
+
+    def __init__(self, *, model: str, resource: str, method: str = "update", **kwargs: Any) -> None:
+        if method in {"list", "get"}:
+            raise ValueError(f"method: a bulk writes, and {method} reads")
+        super().__init__(**kwargs)
+        self.model = model
+        self.resource = resource
+        self.method = method

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 _VERSION = "v1"
 
@@ -30,5 +30,5 @@ class TaskIdentity:
 
 def task_key(task: TaskIdentity, *, integrated_account_id: str, path: str, body: bytes) -> str:
     """Make the key of a task's write; equal arguments give equal keys."""
-    material = json.dumps([asdict(task), integrated_account_id, path, body.decode()], sort_keys=True)
+    material = json.dumps([vars(task), integrated_account_id, path, body.decode()], sort_keys=True)
     return f"{_VERSION}-{hashlib.sha256(material.encode()).hexdigest()}"

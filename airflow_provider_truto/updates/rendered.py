@@ -7,8 +7,9 @@ into a problem, an omission or a null. Only the DAG author's text is rendered, n
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from copy import copy
+from functools import partial
 from typing import Any, cast
 
 from jinja2 import Environment, Template, Undefined, UndefinedError, nodes
@@ -40,13 +41,28 @@ def rendered(text: str, context: MutableMapping[str, Any], env: Environment) -> 
     the outcome is ``None`` or undefined. Raises what the template's own code raises, and
     ``TemplateSyntaxError``.
     """
+    return compiled(text, env)(context)
+
+
+def compiled(text: str, env: Environment) -> Callable[[MutableMapping[str, Any]], Any]:
+    """Prepare the rendering of one string for many contexts. Raises ``TemplateSyntaxError``."""
+    source = text.strip()
     expression = _lone_expression(text, env)
-    try:
-        if expression is not None:
-            return as_data(_value(expression, context, env), source=text.strip())
-        return _text(text, context, env)
-    except UndefinedError as error:
-        return Missing(f"{text.strip()} is undefined ({error})")
+    if expression is None:
+        template = env.from_string(text)
+        render: Callable[..., Any] = _text
+    else:
+        assignment = nodes.Assign(nodes.Name("result", "store", lineno=1), expression, lineno=1)
+        template = env.from_string(nodes.Template([assignment], lineno=1))
+        render = partial(_value, source=source)
+
+    def render_in(context: MutableMapping[str, Any]) -> Any:
+        try:
+            return render(template, context)
+        except UndefinedError as error:
+            return Missing(f"{source} is undefined ({error})")
+
+    return render_in
 
 
 def as_data(value: Any, *, source: str) -> Any:
@@ -77,17 +93,14 @@ def _lone_expression(text: str, env: Environment) -> nodes.Expr | None:
     return None
 
 
-def _value(expression: nodes.Expr, context: MutableMapping[str, Any], env: Environment) -> Any:
-    assignment = nodes.Assign(nodes.Name("result", "store", lineno=1), expression, lineno=1)
-    template = env.from_string(nodes.Template([assignment], lineno=1))
+def _value(template: Template, context: MutableMapping[str, Any], *, source: str) -> Any:
     scope = _scope(template, context)
     for _ in template.root_render_func(scope):
         pass
-    return scope.vars["result"]
+    return as_data(scope.vars["result"], source=source)
 
 
-def _text(text: str, context: MutableMapping[str, Any], env: Environment) -> str:
-    template = env.from_string(text)
+def _text(template: Template, context: MutableMapping[str, Any]) -> str:
     return "".join(map(str, template.root_render_func(_scope(template, context))))
 
 

@@ -1,0 +1,88 @@
+"""Values of a warehouse as JSON that keeps their types, so that a resume reads what the first try read.
+
+What each type becomes when it is sent is decided where all values are typed, in ``updates.typed``:
+
+    ==========================  =====================================================================
+    in the row                  in the request
+    ==========================  =====================================================================
+    text, bool, int, float      as it is; NaN and infinities are problems
+    Decimal                     the number that equals it, a problem where JSON has none; never rounded
+    date                        ``2026-01-31``
+    datetime with a time zone   ``2026-01-31T12:00:00.000Z``
+    datetime without one        a problem: which moment it means is not known
+    UUID                        text
+    dict, list, tuple           an object or a list (JSON, STRUCT and ARRAY columns)
+    None                        not given, see ``Columns``
+    time, bytes, anything else  a problem: write it as text in the query
+    ==========================  =====================================================================
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from airflow_provider_truto.updates.typed import Formless
+
+
+def cells_line(cells: Iterable[Any]) -> bytes:
+    """Write the cells of a row as a line; a value without a form becomes ``Formless``."""
+    return json.dumps([_packed(cell) for cell in cells], separators=(",", ":")).encode() + b"\n"
+
+
+def cells_of(line: bytes) -> list[Any]:
+    """Read a line of ``cells_line``. Raises ``ValueError`` where it is none."""
+    packed = json.loads(line)
+    if not isinstance(packed, list):
+        raise ValueError("it is no row of cells")  # noqa: TRY004  (of a file, not of an argument)
+    try:
+        return [_unpacked(cell) for cell in packed]
+    except (KeyError, ArithmeticError, TypeError) as error:
+        raise ValueError(f"it holds a cell of no known type: {error!r}") from None
+
+
+def _packed(value: Any) -> Any:
+    """Write scalars and lists as they are, everything else as an object with its type as the only key."""
+    packed: Any
+    if value is None or isinstance(value, (bool, int, float)):
+        packed = value
+    elif isinstance(value, str):
+        packed = str(value)
+    elif isinstance(value, (list, tuple)):
+        packed = [_packed(item) for item in value]
+    elif isinstance(value, Mapping):
+        packed = {"object": {str(key): _packed(item) for key, item in value.items()}}
+    elif isinstance(value, Decimal):
+        packed = {"decimal": str(value)}
+    elif isinstance(value, datetime):  # before `date`, which it is as well
+        packed = {"datetime": value.isoformat()}
+    elif isinstance(value, date):
+        packed = {"date": value.isoformat()}
+    elif isinstance(value, UUID):
+        packed = {"uuid": str(value)}
+    else:
+        packed = {"formless": value.type_name if isinstance(value, Formless) else type(value).__name__}
+    return packed
+
+
+_UNPACK: dict[str, Callable[[Any], Any]] = {
+    "object": lambda packed: {key: _unpacked(item) for key, item in packed.items()},
+    "decimal": Decimal,
+    "datetime": datetime.fromisoformat,
+    "date": date.fromisoformat,
+    "uuid": UUID,
+    "formless": Formless,
+}
+
+
+def _unpacked(packed: Any) -> Any:
+    if isinstance(packed, list):
+        return [_unpacked(item) for item in packed]
+    if isinstance(packed, dict):
+        ((kind, content),) = packed.items()
+        return _UNPACK[kind](content)
+    return packed

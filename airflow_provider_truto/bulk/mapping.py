@@ -1,0 +1,173 @@
+"""Turning source rows of any shape into records, as the DAG author says: by templates, or by a function of theirs.
+
+A row must give the same record each time it is read: the record's idempotency key depends on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from copy import copy
+from importlib import import_module
+from typing import Any
+
+from jinja2 import Environment, TemplateSyntaxError, UndefinedError, nodes
+
+from airflow_provider_truto.bulk.records import RECORD_KEYS, Record, mapped_record, record_of, unreadable
+from airflow_provider_truto.client.errors import Problem
+from airflow_provider_truto.updates.rendered import compiled
+
+#: What a row is called in templates.
+ROW = "row"
+LEFT_OUT = "left out by the mapping"
+#: Filters and tests that say what to do where there is no such column.
+_FORGIVING = frozenset({"default", "d", "defined", "undefined"})
+
+#: Makes a value for a row's context; what goes wrong is appended to the problems.
+_Render = Callable[[MutableMapping[str, Any], list[Problem]], Any]
+
+
+class TemplateMapping:
+    """``{"id", "integrated_account_id"?, "body"}``, whose texts are templates of ``row``; ``body`` may be nested.
+
+    ``env`` and ``context`` are Airflow's, so that ``params`` and macros are there as well. A lone expression keeps
+    its type. What a template makes of nothing is decided by ``on_none``; a ``None`` that is written here clears a
+    field.
+    Raises ``ValueError`` where the templates cannot make a record.
+    """
+
+    def __init__(
+        self,
+        templates: Mapping[str, Any],
+        *,
+        env: Environment,
+        context: MutableMapping[str, Any],
+        needs_id: bool = True,
+        needs_body: bool = True,
+        hide_values: bool = False,
+    ) -> None:
+        if unknown := sorted(set(templates) - set(RECORD_KEYS)):
+            raise ValueError(f"mapping: {', '.join(unknown)} means nothing: a record has {', '.join(RECORD_KEYS)}")
+        for key, is_needed in (("id", needs_id), ("body", needs_body)):
+            if is_needed and key not in templates:
+                raise ValueError(f"mapping: names no {key}: a record has {', '.join(RECORD_KEYS)}")
+        # Text rendering would write "None" into a text for a part that is None.
+        env = env.overlay(finalize=_given)
+        self._context = context
+        self._needs = {"needs_id": needs_id, "needs_body": needs_body}
+        self._columns: set[str] = set()
+        self._hide_values = hide_values
+        self._render = self._prepared(dict(templates), env, "")
+
+    def record(self, row: Any, ordinal: int) -> Record:
+        """Make the record of a row; a template that raises is a problem of this row."""
+        problems: list[Problem] = []
+        context = copy(self._context)
+        context[ROW] = row
+        made = self._render(context, problems)
+        if problems:
+            return Record(ordinal=ordinal, problems=tuple(problems))
+        return mapped_record(made, ordinal, **self._needs)
+
+    def check_columns(self, names: Sequence[str]) -> None:
+        """Raise ``ValueError`` where a template names another column: with ``on_none="omit"`` nobody would notice."""
+        if unknown := sorted(self._columns - set(names)):
+            raise ValueError(f"the mapping names {', '.join(unknown)}; the columns are {', '.join(names)}")
+
+    def _prepared(self, content: Any, env: Environment, at: str) -> _Render:
+        if isinstance(content, str):
+            return self._prepared_text(content, env, at)
+        if isinstance(content, Mapping):
+            members = {str(key): self._prepared(item, env, f"{at}/{key}") for key, item in content.items()}
+            return lambda context, problems: {key: make(context, problems) for key, make in members.items()}
+        if isinstance(content, (list, tuple)):
+            items = [self._prepared(item, env, f"{at}/{number}") for number, item in enumerate(content)]
+            return lambda context, problems: [make(context, problems) for make in items]
+        return lambda _context, _problems: content
+
+    def _prepared_text(self, text: str, env: Environment, at: str) -> _Render:
+        try:
+            self._columns.update(_columns_in(env.parse(text)))
+            render = compiled(text, env)
+        except TemplateSyntaxError as error:
+            raise ValueError(f"mapping: {at}: {error}") from None
+
+        def make(context: MutableMapping[str, Any], problems: list[Problem]) -> Any:
+            try:
+                return render(context)
+            except Exception as error:  # the author's code, on data of any kind
+                problems.append(Problem(at, _told(error, hide_values=self._hide_values)))
+                return None
+
+        return make
+
+
+class FunctionMapping:
+    """A function of the DAG author: takes a row, gives ``{"id", "integrated_account_id"?, "body"}``.
+
+    Where it gives ``None`` the row asks for nothing. ``None`` inside the body came from data as far as one can know:
+    ``on_none`` decides.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[Any], Any],
+        *,
+        needs_id: bool = True,
+        needs_body: bool = True,
+        hide_values: bool = False,
+    ) -> None:
+        self._function = function
+        self._needs = {"needs_id": needs_id, "needs_body": needs_body}
+        self._hide_values = hide_values
+
+    def record(self, row: Any, ordinal: int) -> Record:
+        """Make the record of a row; a function that raises is a problem of this row."""
+        try:
+            made = self._function(dict(row) if isinstance(row, Mapping) else row)
+        except Exception as error:  # the author's code, on data of any kind
+            return unreadable(ordinal, _told(error, hide_values=self._hide_values))
+        if made is None:
+            return Record(ordinal=ordinal, left_out=LEFT_OUT)
+        return record_of(made, ordinal, **self._needs)
+
+    def check_columns(self, names: Sequence[str]) -> None:
+        """Know nothing of what the function reads."""
+
+
+def imported_function(path: str) -> Callable[[Any], Any]:
+    """Import ``"my_package.my_module.to_record"``. Raises ``ValueError`` where there is no such function."""
+    module, _, name = path.replace(":", ".").rpartition(".")
+    try:
+        function = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"mapping: {path!r} cannot be imported: {error}") from error
+    if not callable(function):
+        raise ValueError(f"mapping: {path!r} is no function")  # noqa: TRY004  (an argument that is wrong)
+    result: Callable[[Any], Any] = function
+    return result
+
+
+def _told(error: Exception, *, hide_values: bool) -> str:
+    return f"the mapping raised {type(error).__name__}{'' if hide_values else f': {error}'}"
+
+
+def _given(value: Any) -> Any:
+    if value is None:
+        raise UndefinedError("a part of it is None")
+    return value
+
+
+def _columns_in(template: nodes.Template) -> Iterator[str]:
+    """Find ``row.name`` and ``row["name"]``, but for those that are asked for with a default."""
+    asked: list[Any] = [*template.find_all(nodes.Filter), *template.find_all(nodes.Test)]
+    forgiven = {id(node.node) for node in asked if node.name in _FORGIVING}
+    read: list[Any] = [*template.find_all(nodes.Getattr), *template.find_all(nodes.Getitem)]
+    for node in read:
+        if id(node) in forgiven or not (isinstance(node.node, nodes.Name) and node.node.name == ROW):
+            continue
+        if isinstance(node, nodes.Getattr) and not hasattr(dict, node.attr):
+            yield node.attr
+        elif (
+            isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str)
+        ):
+            yield node.arg.value

@@ -1,0 +1,97 @@
+"""One report of the ledgers of many shards: what each has written at its end, added up."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_provider_truto.bulk.ledger import generations, try_of
+
+_STATUSES = ("updated", "unchanged", "failed", "skipped")
+_SUMS = ("records", *_STATUSES, "transient_failures", "requests", "retries", "waited_seconds", "paced_seconds")
+_TOLD = 5
+
+
+@dataclass
+class Report:
+    """The numbers of all shards.
+
+    ``unfinished`` are the map indexes of those that have not come to the end of their source, with what is known of
+    them; ``accounts`` has the counts of each integrated account.
+    """
+
+    shards: int = 0
+    unfinished: list[int] = field(default_factory=list)
+    sums: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+    accounts: dict[str, Counter[str]] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+    first_problems: list[str] = field(default_factory=list)
+
+    @property
+    def failed_records(self) -> int:
+        """Records that failed or were skipped."""
+        return self.sums["failed"] + self.sums["skipped"]
+
+    def add(self, map_index: int, summary: Mapping[str, Any] | None) -> None:
+        """Add a shard; ``None`` where it has written nothing at its end, as one that was killed."""
+        self.shards += 1
+        if summary is None or not summary.get("complete"):
+            self.unfinished.append(map_index)
+        if summary is None:
+            return
+        for name in _SUMS:
+            self.sums[name] += summary[name]
+        self.seconds = max(self.seconds, summary["seconds"])
+        self.failures += summary["failures"]
+        self.first_problems = [*self.first_problems, *summary["first_problems"]][:_TOLD]
+        for account, counts in summary["accounts"].items():
+            self.accounts.setdefault(account, Counter()).update(counts)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give all of it as JSON; accounts with the most failures come first."""
+        accounts = sorted(self.accounts.items(), key=lambda item: (-_failures(item[1]), item[0]))
+        return {
+            **{name: round(self.sums[name], 3) for name in _SUMS},
+            "seconds": self.seconds,
+            "shards": self.shards,
+            "unfinished": self.unfinished,
+            "failures": self.failures,
+            "first_problems": self.first_problems,
+            "accounts": {name: {status: counts[status] for status in _STATUSES} for name, counts in accounts},
+        }
+
+
+def merged(folder: Any) -> Report:
+    """Read the ledgers below a task's folder, the latest generation of each map index."""
+    report = Report()
+    for map_index, ledger in _ledgers(folder):
+        report.add(map_index, _last_summary(ledger))
+    return report
+
+
+def _ledgers(folder: Any) -> Iterator[tuple[int, Any]]:
+    if not folder.exists():
+        return
+    indexes = sorted(int(entry.name) for entry in folder.iterdir() if entry.name.removeprefix("-").isdecimal())
+    for index in indexes:
+        if existing := generations(folder / str(index)):
+            yield index, folder / str(index) / str(existing[-1])
+
+
+def _last_summary(ledger: Any) -> dict[str, Any] | None:
+    """Give the summary of the last try; ``None`` where a later one has left none."""
+    names = [entry.name for entry in ledger.iterdir() if entry.name.startswith(("results-", "summary-"))]
+    last = max(map(try_of, names), default=0)
+    for name in names:
+        if name.startswith("summary-") and name.endswith(".json") and try_of(name) == last:
+            summary: dict[str, Any] = json.loads((ledger / name).read_bytes())
+            return summary
+    return None
+
+
+def _failures(counts: Mapping[str, int]) -> int:
+    return counts["failed"] + counts["skipped"]

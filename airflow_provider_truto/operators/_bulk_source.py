@@ -1,0 +1,89 @@
+"""The source of a bulk operator, made of its arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_truto._compat import object_storage_path
+from airflow_provider_truto.bulk.mapping import FunctionMapping, TemplateMapping, imported_function
+from airflow_provider_truto.bulk.records import Reading, RowMapping
+from airflow_provider_truto.bulk.shards import ShardedSource, shard_of
+from airflow_provider_truto.bulk.snapshot import SnapshotSource, query_fingerprint
+from airflow_provider_truto.bulk.sources import FileSource, ListSource, Source, rows_of
+from airflow_provider_truto.operators._sql import asked
+
+if TYPE_CHECKING:
+    from airflow_provider_truto.operators._bulk import TrutoBulkOperator
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedSource:
+    """A source that is not read yet: what it is called in the ledger, and how it is opened beside it.
+
+    ``open`` takes the generation's folder, in which a query keeps its rows; it raises ``ValueError``.
+    """
+
+    fingerprint: str
+    open: Callable[[Any], Source]
+
+
+def prepared_source(operator: TrutoBulkOperator, context: Any, *, hide_values: bool) -> PreparedSource:
+    """Make the source that an operator's rendered arguments mean. Raises ``ValueError``; nothing was sent then."""
+    needs = {"needs_id": operator.needs_id, "needs_body": operator.needs_body}
+    reading = Reading(
+        **needs,
+        null_marker=operator.null_marker,
+        sends_nulls=operator.on_none == "null",
+        mapping=_mapping(operator, context, needs=needs, hide_values=hide_values),
+    )
+    shard = None if operator.shard is None else shard_of(operator.shard)
+
+    def sharded(source: Source) -> Source:
+        return source if shard is None else ShardedSource(source, shard)
+
+    if operator.query is None:
+        source = sharded(_given_source(operator.source, reading))
+        return PreparedSource(fingerprint=source.fingerprint(), open=lambda _folder: source)
+    query, conn_id = _text("query", operator.query), _text("sql_conn_id", operator.sql_conn_id)
+    parameters, hook_params = operator.query_parameters, operator.hook_params
+    fingerprint = query_fingerprint(conn_id, query, parameters, hook_params)
+
+    def opened(folder: Any) -> Source:
+        return sharded(
+            SnapshotSource(folder, fingerprint, lambda: asked(conn_id, query, parameters, hook_params), reading)
+        )
+
+    return PreparedSource(fingerprint=fingerprint if shard is None else f"{fingerprint}, {shard}", open=opened)
+
+
+def _given_source(value: Any, reading: Reading) -> Source:
+    if isinstance(value, (str, PathLike)):
+        return FileSource(object_storage_path(str(value)), reading)
+    rows = rows_of(value)
+    if rows is None:
+        raise ValueError(f"it is a {type(value).__name__}: expects a list of records, or a path")
+    return ListSource(rows, reading)
+
+
+def _mapping(
+    operator: TrutoBulkOperator, context: Any, *, needs: dict[str, bool], hide_values: bool
+) -> RowMapping | None:
+    mapping = operator.mapping
+    if mapping is None:
+        return None
+    if isinstance(mapping, Mapping):
+        env = operator.get_template_env()
+        return TemplateMapping(mapping, env=env, context=context, hide_values=hide_values, **needs)
+    function = imported_function(mapping) if isinstance(mapping, str) else mapping
+    if not callable(function):
+        raise ValueError(f"mapping: expects templates, a function or its name, got {type(mapping).__name__}")  # noqa: TRY004
+    return FunctionMapping(function, hide_values=hide_values, **needs)
+
+
+def _text(name: str, value: Any) -> str:
+    if not (isinstance(value, str) and value.strip()):
+        raise ValueError(f"{name} rendered to {value!r}")
+    return value

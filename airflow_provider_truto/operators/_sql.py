@@ -1,0 +1,63 @@
+"""Asking a warehouse through whatever hook its Airflow connection has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from importlib import import_module
+from typing import Any
+
+from airflow_provider_truto._compat import BaseHook
+from airflow_provider_truto.bulk.snapshot import Result
+
+#: Rows that are fetched at a time.
+_ROWS = 2_000
+
+
+@contextmanager
+def asked(
+    conn_id: str,
+    query: str,
+    parameters: Mapping[str, Any] | Sequence[Any] | None,
+    hook_params: Mapping[str, Any] | None,
+) -> Iterator[Result]:
+    """Run a query and give its columns and rows, which are fetched as they are read; nothing is committed.
+
+    Raises ``ValueError`` where the connection is of a type that has no SQL, or the query gives no rows, and what the
+    database's driver raises.
+    """
+    hook = BaseHook.get_connection(conn_id).get_hook(hook_params=dict(hook_params or {}))
+    if not hasattr(hook, "get_conn") or not hasattr(hook, "get_records"):
+        raise ValueError(f"the connection {conn_id!r} leads to a {type(hook).__name__}, which asks no SQL")
+    with closing(hook.get_conn()) as connection, closing(_cursor(connection)) as cursor:
+        if parameters:
+            cursor.execute(query, parameters)
+        else:
+            cursor.execute(query)  # with parameters, even none, some drivers read a % as a placeholder
+        cursor.arraysize = _ROWS
+        first = cursor.fetchmany(_ROWS) if cursor.description is not None or _is_named(cursor) else []
+        if cursor.description is None:  # a named cursor knows its columns after the first rows
+            raise ValueError("the query gives no rows: it must be a SELECT")
+        columns = [str(column[0]) for column in cursor.description]
+        yield Result(columns=columns, rows=_rows(cursor, first, columns))
+
+
+def _rows(cursor: Any, rows: Sequence[Any], columns: Sequence[str]) -> Iterator[Sequence[Any]]:
+    while rows:
+        for row in rows:
+            yield [row[name] for name in columns] if isinstance(row, Mapping) else row
+        rows = cursor.fetchmany(_ROWS)
+
+
+def _cursor(connection: Any) -> Any:
+    """Open a cursor that leaves the rows with the server, for drivers that would fetch all of them at once."""
+    driver = type(connection).__module__.partition(".")[0]
+    if driver in {"psycopg2", "psycopg"} and not getattr(connection, "autocommit", False):
+        return connection.cursor(name="truto_bulk")
+    if driver in {"MySQLdb", "pymysql"}:
+        return connection.cursor(import_module(f"{driver}.cursors").SSCursor)
+    return connection.cursor()
+
+
+def _is_named(cursor: Any) -> bool:
+    return isinstance(getattr(cursor, "name", None), str)

@@ -1,0 +1,104 @@
+"""Bulks that are wider than one worker: shards of a source, and one report of them all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+from uuid import uuid4
+
+from airflow_provider_truto._compat import AirflowFailException, BaseOperator, object_storage_path
+from airflow_provider_truto.bulk.ledger import task_folder
+from airflow_provider_truto.bulk.report import Report, merged
+from airflow_provider_truto.bulk.shards import shards
+from airflow_provider_truto.operators._bulk import check_max_failures, is_within
+from airflow_provider_truto.operators._calls import XCOM_KEY
+from airflow_provider_truto.operators._files import write_whole
+from airflow_provider_truto.operators._task import task_identity
+
+__all__ = ["TrutoBulkSummaryOperator", "shards"]
+
+#: Accounts that go to XCom, those with the most failures first; the report file has all of them.
+_MOST_ACCOUNTS = 100
+
+
+class TrutoBulkSummaryOperator(BaseOperator):
+    """Add up what the shards of a bulk have written into their ledgers; fails for all of them where too much failed.
+
+    Give the shards ``max_failures=None``, so that they only report, and choose here.
+
+    :param bulk_task_id: the mapped bulk task of this DAG, with the task group's name where it is in one.
+    :param output_path: that of the bulk task. (templated)
+    :param max_failures: as of the bulk operators, for the records of all shards.
+    :param expected_shards: how many there must be; fewer, as where a task was never started, is a failure.
+
+    A shard that has not come to the end of its source fails this task whatever ``max_failures`` says. It runs when
+    all shards are done, failed or not (``trigger_rule="all_done"``).
+
+    XCom: ``return_value`` are the counts, the paths of the failures, and the counts of the accounts with the most
+    failures; all accounts are in the file named by ``report``. The same is under ``truto``, and there also where the
+    task fails.
+    """
+
+    template_fields: Sequence[str] = ("bulk_task_id", "output_path", "expected_shards")
+    ui_color = "#e3f2ee"
+
+    def __init__(
+        self,
+        *,
+        bulk_task_id: str,
+        output_path: str,
+        max_failures: float | None,
+        expected_shards: int | None = None,
+        trigger_rule: str = "all_done",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(trigger_rule=trigger_rule, **kwargs)
+        check_max_failures(max_failures)
+        self.bulk_task_id = bulk_task_id
+        self.output_path = output_path
+        self.max_failures = max_failures
+        self.expected_shards = expected_shards
+
+    def execute(self, context: Any) -> dict[str, Any]:
+        """Read the summaries, write the report, and judge."""
+        identity = task_identity(context)
+        if identity is None:
+            raise AirflowFailException(
+                "the summary of a bulk is part of a DAG run: its ledgers lie under the run's id"
+            )
+        run_folder = task_folder(object_storage_path(self.output_path), identity.dag_id, identity.run_id)
+        report = merged(task_folder(run_folder, self.bulk_task_id))
+        whole = report.as_dict()
+        path = str(task_folder(run_folder, self.task_id) / f"report-{uuid4().hex}.json")
+        write_whole(path, [json.dumps(whole, ensure_ascii=False, indent=2).encode(errors="replace")])
+        accounts = dict(list(whole["accounts"].items())[:_MOST_ACCOUNTS])
+        shown = {**whole, "accounts": accounts, "account_count": len(report.accounts), "report": path}
+        context["ti"].xcom_push(key=XCOM_KEY, value=shown)  # a task that fails returns nothing
+        self._judge(report, path)
+        return shown
+
+    def _judge(self, report: Report, path: str) -> None:
+        sums = report.sums
+        told = (
+            f"{sums['records']} records of {len(report.accounts)} customers in {report.shards} shards:"
+            f" {sums['updated']} were written, {sums['unchanged']} needed no write, {sums['failed']} failed,"
+            f" {sums['skipped']} were skipped. The report is in {path}"
+        )
+        problems = "".join(f"\n  {problem}" for problem in report.first_problems)
+        expected = None if self.expected_shards is None else int(self.expected_shards)
+        if not report.shards or (expected is not None and report.shards < expected):
+            raise AirflowFailException(
+                f"{told}\n{report.shards} shards have a ledger, {expected or 'at least one'} should:"
+                f" is output_path that of {self.bulk_task_id!r}?"
+            )
+        if report.unfinished:
+            numbers = ", ".join(map(str, report.unfinished))
+            raise AirflowFailException(
+                f"{told}{problems}\nThe shards {numbers} did not come to the end of their records: clear them."
+            )
+        if not is_within(self.max_failures, report.failed_records, sums["records"]):
+            raise AirflowFailException(
+                f"{told}\nThe failures are in {', '.join(report.failures)}, which can be a source again.{problems}"
+            )
+        self.log.info("%s%s", told, problems)

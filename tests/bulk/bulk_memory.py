@@ -1,0 +1,80 @@
+"""Runs a bulk of so many records against a client that answers by itself, and prints what it took.
+
+python bulk_memory.py RECORDS ACCOUNTS
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import bulk_try
+from upath import UPath
+
+from airflow_provider_truto.bulk.sources import FileSource
+from airflow_provider_truto.client.answer import Answer
+from airflow_provider_truto.client.exchange import Outcome
+from airflow_provider_truto.client.programs import ReadSettings
+from airflow_provider_truto.client.settings import ClientSettings
+
+
+class Answering:
+    """A client whose Truto takes every write."""
+
+    settings = ClientSettings()
+
+    async def do(self, program):
+        reply = None
+        while True:
+            try:
+                step = program.send(reply)
+            except StopIteration as end:
+                return end.value
+            if isinstance(step, ReadSettings):
+                reply = self.settings
+                continue
+            await asyncio.sleep(0)
+            value = {"id": step.path.rpartition("/")[2], **json.loads(step.body)}
+            reply = Outcome(
+                answer=Answer(status=200, headers={}, body=b""), value=value, call=step, attempts=1, waited=0
+            )
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_):
+        pass
+
+
+def write_source(path, records, accounts):
+    with path.open("w") as file:
+        for number in range(records):
+            account = f"acc00000-0000-4000-8000-{number * accounts // records:012d}"
+            body = {"name": f"Company {number}", "description": "x" * 200, "number_of_employees": 7}
+            file.write(json.dumps({"id": str(number), "body": body, "integrated_account_id": account}) + "\n")
+
+
+def main():
+    records, accounts = int(sys.argv[1]), int(sys.argv[2])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "source.jsonl")
+        write_source(path, records, accounts)
+        bulk_try.new_client = lambda *_, **__: Answering()
+        began, cpu = time.monotonic(), time.process_time()
+        summary = asyncio.run(bulk_try.one_try("", "", FileSource(UPath(path)), folder))
+        figures = {
+            "updated": summary["updated"],
+            "seconds": time.monotonic() - began,
+            "cpu": time.process_time() - cpu,
+            "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        }
+    sys.stdout.write(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()

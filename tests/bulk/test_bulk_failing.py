@@ -1,0 +1,409 @@
+"""How the operator ends: with success, with failures that a retry mends, and with those that it does not."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from bulk_world import PLANTED, account_number
+
+from airflow_provider_truto._compat import AirflowException, AirflowFailException
+from airflow_provider_truto.client.errors import TrutoSchemaError
+from airflow_provider_truto.operators import _bulk
+from airflow_provider_truto.operators.accounts import TrutoBulkUpdateAccountsOperator
+
+LONGEST = 60
+
+
+def connect(truto, token=None, **extra):
+    extra = {"requests_per_second": 0, "max_attempts": 1, **extra}
+    conn = {"conn_type": "truto", "host": truto.url, "password": token or truto.token, "extra": extra}
+    os.environ["AIRFLOW_CONN_TRUTO_DEFAULT"] = json.dumps(conn)
+
+
+@pytest.fixture
+def one(truto, monkeypatch):
+    """Four customers of ten records each, behind Airflow's connection."""
+    monkeypatch.setenv("AIRFLOW_CONN_TRUTO_DEFAULT", "")
+    connect(truto)
+    return truto
+
+
+@pytest.fixture
+def task(output):
+    """A function that makes the operator; ``max_failures`` is 0 unless it is given."""
+
+    def make(source, **arguments):
+        given = {"output_path": f"file://{output}", "max_failures": 0, "retries": 3, **arguments}
+        return TrutoBulkUpdateAccountsOperator(task_id="bulk", source=source, **given)
+
+    return make
+
+
+@pytest.fixture
+def logged(caplog, capsys):
+    """A function that gives what was logged since it was called last: Airflow 3 writes to stdout."""
+    caplog.set_level("DEBUG")
+
+    def text():
+        return caplog.text + capsys.readouterr().out
+
+    return text
+
+
+def run(operator, *, try_number=1, generation=0):
+    """One try, in what Airflow would give it as its context."""
+    return operator.execute(context_of(operator, try_number=try_number, generation=generation))
+
+
+def context_of(operator, *, try_number=1, generation=0):
+    names = {"dag_id": "dag", "run_id": "run", "task_id": operator.task_id, "map_index": -1}
+    max_tries = generation + operator.retries
+    return {"ti": SimpleNamespace(**names, max_tries=max_tries, try_number=try_number), "task": operator}
+
+
+def broken(rows, *ordinals):
+    """The rows, some of which no CRM could take."""
+    return [{**row, "body": {"description": 5}} if number in ordinals else row for number, row in enumerate(rows)]
+
+
+# ----------------------------------------------------------------------------------------------------- max_failures
+
+
+@pytest.mark.parametrize(
+    ("failures", "max_failures", "is_fine"),
+    [
+        (0, 0, True),
+        (1, 0, False),
+        (1, 1, True),
+        (2, 1, False),
+        (0, 0.0, True),
+        (1, 0.0, False),
+        (4, 0.1, True),
+        (5, 0.1, False),
+        (40, None, True),
+        (40, 40, True),
+    ],
+)
+def test_as_many_may_fail_as_the_author_has_said(one, task, failures, max_failures, is_fine):
+    operator = task(broken(one.rows(), *range(failures)), max_failures=max_failures)
+    if is_fine:
+        counts = run(operator)
+        assert (counts["updated"], counts["failed"]) == (40 - failures, failures)
+    else:
+        with pytest.raises(AirflowFailException, match=f"^{failures} of 40 records failed"):
+            run(operator)
+    assert len(one.writes()) == 40 - failures
+
+
+@pytest.mark.parametrize("max_failures", [-1, True, 1.0, 1.5, -0.1])
+def test_a_max_failures_that_means_nothing_is_refused_in_the_dag_file(task, max_failures):
+    with pytest.raises(ValueError, match="max_failures"):
+        task([], max_failures=max_failures)
+
+
+def test_the_author_must_choose_how_many_may_fail(output):
+    with pytest.raises(Exception, match="max_failures"):
+        TrutoBulkUpdateAccountsOperator(task_id="bulk", source=[], output_path=str(output))
+
+
+def test_the_failure_tells_counts_first_problems_and_where_the_failures_are(one, task):
+    with pytest.raises(AirflowFailException) as failure:
+        run(task(broken(one.rows(), 3, *range(10, 20))))
+    text = str(failure.value)
+    assert "11 of 40 records failed (11) or were skipped (0); 29 were written, 0 needed no write." in text
+    assert "row 3, r3: " in text
+    assert "/body/description: expects text" in text
+    assert text.count("\n  row ") == 5
+    [path] = [Path(word.rstrip(",").removeprefix("file://")) for word in text.split() if "failures-" in word]
+    assert sorted(json.loads(line)["ordinal"] for line in path.read_text().splitlines()) == [3, *range(10, 20)]
+
+
+def test_failures_within_what_is_tolerated_are_warned_of(one, task, logged):
+    run(task(broken(one.rows(), 3), max_failures=1))
+    text = logged()
+    assert "1 of 40 records failed" in text
+    assert "max_failures=1 tolerates it" in text
+
+
+# ---------------------------------------------------------------------------------------------------------- retries
+
+
+def test_where_a_failure_may_pass_the_task_is_retried_and_sends_just_those(one, task):
+    rows = broken(one.rows(), 7)
+    one.emulator.fault(account=account_number(2), path="r4$", status=500)
+    with pytest.raises(AirflowException, match="1 of them may pass: a retry sends just those") as failure:
+        run(task(rows))
+    assert not isinstance(failure.value, AirflowFailException)
+    before = len(one.emulator.requests)
+    with pytest.raises(AirflowFailException, match=r"^1 of 40 records failed") as failure:
+        run(task(rows), try_number=2)
+    assert [request["path"][-1] for request in one.emulator.requests[before:]] == ["r4"]
+    assert "row 7, r7" in str(failure.value)
+    assert set(one.writes().values()) == {1}
+
+
+def test_a_refused_api_token_fails_the_task_at_once_and_accounts_for_nothing(one, task):
+    connect(one, token="wrong")
+    with pytest.raises(AirflowFailException, match="valid API token"):
+        run(task(one.rows(), max_failures=None))
+    assert one.emulator.executions == []
+    connect(one)
+    assert run(task(one.rows()), try_number=2)["updated"] == 40
+
+
+def test_a_token_that_was_rotated_in_the_connection_lets_the_bulk_go_on(one, task, logged):
+    one.state.add_token("the-new-one")
+
+    def fault_for(_call):
+        if len(one.emulator.requests) == 20:
+            connect(one, token="the-new-one")
+            one.state.revoke_token(one.token)
+
+    one.state.fault_for = fault_for
+    assert run(task(one.rows()))["updated"] == 40
+    assert set(one.writes().values()) == {1}
+    assert "the-new-one" not in logged()
+
+
+def test_an_end_by_max_runtime_is_a_failure_that_is_retried(one, task):
+    one.emulator.fault(times=None, delay_before=0.1)
+    with pytest.raises(AirflowException, match=r"max_runtime of 0\.3 s is over; the next try goes on") as failure:
+        run(task(one.rows(), max_runtime=0.3, concurrency=2))
+    assert not isinstance(failure.value, AirflowFailException)
+    one.emulator.clear_faults()
+    counts = run(task(one.rows()), try_number=2)
+    assert (counts["updated"], counts["resumed"] > 0) == (40, True)
+    assert set(one.writes().values()) == {1}
+
+
+def test_on_kill_ends_the_try_and_keeps_what_was_done(one, task, output):
+    operator = task(one.rows(), concurrency=2)
+    one.emulator.fault(times=None, delay_before=0.02)
+
+    def fault_for(_call):
+        if len(one.emulator.requests) == 15:
+            operator.on_kill()
+
+    one.state.fault_for = fault_for
+    with pytest.raises(AirflowException, match="told to stop"):
+        run(operator)
+    [results] = output.rglob("results-*")
+    assert results.suffix == ".jsonl"
+    assert len(results.read_text().splitlines()) == len(one.writes()) < 40
+
+
+def test_a_storage_that_breaks_off_while_the_source_is_read_fails_the_try_and_a_retry_goes_on(
+    one, task, tmp_path, monkeypatch
+):
+    path = tmp_path / "source.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in one.rows()))
+    operator = task(str(path))
+    from airflow_provider_truto.bulk.sources import FileSource
+
+    real = FileSource.records
+
+    def records(self):
+        for number, record in enumerate(real(self)):
+            if number == 25:
+                raise OSError("the network is gone")
+            yield record
+
+    monkeypatch.setattr(FileSource, "records", records)
+    with pytest.raises(OSError, match="the network is gone"):
+        run(operator)
+    assert len(one.writes()) == 25
+    monkeypatch.undo()
+    connect(one)
+    assert run(task(str(path)), try_number=2)["resumed"] == 25
+    one.assert_applied(one.rows())
+
+
+# --------------------------------------------------------------------------------------------------- sources change
+
+
+def test_a_changed_source_fails_for_good_and_names_the_way_out(one, task):
+    run(task(one.rows()))
+    with pytest.raises(AirflowFailException, match="on_source_change='restart'"):
+        run(task(one.rows("other")), try_number=2)
+    assert len(one.writes()) == 40
+
+
+def test_a_changed_source_is_begun_anew_where_that_is_said(one, task, logged):
+    run(task(one.rows()))
+    counts = run(task(one.rows("other"), on_source_change="restart"), try_number=2)
+    assert (counts["updated"], counts["resumed"], counts["ledger"].endswith("/1")) == (40, 0, True)
+    assert "The source has changed: beginning anew, in generation 1" in logged()
+    one.assert_applied(one.rows("other"))
+    # A retry goes on there.
+    again = run(task(one.rows("other"), on_source_change="restart"), try_number=3)
+    assert (again["resumed"], again["ledger"]) == (40, counts["ledger"])
+
+
+# ---------------------------------------------------------------------------------------------------------- cleared
+
+
+def test_clearing_a_task_that_failed_sends_what_failed_again_under_new_keys_and_nothing_else(one, task):
+    lost = one.state.accounts[one.accounts[3]]
+    lost.require_reauth("The customer changed the password")
+    with pytest.raises(AirflowFailException, match="10 of 40 records failed"):
+        run(task(one.rows()))
+    lost.record.update(status="active")
+    before = len(one.emulator.requests)
+    counts = run(task(one.rows()), try_number=2, generation=1)
+    assert (counts["updated"], counts["resumed"]) == (40, 30)
+    assert len(one.emulator.requests) == before + 10
+    one.assert_applied(one.rows())
+
+
+def test_clearing_a_task_that_succeeded_writes_everything_again(one, task):
+    run(task(one.rows()))
+    assert run(task(one.rows()), try_number=2, generation=1)["resumed"] == 0
+    assert len(one.writes()) == 80
+
+
+# --------------------------------------------------------------------------------------------- what is checked first
+
+
+def test_a_check_of_the_whole_source_lists_its_faults_and_nothing_is_sent(one, task):
+    with pytest.raises(AirflowFailException) as failure:
+        run(task(broken(one.rows(), 3, 39), validate_first=True, max_failures=None))
+    assert "2 rows of the source are not valid; nothing was sent." in str(failure.value)
+    assert "\nrow 3: " in str(failure.value)
+    assert "\nrow 39: " in str(failure.value)
+    assert one.emulator.requests == []
+    assert run(task(one.rows(), validate_first=True, output_path="memory://checked"))["updated"] == 40
+
+
+def test_records_that_are_as_they_should_be_are_counted_as_unchanged(one, task):
+    run(task(one.rows()[:15], output_path="memory://before"))
+    counts = run(task(one.rows(), skip_unchanged=True))
+    assert (counts["unchanged"], counts["updated"]) == (15, 25)
+
+
+# ------------------------------------------------------------------------------------------------- what is told then
+
+
+def test_xcom_gets_counts_paths_and_times_as_plain_json(one, task):
+    connect(one, max_attempts=2)
+    one.emulator.fault(status=429, headers={"retry-after": "1"})
+    counts = run(task(broken(one.rows(), 3), max_failures=None))
+    assert json.loads(json.dumps(counts)) == counts
+    known = {"records", "updated", "unchanged", "failed", "skipped", "resumed", "transient_failures", "requests"}
+    known |= {"retries", "seconds", "waited_seconds", "paced_seconds", "first_problems", "ledger", "failures"}
+    assert known <= counts.keys()
+    assert (counts["records"], counts["updated"], counts["failed"]) == (40, 39, 1)
+    assert (counts["requests"], counts["retries"], 1 <= counts["waited_seconds"] <= 2) == (40, 1, True)
+    assert counts["seconds"] > 0
+    assert Path(counts["failures"][0].removeprefix("file://")).exists()
+    assert Path(counts["ledger"].removeprefix("file://")).is_dir()
+
+
+def test_counters_tell_what_each_try_did_of_its_own(one, task, monkeypatch):
+    counted = Counter()
+    monkeypatch.setattr(_bulk, "count_metric", lambda name, count: counted.update({name: count}))
+    rows = broken(one.rows(), 7)
+    one.emulator.fault(account=account_number(2), path="r4$", status=500)
+    with pytest.raises(AirflowException):
+        run(task(rows))
+    assert +counted == {"truto.bulk.updated": 38, "truto.bulk.failed": 2}
+    counted.clear()
+    with pytest.raises(AirflowFailException):
+        run(task(rows), try_number=2)
+    assert +counted == {"truto.bulk.updated": 1}
+
+
+def test_before_the_first_write_the_log_tells_rows_limit_and_the_shortest_time(one, task, logged):
+    rows = one.rows()
+    run(task(rows, requests_per_second=40))
+    line = "40 records; 40 calls a second in this process, 5 an account; at least 1 s, for a single customer 8 s"
+    assert line in logged()
+
+
+def test_progress_is_logged_with_rate_and_time_left(one, task, logged, monkeypatch):
+    monkeypatch.setattr("airflow_provider_truto.bulk.engine._REPORT_SECONDS", 0.0)
+    one.emulator.fault(times=None, delay_before=0.1)
+    run(task(one.rows(), concurrency=3))
+    assert re.search(r"\b\d+ of 40 records, \d+\.\d a second, \d s left; 0 failed or skipped", logged())
+
+
+def test_one_call_is_no_line_of_the_log(one, task, logged):
+    run(task(one.rows()))
+    assert "PATCH" not in logged()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0 s"), (59.4, "59 s"), (60, "1 min 0 s"), (3_600, "1 h 0 min"), (2e5, "55 h 33 min")]
+)
+def test_a_time_is_written_as_people_say_it(seconds, text):
+    assert _bulk.duration(seconds) == text
+
+
+def test_the_token_is_nowhere_in_the_log_the_ledger_or_what_is_raised(one, task, logged, output):
+    one.emulator.fault(status=422, text=f"Bearer {PLANTED}", times=5)
+    one.emulator.fault(status=500, body={"error": PLANTED, "message": f"token {PLANTED}"}, times=3)
+    with pytest.raises(AirflowException) as failure:
+        run(task(one.rows()))
+    text = "".join(path.read_text() for path in output.rglob("*") if path.is_file())
+    assert '"failed"' in text
+    assert PLANTED not in text + logged() + str(failure.value) + repr(failure.value.__cause__)
+
+
+def test_a_customer_that_renders_to_nothing_never_becomes_the_default_one(one, task):
+    connect(one, integrated_account_id=one.accounts[0])
+    with pytest.raises(AirflowFailException, match="integrated_account_id was given and rendered to nothing"):
+        run(task([{"id": "r1", "body": {"name": "x"}}], integrated_account_id=""))
+    assert one.emulator.requests == []
+
+
+# ----------------------------------------------------------------------------------------------- the operator, killed
+
+
+def in_worker(conn, source, output, try_number, done):
+    """What a worker does."""
+    os.environ["AIRFLOW_CONN_TRUTO_DEFAULT"] = conn
+    operator = TrutoBulkUpdateAccountsOperator(
+        task_id="bulk", source=source, output_path=output, max_failures=0, retries=3, concurrency=4
+    )
+    Path(done).write_text(json.dumps(run(operator, try_number=try_number)))
+
+
+def test_the_operator_survives_workers_that_are_killed(make_truto, output, written, tmp_path, monkeypatch, processes):
+    monkeypatch.setenv("AIRFLOW_CONN_TRUTO_DEFAULT", "")
+    truto = make_truto(accounts=6, records=40)
+    connect(truto, max_attempts=3)
+    rows, chance, done = truto.rows(), random.Random(1), tmp_path / "done"
+    source = written(rows)
+    truto.break_off(0.05, seed=9, kinds=[{"status": 429, "headers": {"retry-after": "1"}}, {"reset": "after"}])
+    kills = 0
+    for try_number in range(1, 30):
+        conn = os.environ["AIRFLOW_CONN_TRUTO_DEFAULT"]
+        process = processes.Process(target=in_worker, args=(conn, source, f"file://{output}", try_number, str(done)))
+        process.start()
+        goal = len(truto.emulator.executions) + chance.randrange(10, 60)
+        while process.is_alive() and len(truto.emulator.executions) < min(goal, 240):
+            process.join(0.005)
+        if kills < 4 and process.is_alive():
+            process.kill()
+            kills += 1
+        process.join(LONGEST)
+        if done.exists():
+            break
+    assert kills == 4
+    assert json.loads(done.read_text())["updated"] == 240
+    truto.mend()
+    truto.assert_applied(rows)
+    assert set(truto.writes().values()) == {1}
+
+
+@pytest.mark.parametrize("source", [None, 5, b"x", {"id": "r1"}])
+def test_a_source_that_is_none_is_refused(one, task, source):
+    with pytest.raises((ValueError, AirflowFailException, TrutoSchemaError)):
+        run(task(source))
+    assert one.emulator.requests == []
