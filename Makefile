@@ -37,8 +37,8 @@ test-constraints: ## install and test under the pins of AIRFLOW="2.11.2 3.0.6 3.
 constraints: $(VENV)/dev.stamp ## renew the pins of constraints.txt
 	@$(BIN)/python scripts/renew_constraints.py
 
-bench: $(BENCH)/bench.stamp ## measure the speed against plain requests and others; SAVE=1 writes docs/benchmarks.md
-	@$(BENCH)/bin/python -m benchmarks $(if $(SAVE),--save)
+bench: $(BENCH)/bench.stamp ## measure the speed against others; SAVE=1 writes docs/benchmarks.md, MILLION=1 takes long
+	@MILLION=$(MILLION) $(BENCH)/bin/python -m benchmarks $(if $(SAVE),--save)
 
 clean: ## remove the environments
 	rm -rf .venv .venv-*

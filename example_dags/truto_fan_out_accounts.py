@@ -24,6 +24,7 @@ from airflow_provider_truto.hooks.truto import TrutoHook
 from airflow_provider_truto.operators.accounts import TrutoUpdateAccountOperator
 
 #: Stands in for a query of your warehouse: by your own id of the customer, the account in their CRM and its health.
+#: Where a customer may have connected two CRMs of one kind, key it by the integrated account instead.
 HEALTH = {"acme": ("23423523", "good"), "wayne": ("31000001", "at risk"), "stark": ("57000001", "good")}
 
 
@@ -60,6 +61,8 @@ with DAG(
                 "body": {"custom_fields": {"health": HEALTH[customer["tenant_id"]][1]}},
             }
             for customer in customers
+            # Truto ignores a filter that it does not know: what is written to is looked at once more.
+            if customer["integration"]["name"] == integration and not customer["is_sandbox"]
             if customer["tenant_id"] in HEALTH
         ]
 

@@ -173,7 +173,11 @@ class AsyncClient(Driver, TrutoApi):
         if proxy is not None and not proxy.startswith(("http://", "https://")):
             return proxy_failure(self.settings, ValueError("aiohttp goes through http proxies only"), transient=False)
         try:
-            response = await self._session().request(
+            session = self._session()
+        except OSError as error:  # a CA bundle which cannot be read
+            return tls_failure(self.settings, error, is_gone=False)
+        try:
+            response = await session.request(
                 call.method,
                 URL(url, encoded=True),
                 data=call.body,
@@ -238,6 +242,7 @@ class AsyncListing:
         self.cursor: str | None = None
         self.count = 0
         self.is_partial_response = False
+        self.ended_early = False
 
     async def pages(self) -> AsyncIterator[Page]:
         """Iterate over pages instead of records."""
@@ -246,6 +251,7 @@ class AsyncListing:
                 self.cursor = step.cursor
                 self.count += len(step.items)
                 self.is_partial_response |= step.is_partial
+                self.ended_early |= step.ended_early
                 yield step
 
     async def _iterated(self) -> AsyncGenerator[Any, None]:

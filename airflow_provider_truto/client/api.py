@@ -20,6 +20,7 @@ from airflow_provider_truto.client.endpoints import (
     logs_call,
     meta_call,
     model_docs_call,
+    names_record,
     proxy_call,
     refresh_call,
     tools_call,
@@ -91,7 +92,7 @@ class TrutoApi(ABC):
             "content_type": content_type,
             "query": query,
             "headers": headers,
-            "idempotency_key": idempotency_key or random_key(),
+            "idempotency_key": random_key() if idempotency_key is None else idempotency_key,
             "streamed": stream,
         }
         custom_call(method, path, integrated_account_id="", **given)  # what is wrong is said here, not while it runs
@@ -120,7 +121,7 @@ class TrutoApi(ABC):
                 resources,
                 integrated_account_id=integrated_account_id,
                 args=args,
-                idempotency_key=idempotency_key or random_key(),
+                idempotency_key=random_key() if idempotency_key is None else idempotency_key,
             )
         )
 
@@ -300,7 +301,11 @@ class Resource:
         idempotency_key: str | None = None,
         stream: bool = False,
     ) -> Any:
-        """Change the given fields of a record, and give it; no id where the integration takes it in the body."""
+        """Change the given fields of a record, and give it.
+
+        The id is ``None`` where the integration takes it in the body, as ``id``.
+        """
+        _check_target(record_id, body)
         given = {"body": body, "query": query, "idempotency_key": idempotency_key, "streamed": stream}
         return self._done("update", record_id=record_id, **given)
 
@@ -312,7 +317,8 @@ class Resource:
         query: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
     ) -> Any:
-        """Delete a record; gives ``{"id"}``."""
+        """Delete a record; gives ``{"id"}``. The id is ``None`` where the integration takes it in the body."""
+        _check_target(record_id, body)
         return self._done("delete", record_id=record_id, body=body, query=query, idempotency_key=idempotency_key)
 
     def call(
@@ -328,7 +334,8 @@ class Resource:
         return self._done(method, body=body, query=query, idempotency_key=idempotency_key, streamed=stream)
 
     def _done(self, method: str, **given: Any) -> Any:
-        given["idempotency_key"] = given.get("idempotency_key") or random_key()
+        if given.get("idempotency_key") is None:
+            given["idempotency_key"] = random_key()
         self._build(method, integrated_account_id="", **given)  # what is wrong is said here, not while it runs
 
         def program() -> Program[Any]:
@@ -336,6 +343,12 @@ class Resource:
             return (yield from answer_of(self._build(method, integrated_account_id=account, **given)))
 
         return self._api.do(program())
+
+
+def _check_target(record_id: str | None, body: Any) -> None:
+    """Refuse a call that names no record: it would go to the whole collection."""
+    if record_id is None and not names_record(body):
+        raise ValueError("the record's id is missing: give it, or a body with the id of the record")
 
 
 def _of_account(given: str | None, build: Callable[[str], Call]) -> Program[dict[str, Any]]:

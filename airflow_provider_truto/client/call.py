@@ -114,7 +114,9 @@ def path_as_written(path: str) -> str:
     segments = text.removesuffix("/").split("/")
     if "" in segments:
         raise ValueError(f"the path {path!r} is empty, or has an empty segment")
-    if not {".", ".."}.isdisjoint(re.split(r"[/\\]", _decoded(text))):
+    # Some servers take what follows a semicolon for a parameter of the segment.
+    plain = (segment.partition(";")[0].strip() for segment in re.split(r"[/\\]", _decoded(text)))
+    if not {".", ".."}.isdisjoint(plain):
         raise ValueError(f"the path {path!r} holds a dot segment, which could lead elsewhere")
     text = _ESCAPE.sub(_normal_escape, _BARE_PERCENT.sub("%25", text))
     return "/" + quote(text, safe="/%!$&'()*+,;=:@~")

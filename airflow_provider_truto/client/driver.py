@@ -14,7 +14,7 @@ from airflow_provider_truto.client.exchange import NoAnswer, Outcome, Patience, 
 from airflow_provider_truto.client.memory import Memory
 from airflow_provider_truto.client.pacing import pace_for
 from airflow_provider_truto.client.redaction import scrubbed
-from airflow_provider_truto.client.settings import ClientSettings
+from airflow_provider_truto.client.settings import ClientSettings, without_user
 from airflow_provider_truto.client.tokens import AccountTokens, ApiToken, Owner, Token
 
 #: Bytes read at a time. Older urllib3 unpacks such a piece whole, a thousandfold at worst: 16 MiB then.
@@ -25,6 +25,10 @@ MEMORY = Memory()
 
 class SuffixStore(Protocol):
     """Where the number behind an idempotency key outlives the process, e.g. Airflow's task state store."""
+
+    @property
+    def may_advance(self) -> bool:
+        """Whether nothing that went out under the key before can have been executed."""
 
     def load(self) -> int:
         """Give the stored number, 1 where there is none."""
@@ -72,7 +76,7 @@ class Driver:
                 origin=settings.origin, token_digest=digest, requests_per_second=settings.requests_per_second
             ),
             suffix=suffixes.load() if suffixes else 1,
-            can_save_suffix=suffixes is not None,
+            can_save_suffix=suffixes is not None and suffixes.may_advance,
             scrub=lambda call, token, text: scrubbed(text, call=call, token=token, settings=settings),
         )
 
@@ -100,7 +104,7 @@ class Driver:
         return Outcome(answer=answer, value=value_of(call, answer), call=call, attempts=0, waited=0.0)
 
     def _remembered(self, call: Call, outcome: Outcome) -> Outcome:
-        if call.fresh_for:
+        if call.fresh_for and isinstance(outcome.value, (dict, bytes)):  # nothing else is a right answer
             MEMORY.keep(self._memory_key(call), outcome.answer, fresh_for=call.fresh_for)
         return outcome
 
@@ -169,4 +173,5 @@ def broken_stream(call: Call, cause: BaseException) -> TrutoTransportError:
 
 def sentence(error: BaseException) -> str:
     """Name an error in one short line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    # A proxy's URL, with its password, may be part of what a library says.
+    return f"{type(error).__name__}: {without_user(' '.join(str(error).split()))[:200]}"

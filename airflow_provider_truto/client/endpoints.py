@@ -93,6 +93,11 @@ def resource_call(
     )
 
 
+def names_record(body: Any) -> bool:
+    """Whether a body names the record that a call without an id in its path is about."""
+    return isinstance(body, Mapping) and body.get("id") not in (None, "")
+
+
 def custom_call(
     verb: str,
     path: str,
@@ -143,6 +148,10 @@ def batch_call(
 
     Only an API token may call it (docs/api-reference/admin/batch-requests/create).
     """
+    for item in resources:
+        query = item.get("query")
+        if "integrated_account_id" in item or (isinstance(query, Mapping) and "integrated_account_id" in query):
+            raise ValueError("a batch is for one integrated account: none of its resources may name another")
     body = {"integrated_account_id": integrated_account_id, "resources": list(resources)}
     return Call(
         method="POST",

@@ -139,8 +139,8 @@ def exchange(
     """Bring one call to its end.
 
     Every attempt of a write repeats its ``Idempotency-Key``, with ``suffix`` where that is above 1. It advances
-    (``…-2``) only where two refusals came under it and ``can_save_suffix`` says that the driver can keep the
-    number. Returns the outcome of a 2xx; raises the ``TrutoError`` of anything else, with ``attempts``,
+    (``…-2``) only where two refusals and nothing else came under it and ``can_save_suffix`` says that the driver can
+    keep the number. Returns the outcome of a 2xx; raises the ``TrutoError`` of anything else, with ``attempts``,
     ``waited`` and ``idempotency_key``. ``now`` is in seconds since the epoch, ``jitter`` in [0, 1).
     """
     state = _Run(call, patience, pace, suffix, can_save_suffix, scrub, now, jitter)
@@ -179,6 +179,7 @@ class _Run:
         self._now = now
         self._jitter = jitter
         self._renewed = False
+        self._in_doubt = False
         self._known_unblocked = False
         self._use_suffix(suffix)
 
@@ -225,6 +226,7 @@ class _Run:
 
     def _after_loss(self, loss: NoAnswer) -> Generator[Step, Any, None]:
         """The outcome is unknown: a write is repeated only under the key that it went out with."""
+        self._in_doubt = True
         may_retry = loss.transient and self._is_repeatable
         yield from self._wait_or_raise(self._lost(loss), None, may_retry=may_retry)
 
@@ -286,6 +288,8 @@ class _Run:
                 may_retry = is_passing and self._is_repeatable
             elif answer.status == 405 and self.call.is_write:
                 error = yield from self._of_maybe_sandbox(answer, error)
+        # Whatever is no refusal may have executed the write: another key could execute it once more.
+        self._in_doubt = self._in_doubt or answer.status not in REFUSALS
         asked = error.retry_after
         if asked is None and answer.status == 429:
             asked = DEFAULT_WAIT
@@ -318,7 +322,7 @@ class _Run:
 
     def _maybe_advance_key(self) -> Generator[Step, Any, None]:
         self._refusals += 1
-        if self._can_save_suffix and self._refusals >= 2:
+        if self._can_save_suffix and self._refusals >= 2 and not self._in_doubt:
             yield SaveSuffix(self._suffix + 1)
             self._use_suffix(self._suffix + 1)
 
@@ -369,7 +373,7 @@ class _Run:
         return api_error(
             self.call,
             answer,
-            retry_after=asked_wait(answer.headers, now=self._now()),
+            retry_after=asked_wait(answer.headers, now=self._now(), status=answer.status),
             as_class=as_class,
             scrub=self._scrubbed,
         )

@@ -12,6 +12,8 @@ from airflow_provider_truto.client.answer import Answer
 
 #: Answers kept; the oldest go first. A schema takes some kilobytes.
 _MOST = 512
+#: Bytes of an answer that is too large to be kept.
+_LARGEST = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,9 @@ class Memory:
             return kept.answer if kept is not None and self._clock() < kept.fresh_until else None
 
     def keep(self, key: Hashable, answer: Answer, *, fresh_for: float) -> None:
-        """Keep an answer for so many seconds."""
+        """Keep an answer for so many seconds, unless it is very large."""
+        if len(answer.body) > _LARGEST:
+            return
         with self._lock:
             self._kept.pop(key, None)
             self._kept[key] = _Kept(answer, self._clock() + fresh_for)

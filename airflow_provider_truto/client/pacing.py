@@ -121,7 +121,7 @@ class Pace:
         # Truto's own 429 names no tier. Where an account is known, it is the one that is most likely full.
         pause = None
         if status == 429:
-            pause = min(asked_wait(headers, now=self._now()) or DEFAULT_WAIT, LONGEST_PAUSE)
+            pause = min(asked_wait(headers, now=self._now(), status=status) or DEFAULT_WAIT, LONGEST_PAUSE)
         self._end(account, said=quota(headers), pause=pause, has_reached_provider=status != 429 or is_remote)
 
     def lost(self, account: str | None) -> None:

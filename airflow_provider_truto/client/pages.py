@@ -22,13 +22,14 @@ _CURSOR = "next_cursor"
 class Page:
     """One page. ``cursor`` gets the page after it, ``None`` at the end.
 
-    ``is_partial`` is Truto's word for items that hold fewer fields, or fewer items, than there are. ``notes`` are
-    sentences for the log.
+    ``is_partial`` is Truto's word for items that hold fewer fields, or fewer items, than there are. ``ended_early``:
+    Truto named a next page by a cursor that it had given before. ``notes`` are sentences for the log.
     """
 
     items: list[Any]
     cursor: str | None
     is_partial: bool = False
+    ended_early: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -57,13 +58,14 @@ def pages(first: Call) -> Generator[Call | Page, Outcome | None, None]:
             )
         if cursor is not None:
             seen.add(_digest(cursor))
-        yield replace(page, cursor=cursor, notes=tuple(notes))
+        yield replace(page, cursor=cursor, notes=tuple(notes), ended_early=cursor is None and page.cursor is not None)
         call = None if cursor is None else _with_cursor(first, cursor)
 
 
 def page_of(call: Call, value: Any) -> Page:
     """Read one answer of a list. Raises ``TrutoTransportError`` where it is no list of Truto's."""
-    result = value.get("result", value.get("results")) if isinstance(value, dict) else None
+    found = [value.get("result"), value.get("results")] if isinstance(value, dict) else []
+    result = next((items for items in found if items is not None), None)
     if isinstance(result, dict):
         result = list(result.values())
     if not isinstance(value, dict) or not isinstance(result, list):
@@ -74,9 +76,13 @@ def page_of(call: Call, value: Any) -> Page:
     cursor = value.get(_CURSOR)
     return Page(
         items=result,
-        cursor=str(cursor) if cursor not in (None, "") else None,
+        cursor=str(cursor) if _is_cursor(cursor) else None,
         is_partial=value.get("is_partial_response") is True,
     )
+
+
+def _is_cursor(value: Any) -> bool:
+    return isinstance(value, (str, int)) and not isinstance(value, bool) and value != ""
 
 
 def _digest(cursor: str) -> bytes:

@@ -46,13 +46,15 @@ def quota(headers: Mapping[str, str]) -> Quota | None:
     return Quota(limit=limit if limit is not None and limit > 0 else None, remaining=remaining, reset=reset)
 
 
-def asked_wait(headers: Mapping[str, str], *, now: float) -> float | None:
-    """Seconds that the server asks to wait: ``Retry-After``, else ``ratelimit-reset``, else ``None``.
+def asked_wait(headers: Mapping[str, str], *, now: float, status: int = 429) -> float | None:
+    """Seconds that the server asks to wait: ``Retry-After``, else for a 429 ``ratelimit-reset``, else ``None``.
+
+    Every answer has ``ratelimit-reset``; only where the limit is used up does it say when to come again.
 
     ``now`` is seconds since the epoch, for a ``Retry-After`` that is an HTTP date. Zero, a moment in the
     past and what cannot be read count as not given, and so does a reset that can only be a moment since the epoch.
     """
-    for seconds in (_retry_after(headers, now), _reset(headers)):
+    for seconds in (_retry_after(headers, now), _reset(headers) if status == 429 else None):
         if seconds is not None and seconds > 0:
             return max(seconds, SHORTEST_WAIT)
     return None

@@ -251,7 +251,7 @@ class SyncClient(Driver, TrutoApi):
             if call.streamed and response.ok:
                 return Answer(status=response.status_code, headers=headers, stream=Chunks(response, call))
             body = _body(response, self.settings.response_limit)
-        except requests.RequestException as error:
+        except OSError as error:  # requests' own, and that of a CA bundle which cannot be read
             return _no_answer(error, self.settings)
         if body is None:
             return too_large(self.settings, response.status_code)
@@ -262,7 +262,8 @@ class Listing:
     """The records of a list, whose pages are fetched as they are needed; iterate it once.
 
     ``cursor`` gets the page after the one that is being read (``None`` at the end): a list can be resumed there.
-    ``count`` counts the records of the pages so far; ``is_partial_response`` is true once Truto has said so.
+    ``count`` counts the records of the pages so far; ``is_partial_response`` is true once Truto has said so,
+    ``ended_early`` where a repeated cursor ended the list before Truto did.
     """
 
     def __init__(self, program: Program[None], reply: Callable[[ProgramStep], Any]) -> None:
@@ -272,6 +273,7 @@ class Listing:
         self.cursor: str | None = None
         self.count = 0
         self.is_partial_response = False
+        self.ended_early = False
 
     def pages(self) -> Iterator[Page]:
         """Iterate over pages instead of records."""
@@ -280,6 +282,7 @@ class Listing:
                 self.cursor = step.cursor
                 self.count += len(step.items)
                 self.is_partial_response |= step.is_partial
+                self.ended_early |= step.ended_early
                 yield step
 
     def __iter__(self) -> Iterator[Any]:
@@ -360,8 +363,10 @@ def _body(response: requests.Response, limit: int) -> bytes | None:
     return b"".join(chunks)
 
 
-def _no_answer(error: requests.RequestException, settings: ClientSettings) -> NoAnswer:
+def _no_answer(error: OSError, settings: ClientSettings) -> NoAnswer:
     root = _root(error)
+    if not isinstance(error, requests.RequestException):
+        return tls_failure(settings, root, is_gone=False)
     match error:
         case requests.exceptions.ConnectTimeout():
             return connect_timeout(settings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast, get_args
 
 from airflow_provider_truto._compat import AirflowFailException, BaseOperator
 from airflow_provider_truto.client.errors import Problem, TrutoError, TrutoSchemaError
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from airflow_provider_truto.hooks.truto import TrutoHook
     from airflow_provider_truto.updates.typed import Typed
     from airflow_provider_truto.updates.verified import Verification
-    from airflow_provider_truto.updates.way import Care, Done
+    from airflow_provider_truto.updates.way import Care, Done, Preview
 
 Verify = Literal["warn", "fail"] | None
 #: The key under which everything but the response goes to XCom.
@@ -298,7 +298,7 @@ class TrutoCallOperator(TypedRenderingMixin, BaseOperator):
                 "idempotency_key": outcome.call.idempotency_key if outcome else None,
                 "integrated_account_id": done.request.integrated_account_id,
                 "verification": verification.as_dict(),
-                **({"preview": done.preview.as_dict(hide_values=hide_values)} if done.preview else {}),
+                **({"preview": self._shown(done.preview, hide_values=hide_values)} if done.preview else {}),
                 **({"unchanged": list(done.unchanged)} if self.skip_unchanged else {}),
                 **stored,
             },
@@ -307,6 +307,14 @@ class TrutoCallOperator(TypedRenderingMixin, BaseOperator):
         if self.verify is not None:
             self._judge(str(done.request), verification)
         return value
+
+    def _shown(self, preview: Preview, *, hide_values: bool) -> dict[str, Any]:
+        """Give a preview for XCom: without its values where these are too large, or are to be hidden."""
+        shown = preview.as_dict(hide_values=hide_values)
+        if json_size(shown) > XCOM_LIMIT:
+            self.log.warning("The preview is too large for XCom: it goes there without the values")
+            shown = preview.as_dict(hide_values=True)
+        return cast("dict[str, Any]", storable(shown))
 
     def _stored(self, done: Done, output_path: str | None) -> tuple[Any, dict[str, Any]]:
         """Give what goes to XCom as the response, and where a file holds it instead."""
@@ -367,7 +375,12 @@ class TrutoCallOperator(TypedRenderingMixin, BaseOperator):
             value = {"count": listing.count, "path": output_path, "cursor": listing.cursor}
         else:
             value = listed_value(lines)
-        state = {"count": listing.count, "cursor": listing.cursor, "is_partial_response": listing.is_partial_response}
+        state = {
+            "count": listing.count,
+            "cursor": listing.cursor,
+            "is_partial_response": listing.is_partial_response,
+            "ended_early": listing.ended_early,
+        }
         self._push(context, {**state, **stored})
         self.log.info(
             "%s: %d records%s", request, listing.count, "" if listing.cursor is None else ", and more after that"

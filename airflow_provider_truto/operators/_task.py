@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from airflow_provider_truto._compat import AirflowFailException, AirflowSkipException
-from airflow_provider_truto.client.errors import TrutoApiError, TrutoError
+from airflow_provider_truto.client.errors import TrutoApiError, TrutoError, TrutoNotFoundError
 from airflow_provider_truto.updates.keys import TaskIdentity
 
 _SUFFIX_KEY = "truto_idempotency_suffix"
@@ -30,9 +30,11 @@ def task_identity(context: Mapping[str, Any]) -> TaskIdentity | None:
 class TaskStateSuffixes:
     """Keeps the number behind an idempotency key in Airflow's task state store, which outlives tries."""
 
-    def __init__(self, store: Any, generation: int) -> None:
+    def __init__(self, store: Any, generation: int, *, may_advance: bool) -> None:
         self._store = store
         self._generation = generation
+        #: An earlier try may have been executed although its answer, or the whole try, was lost.
+        self.may_advance = may_advance
 
     def load(self) -> int:
         """Give the number of this generation, 1 where there is none."""
@@ -50,7 +52,11 @@ def task_suffixes(context: Mapping[str, Any]) -> TaskStateSuffixes | None:
     """Give the store of this task; ``None`` before Airflow 3.3, where nothing outlives a try."""
     identity = task_identity(context)
     store = context.get("task_state_store")
-    return TaskStateSuffixes(store, identity.generation) if identity is not None and store is not None else None
+    if identity is None or store is None:
+        return None
+    # Tries count on over clearing, and so do generations.
+    is_first_try = context["ti"].try_number == identity.generation + 1
+    return TaskStateSuffixes(store, identity.generation, may_advance=is_first_try)
 
 
 def codes_of_errors() -> dict[str, type[TrutoApiError]]:
@@ -72,7 +78,9 @@ def airflow_error(error: TrutoError, *, skip_on: Collection[str], has_retry_poli
     """
     classes = codes_of_errors()
     failure: Exception = error
-    if any(isinstance(error, classes[code]) for code in skip_on):
+    # Truto's own 404 says that the task is wrong (its account, its resource), not that a record is gone.
+    is_wrong_task = isinstance(error, TrutoNotFoundError) and not error.is_remote
+    if any(isinstance(error, classes[code]) for code in skip_on) and not is_wrong_task:
         failure = AirflowSkipException(str(error))
     elif not error.transient and not has_retry_policy:
         failure = AirflowFailException(str(error))

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from airflow_provider_truto.client.call import json_body, path_of, query_pairs
+from airflow_provider_truto.client.endpoints import names_record
 from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
 from airflow_provider_truto.schemas.validator import (
     Finding,
@@ -148,6 +149,10 @@ def _argument_problems(request: RecordRequest) -> list[Problem]:
 
 def _id_problems(request: RecordRequest) -> list[Problem]:
     at = f"/{request.id_name}"
+    if request.record_id is None and request.method in {"update", "delete"} and not request.needs_id:
+        if names_record(request.body):
+            return []
+        return [Problem(at, "is missing: give the record's id, or a body with the id of the record")]
     if request.record_id is None and not request.needs_id:
         return [Problem(at, "is missing: get needs the record's id")] if request.method == "get" else []
     if request.method not in {"get", "update", "delete"}:

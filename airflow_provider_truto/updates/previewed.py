@@ -14,7 +14,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from airflow_provider_truto.schemas.validator import child_pointer
-from airflow_provider_truto.updates.verified import NEVER_COMPARED, is_empty, plain_text, same_in_another_form
+from airflow_provider_truto.updates.verified import NEVER_COMPARED, is_empty, is_same_moment, phone_digits, plain_text
 
 _VERSION = "p1"
 #: Items up to which a list may be in another order. Finding an order takes the square of them; a longer list is
@@ -34,9 +34,9 @@ def changes(body: Mapping[str, Any], record: Mapping[str, Any]) -> tuple[Change,
     """List what a body changes in a record, both JSON-plain, in the body's order. Raises nothing.
 
     Objects are compared key by key, by the keys that the body gives. A list is compared as a whole: it is the same
-    where it is as long as the CRM's and each item has one of the CRM's for its own, in any order, in which every
-    key that is given means the same. Meaning the same are a moment in another zone, a phone number or a site
-    written otherwise, a number or boolean as text, text but for white space at its ends, and nothing (null, empty,
+    where it is as long as the CRM's and each item has one of the CRM's for its own, objects in any order, in which
+    every key that is given means the same. Meaning the same are a moment in another zone, a phone number of the same
+    digits, a number or boolean as text, text but for white space at its ends, and nothing (null, empty,
     absent) and nothing. ``remote_data`` is always a change with ``None`` before: the CRM takes it in another shape
     than it shows.
     """
@@ -99,13 +99,26 @@ def _is_same(asked: Any, now: Any, at: str) -> bool:
     if is_empty(asked) or is_empty(now):
         return is_empty(asked) and is_empty(now)
     if isinstance(asked, list) and isinstance(now, list):
-        return len(asked) == len(now) and _is_matched(asked, now, at)
+        if len(asked) != len(now):
+            return False
+        # Objects have an identity that their place does not change; what else is in a list may stand in its order.
+        are_objects = all(isinstance(item, dict) for item in (*asked, *now))
+        return _is_matched(asked, now, at) if are_objects else _are_same_in_order(asked, now, at)
     if isinstance(asked, (dict, list)) or isinstance(now, (dict, list)):
         return False
     if isinstance(asked, str) and isinstance(now, str):
         asked, now = asked.strip(), now.strip()
-        return asked == now or same_in_another_form(asked, now, at)
+        return asked == now or is_same_moment(asked, now) or ("phone" in at and _is_same_number(asked, now))
     return plain_text(asked) == plain_text(now)
+
+
+def _is_same_number(asked: str, now: str) -> bool:
+    digits = phone_digits(asked)
+    return bool(digits) and digits == phone_digits(now)
+
+
+def _are_same_in_order(asked: Sequence[Any], now: Sequence[Any], at: str) -> bool:
+    return not any(any(_compared(*pair, at)) for pair in zip(asked, now, strict=True))
 
 
 def _is_matched(asked: Sequence[Any], now: Sequence[Any], at: str) -> bool:
@@ -115,7 +128,7 @@ def _is_matched(asked: Sequence[Any], now: Sequence[Any], at: str) -> bool:
     place (augmenting paths, without recursion).
     """
     if len(asked) > _LONGEST_UNORDERED:
-        return not any(any(_compared(*pair, at)) for pair in zip(asked, now, strict=True))
+        return _are_same_in_order(asked, now, at)
     fits: dict[tuple[int, int], bool] = {}
     item_of: dict[int, int] = {}
     place_of: dict[int, int] = {}

@@ -126,12 +126,17 @@ def _means_the_same(asked: Any, got: Any, at: str) -> bool:
 
 def same_in_another_form(asked: str, got: str, at: str) -> bool:
     """Whether two texts are the same moment, the same site or, under a pointer to a phone, the same number."""
-    asked_moment, got_moment = parsed_date_time(asked.upper()), parsed_date_time(got.upper())
-    if asked_moment is not None and got_moment is not None:
-        return asked_moment == got_moment
+    if is_same_moment(asked, got):
+        return True
     if "phone" in at:  # elsewhere the same digits mean nothing: ids, postal codes, money
         return _same_phone(asked, got)
     return _same_url(asked, got)
+
+
+def is_same_moment(asked: str, got: str) -> bool:
+    """Whether two texts are the same moment, maybe in two zones."""
+    moments = parsed_date_time(asked.upper()), parsed_date_time(got.upper())
+    return moments[0] is not None and moments[0] == moments[1]
 
 
 def plain_text(value: Any) -> str:
@@ -143,11 +148,14 @@ def plain_text(value: Any) -> str:
     return " ".join(str(value).split()).casefold()
 
 
+def phone_digits(text: str) -> str | None:
+    """Give the digits of a phone number, ``None`` for text that is none."""
+    return re.sub(r"\D", "", text) if re.fullmatch(r"\+?[\d\s().\-/]{5,}", text) else None
+
+
 def _same_phone(asked: str, got: str) -> bool:
     """Whether two phone numbers have the same digits, one maybe without its country code."""
-    if not all(re.fullmatch(r"\+?[\d\s().\-/]{5,}", text) for text in (asked, got)):
-        return False
-    digits = sorted((re.sub(r"\D", "", asked), re.sub(r"\D", "", got)), key=len)
+    digits = sorted((phone_digits(text) or "" for text in (asked, got)), key=len)
     return len(digits[0]) >= 7 and digits[1].endswith(digits[0])
 
 

@@ -135,7 +135,9 @@ def record_way(
         _check_expected(care, preview, request)
         if care.preview:
             return Done(request=request, response=record, preview=preview)
-        if care.skip_unchanged and isinstance(request.body, dict):
+        # Another hash, and nothing to change: what was previewed has been written, most likely by an earlier try.
+        is_written = care.expect not in (None, preview.hash)
+        if (care.skip_unchanged or is_written) and isinstance(request.body, dict):
             left = differing(request.body, record)
             unchanged = tuple(name for name in request.body if name not in left)
             if not left:
@@ -232,8 +234,6 @@ def _target_problems(request: RecordRequest, care: Care) -> list[Problem]:
     at = f"/{request.id_name}"
     if care.reads_record:
         return [Problem(at, "is missing: the record has to be read first, to be compared with what is to be sent")]
-    if request.method == "delete" and request.body is None:
-        return [Problem(at, "is missing: a delete needs the record's id, or a body that names it")]
     return []
 
 
@@ -294,9 +294,9 @@ def _custom_fields(request: RecordRequest, account: str) -> Program[Mapping[str,
         query={"limit": 100},
         fresh_for=FRESH_FOR,
     )
-    fields = yield from gathered(call, at_most=_MOST_FIELDS)
+    fields, is_whole = yield from gathered(call, at_most=_MOST_FIELDS)
     name = integration_name(record) or ""
-    is_partial = is_partial_for(name)
+    is_partial = is_partial_for(name) or not is_whole
     if is_partial:
         yield Warn(f"{name} lists its fields only in part: custom fields that it does not list are not checked")
     known = custom_fields_schema(fields, is_partial=is_partial, entity_type=_ENTITIES[request.resource])
@@ -340,7 +340,7 @@ def _preview(admitted: Checked, record: Mapping[str, Any]) -> Preview:
         body = request.body if isinstance(request.body, dict) else {}
         differences = changes(body, record)
     hashed = preview_hash(
-        path=f"{call.method} {call.path}",
+        path=f"{call.method} {call.target}",
         integrated_account_id=request.integrated_account_id or "",
         body=body,
         record=record,
@@ -349,13 +349,14 @@ def _preview(admitted: Checked, record: Mapping[str, Any]) -> Preview:
 
 
 def _check_expected(care: Care, preview: Preview, request: RecordRequest) -> None:
-    """Refuse a write that was not previewed as it is now; one that is applied already was most likely our own."""
+    """Refuse a write that was not previewed as it is now; one that would change nothing is not sent anyway."""
     if care.expect is None or care.expect == preview.hash or not preview.changes:
         return
     names = ", ".join(change.pointer or "/" for change in preview.changes)
     message = (
         "is not the hash of what would be changed now: the record, or what is to be sent, is not as it was previewed."
-        f" It would change {names}. Preview again, and decide on that"
+        f" It would change {names}. Preview again, and decide on that. (Where an earlier try of this task lost its"
+        " answer, the CRM may have taken the write in its own form already: look at the record)"
     )
     raise TrutoSchemaError.of(f"the {request} was not previewed like this", [Problem("/expect", message)])
 

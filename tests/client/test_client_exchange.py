@@ -279,7 +279,7 @@ ASKED = {
     ),
     "a date of no calendar": (429, {"Retry-After": "Mon, 01 Jan 99999999999 00:00:00 GMT"}, 10),
     "a failing server that asks": (500, {"Retry-After": "7"}, 7),
-    "a gateway that asks": (504, {"ratelimit-reset": "8"}, 8),
+    "a gateway that asks": (504, {"Retry-After": "8"}, 8),
     "a busy server that asks": (503, {"Retry-After": "7"}, 7),
     "a server that asks later": (425, {"Retry-After": "7"}, 7),
 }
@@ -438,6 +438,8 @@ class Store:
         self.suffix = suffix
         self.saved = []
 
+        self.may_advance = True
+
     def load(self):
         return self.suffix
 
@@ -501,11 +503,30 @@ def test_one_refusal_among_other_failures_does_not_advance_the_key(emulator, cli
     assert store.saved == []
 
 
-def test_two_refusals_with_a_failure_between_them_advance_the_key(emulator, client, write):
-    for status in (429, 500, 425):
-        emulator.fault(status=status, method="PATCH")
-    client.run(write(key="v1-abc"), suffixes=Store(emulator))
-    assert keys(emulator) == ["v1-abc", "v1-abc", "v1-abc", "v1-abc-2"]
+@pytest.mark.parametrize("fault", [{"reset": "after"}, {"status": 500}, {"status": 502, "apply": True}], ids=str)
+def test_a_key_under_which_a_write_may_have_been_executed_never_advances(emulator, client, write, fault):
+    emulator.fault(method="PATCH", **fault)
+    emulator.fault(status=429, method="PATCH", times=3)
+    store = Store(emulator)
+    client.run(write(key="v1-abc"), suffixes=store)
+    assert keys(emulator) == ["v1-abc"] * 5
+    assert store.saved == []
+
+
+def test_a_key_that_an_earlier_try_has_sent_never_advances(emulator, client, write):
+    emulator.fault(status=429, method="PATCH", times=3)
+    store = Store(emulator, suffix=2)
+    store.may_advance = False
+    client.run(write(key="v1-abc"), suffixes=store)
+    assert keys(emulator) == ["v1-abc-2"] * 4
+
+
+@pytest.mark.parametrize("status", [500, 502, 504])
+def test_a_failure_that_is_no_refusal_does_not_wait_for_the_limit_s_reset(emulator, client, read, sleeps, status):
+    emulator.fault(status=status, headers={"ratelimit-remaining": "9000", "ratelimit-reset": "3000"})
+    client.run(read())
+    assert len(sleeps) == 1
+    assert sleeps[0] <= 1
 
 
 def test_a_refusal_that_is_not_waited_for_does_not_advance_the_key(emulator, make_client, write):

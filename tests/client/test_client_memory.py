@@ -111,9 +111,9 @@ ASKED = {
     ),
     "model docs": lambda api: api.model_docs("crm", "hubspot"),
     "model docs as text": lambda api: api.model_docs("crm", "hubspot", form="md"),
-    "id of a tenant": lambda api: api.integrated_account_id_of("acme"),
 }
 NEVER_KEPT = {
+    "id of a tenant": lambda api: api.integrated_account_id_of("acme"),
     "account": lambda api: api.integrated_account(),
     "accounts": lambda api: list(api.integrated_accounts()),
     "record": lambda api: api.unified("crm", "accounts").get("23423523"),

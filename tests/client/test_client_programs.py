@@ -238,7 +238,7 @@ UNREADY = {
         {"resource": "leads"},
         TrutoMethodNotAllowedError,
         "does not expose crm/leads",
-        2,
+        3,
     ),
     "with the resource of another model": (
         account(),
@@ -246,7 +246,7 @@ UNREADY = {
         {"resource": "tickets"},
         TrutoMethodNotAllowedError,
         "does not expose crm/tickets",
-        2,
+        3,
     ),
     "without the method": (
         account(),
@@ -254,7 +254,7 @@ UNREADY = {
         {"method": "delete"},
         TrutoMethodNotAllowedError,
         "exposes crm/accounts, but not delete: it has list, update",
-        2,
+        3,
     ),
     "without the proxy's method": (
         account(),
@@ -262,7 +262,7 @@ UNREADY = {
         {"model": None, "resource": "Deals", "method": "update"},
         TrutoMethodNotAllowedError,
         "it has list, merge",
-        2,
+        3,
     ),
     "with the proxy's name in another case": (
         account(),
@@ -270,7 +270,7 @@ UNREADY = {
         {"model": None, "resource": "deals", "method": "list"},
         TrutoMethodNotAllowedError,
         "does not expose deals",
-        2,
+        3,
     ),
 }
 
@@ -412,9 +412,16 @@ def test_which_account_is_called_for(name):
 
 
 def test_a_short_list_is_gathered_and_a_long_one_refused():
-    assert run(gathered(CALL, at_most=2), {"/x": {"result": [1, 2]}})[0] == [1, 2]
+    assert run(gathered(CALL, at_most=2), {"/x": {"result": [1, 2]}})[0] == ([1, 2], True)
     with pytest.raises(TrutoTransportError, match="more than 2 items"):
         run(gathered(CALL, at_most=2), {"/x": {"result": [1, 2, 3]}})
+
+
+@pytest.mark.parametrize(
+    "answer", [{"result": [1], "is_partial_response": True}, {"result": [1], "next_cursor": "again"}], ids=str
+)
+def test_a_list_that_is_not_all_of_it_is_told_from_a_whole_one(answer):
+    assert run(gathered(CALL, at_most=9), {"/x": answer})[0][1] is False
 
 
 # ------------------------------------------------------------------------------------------------------------ pages
