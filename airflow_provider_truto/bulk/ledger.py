@@ -183,6 +183,8 @@ class Ledger:
             is_new = past.add(row, is_cleared=try_of(name) <= self._cleared_tries)
             if is_new and name.endswith(".part"):
                 self._results.add(line)
+        for write in self._results.closed():  # so that the next try finds them closed, and need not copy them again
+            write()
         self._keep_failures(past)
         return past
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from airflow_provider_truto.bulk.records import Record
-from airflow_provider_truto.bulk.sources import Source
+if TYPE_CHECKING:
+    from airflow_provider_truto.bulk.records import Record  # slow to import, and DAG files import this module
 
 ShardBy = Literal["account", "id"]
 
@@ -46,22 +46,6 @@ class Shard:
             return ""  # all of the default customer
         # What names neither is spread by all that is known of it.
         return key.lower() if key is not None else json.dumps([record.body, str(record.problems)], default=str)
-
-
-class ShardedSource(Source):
-    """The records of a source that belong to a shard, with the places they have in the whole source."""
-
-    def __init__(self, source: Source, shard: Shard) -> None:
-        self._source = source
-        self._shard = shard
-
-    def records(self) -> Iterator[Record]:
-        """Give them; the whole source is read."""
-        return (record for record in self._source.records() if self._shard.has(record))
-
-    def fingerprint(self) -> str:
-        """Name the source's content and the shard: with another count, records would be in other ledgers."""
-        return f"{self._source.fingerprint()}, {self._shard}"
 
 
 def shards(count: int, *, by: ShardBy = "account") -> list[dict[str, Any]]:

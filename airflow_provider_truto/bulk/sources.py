@@ -20,6 +20,7 @@ from typing import Any
 from airflow_provider_truto.bulk.cells import cells_line, cells_of
 from airflow_provider_truto.bulk.lines import csv_header, csv_rows, json_rows
 from airflow_provider_truto.bulk.records import Reading, Record, unreadable
+from airflow_provider_truto.bulk.shards import Shard
 
 #: What storages call a file's version, the surest first.
 _VERSIONS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "created")
@@ -164,6 +165,22 @@ class FileSource(Source):
                     self._reading.table(header)
         except (EOFError, zlib.error, gzip.BadGzipFile, ValueError) as error:
             raise ValueError(f"{path.name}: {error}") from None
+
+
+class ShardedSource(Source):
+    """The records of a source that belong to a shard, with the places they have in the whole source."""
+
+    def __init__(self, source: Source, shard: Shard) -> None:
+        self._source = source
+        self._shard = shard
+
+    def records(self) -> Iterator[Record]:
+        """Give them; the whole source is read."""
+        return (record for record in self._source.records() if self._shard.has(record))
+
+    def fingerprint(self) -> str:
+        """Name the source's content and the shard: with another count, records would be in other ledgers."""
+        return f"{self._source.fingerprint()}, {self._shard}"
 
 
 @contextmanager

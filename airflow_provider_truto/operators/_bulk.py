@@ -17,22 +17,22 @@ from airflow_provider_truto._compat import (
     count_metric,
     object_storage_path,
 )
-from airflow_provider_truto.bulk.engine import Bulk, Plan, Progress, UnfinishedError
-from airflow_provider_truto.bulk.ledger import Ledger, LedgerError, Past, generation_for, task_folder
-from airflow_provider_truto.bulk.sources import Source, SourceError
 from airflow_provider_truto.client.errors import TrutoError, TrutoSchemaError
-from airflow_provider_truto.client.pacing import ACCOUNT_RATE, TOKEN_RATE
-from airflow_provider_truto.hooks.truto import TrutoHook
-from airflow_provider_truto.operators._bulk_source import PreparedSource, prepared_source
+from airflow_provider_truto.connection_fields import DEFAULT_CONN_ID
 from airflow_provider_truto.operators._calls import NOT_GIVEN, schema_beside_dag
 from airflow_provider_truto.operators._rendering import TypedRenderingMixin
 from airflow_provider_truto.operators._task import airflow_error, task_identity
 from airflow_provider_truto.updates.keys import TaskIdentity
 from airflow_provider_truto.updates.request import PACKAGED, OnNone, RecordRequest, SchemaSource
-from airflow_provider_truto.updates.way import Care, Typing
 
 if TYPE_CHECKING:
+    # Slow to import, and every DAG file imports this module: what only a run needs is imported in it.
+    from airflow_provider_truto.bulk.engine import Progress
+    from airflow_provider_truto.bulk.ledger import Ledger, Past
+    from airflow_provider_truto.bulk.sources import Source
     from airflow_provider_truto.client.settings import ClientSettings
+    from airflow_provider_truto.hooks.truto import TrutoHook
+    from airflow_provider_truto.operators._bulk_source import PreparedSource
 
 OnSourceChange = Literal["error", "restart"]
 
@@ -117,7 +117,7 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
         output_path: str,
         max_failures: float | None,
         integrated_account_id: str = NOT_GIVEN,
-        truto_conn_id: str = TrutoHook.default_conn_name,
+        truto_conn_id: str = DEFAULT_CONN_ID,
         concurrency: int = 32,
         requests_per_second: float | None = None,
         schema: SchemaSource = PACKAGED,
@@ -195,6 +195,10 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Do what is not done yet, and account for every record."""
+        from airflow_provider_truto.bulk.engine import UnfinishedError
+        from airflow_provider_truto.bulk.ledger import LedgerError
+        from airflow_provider_truto.bulk.sources import SourceError
+
         try:
             return self._done(context)
         except TrutoError as error:
@@ -213,6 +217,10 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
         self._is_stopped = True
 
     def _done(self, context: Any) -> dict[str, Any]:
+        from airflow_provider_truto.bulk.ledger import task_folder
+        from airflow_provider_truto.hooks.truto import TrutoHook
+        from airflow_provider_truto.operators._bulk_source import prepared_source
+
         if self._names_account and not self.integrated_account_id:
             raise TrutoSchemaError("integrated_account_id was given and rendered to nothing. Nothing was sent.")
         hook = TrutoHook(self.truto_conn_id, requests_per_second=self.requests_per_second)
@@ -247,6 +255,9 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
         identity: TaskIdentity,
         task_generation: int,
     ) -> dict[str, Any]:
+        from airflow_provider_truto.bulk.engine import Bulk, Plan
+        from airflow_provider_truto.updates.way import Care, Typing
+
         plan = Plan(
             template=RecordRequest(
                 model=self.model,
@@ -293,6 +304,8 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
     def _ledger(
         self, folder: Any, prepared: PreparedSource, identity: TaskIdentity, try_number: int
     ) -> tuple[Source, Ledger, Past, TaskIdentity]:
+        from airflow_provider_truto.bulk.ledger import Ledger, generation_for
+
         generation = generation_for(folder, identity.generation)
         header = {
             "package_version": __version__,
@@ -322,6 +335,8 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
 
     def _announce(self, settings: ClientSettings, source: Source, past: Past) -> None:
         """Say before the first write how long it takes at least."""
+        from airflow_provider_truto.client.pacing import ACCOUNT_RATE, TOKEN_RATE
+
         rate = settings.requests_per_second
         if rate == 0:
             limit, shortest = "no pacing", ""

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_truto._compat import object_storage_path
 from airflow_provider_truto.bulk.mapping import FunctionMapping, TemplateMapping, imported_function
 from airflow_provider_truto.bulk.records import Reading, RowMapping
-from airflow_provider_truto.bulk.shards import ShardedSource, shard_of
+from airflow_provider_truto.bulk.shards import shard_of
 from airflow_provider_truto.bulk.snapshot import SnapshotSource, query_fingerprint
-from airflow_provider_truto.bulk.sources import FileSource, ListSource, Source, rows_of
+from airflow_provider_truto.bulk.sources import FileSource, ListSource, ShardedSource, Source, rows_of
 from airflow_provider_truto.operators._sql import asked
 
 if TYPE_CHECKING:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from airflow_provider_truto._compat import AirflowFailException, BaseOperator, object_storage_path
-from airflow_provider_truto.bulk.ledger import task_folder
-from airflow_provider_truto.bulk.report import Report, merged
 from airflow_provider_truto.bulk.shards import shards
 from airflow_provider_truto.operators._bulk import check_max_failures, is_within
 from airflow_provider_truto.operators._calls import XCOM_KEY
 from airflow_provider_truto.operators._files import write_whole
 from airflow_provider_truto.operators._task import task_identity
+
+if TYPE_CHECKING:
+    from airflow_provider_truto.bulk.report import Report  # slow to import, as is all that only a run needs
 
 __all__ = ["TrutoBulkSummaryOperator", "shards"]
 
@@ -62,6 +63,9 @@ class TrutoBulkSummaryOperator(BaseOperator):
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Read the summaries, write the report, and judge."""
+        from airflow_provider_truto.bulk.ledger import task_folder
+        from airflow_provider_truto.bulk.report import merged
+
         identity = task_identity(context)
         if identity is None:
             raise AirflowFailException(

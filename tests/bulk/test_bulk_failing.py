@@ -278,11 +278,11 @@ def test_a_check_of_the_whole_source_lists_its_faults_and_nothing_is_sent(one, t
     assert "\nrow 3: " in str(failure.value)
     assert "\nrow 39: " in str(failure.value)
     assert one.emulator.requests == []
-    assert run(task(one.rows(), validate_first=True, output_path="memory://checked"))["updated"] == 40
+    assert run(task(one.rows(), validate_first=True))["updated"] == 40
 
 
-def test_records_that_are_as_they_should_be_are_counted_as_unchanged(one, task):
-    run(task(one.rows()[:15], output_path="memory://before"))
+def test_records_that_are_as_they_should_be_are_counted_as_unchanged(one, task, tmp_path):
+    run(task(one.rows()[:15], output_path=f"file://{tmp_path}/before"))
     counts = run(task(one.rows(), skip_unchanged=True))
     assert (counts["unchanged"], counts["updated"]) == (15, 25)
 

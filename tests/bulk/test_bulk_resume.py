@@ -55,7 +55,7 @@ def test_a_worker_that_is_killed_over_and_over_loses_nothing_and_does_nothing_tw
             )
             # Many kills before and while the first rows are written, some late.
             process.join(chance.choice([0.05, 0.15, 0.3, 0.8]) * chance.random() + 0.03)
-            if process.is_alive():
+            if process.is_alive() and try_number < 100:
                 process.kill()
                 kills += 1
             process.join(LONGEST)
@@ -90,15 +90,16 @@ def test_a_killed_try_leaves_a_ledger_that_does_not_grow_with_each_kill(make_tru
     folder = Path(folder_of(output).path) / "0"
     truto.emulator.fault(times=None, delay_before=0.02)
     for try_number in range(1, 13):
+        goal = len(truto.emulator.executions) + 5
         process = start(
             processes, truto, output.parent / "result", source, output, try_number=try_number, concurrency=2
         )
-        wait_for(lambda number=try_number: len(lines_of(folder, f"results-{number}-")) >= 3 * number)
+        wait_for(lambda goal=goal: len(truto.emulator.executions) >= goal)
         process.kill()
         process.join(LONGEST)
-    for try_number in range(1, 13):
-        ordinals = Counter(json.loads(line)["ordinal"] for line in lines_of(folder, f"results-{try_number}-"))
-        assert set(ordinals.values()) <= {1}
+    written = Counter(json.loads(line)["ordinal"] for line in lines_of(folder, "results-"))
+    assert len(written) > 50
+    assert max(written.values()) == 2  # once where it was done, once where it was copied to
 
 
 def wait_for(is_so, longest=LONGEST):
@@ -242,7 +243,8 @@ def test_a_zombie_beside_its_successor_loses_nothing_does_nothing_twice_and_touc
 
 
 def lines_of(folder, prefix):
-    return [line for path in folder.glob(f"{prefix}*") for line in path.read_bytes().splitlines()]
+    lines = [line for path in folder.glob(f"{prefix}*") for line in path.read_bytes().splitlines(keepends=True)]
+    return [line for line in lines if line.endswith(b"\n")]
 
 
 def test_a_successor_leaves_the_files_of_a_try_that_may_still_live_as_they_are(

@@ -18,8 +18,8 @@ from upath import UPath
 from airflow_provider_truto.bulk.mapping import FunctionMapping
 from airflow_provider_truto.bulk.records import Reading
 from airflow_provider_truto.bulk.report import merged
-from airflow_provider_truto.bulk.shards import Shard, ShardedSource, shard_of, shards
-from airflow_provider_truto.bulk.sources import ListSource
+from airflow_provider_truto.bulk.shards import Shard, shard_of, shards
+from airflow_provider_truto.bulk.sources import ListSource, ShardedSource
 
 ROW = st.fixed_dictionaries(
     {},

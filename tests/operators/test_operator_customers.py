@@ -129,10 +129,11 @@ def test_the_customer_is_the_one_that_is_named(found, name):
     assert not any(records & listed for account, records in FIRST_RECORDS.items() if account != wanted)
 
 
-def test_a_customer_is_looked_up_once_a_process(found):
+def test_a_customer_is_looked_up_once_a_task(found):
     _, _, requests = found
     targets = [request["target"] for request in requests if request["path"][0] == "integrated-account"]
-    assert len(targets) == len(set(targets))
+    looked_up = [target for target in targets if "tenant_id" in target]
+    assert len(looked_up) <= len(found[0].tasks)
     assert {target for target in targets if "tenant_id" in target} == {
         f"/integrated-account?tenant_id={tenant}" for tenant in ("acme", "globex", "stark")
     }

@@ -56,7 +56,12 @@ def test_a_list_is_a_plain_list_that_a_later_task_expands_over(airflow, emulator
     assert run.state == "success", run.log[-3000:]
     assert ids(run["contacts"].xcom["return_value"]) == ["1003", "1004", "1005"]
     assert "remote_data" not in run["contacts"].xcom["return_value"][0]
-    assert run["contacts"].xcom["truto"] == {"count": 3, "cursor": None, "is_partial_response": False}
+    assert run["contacts"].xcom["truto"] == {
+        "count": 3,
+        "cursor": None,
+        "is_partial_response": False,
+        "ended_early": False,
+    }
     written = {execution["record_id"]: execution["body"] for execution in emulator.executions if execution["body"]}
     # What came out of the CRM is data, also where it looks like a template.
     assert written == {
@@ -107,6 +112,7 @@ def test_the_same_list_goes_to_a_file(airflow, emulator, tmp_path):
         "count": 12,
         "cursor": None,
         "is_partial_response": False,
+        "ended_early": False,
         "path": str(path),
         "bytes": path.stat().st_size,
     }
@@ -210,6 +216,7 @@ def test_a_cursor_that_goes_in_a_circle_ends_the_list_with_a_warning(airflow, em
     assert run["t"].state == "success"
     assert len(run["t"].xcom["return_value"]) == 2
     assert "a cursor that it had given before" in run.log
+    assert run["t"].xcom["truto"]["ended_early"] is True
 
 
 def test_a_response_that_truto_calls_partial_is_told(airflow, emulator):

@@ -52,7 +52,7 @@ def previews(one_airflow, truto):
     run = one_airflow.run(
         f"""
         update("update", body={BODY!r}, preview=True)
-        update("nothing", body={{"name": "{{{{ params.name }}}}", "website": "northwind.example/"}}, preview=True)
+        update("nothing", body={{"name": "{{{{ params.name }}}}", "website": " https://northwind.example"}}, preview=True)
         update("list", body={{"tags": [{{"name": "new"}}], "urls": []}}, allow_empty=True, preview=True)
         update("null", body={{"description": None}}, preview=True)
         unified("create", "create", body={{"name": "New", "owner": {{"id": "u-17"}}}}, preview=True)
@@ -288,7 +288,7 @@ UNCHANGED = {
     "none": ({"number_of_employees": 121}, {"number_of_employees": 121}, []),
     "all": ({"name": "Northwind Traders", "number_of_employees": 120}, None, ["name", "number_of_employees"]),
     "all in another form": (
-        {"phone_numbers": [{"number": "+1 (206) 555-0100"}], "website": "northwind.example"},
+        {"phone_numbers": [{"number": "+1 (206) 555-0100"}], "website": "https://northwind.example "},
         None,
         ["phone_numbers", "website"],
     ),
