@@ -11,7 +11,7 @@ from importlib import import_module
 from benchmarks.report import as_text, saved
 
 #: Each is a module of this package.
-ROWS = ("importing", "one_update")
+ROWS = ("importing", "one_update", "bulk_latency", "bulk_peers", "bulk_tiers", "bulk_memory", "bulk_mapped")
 
 
 def main() -> int:

@@ -20,11 +20,31 @@ class Target:
         return reached <= self.limit if self.side == "at most" else reached >= self.limit
 
 
+@dataclass(frozen=True)
+class Panel:
+    """A line over a plot's x: figures by x. ``top`` is where the y axis ends, if not where the line does."""
+
+    y_label: str
+    line: Mapping[float, float]
+    top: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plot:
+    """Panels side by side over one logarithmic x; ``name`` is the file's, without its ending."""
+
+    name: str
+    caption: str
+    x_label: str
+    panels: tuple[Panel, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
     """Figures of several contenders, one a round in ``unit``; the others are held against the first one.
 
-    ``by`` says whether as a ratio or as a difference; ``targets`` are by contender, ``notes`` are sentences.
+    ``by`` says whether as a ratio or as a difference; ``targets`` are by contender, ``notes`` are sentences;
+    ``plots`` are drawn where the figures are saved.
     """
 
     title: str
@@ -33,6 +53,7 @@ class Comparison:
     by: Literal["ratio", "difference"]
     targets: Mapping[str, Target]
     notes: tuple[str, ...] = ()
+    plots: tuple[Plot, ...] = ()
 
     def figure(self, name: str) -> float:
         """Give the median of a contender's figures."""

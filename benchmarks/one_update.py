@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from itertools import count
 from typing import Any
 
 from benchmarks.comparison import Comparison, Target, in_turn
+from benchmarks.quiet import silenced
 from benchmarks.server import serving
 
 _ROUNDS = 15
@@ -45,7 +45,7 @@ def compared() -> Comparison:
             contenders["truto-python-sdk, a connection a call as it makes them"] = sdk
         else:
             notes.append("truto-python-sdk is left out: it needs Python 3.12.")
-        with _silenced():
+        with silenced():
             samples = in_turn({name: partial(_cpu_of, update) for name, update in contenders.items()}, rounds=_ROUNDS)
     return Comparison(
         title="CPU of one account update",
@@ -116,17 +116,3 @@ def _sdk(base_url: str, stack: ExitStack) -> Callable[[], Any] | None:
     api, runner = TrutoApi(_TOKEN, base_url), stack.enter_context(asyncio.Runner())
     query = {"integrated_account_id": _account(0), "truto_ignore_remote_data": True}
     return lambda: runner.run(api.unified_api.update("crm", "accounts", "23423523", _BODY, query))
-
-
-@contextmanager
-def _silenced() -> Iterator[None]:
-    """Let what is logged go nowhere, whoever holds the stream already."""
-    sys.stdout.flush()
-    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)
-        os.close(nowhere)

@@ -9,8 +9,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from benchmarks.comparison import Comparison
+from benchmarks.plots import drawn
 
-_SAVED_AS = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
+_DOCS = Path(__file__).resolve().parent.parent / "docs"
+_SAVED_AS = _DOCS / "benchmarks.md"
 _PACKAGES = (
     "apache-airflow",
     "requests",
@@ -37,7 +39,7 @@ def as_text(comparison: Comparison) -> str:
 
 
 def saved(comparisons: Iterable[Comparison]) -> Path:
-    """Write docs/benchmarks.md anew."""
+    """Write docs/benchmarks.md anew, and its plots in docs/images."""
     text = "\n".join([_INTRODUCTION, _machine(), *map(_as_markdown, comparisons)])
     _SAVED_AS.write_text(text, "utf-8")
     return _SAVED_AS
@@ -60,14 +62,18 @@ def _rows(comparison: Comparison) -> list[tuple[str, str, str, str]]:
 
 
 def _compared(comparison: Comparison, value: float) -> str:
-    return f"{value:.2f} ×" if comparison.by == "ratio" else f"{value:+.0f} {comparison.unit}"
+    if comparison.by == "ratio":
+        return f"{value:,.0f} ×" if value >= 100 else f"{value:.2f} ×"
+    return f"{value:+.0f} {comparison.unit}"
 
 
 def _as_markdown(comparison: Comparison) -> str:
     lines = [f"## {comparison.title}", "", "| | median | compared | target |", "| --- | ---: | ---: | --- |"]
     lines += [f"| `{name}` | {' | '.join(cells)} |" for name, *cells in _rows(comparison)]
     rounds = len(next(iter(comparison.samples.values())))
-    return "\n".join([*lines, "", " ".join([f"{rounds} rounds.", *comparison.notes]), ""])
+    told = " ".join([f"{rounds} rounds." if rounds > 1 else "Once.", *comparison.notes])
+    images = [f"![{plot.caption}]({drawn(plot, _DOCS / 'images').relative_to(_DOCS)})\n" for plot in comparison.plots]
+    return "\n".join([*lines, "", told, "", *images])
 
 
 def _machine() -> str:

@@ -1,7 +1,7 @@
 """The least that a client can talk to: a server on loopback, in a process of its own, with one answer for everything.
 
 It reads heads and bodies by their lengths and keeps connections open. It spends so little that what is measured is
-the client; it is no Truto, which is what the emulator is for.
+the client; it is no Truto, which is what the emulator is for. A delay stands for the way to Truto and its work.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -34,9 +35,10 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
 @contextmanager
-def serving() -> Iterator[str]:
-    """Run the server; give its URL."""
-    with subprocess.Popen([sys.executable, "-S", __file__], stdout=subprocess.PIPE, text=True) as process:
+def serving(*, delay: float = 0.0) -> Iterator[str]:
+    """Run the server, which answers after ``delay`` seconds; give its URL."""
+    command = [sys.executable, "-S", __file__, str(delay)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             yield process.stdout.readline().strip()
@@ -45,7 +47,8 @@ def serving() -> Iterator[str]:
 
 
 def main() -> None:
-    """Serve until the process is ended."""
+    """Serve until the process is ended; the argument is the delay."""
+    delay = float(sys.argv[1])
     body = json.dumps(ACCOUNT).encode()
     head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     listener = socket.create_server(("127.0.0.1", 0), backlog=256)
@@ -53,10 +56,10 @@ def main() -> None:
     while True:
         connection, _ = listener.accept()
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        threading.Thread(target=_serve, args=(connection, head + body), daemon=True).start()
+        threading.Thread(target=_serve, args=(connection, head + body, delay), daemon=True).start()
 
 
-def _serve(connection: socket.socket, answer: bytes) -> None:
+def _serve(connection: socket.socket, answer: bytes, delay: float) -> None:
     received = b""
     with connection, suppress(ConnectionError):
         while data := connection.recv(65536):
@@ -65,6 +68,8 @@ def _serve(connection: socket.socket, answer: bytes) -> None:
             length = _LENGTH.search(head)
             if end and len(body) >= int(length[1] if length else 0):
                 received = b""  # nobody sends a second request before the first is answered
+                if delay:
+                    time.sleep(delay)
                 connection.sendall(answer)
 
 

@@ -356,6 +356,8 @@ async def _body(response: aiohttp.ClientResponse, settings: ClientSettings) -> b
 
 
 def _ssl(settings: ClientSettings) -> ssl.SSLContext | bool:
+    if settings.origin.scheme == "http":
+        return True  # never asked for; certificates take a tenth of a second to load
     if not settings.verify_tls:
         return False
     bundle = settings.ca_bundle or _environment_ca_bundle() or certifi.where()

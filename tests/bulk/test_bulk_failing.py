@@ -271,14 +271,15 @@ def test_clearing_a_task_that_succeeded_writes_everything_again(one, task):
 # --------------------------------------------------------------------------------------------- what is checked first
 
 
-def test_a_check_of_the_whole_source_lists_its_faults_and_nothing_is_sent(one, task):
+def test_a_check_of_the_whole_source_lists_its_faults_and_nothing_is_sent(one, task, tmp_path):
     with pytest.raises(AirflowFailException) as failure:
         run(task(broken(one.rows(), 3, 39), validate_first=True, max_failures=None))
     assert "2 rows of the source are not valid; nothing was sent." in str(failure.value)
     assert "\nrow 3: " in str(failure.value)
     assert "\nrow 39: " in str(failure.value)
     assert one.emulator.requests == []
-    assert run(task(one.rows(), validate_first=True))["updated"] == 40
+    elsewhere = f"file://{tmp_path}/of-whole-source"
+    assert run(task(one.rows(), validate_first=True, output_path=elsewhere))["updated"] == 40
 
 
 def test_records_that_are_as_they_should_be_are_counted_as_unchanged(one, task, tmp_path):

@@ -52,7 +52,8 @@ def previews(one_airflow, truto):
     run = one_airflow.run(
         f"""
         update("update", body={BODY!r}, preview=True)
-        update("nothing", body={{"name": "{{{{ params.name }}}}", "website": " https://northwind.example"}}, preview=True)
+        update("nothing", body={{"name": "{{{{ params.name }}}}", "website": "https://northwind.example "}},
+               preview=True)
         update("list", body={{"tags": [{{"name": "new"}}], "urls": []}}, allow_empty=True, preview=True)
         update("null", body={{"description": None}}, preview=True)
         unified("create", "create", body={{"name": "New", "owner": {{"id": "u-17"}}}}, preview=True)
