@@ -13,6 +13,7 @@ import threading
 import time
 import tracemalloc
 
+import aiohttp
 import pytest
 
 from airflow_provider_truto.client.aio import AsyncClient
@@ -751,4 +752,6 @@ def test_a_bomb_is_not_unpacked(raw_server, both_at):
     finally:
         tracemalloc.stop()
     assert "more than 1000000 bytes" in str(result.error)
-    assert peak < 20_000_000
+    # Before 3.14, aiohttp unpacks what came in one piece, 64 KiB of a bomb, before it can be looked at.
+    unpacks_whole_pieces = [int(part) for part in aiohttp.__version__.split(".")[:2]] < [3, 14]
+    assert peak < (80_000_000 if unpacks_whole_pieces else 20_000_000)
