@@ -8,7 +8,7 @@ from functools import partial
 
 from benchmarks.comparison import Comparison, Target, in_turn
 
-_ROUNDS = 7
+_ROUNDS = 9
 _NOTHING = "nothing more"
 _OURS = "import airflow_provider_truto.operators.accounts"
 _HTTP = "from airflow.providers.http.operators.http import HttpOperator"
