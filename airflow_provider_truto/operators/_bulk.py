@@ -17,11 +17,11 @@ from airflow_provider_truto._compat import (
     count_metric,
     object_storage_path,
 )
-from airflow_provider_truto.client.errors import TrutoError, TrutoSchemaError
+from airflow_provider_truto.client.errors import TrutoSchemaError
 from airflow_provider_truto.connection_fields import DEFAULT_CONN_ID
 from airflow_provider_truto.operators._calls import NOT_GIVEN, schema_beside_dag
 from airflow_provider_truto.operators._rendering import TypedRenderingMixin
-from airflow_provider_truto.operators._task import airflow_error, task_identity
+from airflow_provider_truto.operators._task import failing_in_airflow_terms, task_identity
 from airflow_provider_truto.updates.keys import TaskIdentity
 from airflow_provider_truto.updates.request import PACKAGED, OnNone, RecordRequest, SchemaSource
 
@@ -200,13 +200,8 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
         from airflow_provider_truto.bulk.sources import SourceError
 
         try:
-            return self._done(context)
-        except TrutoError as error:
-            has_policy = getattr(self, "retry_policy", None) is not None
-            failure = airflow_error(error, skip_on=(), has_retry_policy=has_policy)
-            if failure is error:
-                raise
-            raise failure from error
+            with failing_in_airflow_terms(self):
+                return self._done(context)
         except (LedgerError, SourceError) as error:
             raise AirflowFailException(str(error)) from error
         except UnfinishedError as error:

@@ -8,11 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast, get_args
 
 from airflow_provider_truto._compat import AirflowFailException, BaseOperator
-from airflow_provider_truto.client.errors import Problem, TrutoError, TrutoSchemaError
+from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
 from airflow_provider_truto.connection_fields import DEFAULT_CONN_ID
 from airflow_provider_truto.operators._files import write_whole
 from airflow_provider_truto.operators._rendering import TypedRenderingMixin
-from airflow_provider_truto.operators._task import airflow_error, codes_of_errors, task_identity, task_suffixes
+from airflow_provider_truto.operators._task import (
+    codes_of_errors,
+    failing_in_airflow_terms,
+    task_identity,
+    task_suffixes,
+)
 from airflow_provider_truto.updates.request import LIVE, PACKAGED, OnNone, RecordRequest, SchemaSource
 from airflow_provider_truto.updates.xcom import (
     XCOM_LIMIT,
@@ -186,14 +191,8 @@ class TrutoCallOperator(TypedRenderingMixin, BaseOperator):
 
     def execute(self, context: Any) -> Any:
         """Make the call: typed, checked, called, answered, verified, XCom."""
-        try:
+        with failing_in_airflow_terms(self, skip_on=self.skip_on):
             return self._called(context)
-        except TrutoError as error:
-            has_policy = getattr(self, "retry_policy", None) is not None
-            failure = airflow_error(error, skip_on=self.skip_on, has_retry_policy=has_policy)
-            if failure is error:
-                raise
-            raise failure from error
 
     def _called(self, context: Any) -> Any:
         from airflow_provider_truto.hooks.truto import TrutoHook

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from airflow_provider_truto._compat import AirflowFailException, AirflowSkipException
@@ -68,6 +69,19 @@ def codes_of_errors() -> dict[str, type[TrutoApiError]]:
         classes[cls.code] = cls
         pending += cls.__subclasses__()
     return classes
+
+
+@contextmanager
+def failing_in_airflow_terms(operator: Any, *, skip_on: Collection[str] = ()) -> Iterator[None]:
+    """Let what an operator does fail the way ``airflow_error`` says, with the ``TrutoError`` as the cause."""
+    try:
+        yield
+    except TrutoError as error:
+        has_policy = getattr(operator, "retry_policy", None) is not None
+        failure = airflow_error(error, skip_on=skip_on, has_retry_policy=has_policy)
+        if failure is error:
+            raise
+        raise failure from error
 
 
 def airflow_error(error: TrutoError, *, skip_on: Collection[str], has_retry_policy: bool) -> Exception:
