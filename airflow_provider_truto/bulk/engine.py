@@ -27,7 +27,6 @@ from airflow_provider_truto.client.errors import (
     TrutoSchemaError,
 )
 from airflow_provider_truto.updates.keys import TaskIdentity
-from airflow_provider_truto.updates.rendered import as_data
 from airflow_provider_truto.updates.request import RecordRequest
 from airflow_provider_truto.updates.verified import verified
 from airflow_provider_truto.updates.way import Care, Done, Typing, admitted_request, record_way
@@ -46,7 +45,7 @@ _MOST_HELD = 1_000
 #: After so many failures in a row, none of which is a record's own, an account is given up for this try.
 _STREAK = 5
 #: Faults that a check of the whole source lists.
-_MOST_FAULTS = 100
+MOST_FAULTS = 100
 #: Seconds that calls in flight have to come to their end where the try ends early. A supervisor kills after five.
 _GRACE = 3.0
 #: Errors that hold for every record of an account.
@@ -156,6 +155,8 @@ class Bulk:
         self._ledger = ledger
         self._past = past
         self._plan = plan
+        self._typing_of_meant_nulls = plan.typing
+        self._typing_of_data = replace(plan.typing, data_of="the record")
         self._report = report
         self._clock = clock
         self._accounts: dict[str, _Account] = {}
@@ -202,14 +203,17 @@ class Bulk:
         return self.progress
 
     async def check(self, records: Iterator[Record]) -> list[tuple[int, TrutoSchemaError]]:
-        """Check the whole source without sending a write; give the first faults."""
+        """Check every record that is not done yet, without sending a write; give the first ``MOST_FAULTS`` faults.
+
+        Of the ledger it needs nothing, which may be yet to be opened.
+        """
         faults: list[tuple[int, TrutoSchemaError]] = []
         while chunk := await asyncio.to_thread(lambda: list(islice(records, _CHUNK))):
             for record in chunk:
-                fault = await self._fault(record)
+                fault = None if self._past.is_final(record.ordinal) else await self._fault(record)
                 if fault is not None:
                     faults.append((record.ordinal, fault))
-                    if len(faults) >= _MOST_FAULTS:
+                    if len(faults) >= MOST_FAULTS:
                         return faults
         return faults
 
@@ -220,7 +224,7 @@ class Bulk:
             return None
         request = self._request(record)
         try:
-            await self._client.do(admitted_request(request, typing=self._plan.typing, care=self._plan.care))
+            await self._client.do(admitted_request(request, typing=self._typing(record), care=self._plan.care))
         except TrutoSchemaError as error:
             return error
         return None
@@ -277,7 +281,7 @@ class Bulk:
     def _start_one(self) -> bool:
         """Start the next record of the account that was served longest ago; false where none may start."""
         share = max(1, math.ceil(self._plan.concurrency / max(1, self._spool.account_count)))
-        for account_id in list(islice(self._spool, self._plan.concurrency + 1)):
+        for account_id in islice(self._spool, self._plan.concurrency + 1):
             account = self._accounts.setdefault(account_id, _Account())
             limit = share if account.has_succeeded else min(share, _PROBATION)
             is_full = account.in_flight >= limit or account.held_count >= _MOST_HELD
@@ -331,7 +335,7 @@ class Bulk:
             done = await self._client.do(
                 record_way(
                     self._request(record),
-                    typing=self._plan.typing,
+                    typing=self._typing(record),
                     care=self._plan.care,
                     task=self._identity(record),
                 )
@@ -426,13 +430,16 @@ class Bulk:
                 task.cancel()
 
     def _request(self, record: Record) -> RecordRequest:
-        body = record.body
         return replace(
             self._plan.template,
             record_id=record.id,
-            body=body if body is None or record.nulls_are_meant else as_data(body, source="the record"),
+            body=record.body,
             integrated_account_id=self._named_account(record),
         )
+
+    def _typing(self, record: Record) -> Typing:
+        """A null that a record brings along may be an accident; ``on_none`` says what it means."""
+        return self._typing_of_meant_nulls if record.nulls_are_meant else self._typing_of_data
 
     def _identity(self, record: Record) -> TaskIdentity | None:
         plan = self._plan

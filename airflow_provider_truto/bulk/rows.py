@@ -15,6 +15,7 @@ from airflow_provider_truto.updates.typed import Formless
 
 Status = Literal["updated", "unchanged", "failed", "skipped"]
 _LONGEST_MESSAGE = 2_000
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +75,7 @@ class ResultRow:
             for name in _NAMES
             if (value := getattr(self, name)) is not None and value is not False and value != ()
         }
-        return json.dumps(shown, ensure_ascii=False, separators=(",", ":")).encode(errors="replace") + b"\n"
+        return _JSON.encode(shown).encode(errors="replace") + b"\n"
 
     @classmethod
     def read(cls, line: bytes) -> ResultRow:

@@ -96,13 +96,15 @@ class AsyncClient(Driver, TrutoApi):
 
     async def run(self, call: Call, *, suffixes: SuffixStore | None = None) -> Outcome:
         """Bring a call to its end: see ``exchange``."""
-        outcome = await _driven(self._exchange(call, suffixes), lambda step: self._carry_out(step, suffixes))
+        exchange = self._exchange(call, suffixes)
+        outcome: Outcome = await _driven(exchange, lambda step: self._carry_out(step, suffixes))
         self.observer.called(outcome)
         return outcome
 
     async def do(self, program: Program[T], *, suffixes: SuffixStore | None = None) -> T:
         """Bring a program to its end and give its result."""
-        return await _driven(program, lambda step: self.reply(step, suffixes))
+        result: T = await _driven(program, lambda step: self.reply(step, suffixes))
+        return result
 
     def listing(self, program: Program[None]) -> AsyncListing:
         """Bring a list's program on its way; its calls go out as its records are asked for."""
@@ -246,13 +248,15 @@ class AsyncListing:
 
     async def pages(self) -> AsyncIterator[Page]:
         """Iterate over pages instead of records."""
-        async for step in _steps(self._program, self._reply, []):
-            if isinstance(step, Page):
-                self.cursor = step.cursor
-                self.count += len(step.items)
-                self.is_partial_response |= step.is_partial
-                self.ended_early |= step.ended_early
-                yield step
+        try:
+            while isinstance(page := await _driven(self._program, self._reply, as_far_as=Page), Page):
+                self.cursor = page.cursor
+                self.count += len(page.items)
+                self.is_partial_response |= page.is_partial
+                self.ended_early |= page.ended_early
+                yield page
+        finally:
+            self._program.close()
 
     async def _iterated(self) -> AsyncGenerator[Any, None]:
         async for page in self.pages():
@@ -271,39 +275,34 @@ async def _awaited(value: Any) -> Any:
     return await value if inspect.isawaitable(value) else value
 
 
-async def _driven(generator: Generator[Any, Any, T], carry_out: Callable[[Any], Awaitable[Any]]) -> T:
-    """Carry out every step of a generator, and give its result."""
-    results: list[T] = []
-    async for _ in _steps(generator, carry_out, results):
-        pass
-    return results[0]
+async def _driven(
+    generator: Generator[Any, Any, Any],
+    carry_out: Callable[[Any], Awaitable[Any]],
+    *,
+    as_far_as: type | tuple[()] = (),
+) -> Any:
+    """Carry out a generator's steps; a failure is thrown into the generator.
 
-
-async def _steps(
-    generator: Generator[Any, Any, T], carry_out: Callable[[Any], Awaitable[Any]], results: list[T]
-) -> AsyncGenerator[Any, None]:
-    """Carry out a generator's steps, showing each one that is done; what fails is thrown into the generator.
-
-    Its result goes into ``results``: an async generator can return none.
+    Gives its result, or the first step of the kind ``as_far_as``, which was carried out; it can be advanced further.
     """
     reply: Any = None
     failure: TrutoError | None = None
     try:
         while True:
-            try:
-                step = generator.send(reply) if failure is None else generator.throw(failure)
-            except StopIteration as end:
-                results.append(end.value)
-                return
+            step = generator.send(reply) if failure is None else generator.throw(failure)
             reply = failure = None
             try:
                 reply = await carry_out(step)
             except TrutoError as error:
                 failure = error
             else:
-                yield step
-    finally:
+                if isinstance(step, as_far_as):
+                    return step
+    except StopIteration as end:
+        return end.value
+    except BaseException:
         generator.close()
+        raise
 
 
 class AsyncChunks:
@@ -336,6 +335,8 @@ async def _chunk(response: aiohttp.ClientResponse, settings: ClientSettings) -> 
 
     aiohttp forgets its own timeout with the connection: where a body turns out to be no HTTP, it would wait for ever.
     """
+    if ready := response.content.read_nowait(CHUNK):  # it came with what was read before; a timeout costs CPU
+        return ready
     async with timeout(settings.read_timeout):
         return await response.content.read(CHUNK)
 
@@ -345,7 +346,7 @@ async def _body(response: aiohttp.ClientResponse, settings: ClientSettings) -> b
     chunks: list[bytes] = []
     size = 0
     try:
-        while chunk := await _chunk(response, settings):
+        while not response.content.at_eof() and (chunk := await _chunk(response, settings)):
             size += len(chunk)
             if size > settings.response_limit:
                 return None

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timezone
 from decimal import Decimal
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, unquote, urlencode
 from uuid import UUID, uuid4
@@ -21,6 +22,7 @@ from uuid import UUID, uuid4
 #: Methods that change nothing at Truto, hence carry no ``Idempotency-Key``.
 READ_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 JSON = "application/json"
+_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 #: A percent sign that begins no escape.
 _BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
@@ -89,7 +91,7 @@ def path_of(*segments: str) -> str:
     Raises ``ValueError`` for an empty segment and for ``.`` and ``..`` (servers and proxies resolve
     those, encoded or not), ``TypeError`` for anything but text.
     """
-    return "".join(f"/{_escaped(segment)}" for segment in segments)
+    return "".join(map(_escaped, segments))
 
 
 def _escaped(segment: str) -> str:
@@ -97,7 +99,12 @@ def _escaped(segment: str) -> str:
         raise TypeError(f"a path segment is text, not {type(segment).__name__}: {segment!r}")
     if segment in {"", ".", ".."}:
         raise ValueError(f"{segment!r} cannot be an id or a name in Truto's URLs")
-    return quote(_encodable(segment, "path segment"), safe="")
+    return _quoted(segment)
+
+
+@lru_cache(maxsize=4096)  # a path is mostly names of Truto's, and each id is looked at several times
+def _quoted(segment: str) -> str:
+    return "/" + quote(_encodable(segment, "path segment"), safe="")
 
 
 def path_as_written(path: str) -> str:
@@ -240,7 +247,7 @@ def json_body(body: Any) -> bytes:
     else (keys that are no text, tuples), ``TypeError`` for what JSON has no form for.
     """
     try:
-        written = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        written = _JSON.encode(body).encode()
         is_same = json.loads(written) == body
     except RecursionError:
         raise ValueError("it is nested beyond reason") from None

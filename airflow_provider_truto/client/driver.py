@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Generator, Hashable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -68,12 +67,13 @@ class Driver:
     def _exchange(self, call: Call, suffixes: SuffixStore | None) -> Generator[Step, Any, Outcome]:
         suffixes = suffixes if call.is_write else None
         settings = self.settings
-        digest = hashlib.sha256(self.tokens.current().reveal().encode()).hexdigest()
         return exchange(
             call,
             patience=Patience(max_attempts=settings.max_attempts, max_wait=settings.max_wait),
             pace=pace_for(
-                origin=settings.origin, token_digest=digest, requests_per_second=settings.requests_per_second
+                origin=settings.origin,
+                token_digest=self.tokens.current().digest,
+                requests_per_second=settings.requests_per_second,
             ),
             suffix=suffixes.load() if suffixes else 1,
             can_save_suffix=suffixes is not None and suffixes.may_advance,

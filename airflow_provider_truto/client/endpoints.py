@@ -7,7 +7,7 @@ Arguments that cannot be put into a URL or a body raise ``ValueError`` or ``Type
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from airflow_provider_truto.client.call import (
@@ -55,7 +55,7 @@ def resource_call(
     record_id: str | None = None,
     body: Any = None,
     query: Mapping[str, Any] | tuple[tuple[str, str], ...] | None = None,
-    idempotency_key: str | None = None,
+    idempotency_key: str | Callable[[str], str] | None = None,
     streamed: bool = False,
     any_content: bool = False,
     fresh_for: float = 0.0,
@@ -63,8 +63,8 @@ def resource_call(
     """Build one of the six shapes: list, get, create, update, delete, and ``POST …/{method}`` for any other.
 
     ``body`` is JSON-plain, or bytes that are JSON already; ``query`` is a mapping, or pairs of ``query_pairs``.
-    ``record_id`` is needed by get, optional for update and delete (some integrations take the id in the body), and
-    refused by the others.
+    ``idempotency_key`` is text, or what makes one of the path; a read goes without. ``record_id`` is needed by get,
+    optional for update and delete (some integrations take the id in the body), and refused by the others.
     """
     verb = VERBS.get(method, "POST")
     if record_id is None and method == "get":
@@ -79,12 +79,15 @@ def resource_call(
         segments = (*segments, record_id)
     if verb == "GET" and body is not None:
         raise ValueError(f"{method} takes no body")
+    path = path_of(*segments)
+    if verb in READ_METHODS:
+        idempotency_key = None
     return Call(
         method=verb,
-        path=path_of(*segments),
+        path=path,
         query=_query_for(integrated_account_id, query or ()),
         body=_json(body),
-        idempotency_key=idempotency_key if verb not in READ_METHODS else None,
+        idempotency_key=idempotency_key(path) if callable(idempotency_key) else idempotency_key,
         integrated_account_id=integrated_account_id,
         is_data=True,
         streamed=streamed,

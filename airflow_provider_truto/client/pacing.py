@@ -118,6 +118,8 @@ class Pace:
 
     def answered(self, account: str | None, *, headers: Mapping[str, str], status: int, is_remote: bool) -> None:
         """Learn from the answer to a call. ``headers`` has lower-case names; ``is_remote``: the provider failed."""
+        if self._is_off:
+            return
         # Truto's own 429 names no tier. Where an account is known, it is the one that is most likely full.
         pause = None
         if status == 429:
@@ -126,13 +128,12 @@ class Pace:
 
     def lost(self, account: str | None) -> None:
         """Learn that a call ended without an answer; it may have been counted all the same."""
-        self._end(account, said=None, pause=None, has_reached_provider=True)
+        if not self._is_off:
+            self._end(account, said=None, pause=None, has_reached_provider=True)
 
     def _end(
         self, account: str | None, *, said: Quota | None, pause: float | None, has_reached_provider: bool
     ) -> None:
-        if self._is_off:
-            return
         with self._lock:
             now = self._clock()
             scope = self._token if account is None else self._account(account, now)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 from urllib.parse import urlsplit
@@ -115,7 +116,7 @@ class ClientSettings:
         if parts.scheme not in _PROXY_SCHEMES or not parts.hostname:
             raise ValueError("proxy: expects a URL such as http://proxy:3128")
 
-    @property
+    @cached_property
     def origin(self) -> Origin:
         """The one origin that the token goes to."""
         return Origin.of(self.base_url)

@@ -181,13 +181,15 @@ class SyncClient(Driver, TrutoApi):
 
     def run(self, call: Call, *, suffixes: SuffixStore | None = None) -> Outcome:
         """Bring a call to its end: see ``exchange``."""
-        outcome = _driven(self._exchange(call, suffixes), lambda step: self._carry_out(step, suffixes))
+        exchange = self._exchange(call, suffixes)
+        outcome: Outcome = _driven(exchange, lambda step: self._carry_out(step, suffixes))
         self.observer.called(outcome)
         return outcome
 
     def do(self, program: Program[T], *, suffixes: SuffixStore | None = None) -> T:
         """Bring a program to its end and give its result."""
-        return _driven(program, lambda step: self.reply(step, suffixes))
+        result: T = _driven(program, lambda step: self.reply(step, suffixes))
+        return result
 
     def listing(self, program: Program[None]) -> Listing:
         """Bring a list's program on its way; its calls go out as its records are asked for."""
@@ -277,13 +279,15 @@ class Listing:
 
     def pages(self) -> Iterator[Page]:
         """Iterate over pages instead of records."""
-        for step in _steps(self._program, self._reply, []):
-            if isinstance(step, Page):
-                self.cursor = step.cursor
-                self.count += len(step.items)
-                self.is_partial_response |= step.is_partial
-                self.ended_early |= step.ended_early
-                yield step
+        try:
+            while isinstance(page := _driven(self._program, self._reply, as_far_as=Page), Page):
+                self.cursor = page.cursor
+                self.count += len(page.items)
+                self.is_partial_response |= page.is_partial
+                self.ended_early |= page.ended_early
+                yield page
+        finally:
+            self._program.close()
 
     def __iter__(self) -> Iterator[Any]:
         return self._records
@@ -292,39 +296,31 @@ class Listing:
         return next(self._records)
 
 
-def _driven(generator: Generator[Any, Any, T], carry_out: Callable[[Any], Any]) -> T:
-    """Carry out every step of a generator, and give its result."""
-    results: list[T] = []
-    for _ in _steps(generator, carry_out, results):
-        pass
-    return results[0]
+def _driven(
+    generator: Generator[Any, Any, Any], carry_out: Callable[[Any], Any], *, as_far_as: type | tuple[()] = ()
+) -> Any:
+    """Carry out a generator's steps; a failure is thrown into the generator.
 
-
-def _steps(
-    generator: Generator[Any, Any, T], carry_out: Callable[[Any], Any], results: list[T]
-) -> Generator[Any, None, None]:
-    """Carry out a generator's steps, showing each one that is done; what fails is thrown into the generator.
-
-    Its result goes into ``results``, since an async generator, as there is in ``aio``, can return none.
+    Gives its result, or the first step of the kind ``as_far_as``, which was carried out; it can be advanced further.
     """
     reply: Any = None
     failure: TrutoError | None = None
     try:
         while True:
-            try:
-                step = generator.send(reply) if failure is None else generator.throw(failure)
-            except StopIteration as end:
-                results.append(end.value)
-                return
+            step = generator.send(reply) if failure is None else generator.throw(failure)
             reply = failure = None
             try:
                 reply = carry_out(step)
             except TrutoError as error:
                 failure = error
             else:
-                yield step
-    finally:
+                if isinstance(step, as_far_as):
+                    return step
+    except StopIteration as end:
+        return end.value
+    except BaseException:
         generator.close()
+        raise
 
 
 class Chunks:

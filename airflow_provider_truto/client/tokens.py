@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 from collections.abc import Callable
@@ -31,7 +32,7 @@ class Token:
     Raises ``ValueError`` for text that no header can carry.
     """
 
-    __slots__ = ("_value",)
+    __slots__ = ("_value", "digest")
 
     def __init__(self, value: str) -> None:
         if not value:
@@ -42,6 +43,8 @@ class Token:
                 " copy it again from Truto's dashboard, without surrounding white space"
             )
         self._value = value
+        #: Tells tokens apart and nothing of them.
+        self.digest = hashlib.sha256(value.encode()).hexdigest()
 
     def reveal(self) -> str:
         """Give the token's text."""

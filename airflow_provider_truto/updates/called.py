@@ -18,17 +18,16 @@ def called(checked: Checked, *, task: TaskIdentity | None = None) -> Call:
     A write's key is the request's own, else the task's, else random.
     """
     request = checked.request
-    call = _built(request, body=checked.body)
-    if not call.is_write:
-        return call
-    if request.idempotency_key is not None:
-        key = request.idempotency_key
-    elif task is not None:
+
+    def key_for(path: str) -> str:
+        if request.idempotency_key is not None:
+            return request.idempotency_key
+        if task is None:
+            return random_key()
         account = request.integrated_account_id or ""
-        key = task_key(task, integrated_account_id=account, path=call.path, body=checked.body or b"")
-    else:
-        key = random_key()
-    return replace(call, idempotency_key=key)
+        return task_key(task, integrated_account_id=account, path=path, body=checked.body or b"")
+
+    return _built(request, body=checked.body, idempotency_key=key_for)
 
 
 def read_call(request: RecordRequest) -> Call:
@@ -37,11 +36,10 @@ def read_call(request: RecordRequest) -> Call:
     return _built(reading)
 
 
-def _built(request: RecordRequest, *, body: bytes | None = None) -> Call:
-    given: dict[str, Any] = {
+def _built(request: RecordRequest, **given: Any) -> Call:
+    given |= {
         "integrated_account_id": request.integrated_account_id or "",
         "record_id": request.record_id,
-        "body": body,
         "streamed": request.response_format == "stream",
     }
     if request.model is None:

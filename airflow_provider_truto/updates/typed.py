@@ -52,14 +52,16 @@ def typed(
     *,
     on_none: OnNone = "error",
     hint: str = "",
+    data_of: str | None = None,
     hide_values: bool = False,
 ) -> Typed:
     """Type a rendered value by a JSON Schema; where that says nothing, it is only made JSON-plain.
 
     ``on_none`` decides on every ``Missing``: ``"error"`` makes it a problem that ends in ``hint``, ``"omit"``
-    leaves the field out, ``"null"`` sends null. A ``None`` of the author's own stays null. Raises nothing.
+    leaves the field out, ``"null"`` sends null. A ``None`` of the author's own stays null; with ``data_of``, which
+    says in messages what the value is data of, it is taken as ``Missing`` (see ``rendered.as_data``). Raises nothing.
     """
-    work = _Work(root=schema, on_none=on_none, hint=hint, hide_values=hide_values)
+    work = _Work(root=schema, on_none=on_none, hint=hint, data_of=data_of, hide_values=hide_values)
     try:
         result = work.value(value, schema, "")
     except RecursionError:
@@ -76,6 +78,7 @@ class _Work:
     root: Mapping[str, Any]
     on_none: OnNone
     hint: str
+    data_of: str | None
     hide_values: bool
     nulls: set[str] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
@@ -85,15 +88,17 @@ class _Work:
         if isinstance(value, Missing):
             return self._missing(value, at)
         if value is None:
+            if self.data_of is not None:
+                return self._missing(Missing(f"is None in {self.data_of}"), at)
             self.nulls.add(at)
             return None
         if isinstance(value, str):
             return self._text(str(value), schema, at)
         if isinstance(value, bool):
             return value
-        if isinstance(value, Mapping):
+        if isinstance(value, (dict, Mapping)):  # the latter alone takes ten times as long to say yes
             return self._object(value, schema, at)
-        if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
+        if isinstance(value, (list, Sequence)) and not isinstance(value, (bytes, bytearray)):
             return self._array(value, schema, at)
         return self._scalar(value, schema, at)
 
@@ -131,7 +136,7 @@ class _Work:
 
     def _array(self, value: Sequence[Any], schema: Mapping[str, Any], at: str) -> Any:
         items = schema.get("items")
-        items = items if isinstance(items, Mapping) else {}
+        items = items if isinstance(items, dict) else {}
         result: list[Any] = []
         for item in value:
             # Pointers are into what is sent: an item that is omitted moves the later ones up.
@@ -184,9 +189,9 @@ def _types(schema: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _member(schema: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     properties = schema.get("properties")
-    found = properties.get(key) if isinstance(properties, Mapping) else None
+    found = properties.get(key) if isinstance(properties, dict) else None
     found = schema.get("additionalProperties") if found is None else found
-    return found if isinstance(found, Mapping) else {}
+    return found if isinstance(found, dict) else {}
 
 
 def _is_id(pointer: str) -> bool:

@@ -77,6 +77,7 @@ class Typing:
 
     on_none: OnNone = "error"
     hint: str = ""
+    data_of: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,6 +203,8 @@ def _with_account(
             return replace(request, integrated_account_id=settings.integrated_account_id), []
         account = yield from account_named(request.tenant_id, request.integration)
     account, problems = admitted_account(account, settings)
+    if account == request.integrated_account_id:
+        return request, problems
     return replace(request, integrated_account_id=account), problems
 
 
@@ -312,6 +315,7 @@ def _typed(request: RecordRequest, typing: Typing, *, hide_values: bool) -> tupl
         schema.source if schema else {"type": ["object", "array"]},
         on_none=typing.on_none,
         hint=typing.hint,
+        data_of=typing.data_of,
         hide_values=hide_values,
     )
     problems = [Problem(f"/body{pointer}".rstrip("/"), message) for pointer, message in body.problems]
