@@ -7,7 +7,7 @@ import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -42,6 +42,8 @@ READ_AHEAD = 500_000
 _PROBATION = 4
 #: Records of one account that wait for an earlier one of the same id.
 _MOST_HELD = 1_000
+#: Records that wait before their next attempt without holding a slot.
+_MOST_RESTING = 1_000
 #: After so many failures in a row, none of which is a record's own, an account is given up for this try.
 _STREAK = 5
 #: Faults that a check of the whole source lists.
@@ -158,10 +160,12 @@ class Bulk:
         self._typing_of_meant_nulls = plan.typing
         self._typing_of_data = replace(plan.typing, data_of="the record")
         self._report = report
+        client.around_waits = self._slot_lent
         self._clock = clock
         self._accounts: dict[str, _Account] = {}
         self._spool = Spool()
         self._running: set[asyncio.Task[None]] = set()
+        self._resting = 0
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._is_read = False
@@ -261,7 +265,7 @@ class Bulk:
                 why = f"max_runtime of {plan.max_runtime:g} s is over" if is_late else "it was told to stop"
                 self._fatal = UnfinishedError(f"{why}; the next try goes on from here")
                 return
-            started = len(self._running) < plan.concurrency and self._start_one()
+            started = len(self._running) - self._resting < plan.concurrency and self._start_one()
             if started:
                 if len(self._spool) < READ_AHEAD:
                     self._room.set()
@@ -281,7 +285,7 @@ class Bulk:
     def _start_one(self) -> bool:
         """Start the next record of the account that was served longest ago; false where none may start."""
         share = max(1, math.ceil(self._plan.concurrency / max(1, self._spool.account_count)))
-        for account_id in islice(self._spool, self._plan.concurrency + 1):
+        for account_id in islice(self._spool, len(self._running) + 1):  # those that are full have some of them
             account = self._accounts.setdefault(account_id, _Account())
             limit = share if account.has_succeeded else min(share, _PROBATION)
             is_full = account.in_flight >= limit or account.held_count >= _MOST_HELD
@@ -323,6 +327,19 @@ class Bulk:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._fatal = self._fatal or error
         self._wake.set()
+
+    @contextmanager
+    def _slot_lent(self) -> Iterator[None]:
+        """Let others go while a record waits before its next attempt: their accounts may fare better."""
+        if self._resting >= _MOST_RESTING:
+            yield
+            return
+        self._resting += 1
+        self._wake.set()
+        try:
+            yield
+        finally:
+            self._resting -= 1
 
     async def _one(self, record: Record, account_id: str, account: _Account) -> None:
         """Bring one record to its end.

@@ -10,7 +10,9 @@ import inspect
 import os
 import ssl
 import sys
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -69,6 +71,8 @@ T = TypeVar("T")
 _ACCOUNT_TOKENS = AccountTokens()
 #: Bytes of a line in the head of an answer.
 _LONGEST_LINE = 65536
+#: Seconds that a request may need to get on its way; beyond, it had to wait for a connection.
+_AT_ONCE = 0.02
 #: What aiohttp raises where there is no usable answer.
 _LOSSES = (aiohttp.ClientError, asyncio.TimeoutError, OSError)
 
@@ -93,6 +97,8 @@ class AsyncClient(Driver, TrutoApi):
         self._sleep = sleep
         self._connections = connections
         self._opened: aiohttp.ClientSession | None = None
+        #: Entered around each wait between two attempts; who keeps many calls in flight lends the place meanwhile.
+        self.around_waits: Callable[[], AbstractContextManager[None]] = nullcontext
 
     async def run(self, call: Call, *, suffixes: SuffixStore | None = None) -> Outcome:
         """Bring a call to its end: see ``exchange``."""
@@ -141,7 +147,8 @@ class AsyncClient(Driver, TrutoApi):
             case Send():
                 return await self._send(step.call, step.token)
             case Sleep():
-                return await self._sleep(step.seconds)
+                with self.around_waits() if step.is_between_attempts else nullcontext():
+                    return await self._sleep(step.seconds)
             case CurrentToken():
                 return await self._token(step.call)
             case NewToken():
@@ -174,6 +181,7 @@ class AsyncClient(Driver, TrutoApi):
         proxy = self._proxy
         if proxy is not None and not proxy.startswith(("http://", "https://")):
             return proxy_failure(self.settings, ValueError("aiohttp goes through http proxies only"), transient=False)
+        asked, sent = time.monotonic(), _Sent()
         try:
             session = self._session()
         except OSError as error:  # a CA bundle which cannot be read
@@ -186,18 +194,20 @@ class AsyncClient(Driver, TrutoApi):
                 headers={**request_headers(call), "Authorization": f"Bearer {token.reveal()}"},
                 proxy=proxy,
                 allow_redirects=False,
+                trace_request_ctx=sent,
             )
             headers = {name.lower(): ", ".join(response.headers.getall(name)) for name in response.headers}
             if call.streamed and response.ok:
+                stream = AsyncChunks(response, call, self.settings)
                 return Answer(
-                    status=response.status, headers=headers, stream=AsyncChunks(response, call, self.settings)
+                    status=response.status, headers=headers, stream=stream, sent_ago=sent.ago(asked_at=asked)
                 )
             body = await _body(response, self.settings)
         except _LOSSES as error:
             return _no_answer(error, self.settings)
         if body is None:
             return too_large(self.settings, response.status)
-        return Answer(status=response.status, headers=headers, body=body)
+        return Answer(status=response.status, headers=headers, body=body, sent_ago=sent.ago(asked_at=asked))
 
     def _session(self) -> aiohttp.ClientSession:
         if self._opened is None:
@@ -215,6 +225,7 @@ class AsyncClient(Driver, TrutoApi):
                 # As much as http.client takes: aiohttp's own 8190 bytes are less than some gateways' headers.
                 max_line_size=_LONGEST_LINE,
                 max_field_size=_LONGEST_LINE,
+                trace_configs=[] if settings.requests_per_second == 0 else [_Sent.trace()],
             )
             # Without this, aiohttp repeats some verbs by itself on a connection that died while it was pooled.
             self._opened._retry_connection = False
@@ -229,6 +240,29 @@ class AsyncClient(Driver, TrutoApi):
         proxy = select_proxy(url, get_environ_proxies(url))
         # requests takes one without a scheme, too.
         return str(prepend_scheme_if_needed(proxy, "http")) if proxy else None  # type: ignore[no-untyped-call]
+
+
+class _Sent:
+    """When a request got on its way: a connection may have to be found first, which takes its time."""
+
+    def __init__(self) -> None:
+        self._at: float | None = None
+
+    def ago(self, *, asked_at: float) -> float | None:
+        """Seconds since then; ``None`` where it was at once, or nobody has looked."""
+        is_late = self._at is not None and self._at - asked_at > _AT_ONCE
+        return time.monotonic() - self._at if self._at is not None and is_late else None
+
+    @staticmethod
+    def trace() -> aiohttp.TraceConfig:
+        """Tell aiohttp to look, for the ``trace_request_ctx`` of each request."""
+        config = aiohttp.TraceConfig()
+        config.on_request_headers_sent.append(_note_sending)
+        return config
+
+
+async def _note_sending(_session: aiohttp.ClientSession, context: Any, _: Any) -> None:
+    context.trace_request_ctx._at = time.monotonic()
 
 
 class AsyncListing:

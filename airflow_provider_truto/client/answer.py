@@ -14,12 +14,15 @@ class Answer:
 
     ``headers`` has lower-case names. ``stream`` is the driver's iterator over the bytes of a streamed
     answer; ``body`` is empty then. It is customers' data, or a token that was minted: no ``repr`` shows it.
+    ``sent_ago``: seconds for which the request had surely been on its way, where it may have had to wait for a
+    connection; ``None`` where it went out at once.
     """
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = field(default=b"", repr=False)
     stream: Any = None
+    sent_ago: float | None = None
 
     @property
     def ok(self) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -46,9 +46,13 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Sleep:
-    """Wait so many seconds; no reply."""
+    """Wait so many seconds; no reply.
+
+    ``is_between_attempts``: because of this call's last attempt, not for a place that other calls take up.
+    """
 
     seconds: float
+    is_between_attempts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,7 @@ class Pacing(Protocol):
     def take(self, account: str | None) -> float:
         """Give 0 where the call may begin now, else the seconds after which to ask again."""
 
-    def answered(self, account: str | None, *, headers: Mapping[str, str], status: int, is_remote: bool) -> None:
+    def answered(self, account: str | None, *, answer: Answer, is_remote: bool) -> None:
         """Learn from an answer to a call that was let begin."""
 
     def lost(self, account: str | None) -> None:
@@ -220,7 +224,7 @@ class _Run:
         finally:  # also where the driver gives the call up
             if isinstance(reply, Answer):
                 is_remote = not reply.ok and self._error(reply).is_remote
-                self._pace.answered(account, headers=reply.headers, status=reply.status, is_remote=is_remote)
+                self._pace.answered(account, answer=reply, is_remote=is_remote)
             else:
                 self._pace.lost(account)
 
@@ -318,7 +322,7 @@ class _Run:
             # Spread those who were told the same moment; never come early.
             seconds = min(left, seconds + self._jitter())
         self.waited += seconds
-        yield Sleep(seconds)
+        yield Sleep(seconds, is_between_attempts=True)
 
     def _maybe_advance_key(self) -> Generator[Step, Any, None]:
         self._refusals += 1

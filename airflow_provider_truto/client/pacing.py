@@ -13,11 +13,13 @@ from __future__ import annotations
 import math
 import threading
 import time
+from bisect import insort
 from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import lru_cache
 
+from airflow_provider_truto.client.answer import Answer
 from airflow_provider_truto.client.rate_limits import DEFAULT_WAIT, Quota, asked_wait, quota
 from airflow_provider_truto.client.settings import FASTEST
 
@@ -27,7 +29,7 @@ ACCOUNT_RATE = 5.0
 TIER_SECONDS = 10.0
 #: Truto counts calls when they arrive, a ``Pace`` when they leave. A call that travelled slowly and one that
 #: travelled fast arrive closer together than they left: our windows are longer by this much (0.2 seconds of 10),
-#: which costs 2 % of the rate.
+#: which costs 2 % of the rate. What a call waits for its connection is known, and counted: see ``Answer.sent_ago``.
 MARGIN = 1.02
 #: No header stops an account for more seconds than this; who then still comes too early is told so again.
 LONGEST_PAUSE = 60.0
@@ -116,15 +118,22 @@ class Pace:
                 scope.begin(now)
             return 0.0
 
-    def answered(self, account: str | None, *, headers: Mapping[str, str], status: int, is_remote: bool) -> None:
-        """Learn from the answer to a call. ``headers`` has lower-case names; ``is_remote``: the provider failed."""
+    def answered(self, account: str | None, *, answer: Answer, is_remote: bool) -> None:
+        """Learn from the answer to a call. ``is_remote``: the provider failed."""
         if self._is_off:
             return
+        headers, status = answer.headers, answer.status
         # Truto's own 429 names no tier. Where an account is known, it is the one that is most likely full.
         pause = None
         if status == 429:
             pause = min(asked_wait(headers, now=self._now(), status=status) or DEFAULT_WAIT, LONGEST_PAUSE)
-        self._end(account, said=quota(headers), pause=pause, has_reached_provider=status != 429 or is_remote)
+        self._end(
+            account,
+            said=quota(headers),
+            pause=pause,
+            has_reached_provider=status != 429 or is_remote,
+            sent_ago=answer.sent_ago,
+        )
 
     def lost(self, account: str | None) -> None:
         """Learn that a call ended without an answer; it may have been counted all the same."""
@@ -132,11 +141,20 @@ class Pace:
             self._end(account, said=None, pause=None, has_reached_provider=True)
 
     def _end(
-        self, account: str | None, *, said: Quota | None, pause: float | None, has_reached_provider: bool
+        self,
+        account: str | None,
+        *,
+        said: Quota | None,
+        pause: float | None,
+        has_reached_provider: bool,
+        sent_ago: float | None = None,
     ) -> None:
         with self._lock:
             now = self._clock()
             scope = self._token if account is None else self._account(account, now)
+            if sent_ago is not None:
+                for counting in {self._token, scope}:
+                    counting.was_late(now - sent_ago)
             if scope is not self._token:
                 self._token.end(now, None, has_reached_provider=has_reached_provider)
             scope.end(now, said, has_reached_provider=has_reached_provider)
@@ -187,6 +205,10 @@ class _Scope:
         self._window.add(now)
         self._in_flight += 1
         self._last = now
+
+    def was_late(self, moment: float) -> None:
+        """Learn that a call went out at that moment, and not when it was counted in."""
+        self._window.postpone(moment)
 
     def end(self, now: float, said: Quota | None, *, has_reached_provider: bool) -> None:
         """Count a call out, with what its answer says that is left."""
@@ -282,6 +304,16 @@ class Window:
         if self._promised and len(self._moments) == self._requests:
             self._promised -= 1
         self._moments.append(now)
+
+    def postpone(self, moment: float) -> None:
+        """Count that moment instead of an earlier one.
+
+        Which one it was does not matter: the oldest place is the first to become free, so that this errs to the safe
+        side for as long as the others last.
+        """
+        if self._moments and self._moments[0] < moment:
+            self._moments.popleft()
+            insort(self._moments, moment)
 
 
 def _window(rate: float) -> Window:

@@ -54,6 +54,8 @@ T = TypeVar("T")
 
 #: Minted tokens, shared by all clients on requests of this process.
 _ACCOUNT_TOKENS = AccountTokens()
+#: Seconds for which servers keep an idle connection open, at the least that is common.
+_KEPT_OPEN = 5.0
 
 
 class OriginAuth(AuthBase):
@@ -178,6 +180,7 @@ class SyncClient(Driver, TrutoApi):
         super().__init__(settings, tokens, minted, observer=observer)
         self.session = TrutoSession(settings, tokens.current)
         self._sleep = sleep
+        self._answered_at: float | None = None
 
     def run(self, call: Call, *, suffixes: SuffixStore | None = None) -> Outcome:
         """Bring a call to its end: see ``exchange``."""
@@ -247,17 +250,24 @@ class SyncClient(Driver, TrutoApi):
         return self.tokens.unless(refused)
 
     def _send(self, call: Call, token: Token) -> Answer | NoAnswer:
+        # urllib3 does not tell whether it has to open a connection. If it may have to, the request is on its way for
+        # an unknown time when its answer is here.
+        is_warm = self._answered_at is not None and time.monotonic() - self._answered_at < _KEPT_OPEN
+        sent_ago = None if is_warm else 0.0
         try:
             response = self.session.send_call(call, token)
+            self._answered_at = time.monotonic()
             headers = {name.lower(): value for name, value in response.headers.items()}
             if call.streamed and response.ok:
-                return Answer(status=response.status_code, headers=headers, stream=Chunks(response, call))
+                return Answer(
+                    status=response.status_code, headers=headers, stream=Chunks(response, call), sent_ago=sent_ago
+                )
             body = _body(response, self.settings.response_limit)
         except OSError as error:  # requests' own, and that of a CA bundle which cannot be read
             return _no_answer(error, self.settings)
         if body is None:
             return too_large(self.settings, response.status_code)
-        return Answer(status=response.status_code, headers=headers, body=body)
+        return Answer(status=response.status_code, headers=headers, body=body, sent_ago=sent_ago)
 
 
 class Listing:

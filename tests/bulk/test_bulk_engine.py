@@ -248,6 +248,19 @@ def test_one_customer_alone_who_must_reconnect_costs_four_calls(make_truto, outp
     assert len(truto.emulator.executions) == 4
 
 
+@pytest.mark.parametrize("said", [{"status": 429, "headers": {"retry-after": "150"}}, {"status": 500}])
+def test_customers_who_have_to_wait_do_not_hold_up_the_others(said, make_truto, output):
+    truto = make_truto(accounts=12, records=5)
+    busy, free = truto.accounts[:9], truto.accounts[9:]
+    for account in busy:
+        truto.emulator.fault(account=account, times=1, **said)
+    summary = truto.run(truto.rows(), output, concurrency=4, client={"hurry": 300.0 if "headers" in said else 2.0})
+    assert summary["updated"] == 60
+    order = [execution["integrated_account_id"] for execution in truto.emulator.executions]
+    assert set(order[: 3 * 5]) == set(free)
+    assert max(Counter(order[:15]).values()) == 5
+
+
 def test_an_account_that_fails_all_the_time_is_left_to_the_next_try(make_truto, output):
     truto = make_truto(accounts=2, records=50)
     truto.emulator.fault(account=truto.accounts[0], times=None, status=500)

@@ -12,12 +12,13 @@ import socket
 import threading
 import time
 import tracemalloc
+from dataclasses import replace
 
 import aiohttp
 import pytest
 
 from airflow_provider_truto.client.aio import AsyncClient
-from airflow_provider_truto.client.driver import CHUNK
+from airflow_provider_truto.client.driver import CHUNK, Observer
 from airflow_provider_truto.client.errors import TrutoTransportError
 from airflow_provider_truto.client.settings import ClientSettings
 from airflow_provider_truto.client.sync import SyncClient
@@ -229,6 +230,37 @@ def test_many_coroutines_share_a_client(emulator):
     assert {value["id"] for value in values} == {"23423523"}
     assert len({request["connection"] for request in emulator.requests}) <= 4
     assert len(emulator.executions) == 60
+
+
+def test_a_call_that_waits_for_a_connection_tells_when_it_went_out(emulator):
+    """Truto counts it from then on: see ``Pace``."""
+    emulator.fault(times=None, delay_before=0.2)
+    answers = []
+
+    async def main():
+        async with AsyncClient(
+            ClientSettings(base_url=emulator.url, **FOR_ACME),
+            ApiToken(Token(emulator.token), reread=lambda: Token(emulator.token)),
+            observer=Observer(called=lambda outcome: answers.append(outcome.answer)),
+            connections=1,
+        ) as client:
+            await asyncio.gather(*[get(client) for _ in range(3)])
+
+    asyncio.run(main())
+    waited = [answer.sent_ago for answer in answers[1:]]
+    assert all(0.15 < ago < 0.39 for ago in waited), waited  # not the 0.4 and 0.6 seconds since they were begun
+
+
+def test_a_call_that_finds_a_connection_open_says_nothing_of_it(both_at):
+    sent = []
+
+    def last(client):
+        client.observer = replace(client.observer, called=lambda outcome: sent.append(outcome.answer.sent_ago))
+        return in_turn(get, get, get)(client)
+
+    both_at(lambda: ok, last, requests_per_second=50, **FOR_ACME)
+    assert [ago for place, ago in enumerate(sent) if place % 3] == [None] * 4
+    assert sent[0] is not None  # requests cannot say whether it has to open one, so that the first is taken for late
 
 
 def test_a_client_works_on_after_it_was_closed(emulator, both):

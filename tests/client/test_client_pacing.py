@@ -15,6 +15,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from airflow_provider_truto.client.answer import Answer
 from airflow_provider_truto.client.pacing import LONGEST_PAUSE, MARGIN, Pace, Window, pace_for
 
 SPAN = 10 * MARGIN
@@ -62,8 +63,9 @@ def left(remaining, reset, limit=None):
     return headers if limit is None else {**headers, "ratelimit-limit": limit}
 
 
-def answer(pace, account="acme", headers=None, status=200, is_remote=False):
-    pace.answered(account, headers=headers or {}, status=status, is_remote=is_remote)
+def answer(pace, account="acme", headers=None, status=200, is_remote=False, sent_ago=None):
+    told = Answer(status=status, headers=headers or {}, sent_ago=sent_ago)
+    pace.answered(account, answer=told, is_remote=is_remote)
 
 
 def call(pace, account="acme", **said):
@@ -408,7 +410,7 @@ def test_no_headers_stop_anything_for_longer_than_the_longest_pause(said):
     for account, headers, status, is_remote in said:
         began = pace.take(account) == 0
         if began:
-            pace.answered(account, headers=headers, status=status, is_remote=is_remote)
+            answer(pace, account, headers, status, is_remote)
         assert 0 <= pace.take("hooli") <= LONGEST_PAUSE
         pace.lost("hooli")
     stop = clock.at + LONGEST_PAUSE
@@ -589,30 +591,35 @@ def test_sixteen_threads_never_book_more_than_there_is(pace, clock, eager_thread
 # --------------------------------------------------------------------------------------------------- a million calls
 
 
-def simulated(*, accounts, calls, callers=4, seed=7):
+def simulated(*, accounts, calls, callers=4, seed=7, opening=0.0, opened=0.0):
     """Run callers against a fake clock: each asks, waits as told, calls for some tenths of a second, asks again.
 
+    The first call of each caller, and then a share of ``opened``, waits up to ``opening`` seconds for a connection.
     Returns for every call its account, the moment it was sent, and the moment it reached Truto.
     """
     rng = random.Random(seed)
     clock = Clock()
     pace = Pace(requests_per_second=None, clock=clock)
     order = itertools.count()
-    events = [(clock.at + rng.random(), next(order), account, False) for account in range(accounts)] * callers
+    # When, in which order, whose, and what the answer tells of its request; nothing where it is a question.
+    events = [(clock.at + rng.random(), next(order), account, None) for account in range(accounts)] * callers
     heapq.heapify(events)
     sent = []
     while len(sent) < calls:
-        clock.at, _, account, is_answer = heapq.heappop(events)
+        clock.at, _, account, told = heapq.heappop(events)
         name = f"account-{account}"
-        if is_answer:
-            pace.answered(name, headers={}, status=200, is_remote=False)
+        if told:
+            answer(pace, name, **told)
         seconds = pace.take(name)
         if seconds == 0:
-            sent.append((account, clock.at, clock.at + 0.1 * rng.random()))
+            is_opened = opening and (len(sent) < callers * accounts or rng.random() < opened)
+            late = opening * rng.random() if is_opened else 0.0
+            sent.append((account, clock.at, clock.at + late + 0.1 * rng.random()))
             seconds = 0.1 + 0.2 * rng.random()
-            heapq.heappush(events, (clock.at + seconds, next(order), account, True))
+            told = {"sent_ago": seconds if is_opened else None}
+            heapq.heappush(events, (clock.at + late + seconds, next(order), account, told))
         else:
-            heapq.heappush(events, (clock.at + seconds, next(order), account, False))
+            heapq.heappush(events, (clock.at + seconds, next(order), account, None))
     return sent
 
 
@@ -634,3 +641,32 @@ def test_a_million_calls_use_the_tiers_and_never_exceed_them(accounts, calls):
     burst = min(50 * accounts, 500)
     rate = (calls - burst) / (sent[-1][1] - sent[0][1])
     assert rate >= 0.97 * min(5 * accounts, 50)
+
+
+@pytest.mark.parametrize("accounts", [1, 10, 40])
+def test_calls_that_wait_for_a_connection_do_not_lead_to_more_than_the_tiers(accounts):
+    sent = simulated(accounts=accounts, calls=20_000, callers=50 if accounts == 1 else 8, opening=2.0, opened=0.02)
+    arrivals = [(account, arrived) for account, _, arrived in sent]
+    assert not most_within([arrived for _, arrived in arrivals], 10, 500)
+    for number in range(accounts):
+        assert not most_within([arrived for account, arrived in arrivals if account == number], 10, 50)
+    burst = min(50 * accounts, 500)
+    assert (len(sent) - burst) / (sent[-1][1] - sent[0][1]) >= 0.95 * min(5 * accounts, 50)
+
+
+def test_a_call_that_went_out_late_frees_its_place_late(pace, clock):
+    assert grants(pace, at_most=50) == 50
+    clock.advance(3)
+    answer(pace, sent_ago=1)
+    clock.advance(SPAN - 3)
+    assert grants(pace) == 49
+    clock.advance(2)
+    assert grants(pace) == 1
+
+
+def test_what_is_told_of_a_call_that_was_counted_out_long_ago_changes_nothing(pace, clock):
+    assert grants(pace, at_most=50) == 50
+    clock.advance(2 * SPAN)
+    assert grants(pace, at_most=50) == 50
+    answer(pace, sent_ago=SPAN)
+    assert grants(pace) == 0
