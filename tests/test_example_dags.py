@@ -1,9 +1,8 @@
-"""The example DAGs and those of the README: parsed by Airflow, and run on it against the emulator."""
+"""The example DAGs and those of the pages: parsed by Airflow, and run on it against the emulator."""
 
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import socket
 import sqlite3
@@ -11,9 +10,11 @@ import subprocess
 import sys
 from contextlib import closing, contextmanager, suppress
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from test_docs import BULK, PAGE_DAGS, PAGES
 
 from airflow_provider_truto.emulator import Emulator
 from airflow_provider_truto.emulator.resources import RESOURCES
@@ -21,17 +22,18 @@ from airflow_provider_truto.emulator.tenants import ACME, GLOBEX, STARK, WAYNE
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "example_dags"
-README_DAGS = [
-    block
-    for block in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    if "with DAG(" in block
-]
+#: What the pages ask their `warehouse` for.
+WAREHOUSE = f"""
+create table account_tiers (crm_id, customer, employees, tier, score);
+insert into account_tiers values ('23423523', '{ACME}', 140, 'gold', 87), ('70010001', '{GLOBEX}', 12, null, 50);
+"""
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from airflow_home import airflow_home  # noqa: E402
 
 #: Seconds for a run, or until it asks a person. Airflow 3.2 takes ten for each task on a busy machine.
 PATIENCE = 300
+ACCOUNT = "integrated_account_id"
 FAN_OUT = "truto_fan_out_accounts"
 CONTACTS = "truto_contacts_to_accounts"
 APPROVAL = "truto_preview_approve_apply"
@@ -130,14 +132,20 @@ def airflow(tmp_path_factory, _emulator):
     folder = tmp_path_factory.mktemp("dags")
     shutil.copytree(EXAMPLES, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "by_variable.py").write_text(before_airflow_3_1((EXAMPLES / f"{APPROVAL}.py").read_text()))
-    for number, block in enumerate(README_DAGS):
-        (folder / f"readme_{number}.py").write_text(block)
+    elsewhere = tmp_path_factory.mktemp("bucket")
+    for page in PAGES:
+        page.put_files(folder, elsewhere)
+    for dag_id, dag in PAGE_DAGS.items():
+        (folder / f"page_{dag_id}.py").write_text(dag.using(elsewhere))
+    with closing(sqlite3.connect(elsewhere / "warehouse.db")) as database:
+        database.executescript(WAREHOUSE)
     log = tmp_path_factory.mktemp("log") / "airflow.log"
     conn = {"conn_type": "truto", "host": _emulator.url, "password": _emulator.token}
     ours, theirs = socket.socketpair()
     ours.settimeout(PATIENCE)
     with airflow_home(conn=conn, dags_folder=folder) as env, log.open("w") as output, ours, theirs:
         env["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS"] = "True"
+        env["AIRFLOW_CONN_WAREHOUSE"] = json.dumps({"conn_type": "sqlite", "host": str(elsewhere / "warehouse.db")})
         command = [sys.executable, str(ROOT / "tests" / "example_worker.py"), str(theirs.fileno()), str(folder)]
         worker = subprocess.Popen(
             command, env=env, stdout=output, stderr=subprocess.STDOUT, pass_fds=[theirs.fileno()]
@@ -164,14 +172,42 @@ def change(emulator, customer, resource, record_id, **fields):
     properties.update({own_names[name]: value for name, value in fields.items()})
 
 
-README_IDS = [dag_id for block in README_DAGS for dag_id in re.findall(r'dag_id="([^"]+)"', block)]
+needs_sqlite = pytest.mark.skipif(
+    find_spec("airflow.providers") is None or find_spec("airflow.providers.sqlite") is None,
+    reason="the warehouse is an SQLite database",
+)
+
+
+def sent(emulator):
+    """The records that were written, in no order."""
+    written = [
+        {name: entry[key] for name, key in (("id", "record_id"), (ACCOUNT, ACCOUNT), ("body", "body"))}
+        for entry in emulator.executions
+        if entry["method"] != "GET"
+    ]
+    return sorted(written, key=json.dumps)
 
 
 @pytest.mark.airflow
-@pytest.mark.parametrize("dag_id", README_IDS)
-def test_every_dag_of_the_readme_runs_and_writes(airflow, emulator, dag_id):
-    assert airflow.run(dag_id).state == "success"
+@pytest.mark.parametrize(
+    "dag_id",
+    [
+        pytest.param(dag_id, marks=needs_sqlite if "sql_conn_id" in dag.source else ())
+        for dag_id, dag in PAGE_DAGS.items()
+    ],
+)
+def test_every_dag_of_the_pages_runs_and_sends_what_the_page_says(airflow, emulator, dag_id):
+    run = airflow.run(dag_id)
+    assert run.state == "success", airflow.log.read_text()[-8_000:]
     assert writes(emulator)
+    if (sends := PAGE_DAGS[dag_id].sends) is not None:
+        assert sent(emulator) == sorted(sends, key=json.dumps)
+
+
+@pytest.mark.airflow
+def test_xcom_of_a_bulk_has_what_the_page_says(airflow, emulator):
+    told = [name.strip("` ") for names, _ in BULK.table("name") for name in names.split(",")]
+    assert sorted(told) == sorted(airflow.run("tiers_to_crms").xcom("update_accounts"))
 
 
 @pytest.mark.airflow

@@ -1,13 +1,12 @@
-"""The README says what is there: every field, argument, error and command, and its code runs."""
+"""The README says what is there: every field, argument and error, and its code runs. See also ``test_docs.py``."""
 
 from __future__ import annotations
 
 import inspect
 import json
-import re
-from pathlib import Path
 
 import pytest
+from test_docs import README
 
 from airflow_provider_truto.client import errors
 from airflow_provider_truto.client.api import Resource, TrutoApi
@@ -18,20 +17,10 @@ from airflow_provider_truto.operators._task import codes_of_errors
 from airflow_provider_truto.operators.accounts import TrutoUpdateAccountOperator
 from airflow_provider_truto.operators.unified import TrutoUnifiedOperator
 
-ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-#: `test_example_dags.py` runs those that are DAGs.
-SCRIPTS = [block for block in BLOCKS if "with DAG(" not in block]
-
-
-def rows():
-    return [line for line in README.splitlines() if line.startswith("|")]
-
 
 @pytest.mark.parametrize("field", EXTRA_FIELDS, ids=lambda field: field.name)
 def test_the_connection_table_has_every_field_of_the_form(field):
-    assert any(f"| {field.label} | `extra.{field.name}` |" in row for row in rows())
+    assert any(f"| {field.label} | `extra.{field.name}` |" in row for row in README.rows)
 
 
 HOOK_METHODS = [name for name, method in vars(TrutoApi).items() if not name.startswith("_") and callable(method)]
@@ -39,12 +28,12 @@ HOOK_METHODS = [name for name, method in vars(TrutoApi).items() if not name.star
 
 @pytest.mark.parametrize("name", sorted({*HOOK_METHODS, "update_account", "get_conn"} - {"do", "listing"}))
 def test_the_table_of_the_hook_has_every_method(name):
-    assert any(f"`{name}(" in row for row in rows())
+    assert any(f"`{name}(" in row for row in README.rows)
 
 
 @pytest.mark.parametrize("name", [name for name in vars(Resource) if not name.startswith("_")])
 def test_the_table_of_the_hook_has_every_method_of_a_resource(name):
-    assert any(f"`.{name}(" in row for row in rows())
+    assert any(f"`.{name}(" in row for row in README.rows)
 
 
 ARGUMENTS = [
@@ -57,7 +46,7 @@ ARGUMENTS = [
 
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_the_operator_s_table_has_every_argument_and_says_whether_it_is_templated(name):
-    row = [row for row in rows() if row.startswith(f"| `{name}` |")][-1]
+    row = [row for row in README.rows if row.startswith(f"| `{name}` |")][-1]
     assert ("templated" in row.split("|")[2]) == (name in TrutoUpdateAccountOperator.template_fields)
 
 
@@ -70,27 +59,12 @@ ERRORS = sorted(
 
 @pytest.mark.parametrize("name", ERRORS)
 def test_the_error_table_has_every_error_with_its_name_for_skip_on(name):
-    (row,) = [row for row in rows() if row.startswith(f"| `{name}` |")]
+    (row,) = [row for row in README.rows if row.startswith(f"| `{name}` |")]
     codes = {cls.__name__: code for code, cls in codes_of_errors().items()}
     assert row.split("|")[2].strip() == (f"`{codes[name]}`" if name in codes else "")
 
 
-@pytest.mark.parametrize("command", sorted(set(re.findall(r"(?:^|`)make ([a-z-]+)", README, re.MULTILINE))))
-def test_every_make_command_exists(command):
-    assert re.search(rf"^{command}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
-
-
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(((?!http|#)[^)]+)\)", README))))
-def test_every_linked_file_exists(target):
-    assert (ROOT / target).exists()
-
-
-@pytest.mark.parametrize("anchor", sorted(set(re.findall(r"\]\(#([^)]+)\)", README))))
-def test_every_linked_section_exists(anchor):
-    assert anchor in {title.lower().replace(" ", "-") for title in re.findall(r"^## (.*)$", README, re.MULTILINE)}
-
-
-@pytest.mark.parametrize("script", SCRIPTS, ids=range(len(SCRIPTS)))
+@pytest.mark.parametrize("script", README.scripts, ids=range(len(README.scripts)))
 def test_the_code_that_is_no_dag_runs(script, monkeypatch):
     with Emulator() as emulator:
         conn = {"conn_type": "truto", "host": emulator.url, "password": emulator.token}

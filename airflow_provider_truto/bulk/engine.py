@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_truto.bulk.ledger import Ledger, Past
 from airflow_provider_truto.bulk.records import Record
-from airflow_provider_truto.bulk.rows import ResultRow
+from airflow_provider_truto.bulk.rows import ResultRow, fed_back
 from airflow_provider_truto.bulk.spool import Spool
 from airflow_provider_truto.client.errors import (
     Problem,
@@ -52,7 +52,9 @@ MOST_FAULTS = 100
 _GRACE = 3.0
 #: Errors that hold for every record of an account.
 _OF_ACCOUNT = (TrutoReauthorizationRequiredError, TrutoAccountBlockedError, TrutoSandboxReadOnlyError)
+#: Seconds between two reports at first; after an hour a minute, since a bulk may take days.
 _REPORT_SECONDS = 5.0
+_LONGEST_REPORT_SECONDS = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +77,10 @@ class Plan:
 
 @dataclass
 class Progress:
-    """What has been done so far in this try, and in all of them."""
+    """What has been done so far: ``counts`` in all tries, and what it cost in this one.
+
+    ``requests`` are all that were sent, each attempt and each read beside the writes.
+    """
 
     total: int | None = None
     resumed: int = 0
@@ -160,6 +165,7 @@ class Bulk:
         self._typing_of_meant_nulls = plan.typing
         self._typing_of_data = replace(plan.typing, data_of="the record")
         self._report = report
+        self._requests_before = client.requests
         client.around_waits = self._slot_lent
         self._clock = clock
         self._accounts: dict[str, _Account] = {}
@@ -201,7 +207,7 @@ class Bulk:
             self._is_over.set()  # not cancelled: it may have taken over rows that are written nowhere yet
             await asyncio.gather(reader, housekeeper, return_exceptions=True)
             self._spool.close()
-            self.progress.seconds = self._clock() - began
+            self._count_up(began)
         if failure := self._fatal or self._source_error:
             raise failure
         return self.progress
@@ -392,21 +398,29 @@ class Bulk:
         if not is_skipped:
             self.progress.waited += error.waited
         row = ResultRow.of_error(
-            error, ordinal=record.ordinal, record_id=record.id, account=account_id or None, is_skipped=is_skipped
+            error,
+            ordinal=record.ordinal,
+            record_id=record.id,
+            account=_account_told(record, account_id),
+            is_skipped=is_skipped,
         )
         self._write(row, record)
 
     def _write(self, row: ResultRow, record: Record) -> None:
-        self._ledger.add(row, body=record.body)
+        is_failed = row.status in {"failed", "skipped"}
+        self._ledger.add(row, failed=fed_back(record, on_none=self._plan.typing.on_none) if is_failed else None)
         progress = self.progress
         progress.counts[row.status] += 1
         progress.of_accounts.setdefault(row.integrated_account_id or "", Counter())[row.status] += 1
-        progress.requests += row.attempts
         progress.retries += max(0, row.attempts - 1)
-        if row.status in {"failed", "skipped"}:
+        if is_failed:
             progress.transient_failures += row.transient
             if len(progress.first_problems) < 5:
                 progress.first_problems.append(row.problem)
+
+    def _count_up(self, began: float) -> None:
+        self.progress.seconds = self._clock() - began
+        self.progress.requests = self._client.requests - self._requests_before
 
     def _judge_account(self, account: _Account, error: TrutoError | None) -> None:
         if error is None:
@@ -431,9 +445,10 @@ class Bulk:
                     await asyncio.wait_for(self._is_over.wait(), 0.5)
                 for write in self._ledger.full_parts():
                     await asyncio.to_thread(write)
-                if self._clock() - reported >= _REPORT_SECONDS:
-                    reported = self._clock()
-                    self.progress.seconds = reported - began
+                now = self._clock()
+                if now - reported >= min(_LONGEST_REPORT_SECONDS, max(_REPORT_SECONDS, (now - began) / 60)):
+                    reported = now
+                    self._count_up(began)
                     self._report(self.progress)
         except Exception as error:
             self._fatal = self._fatal or error
@@ -484,12 +499,17 @@ def _chunk(records: Iterator[Record]) -> tuple[list[Record], Exception | None]:
     return rows, None
 
 
+def _account_told(record: Record, account_id: str) -> str | None:
+    """Give the customer for the ledger; an empty name stays one, so that what is fed back stays refused."""
+    return account_id or record.integrated_account_id
+
+
 def _row_left_out(record: Record, account_id: str) -> ResultRow:
     """Account for a row that asks for nothing."""
     return ResultRow(
         ordinal=record.ordinal,
         id=record.id,
-        integrated_account_id=account_id or None,
+        integrated_account_id=_account_told(record, account_id),
         status="unchanged",
         message=record.left_out,
     )
@@ -500,7 +520,7 @@ def _row_of(record: Record, account_id: str, done: Done) -> ResultRow:
     return ResultRow(
         ordinal=record.ordinal,
         id=record.id if record.id is not None else _id_of(done.response),
-        integrated_account_id=account_id or None,
+        integrated_account_id=_account_told(record, account_id),
         status="updated" if outcome else "unchanged",
         http_status=outcome.answer.status if outcome else None,
         attempts=outcome.attempts if outcome else 0,

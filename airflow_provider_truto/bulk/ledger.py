@@ -1,10 +1,11 @@
 """The files that account for every record and outlive the worker: results, failures, a header and a summary.
 
     <output_path>/<dag>/<run>/<task>/<map index>/<generation>/
-        header-<try>-<uuid>.json                  what the bulk is, and the fingerprint of its source
+        header-<try>-<uuid>.json                  what the bulk is, and what its source is; binds the tries to come
         results-<try>-<uuid>-<n>.jsonl            a line a record: what became of it
         failures-<try>-<uuid>-<n>.jsonl           records that failed, with their bodies, to be fed back
         summary-<try>-<uuid>.json                 counts, at the end of a try
+        check-<try>-<uuid>.json                   faults that a check before the first write has found; binds nobody
 
 Every try writes files of its own names, so that two live tries of one task never touch each other's. Nothing is
 overwritten; a record may stand in several files, and readers take one row an ordinal: a success before anything else.
@@ -20,13 +21,14 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, get_args
 from urllib.parse import quote
 from uuid import uuid4
 
-from airflow_provider_truto.bulk.rows import ResultRow, Status, failure_line
+from airflow_provider_truto.bulk.rows import FedBack, ResultRow, Status, failure_line
 
 LEDGER_VERSION = 1
 #: A part is closed after so many rows; on remote storage also after so many seconds.
@@ -44,6 +46,10 @@ class LedgerError(RuntimeError):
     """The ledger that lies there does not fit this task; the message says what to do."""
 
 
+class LiveTryError(RuntimeError):
+    """Another live try of this task has begun the ledger with other rows; nothing was sent. A retry reads those."""
+
+
 def is_local(path: Any) -> bool:
     """Whether a path is on this machine's own disk."""
     return getattr(path, "protocol", "") in _LOCAL
@@ -59,30 +65,49 @@ def task_folder(output_path: Any, *names: Any) -> Any:
 
 
 def generations(folder: Any) -> list[int]:
-    """List the generations that a task has ledgers of, the latest last."""
+    """List the generations that a task has folders of, the latest last."""
     if not folder.exists():
         return []
     return sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal())
 
 
-def generation_for(folder: Any, task_generation: int) -> int:
+def generation_for(folder: Any, task_generation: int, *, restarts: bool = False) -> int:
     """Choose the ledger that a try belongs to.
 
-    A retry goes on in the ledger of its task; a cleared task goes on in the latest one that is not finished, with its
-    keys, and begins anew where all are.
+    A retry goes on in the ledger of its task. A cleared task goes on in the latest one that is not finished, with its
+    keys, and begins anew where that one is finished, or ``restarts`` says so. A folder without a header is no ledger:
+    the try that made it was killed, or failed its check, before it sent anything.
     """
-    existing = generations(folder)
-    if not existing:
+    latest = next(
+        (number for number in reversed(generations(folder)) if _names(folder / str(number), "header-")), None
+    )
+    if latest is None:
         return task_generation
-    latest = existing[-1]
-    finished_for = {
-        summary["task_generation"]
-        for summary in _stored(folder / str(latest), "summary-")
-        if summary.get("finished") is True
-    }
-    if not finished_for or task_generation in finished_for:
+    ledger = folder / str(latest)
+    summaries = _stored(ledger, "summary-")
+    # Tries count on over clearing, and a killed one leaves no summary: what it began has its number all the same.
+    is_retry = any(summary.get("task_generation") == task_generation for summary in summaries) or any(
+        try_of(name) > task_generation for name in _names(ledger, "header-", "results-")
+    )
+    is_finished = any(summary.get("finished") is True for summary in summaries)
+    if is_retry or not (is_finished or restarts):
         return latest
     return max(task_generation, latest + 1)
+
+
+def forget_failed_checks(folder: Any, *, after: int) -> None:
+    """Remove what checks left that failed before a ledger was begun, in the generations after this one.
+
+    A report takes the latest folder of a task for what became of it; where an earlier one is gone on with, as where
+    the first source is put back, that would be a check which nobody cares for any more.
+    """
+    for number in generations(folder):
+        if number > after:
+            for path in _files(folder / str(number), "check-"):
+                path.unlink()
+            if is_local(folder):  # elsewhere folders are not, but for what is in them
+                with suppress(OSError):  # there is more in it
+                    os.rmdir((folder / str(number)).path)  # noqa: PTH106  (a path of any pathlib-like class)
 
 
 class Past:
@@ -162,18 +187,28 @@ class Ledger:
         self._began = clock()
         self._results = _Parts(folder, f"results-{self._name}")
         self._failures = _Parts(folder, f"failures-{self._name}")
-        if self._is_local:
-            folder.mkdir(parents=True, exist_ok=True)
+
+    def begun(self) -> dict[str, Any] | None:
+        """Give the header that this generation was begun with; ``None`` where no try has begun it."""
+        return next(iter(self._headers()), None)
 
     def open(self, header: Mapping[str, Any]) -> Past:
         """Read what earlier tries did, after making sure that they did it from the same source.
 
-        Raises ``LedgerError`` where the source has changed, or the ledger is of another version.
+        ``header`` has the ``fingerprint`` of the source, and as ``snapshot`` which of its readings is sent, if there
+        are any. Raises ``LedgerError`` where the source has changed, or the ledger is of another version, and
+        ``LiveTryError`` where another try has begun it with another reading in the meantime.
         """
+        own = None
         if not self._headers():
-            self._write(f"header-{self._name}.json", {"ledger_version": LEDGER_VERSION, **header})
-        for stored in self._headers():  # a live try may have written one at the same time
-            self._check(stored, header)
+            own = self._write(f"header-{self._name}.json", {"ledger_version": LEDGER_VERSION, **header})
+        try:
+            for stored in self._headers():  # a live try may have written one at the same time
+                self._check(stored, header)
+        except (LedgerError, LiveTryError):
+            if own is not None:
+                own.unlink()  # nothing was sent under it, and beside the other one it would hold up every retry
+            raise
         past = Past()
         for name, line in self._lines("results-"):
             try:
@@ -188,17 +223,18 @@ class Ledger:
         self._keep_failures(past)
         return past
 
-    def stored_fingerprint(self) -> str | None:
-        """Give the fingerprint of the source that this generation was begun with."""
-        return next((header.get("fingerprint") for header in self._headers()), None)
+    def tell_faults(self, faults: Sequence[str]) -> None:
+        """Write what a check has found that ends the try. It binds nobody, and shows a report that there was one."""
+        self._write(f"check-{self._name}.json", {"faults": list(faults)})
 
-    def add(self, row: ResultRow, *, body: Any = None) -> None:
+    def add(self, row: ResultRow, *, failed: FedBack | None = None) -> None:
         """Write what became of a record; a failed or skipped one goes to the failures as well, with its body.
 
         Raises ``OSError`` where it is not written; it is not accounted for then.
         """
         if row.status in {"failed", "skipped"}:
-            self._failures.add(failure_line(row, body))  # first: a row without its failure could not be fed back
+            # First: a row without its failure could not be fed back.
+            self._failures.add(failure_line(row, failed or FedBack(body=None)))
         self._results.add(row.line())
 
     def full_parts(self, *, all_of_them: bool = False) -> list[Callable[[], None]]:
@@ -231,7 +267,14 @@ class Ledger:
         if stored.get("fingerprint") != header.get("fingerprint"):
             raise LedgerError(
                 f"the source has changed since the first try, whose ledger is in {self.folder}: its rows would be"
-                " taken for others. Put the first source back to go on, or begin anew with on_source_change='restart'"
+                " taken for others. Put the first source back to go on, or begin anew: with"
+                " on_source_change='restart', or by clearing the task with on_clear='restart'"
+            )
+        if stored.get("snapshot") not in (None, header.get("snapshot")):
+            raise LiveTryError(
+                f"another live try has begun the ledger in {self.folder} with the rows that the query gave to it;"
+                " this one has asked for itself, and sent nothing. A retry goes on with the rows of the other; where"
+                " that fails again and again, clear the task with on_clear='restart'"
             )
 
     def _headers(self) -> list[dict[str, Any]]:
@@ -264,14 +307,17 @@ class Ledger:
                     if line.endswith(b"\n"):
                         yield path.name, line
 
-    def _write(self, name: str, value: Mapping[str, Any]) -> None:
+    def _write(self, name: str, value: Mapping[str, Any]) -> Any:
         data = json.dumps(value, ensure_ascii=False, indent=2).encode(errors="replace")  # ids may hold anything
+        path = self.folder / name
         if not self._is_local:
-            (self.folder / name).write_bytes(data)
-            return
-        part = _Part(self.folder / name)  # a kill leaves no half of it under its name
+            path.write_bytes(data)
+            return path
+        self.folder.mkdir(parents=True, exist_ok=True)
+        part = _Part(path)  # a kill leaves no half of it under its name
         part.write(data)
         part.close()
+        return path
 
 
 class _Parts:
@@ -340,8 +386,19 @@ def _files(folder: Any, prefix: str) -> list[Any]:
     return [entry for entry in folder.iterdir() if entry.name.startswith(prefix)] if folder.exists() else []
 
 
+def _names(folder: Any, *prefixes: str) -> list[str]:
+    """List what is whole, or has lines that count: of what is written at once, no half."""
+    names = [path.name for prefix in prefixes for path in _files(folder, prefix)]
+    return [name for name in names if not name.endswith(".json.part")]
+
+
 def _stored(folder: Any, prefix: str) -> list[dict[str, Any]]:
-    return [json.loads(path.read_bytes()) for path in _files(folder, prefix) if path.name.endswith(".json")]
+    paths = [path for path in _files(folder, prefix) if path.name.endswith(".json")]
+    found = []
+    for path in sorted(paths, key=lambda path: (try_of(path.name), path.name)):
+        with suppress(FileNotFoundError):  # a header that its try has withdrawn since the folder was listed
+            found.append(json.loads(path.read_bytes()))
+    return found
 
 
 def try_of(name: str) -> int:

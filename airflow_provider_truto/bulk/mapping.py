@@ -12,7 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, TemplateSyntaxError, UndefinedError, nodes
 
-from airflow_provider_truto.bulk.records import RECORD_KEYS, Record, mapped_record, record_of, unreadable
+from airflow_provider_truto.bulk.records import RECORD_KEYS, Record, left_out, mapped_record, record_of, unreadable
 from airflow_provider_truto.client.errors import Problem
 from airflow_provider_truto.updates.rendered import compiled
 
@@ -65,7 +65,7 @@ class TemplateMapping:
         context[ROW] = row
         made = self._render(context, problems)
         if problems:
-            return Record(ordinal=ordinal, problems=tuple(problems))
+            return unreadable(ordinal, *problems)
         return mapped_record(made, ordinal, **self._needs)
 
     def check_columns(self, names: Sequence[str]) -> None:
@@ -125,9 +125,9 @@ class FunctionMapping:
         try:
             made = self._function(dict(row) if isinstance(row, Mapping) else row)
         except Exception as error:  # the author's code, on data of any kind
-            return unreadable(ordinal, _told(error, hide_values=self._hide_values))
+            return unreadable(ordinal, Problem("/", _told(error, hide_values=self._hide_values)))
         if made is None:
-            return Record(ordinal=ordinal, left_out=LEFT_OUT)
+            return left_out(ordinal, LEFT_OUT)
         return record_of(made, ordinal, **self._needs)
 
     def check_columns(self, names: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from airflow_provider_truto.client.errors import Problem
 from airflow_provider_truto.updates.rendered import Missing, as_data
 
 #: What a failures file has beside the record itself, so that it can be a source as it is.
-_OF_FAILURES = frozenset({"ordinal", "error"})
+_OF_FAILURES = frozenset({"ordinal", "error", "unwritable"})
 #: What a record has.
 RECORD_KEYS = ("id", "body", "integrated_account_id")
 _IDS = frozenset({"id", "integrated_account_id"})
@@ -32,6 +32,8 @@ _MOST_PLACES = 100
 class Record:
     """``ordinal`` counts the source's rows from 0. ``problems`` say why a row is no record; it is never sent.
 
+    ``integrated_account_id``: ``None`` where the row names none, so that the default one steps in; ``""`` where it
+    names one that is none, or is no record, so that none does.
     ``nulls_are_meant``: a ``None`` in the body clears a field; else it came as data and may be an accident.
     ``left_out`` says why a row asks for nothing.
     """
@@ -121,13 +123,33 @@ def record_of(row: Any, ordinal: int, *, needs_id: bool = True, needs_body: bool
             problems.append(Problem(f"/{key}", f"expects text, got {type(value).__name__}"))
     if needs_body and row.get("body") is None:
         problems.append(Problem("/body", "is missing"))
+    problems += _unwritable_problems(row.get("unwritable"))
     return Record(
         ordinal=ordinal,
         id=record_id if isinstance(record_id, str) else None,
         body=row.get("body"),
-        integrated_account_id=account if isinstance(account, str) else None,
+        integrated_account_id=_account(account, is_named="integrated_account_id" in row),
         problems=tuple(problems),
     )
+
+
+def _unwritable_problems(pointers: Any) -> list[Problem]:
+    """Refuse a line of a failures file that is not what was to be sent; see ``rows.fed_back``."""
+    if pointers is None:
+        return []
+    if not isinstance(pointers, list) or not all(isinstance(pointer, str) for pointer in pointers):
+        return [Problem("/unwritable", "expects a list of JSON pointers into the body")]
+    message = (
+        "could not be written into a failures file as it was: put the value there that is to be sent, and take the"
+        " pointer out of `unwritable`"
+    )
+    return [Problem(f"/body{pointer}".rstrip("/"), message) for pointer in pointers]
+
+
+def _account(given: Any, *, is_named: bool) -> str | None:
+    if isinstance(given, str):
+        return given
+    return "" if is_named else None
 
 
 def mapped_record(made: Mapping[str, Any], ordinal: int, *, needs_id: bool, needs_body: bool) -> Record:
@@ -142,12 +164,19 @@ def mapped_record(made: Mapping[str, Any], ordinal: int, *, needs_id: bool, need
         needs_id=needs_id and not isinstance(made.get("id"), Missing),
         needs_body=needs_body and not isinstance(made.get("body"), Missing),
     )
+    if isinstance(made.get("integrated_account_id"), Missing):
+        record = replace(record, integrated_account_id="")
     return replace(record, nulls_are_meant=True, problems=(*missing, *record.problems))
 
 
-def unreadable(ordinal: int, reason: str) -> Record:
-    """Make the record of a row that could not even be read."""
-    return _bad(ordinal, "/", reason)
+def unreadable(ordinal: int, *problems: Problem) -> Record:
+    """Make the record of a row that could not be read: whose it is, nobody knows."""
+    return Record(ordinal=ordinal, integrated_account_id="", problems=problems)
+
+
+def left_out(ordinal: int, reason: str) -> Record:
+    """Make the record of a row that asks for nothing."""
+    return Record(ordinal=ordinal, integrated_account_id="", left_out=reason)
 
 
 class Columns:
@@ -192,7 +221,9 @@ class Columns:
             ordinal=ordinal,
             id=_text_or_none(ids.get("id")),
             body=_without_gaps(body.get(_WHOLE, body)),
-            integrated_account_id=_text_or_none(ids.get("integrated_account_id")),
+            integrated_account_id=_account(
+                ids.get("integrated_account_id"), is_named="integrated_account_id" in self._names
+            ),
             nulls_are_meant=True,
             problems=(*_id_problems(ids, needs_id=self._needs_id), *problems),
         )
@@ -315,4 +346,4 @@ def _as_id(value: Any) -> Any:
 
 
 def _bad(ordinal: int, pointer: str, message: str) -> Record:
-    return Record(ordinal=ordinal, problems=(Problem(pointer, message),))
+    return unreadable(ordinal, Problem(pointer, message))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from datetime import date
-from decimal import Decimal
 from typing import Any, Literal
 
+from airflow_provider_truto.bulk.records import Record
+from airflow_provider_truto.client.call import json_body
 from airflow_provider_truto.client.errors import TrutoApiError, TrutoError, TrutoSchemaError
-from airflow_provider_truto.updates.rendered import Missing
-from airflow_provider_truto.updates.typed import Formless
+from airflow_provider_truto.updates.request import OnNone
+from airflow_provider_truto.updates.typed import typed
 
 Status = Literal["updated", "unchanged", "failed", "skipped"]
 _LONGEST_MESSAGE = 2_000
@@ -24,6 +24,7 @@ class ResultRow:
 
     ``status``: ``updated`` (for any write that was made), ``unchanged`` (nothing had to be sent), ``failed``, or
     ``skipped``, where the customer's account was given up before. ``transient``: a later try sends it again.
+    ``integrated_account_id`` is empty where the row named none that could be used, and no default may step in.
     """
 
     ordinal: int
@@ -98,28 +99,44 @@ class ResultRow:
 _NAMES = tuple(field.name for field in fields(ResultRow))
 
 
-def failure_line(row: ResultRow, body: Any) -> bytes:
+@dataclass(frozen=True, kw_only=True)
+class FedBack:
+    """A body as a failures file holds it, and the JSON pointers at which it is not what was to be sent."""
+
+    body: Any
+    unwritable: tuple[str, ...] = ()
+
+
+def fed_back(record: Record, *, on_none: OnNone) -> FedBack:
+    """Write a failed record's body so that it means the same when it is a source: what JSON cannot hold is named.
+
+    What ``on_none`` leaves out is left out. A null that is meant is null, as any other that comes from a file.
+    """
+    plain = typed(
+        record.body,
+        {},
+        on_none="omit" if on_none == "omit" else "null",
+        data_of=None if record.nulls_are_meant else "the record",
+    )
+    unwritable = [problem.pointer.rstrip("/") for problem in plain.problems]
+    try:
+        json_body(plain.value)
+    except (TypeError, ValueError):
+        unwritable.append("")  # such as half a character
+    return FedBack(body=plain.value, unwritable=tuple(unwritable))
+
+
+def failure_line(row: ResultRow, fed: FedBack) -> bytes:
     """Write a failed record as a line that can be a source again, with what was wrong beside it."""
     record: Mapping[str, Any] = {
         "id": row.id,
-        "body": body,
+        "body": fed.body,
         "integrated_account_id": row.integrated_account_id,
+        "unwritable": list(fed.unwritable) or None,
         "ordinal": row.ordinal,
         "error": {"status": row.status, "error": row.error, "http_status": row.http_status, "message": row.message},
     }
-    shown = {name: value for name, value in record.items() if value is not None}
     return (
-        json.dumps(shown, ensure_ascii=False, separators=(",", ":"), default=_plain).encode(errors="replace") + b"\n"
+        _JSON.encode({name: value for name, value in record.items() if value is not None}).encode(errors="replace")
+        + b"\n"
     )
-
-
-def _plain(value: Any) -> Any:
-    """Write what was not typed yet: a warehouse's values, and nulls that came as data."""
-    if isinstance(value, (Missing, Formless)):
-        return None
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, Decimal) and value.is_finite():
-        number = int(value) if value == value.to_integral_value() else float(value)
-        return number if Decimal(repr(number)) == value else str(value)
-    return str(value)

@@ -21,6 +21,7 @@ from airflow_provider_truto.bulk.cells import cells_line, cells_of
 from airflow_provider_truto.bulk.lines import csv_header, csv_rows, json_rows
 from airflow_provider_truto.bulk.records import Reading, Record, unreadable
 from airflow_provider_truto.bulk.shards import Shard
+from airflow_provider_truto.client.errors import Problem
 
 #: What storages call a file's version, the surest first.
 _VERSIONS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "created")
@@ -106,15 +107,16 @@ class _KeptRows:
 
 
 class FileSource(Source):
-    """Files of records: one, a folder of them, or a glob; ``.jsonl``, ``.ndjson`` or ``.csv``, also with ``.gz``.
+    """Files of records: ``.jsonl``, ``.ndjson`` or ``.csv``, also with ``.gz``.
 
-    They are read in the order of their names. Raises ``ValueError`` where there is none, or one of another kind, or
-    one whose header is wrong: all headers are read before anything is sent.
+    Each path is one of them, a folder or a glob. They are read in the order of the paths, those of one path in the
+    order of their names. Raises ``ValueError`` where there is none, or one of another kind, or one whose header is
+    wrong: all headers are read before anything is sent.
     """
 
-    def __init__(self, path: Any, reading: Reading | None = None) -> None:
+    def __init__(self, *paths: Any, reading: Reading | None = None) -> None:
         self._reading = reading or Reading()
-        self._paths = _found(path)
+        self._paths = [file for path in paths for file in _found(path)]
         for file in self._paths:
             if _kind(file) == "csv" or file.name.endswith(".gz"):
                 self._check(file)
@@ -154,7 +156,7 @@ class FileSource(Source):
                     return
                 read = self._reading.table(header).record
             for ordinal, (row, fault) in enumerate(rows, start):
-                yield read(row, ordinal) if fault is None else unreadable(ordinal, fault)
+                yield read(row, ordinal) if fault is None else unreadable(ordinal, Problem("/", fault))
 
     def _check(self, path: Any) -> None:
         try:

@@ -97,6 +97,8 @@ class AsyncClient(Driver, TrutoApi):
         self._sleep = sleep
         self._connections = connections
         self._opened: aiohttp.ClientSession | None = None
+        #: Requests that were sent, each attempt and each question about it.
+        self.requests = 0
         #: Entered around each wait between two attempts; who keeps many calls in flight lends the place meanwhile.
         self.around_waits: Callable[[], AbstractContextManager[None]] = nullcontext
 
@@ -186,6 +188,7 @@ class AsyncClient(Driver, TrutoApi):
             session = self._session()
         except OSError as error:  # a CA bundle which cannot be read
             return tls_failure(self.settings, error, is_gone=False)
+        self.requests += 1
         try:
             response = await session.request(
                 call.method,

@@ -27,23 +27,35 @@ from airflow_provider_truto.updates.request import PACKAGED, OnNone, RecordReque
 
 if TYPE_CHECKING:
     # Slow to import, and every DAG file imports this module: what only a run needs is imported in it.
-    from airflow_provider_truto.bulk.engine import Progress
+    from airflow_provider_truto.bulk.engine import Plan, Progress
     from airflow_provider_truto.bulk.ledger import Ledger, Past
     from airflow_provider_truto.bulk.sources import Source
     from airflow_provider_truto.client.settings import ClientSettings
     from airflow_provider_truto.hooks.truto import TrutoHook
-    from airflow_provider_truto.operators._bulk_source import PreparedSource
+    from airflow_provider_truto.operators._bulk_source import OpenedSource, PreparedSource
 
 OnSourceChange = Literal["error", "restart"]
+OnClear = Literal["resume", "restart"]
+#: What is said of rows that a check has found, after their number, and what can be done.
+_CHECKED_FIRST = (
+    "rows of the source are not valid; nothing was sent. Correct them where they come from and clear the task, which"
+    " then reads the source anew; or leave out validate_first, so that the others are sent and these are failures."
+)
+_CHECKED_LATER = (
+    "rows that are not done yet are not valid; this try has sent nothing. Earlier ones have sent from this source,"
+    " and their ledger holds for its rows as they are. Leave out validate_first and clear the task, so that the"
+    " others are sent and these are failures; or correct the rows and clear the task with on_clear='restart', so that"
+    " every record is written again, in a new ledger."
+)
 
 
 class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
     """Many writes in one task, kept in flight for many customers at once; every record is accounted for.
 
     :param source: the records ``{"id", "body", "integrated_account_id"?}``: a list, the output of another task, or
-        the path of a file, a folder or a glob on any ``ObjectStoragePath``: JSON Lines (``.jsonl``, ``.ndjson``) or
-        CSV with columns ``id``, ``integrated_account_id`` and paths into the body (``owner.id``,
-        ``addresses[0].city``), also gzipped. Files are read in the order of their names. (templated)
+        the path of a file, a folder or a glob on any ``ObjectStoragePath``, or a list of paths: JSON Lines
+        (``.jsonl``, ``.ndjson``) or CSV with columns ``id``, ``integrated_account_id`` and paths into the body
+        (``owner.id``, ``addresses[0].city``), also gzipped. Files are read in the order of their names. (templated)
     :param query: instead of ``source``, a query whose columns are those of a CSV, or the name of a ``.sql`` file. It
         is asked once: what it gives is kept beside the ledger, for the tries to come. A NULL is not given, unless
         ``on_none="null"``. (templated)
@@ -76,10 +88,16 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
     :param allow_empty: let ``[]`` and ``{}`` through; they may wipe a list in the CRM.
     :param check_custom_fields: as of ``TrutoUnifiedOperator``.
     :param skip_unchanged: as of ``TrutoUnifiedOperator``; costs a read a record.
-    :param validate_first: check the whole source before the first write.
+    :param validate_first: check the whole source before the first write, and before each later try's first the rows
+        that are not done yet: what is final already need not be valid any more. Where a fault is found, nothing is
+        sent, and where no earlier try has sent anything either, the source may be corrected: the next try reads it
+        anew, and asks the query again.
     :param max_runtime: seconds after which this try ends, and the next one goes on.
     :param on_source_change: where the source is another than in the first try: ``"error"``, or ``"restart"`` in a new
         ledger.
+    :param on_clear: what clearing this task means where the bulk was not finished: to go on in its ledger under its
+        keys (``"resume"``), or to begin a new one, in which every record is written again under new keys
+        (``"restart"``). A retry goes on in its ledger either way.
 
     XCom: ``return_value`` are the counts, paths and times.
     """
@@ -130,6 +148,7 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
         validate_first: bool = False,
         max_runtime: float | None = None,
         on_source_change: OnSourceChange = "error",
+        on_clear: OnClear = "resume",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -142,6 +161,8 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
             raise ValueError(
                 f"on_source_change: expects one of {', '.join(get_args(OnSourceChange))}, got {on_source_change!r}"
             )
+        if on_clear not in get_args(OnClear):
+            raise ValueError(f"on_clear: expects one of {', '.join(get_args(OnClear))}, got {on_clear!r}")
         if (source is None) == (query is None) or (query is None) != (sql_conn_id is None):
             raise ValueError("give either source, or query with sql_conn_id")
         if mapping is not None and null_marker is not None:
@@ -170,6 +191,7 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
         self.validate_first = validate_first
         self.max_runtime = max_runtime
         self.on_source_change = on_source_change
+        self.on_clear = on_clear
         self._is_stopped = False
 
     @property
@@ -196,7 +218,7 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
     def execute(self, context: Any) -> dict[str, Any]:
         """Do what is not done yet, and account for every record."""
         from airflow_provider_truto.bulk.engine import UnfinishedError
-        from airflow_provider_truto.bulk.ledger import LedgerError
+        from airflow_provider_truto.bulk.ledger import LedgerError, LiveTryError
         from airflow_provider_truto.bulk.sources import SourceError
 
         try:
@@ -204,7 +226,7 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
                 return self._done(context)
         except (LedgerError, SourceError) as error:
             raise AirflowFailException(str(error)) from error
-        except UnfinishedError as error:
+        except (LiveTryError, UnfinishedError) as error:
             raise AirflowException(f"bulk not finished: {error}") from error
 
     def on_kill(self) -> None:
@@ -212,7 +234,7 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
         self._is_stopped = True
 
     def _done(self, context: Any) -> dict[str, Any]:
-        from airflow_provider_truto.bulk.ledger import task_folder
+        from airflow_provider_truto.bulk.ledger import forget_failed_checks, task_folder
         from airflow_provider_truto.hooks.truto import TrutoHook
         from airflow_provider_truto.operators._bulk_source import prepared_source
 
@@ -226,7 +248,6 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
         identity = task_identity(context) or TaskIdentity(
             dag_id="no-dag", run_id=uuid4().hex, task_id=self.task_id, map_index=-1, generation=0
         )
-        task_generation = identity.generation
         folder = task_folder(
             object_storage_path(self.output_path),
             identity.dag_id,
@@ -235,25 +256,34 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
             identity.map_index,
         )
         try_number = getattr(context.get("ti"), "try_number", 1)
-        source, ledger, past, identity = self._ledger(folder, prepared, identity, try_number)
-        self._announce(hook.connection.settings, source, past)
-        counts = asyncio.run(self._run(hook, source, ledger, past, identity, task_generation))
+        ledger, begun, header = self._ledger(folder, prepared, identity, try_number)
+        try:
+            opened = prepared.open(ledger.folder, (begun or {}).get("snapshot"))
+        except ValueError as error:
+            raise TrutoSchemaError(f"the source cannot be read: {error}. Nothing was sent.") from error
+        generations = {"task_generation": identity.generation, "generation": header["generation"]}
+        plan = self._plan(identity, header["generation"])
+        # A ledger that is begun says what is done; one that is not must not bind this source before it is checked.
+        past = None if begun is None else ledger.open({**header, "snapshot": opened.keep()})
+        if self.validate_first:
+            self._validate(hook, plan, opened, ledger, past)
+        if past is None:
+            past = ledger.open({**header, "snapshot": opened.keep()})
+        forget_failed_checks(folder, after=header["generation"])
+        if done := sum(past.counts.values()):
+            self.log.info("Going on in %s: %d records are accounted for already", ledger.folder, done)
+        else:
+            self.log.info("The ledger is in %s", ledger.folder)
+        self._announce(hook.connection.settings, opened.source, past)
+        counts = asyncio.run(self._run(hook, plan, opened.source, ledger, past, generations))
         self._judge(counts)
         return counts
 
-    async def _run(
-        self,
-        hook: TrutoHook,
-        source: Source,
-        ledger: Ledger,
-        past: Past,
-        identity: TaskIdentity,
-        task_generation: int,
-    ) -> dict[str, Any]:
-        from airflow_provider_truto.bulk.engine import Bulk, Plan
+    def _plan(self, identity: TaskIdentity, generation: int) -> Plan:
+        from airflow_provider_truto.bulk.engine import Plan
         from airflow_provider_truto.updates.way import Care, Typing
 
-        plan = Plan(
+        return Plan(
             template=RecordRequest(
                 model=self.model,
                 resource=self.resource,
@@ -267,16 +297,52 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
             ),
             typing=Typing(on_none=self.on_none, hint="; on_none says what a null in a record means"),
             care=Care(check_custom_fields=self.check_custom_fields, skip_unchanged=self.skip_unchanged),
-            identity=identity,
-            cleared_identity=replace(identity, generation=task_generation),
+            identity=replace(identity, generation=generation),
+            cleared_identity=identity,
             concurrency=self.concurrency,
             max_runtime=self.max_runtime,
             is_stopped=lambda: self._is_stopped,
         )
+
+    def _validate(self, hook: TrutoHook, plan: Plan, opened: OpenedSource, ledger: Ledger, past: Past | None) -> None:
+        """Check what is not done yet; a try that ends here leaves nothing which binds the next one.
+
+        ``past`` is ``None`` where no try has begun the ledger. Raises ``TrutoSchemaError`` with the faults.
+        """
+        from airflow_provider_truto.bulk.engine import MOST_FAULTS, Bulk
+        from airflow_provider_truto.bulk.ledger import Past
+
+        async def check() -> list[tuple[int, TrutoSchemaError]]:
+            async with hook.new_async_client(connections=self.concurrency) as client:
+                bulk = Bulk(client, ledger, past or Past(), plan, report=self._report)
+                return await bulk.check(opened.source.records())
+
+        is_valid = False
+        try:
+            faults = [f"row {ordinal}: {error}" for ordinal, error in asyncio.run(check())]
+            is_valid = not faults
+        finally:
+            if past is None and not is_valid:
+                opened.drop()
+        if faults:
+            ledger.tell_faults(faults)
+            most = "at least " if len(faults) >= MOST_FAULTS else ""
+            what = _CHECKED_FIRST if past is None else _CHECKED_LATER
+            raise TrutoSchemaError("\n".join([f"{most}{len(faults)} {what}", *faults]))
+
+    async def _run(
+        self,
+        hook: TrutoHook,
+        plan: Plan,
+        source: Source,
+        ledger: Ledger,
+        past: Past,
+        generations: Mapping[str, int],
+    ) -> dict[str, Any]:
+        from airflow_provider_truto.bulk.engine import Bulk
+
         async with hook.new_async_client(connections=self.concurrency) as client:
             bulk = Bulk(client, ledger, past, plan, report=self._report, total=source.count())
-            if self.validate_first:
-                _raise_faults(await bulk.check(source.records()))
             is_over = False
             try:
                 await bulk.run(source.records())
@@ -289,8 +355,7 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
                     **progress.as_dict(),
                     "complete": is_over,
                     "finished": is_over and self._tolerates(progress),
-                    "task_generation": task_generation,
-                    "generation": identity.generation,
+                    **generations,
                     "accounts": {name: dict(counts) for name, counts in progress.of_accounts.items()},
                 }
                 whole = ledger.close(summary)
@@ -298,10 +363,14 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
 
     def _ledger(
         self, folder: Any, prepared: PreparedSource, identity: TaskIdentity, try_number: int
-    ) -> tuple[Source, Ledger, Past, TaskIdentity]:
-        from airflow_provider_truto.bulk.ledger import Ledger, generation_for
+    ) -> tuple[Ledger, dict[str, Any] | None, dict[str, Any]]:
+        """Choose the ledger; give it with the header that it was begun with, if it was, and the one of this try.
 
-        generation = generation_for(folder, identity.generation)
+        Nothing is written. Raises ``LedgerError`` where it was begun with another source.
+        """
+        from airflow_provider_truto.bulk.ledger import Ledger, generation_for, generations
+
+        generation = generation_for(folder, identity.generation, restarts=self.on_clear == "restart")
         header = {
             "package_version": __version__,
             "operation": f"{self.model}.{self.resource}.{self.method}",
@@ -311,43 +380,38 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
         # A task's generation is the number of its tries that came before it was cleared.
         of_try = partial(Ledger, try_number=try_number, cleared_tries=identity.generation)
         ledger = of_try(folder / str(generation))
-        has_changed = ledger.stored_fingerprint() not in (None, header["fingerprint"])
-        if has_changed and self.on_source_change == "restart":
+        begun = ledger.begun()
+        if begun is None and generation > min(generations(folder), default=generation):
+            self.log.info("Beginning anew, in generation %d", generation)
+        if begun is not None and begun.get("fingerprint") != prepared.fingerprint:
+            if self.on_source_change != "restart":
+                ledger.open(header)  # raises, before a query is asked in vain
             generation = max(identity.generation, generation + 1)
             self.log.warning("The source has changed: beginning anew, in generation %d", generation)
-            ledger = of_try(folder / str(generation))
+            ledger, begun = of_try(folder / str(generation)), None
             header["generation"] = generation
-        if ledger.stored_fingerprint() not in (None, header["fingerprint"]):
-            ledger.open(header)  # raises, before a query is asked in vain
-        try:
-            source = prepared.open(ledger.folder)
-        except ValueError as error:
-            raise TrutoSchemaError(f"the source cannot be read: {error}. Nothing was sent.") from error
-        past = ledger.open(header)
-        if done := sum(past.counts.values()):
-            self.log.info("Going on in %s: %d records are accounted for already", ledger.folder, done)
-        return source, ledger, past, replace(identity, generation=generation)
+        return ledger, begun, header
 
     def _announce(self, settings: ClientSettings, source: Source, past: Past) -> None:
         """Say before the first write how long it takes at least."""
-        from airflow_provider_truto.client.pacing import ACCOUNT_RATE, TOKEN_RATE
+        from airflow_provider_truto.client.pacing import ACCOUNT_RATE, TIER_SECONDS, TOKEN_RATE
+
+        def shortest(rows: int, rate: float) -> str:
+            return duration(max(0.0, rows / rate - TIER_SECONDS))  # what a window holds may go out at once
 
         rate = settings.requests_per_second
+        rows = source.count()
+        told = "An unknown number of records" if rows is None else f"{rows} records"
         if rate == 0:
-            limit, shortest = "no pacing", ""
-        else:
-            fastest = TOKEN_RATE if rate is None else rate
-            limit = f"{fastest:g} calls a second in this process, {min(ACCOUNT_RATE, fastest):g} an account"
-            rows = source.count()
-            left = None if rows is None else rows - sum(past.counts.values())
-            shortest = (
-                ""
-                if left is None
-                else f"; at least {duration(left / fastest)}, for a single customer"
-                f" {duration(left / min(ACCOUNT_RATE, fastest))}"
-            )
-        count = source.count()
-        self.log.info("%s records; %s%s", "An unknown number of" if count is None else count, limit, shortest)
+            self.log.info("%s; no pacing", told)
+            return
+        of_all = TOKEN_RATE if rate is None else rate
+        of_one = min(ACCOUNT_RATE, of_all)
+        told = f"{told}; {of_all:g} calls a second in this process, {of_one:g} an account"
+        if rows is not None:
+            left = rows - sum(past.counts.values())
+            told += f"; at least {shortest(left, of_all)}, for a single customer {shortest(left, of_one)}"
+        self.log.info("%s", told)
 
     def _report(self, progress: Progress) -> None:
         new = progress.done - progress.resumed
@@ -397,12 +461,6 @@ def is_within(max_failures: float | None, failures: int, records: int) -> bool:
     if max_failures is None or not failures:
         return True
     return failures <= (max_failures * records if isinstance(max_failures, float) else max_failures)
-
-
-def _raise_faults(faults: Sequence[tuple[int, TrutoSchemaError]]) -> None:
-    if faults:
-        lines = "".join(f"\nrow {ordinal}: {error}" for ordinal, error in faults)
-        raise TrutoSchemaError(f"{len(faults)} rows of the source are not valid; nothing was sent.{lines}")
 
 
 def duration(seconds: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from airflow_provider_truto._compat import object_storage_path
 from airflow_provider_truto.bulk.mapping import FunctionMapping, TemplateMapping, imported_function
 from airflow_provider_truto.bulk.records import Reading, RowMapping
 from airflow_provider_truto.bulk.shards import shard_of
-from airflow_provider_truto.bulk.snapshot import SnapshotSource, query_fingerprint
+from airflow_provider_truto.bulk.snapshot import Result, SnapshotSource, query_fingerprint
 from airflow_provider_truto.bulk.sources import FileSource, ListSource, ShardedSource, Source, rows_of
 from airflow_provider_truto.operators._sql import asked
 
@@ -20,14 +21,32 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OpenedSource:
+    """A source that can be read, and the rows of the query that it gives, if it is one."""
+
+    source: Source
+    snapshot: SnapshotSource | None = None
+
+    def keep(self) -> dict[str, Any] | None:
+        """Have every try to come read what this one reads; give what the ledger's header says of that, if any."""
+        return None if self.snapshot is None else self.snapshot.keep()
+
+    def drop(self) -> None:
+        """Have the next try read the source anew; only where nobody has begun a ledger with it."""
+        if self.snapshot is not None:
+            self.snapshot.drop()
+
+
+@dataclass(frozen=True, kw_only=True)
 class PreparedSource:
     """A source that is not read yet: what it is called in the ledger, and how it is opened beside it.
 
-    ``open`` takes the generation's folder, in which a query keeps its rows; it raises ``ValueError``.
+    ``open`` takes the generation's folder, in which a query keeps its rows, and what ``keep`` gave for the header of
+    the ledger there, if it is begun; it raises ``ValueError``.
     """
 
     fingerprint: str
-    open: Callable[[Any], Source]
+    open: Callable[[Any, Mapping[str, Any] | None], OpenedSource]
 
 
 def prepared_source(operator: TrutoBulkOperator, context: Any, *, hide_values: bool) -> PreparedSource:
@@ -46,25 +65,29 @@ def prepared_source(operator: TrutoBulkOperator, context: Any, *, hide_values: b
 
     if operator.query is None:
         source = sharded(_given_source(operator.source, reading))
-        return PreparedSource(fingerprint=source.fingerprint(), open=lambda _folder: source)
+        return PreparedSource(fingerprint=source.fingerprint(), open=lambda *_: OpenedSource(source=source))
     query, conn_id = _text("query", operator.query), _text("sql_conn_id", operator.sql_conn_id)
     parameters, hook_params = operator.query_parameters, operator.hook_params
     fingerprint = query_fingerprint(conn_id, query, parameters, hook_params)
 
-    def opened(folder: Any) -> Source:
-        return sharded(
-            SnapshotSource(folder, fingerprint, lambda: asked(conn_id, query, parameters, hook_params), reading)
-        )
+    def opened(folder: Any, begun_with: Mapping[str, Any] | None) -> OpenedSource:
+        def ask() -> AbstractContextManager[Result]:
+            return asked(conn_id, query, parameters, hook_params)
+
+        snapshot = SnapshotSource(folder, fingerprint, ask, reading, begun_with=begun_with)
+        return OpenedSource(source=sharded(snapshot), snapshot=snapshot)
 
     return PreparedSource(fingerprint=fingerprint if shard is None else f"{fingerprint}, {shard}", open=opened)
 
 
 def _given_source(value: Any, reading: Reading) -> Source:
     if isinstance(value, (str, PathLike)):
-        return FileSource(object_storage_path(str(value)), reading)
+        value = [value]
+    if isinstance(value, (list, tuple)) and value and all(isinstance(item, (str, PathLike)) for item in value):
+        return FileSource(*(object_storage_path(str(path)) for path in value), reading=reading)
     rows = rows_of(value)
     if rows is None:
-        raise ValueError(f"it is a {type(value).__name__}: expects a list of records, or a path")
+        raise ValueError(f"it is a {type(value).__name__}: expects a list of records, or paths")
     return ListSource(rows, reading)
 
 

@@ -11,6 +11,7 @@ from upath import UPath
 
 from airflow_provider_truto.bulk.engine import Bulk, Plan
 from airflow_provider_truto.bulk.ledger import Ledger, generation_for, task_folder
+from airflow_provider_truto.bulk.snapshot import SnapshotSource
 from airflow_provider_truto.bulk.sources import FileSource, ListSource
 from airflow_provider_truto.client.aio import AsyncClient
 from airflow_provider_truto.client.settings import ClientSettings
@@ -47,7 +48,8 @@ def open_ledger(output, source, *, try_number=1, task=TASK, **ledger):
     folder = folder_of(output, task)
     generation = generation_for(folder, task.generation)
     opened = Ledger(folder / str(generation), try_number=try_number, cleared_tries=task.generation, **ledger)
-    past = opened.open({"fingerprint": source.fingerprint(), "generation": generation})
+    kept = source.keep() if isinstance(source, SnapshotSource) else None
+    past = opened.open({"fingerprint": source.fingerprint(), "generation": generation, "snapshot": kept})
     return opened, past, replace(task, generation=generation)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import multiprocessing
+import sqlite3
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from airflow_provider_truto.emulator import Emulator
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from bulk_operator import connect
 from bulk_world import Truto, account_number, seed_of
 
 
@@ -36,6 +38,51 @@ def make_truto():
 def truto(make_truto):
     """A Truto with four customers of ten records each."""
     return make_truto()
+
+
+@pytest.fixture
+def one(truto, monkeypatch):
+    """Four customers of ten records each, behind Airflow's connection."""
+    monkeypatch.setenv("AIRFLOW_CONN_TRUTO_DEFAULT", "")
+    connect(truto)
+    return truto
+
+
+@pytest.fixture
+def task(output):
+    """A function that makes the operator; ``max_failures`` is 0 unless it is given."""
+    from airflow_provider_truto.operators.accounts import TrutoBulkUpdateAccountsOperator
+
+    def make(source=None, **arguments):
+        given = {"output_path": f"file://{output}", "max_failures": 0, "retries": 3, **arguments}
+        return TrutoBulkUpdateAccountsOperator(task_id="bulk", source=source, **given)
+
+    return make
+
+
+@pytest.fixture
+def sqlite(tmp_path, monkeypatch):
+    """A function that makes an SQLite database with an Airflow connection ``warehouse``: ``sqlite(script)``."""
+    pytest.importorskip("airflow.providers.sqlite.hooks.sqlite")
+    path = tmp_path / "warehouse.db"
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": str(path)}))
+
+    def make(script):
+        with contextlib.closing(sqlite3.connect(path)) as database:
+            database.executescript(script)
+
+    return make
+
+
+@pytest.fixture
+def logged(caplog, capsys):
+    """A function that gives what was logged since it was called last: Airflow 3 writes to stdout."""
+    caplog.set_level("DEBUG")
+
+    def text():
+        return caplog.text + capsys.readouterr().out
+
+    return text
 
 
 @pytest.fixture

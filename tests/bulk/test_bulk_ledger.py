@@ -16,8 +16,17 @@ from bulk_world import PLANTED, read_ledger
 from upath import UPath
 
 from airflow_provider_truto.bulk import ledger as ledger_module
-from airflow_provider_truto.bulk.ledger import Ledger, LedgerError, Past, generation_for, task_folder
-from airflow_provider_truto.bulk.rows import ResultRow, failure_line
+from airflow_provider_truto.bulk.ledger import (
+    Ledger,
+    LedgerError,
+    LiveTryError,
+    Past,
+    forget_failed_checks,
+    generation_for,
+    generations,
+    task_folder,
+)
+from airflow_provider_truto.bulk.rows import FedBack, ResultRow, failure_line
 from airflow_provider_truto.bulk.sources import ListSource
 
 HEADER = {"fingerprint": "f"}
@@ -65,8 +74,8 @@ def test_what_a_try_did_is_past_for_the_next(folder):
     first, past = opened(folder)
     assert past.counts == {}
     for number, status in enumerate(("updated", "unchanged", "failed", "skipped")):
-        first.add(row(number, status), body={"name": "x"})
-    first.add(row(90_000, "failed", transient=True), body={})
+        first.add(row(number, status), failed=FedBack(body={"name": "x"}))
+    first.add(row(90_000, "failed", transient=True), failed=FedBack(body={}))
     first.close({})
     _, past = opened(folder, try_number=2)
     assert [past.is_final(number) for number in (0, 1, 2, 3, 4, 90_000)] == [True, True, True, True, False, False]
@@ -87,7 +96,7 @@ def test_local_files_are_for_their_owner_only(tmp_path):
     old = os.umask(0)
     try:
         ledger, _ = opened(UPath(tmp_path / "0"))
-        ledger.add(row(1, "failed"), body={"name": "x"})
+        ledger.add(row(1, "failed"), failed=FedBack(body={"name": "x"}))
         while_open = [path.stat().st_mode & 0o777 for path in tmp_path.rglob("*") if path.is_file()]
         ledger.close({})
     finally:
@@ -99,7 +108,7 @@ def test_local_files_are_for_their_owner_only(tmp_path):
 def test_every_row_is_on_the_local_disk_as_soon_as_it_is_added(tmp_path):
     ledger, _ = opened(UPath(tmp_path))
     for number in range(3):
-        ledger.add(row(number, "failed"), body={"name": "x"})
+        ledger.add(row(number, "failed"), failed=FedBack(body={"name": "x"}))
         for prefix in ("results-", "failures-"):
             [path] = tmp_path.glob(f"{prefix}*.part")
             assert len(path.read_bytes().splitlines()) == number + 1
@@ -107,8 +116,8 @@ def test_every_row_is_on_the_local_disk_as_soon_as_it_is_added(tmp_path):
 
 def test_a_body_stands_in_the_failures_only(folder):
     ledger, _ = opened(folder)
-    ledger.add(row(1), body={"name": "secret of a customer"})
-    ledger.add(row(2, "failed"), body={"name": "needed to send it again"})
+    ledger.add(row(1), failed=FedBack(body={"name": "secret of a customer"}))
+    ledger.add(row(2, "failed"), failed=FedBack(body={"name": "needed to send it again"}))
     ledger.close({})
     texts = {path.name: path.read_text() for path in folder.iterdir()}
     assert not any("secret of a customer" in text for text in texts.values())
@@ -116,7 +125,7 @@ def test_a_body_stands_in_the_failures_only(folder):
 
 
 def test_a_failure_can_be_a_source_as_it_is():
-    line = json.loads(failure_line(row(4, "failed"), {"name": "x"}))
+    line = json.loads(failure_line(row(4, "failed"), FedBack(body={"name": "x"})))
     assert {key: line[key] for key in ("id", "body", "integrated_account_id", "ordinal")} == {
         "id": "r4",
         "body": {"name": "x"},
@@ -131,7 +140,7 @@ def test_a_torn_last_line_is_dropped_and_its_record_done_again(tmp_path, torn):
     folder = UPath(tmp_path)
     first, _ = opened(folder)
     for number in range(3):
-        first.add(row(number, "failed"), body={})
+        first.add(row(number, "failed"), failed=FedBack(body={}))
     for path in tmp_path.glob("*.part"):
         path.write_bytes(path.read_bytes()[:-torn])
     second, past = opened(folder, try_number=2)
@@ -168,14 +177,14 @@ def test_a_resume_copies_what_stands_in_open_parts_only(tmp_path):
 
 def test_the_failures_of_a_try_are_all_that_there_are(folder):
     first, _ = opened(folder)
-    first.add(row(0, "failed"), body={"name": "for good"})
-    first.add(row(1, "failed", transient=True), body={"name": "in passing"})
-    first.add(row(2, "failed", transient=True), body={"name": "still"})
+    first.add(row(0, "failed"), failed=FedBack(body={"name": "for good"}))
+    first.add(row(1, "failed", transient=True), failed=FedBack(body={"name": "in passing"}))
+    first.add(row(2, "failed", transient=True), failed=FedBack(body={"name": "still"}))
     first.close({})
     second, past = opened(folder, try_number=2)
     assert past.first_problems == ["row 0, r0: why"]
     second.add(row(1))
-    second.add(row(2, "skipped", transient=True), body={"name": "still"})
+    second.add(row(2, "skipped", transient=True), failed=FedBack(body={"name": "still"}))
     whole = second.close({})
     own = [json.loads(line) for path in whole["failures"] for line in UPath(path).read_bytes().splitlines()]
     assert sorted((one["ordinal"], one["body"]["name"]) for one in own) == [(0, "for good"), (2, "still")]
@@ -184,7 +193,7 @@ def test_the_failures_of_a_try_are_all_that_there_are(folder):
 def test_no_record_stands_in_the_results_as_failed_before_its_failure_is_written(folder, monkeypatch):
     ledger, _ = opened(folder)
     writes = []
-    ledger.add(row(1, "failed"), body={})
+    ledger.add(row(1, "failed"), failed=FedBack(body={}))
     for write in ledger.full_parts(all_of_them=True):
         write()
         writes.append([name.partition("-")[0] for name in names(folder) if name.endswith("0.jsonl")])
@@ -409,7 +418,7 @@ def test_two_tries_that_begin_at_once_both_find_a_header(folder):
     for thread in threads:
         thread.join()
     assert errors == []
-    assert Ledger(folder, try_number=9).stored_fingerprint() == "f"
+    assert Ledger(folder, try_number=9).begun()["fingerprint"] == "f"
 
 
 def test_of_two_tries_that_begin_at_once_with_different_sources_not_both_go_on(folder, monkeypatch):
@@ -427,6 +436,46 @@ def test_of_two_tries_that_begin_at_once_with_different_sources_not_both_go_on(f
     monkeypatch.setattr(one, "_headers", headers)
     with pytest.raises(LedgerError):
         one.open(HEADER)
+
+
+def test_what_neither_of_two_tries_has_sent_binds_none_to_come(folder, monkeypatch):
+    one, other = Ledger(folder, try_number=1), Ledger(folder, try_number=2)
+    real = other._headers
+    looks = []
+
+    def headers():
+        looks.append(1)
+        if len(looks) == 1:
+            return []  # it has looked before the one wrote its header
+        return real()
+
+    one.open(HEADER)
+    monkeypatch.setattr(other, "_headers", headers)
+    with pytest.raises(LedgerError):
+        other.open({"fingerprint": "other"})
+    assert len(names(folder, "header-")) == 1
+    _, past = opened(folder, try_number=3)
+    assert past.counts == {}
+
+
+@pytest.mark.parametrize(
+    ("stored", "given", "fits"),
+    [
+        (None, None, True),
+        (None, {"file": "a"}, True),
+        ({"file": "a"}, {"file": "a"}, True),
+        ({"file": "a"}, {"file": "b"}, False),
+        ({"file": "a"}, None, False),
+    ],
+)
+def test_a_ledger_goes_with_the_rows_that_it_was_begun_with(folder, stored, given, fits):
+    opened(folder, header={**HEADER, "snapshot": stored})
+    if fits:
+        opened(folder, try_number=2, header={**HEADER, "snapshot": given})
+        return
+    with pytest.raises(LiveTryError, match=r"sent nothing\. A retry goes on"):
+        opened(folder, try_number=2, header={**HEADER, "snapshot": given})
+    assert len(names(folder, "header-")) == 1
 
 
 @pytest.mark.parametrize("name", ["header-1-x.json.part", "summary-1-x.json.part"])
@@ -473,6 +522,48 @@ def test_a_cleared_task_goes_on_where_there_is_more_to_do_and_begins_anew_where_
     summary(folder, 3, finished=False, task_generation=3)
     assert [generation_for(folder, number) for number in (3, 5)] == [3, 3]
     assert generation_for(folder, 0) == 3  # whatever its number says, the latest is the one to go on with
+
+
+def test_a_cleared_task_begins_anew_where_that_is_said_and_its_retries_go_on(folder):
+    summary(folder, 0, finished=False, task_generation=0)
+    assert [generation_for(folder, number, restarts=True) for number in (0, 1)] == [0, 1]
+    opened(folder / "1", try_number=2)  # and is killed
+    assert [generation_for(folder, number, restarts=True) for number in (1, 2)] == [1, 2]
+    assert generation_for(folder, 2) == 1
+
+
+def test_a_retry_goes_on_where_a_killed_one_of_its_clearing_has_written_rows(folder):
+    summary(folder, 0, finished=False, task_generation=0)
+    assert generation_for(folder, 1, restarts=True) == 1
+    cleared, _ = opened(folder / "0", try_number=2)  # as it was before the DAG said so
+    cleared.add(row(1))
+    for write in cleared.full_parts(all_of_them=True):
+        write()
+    assert generation_for(folder, 1, restarts=True) == 0
+
+
+def test_a_new_generation_has_a_number_that_no_keys_were_made_of(folder):
+    opened(folder / "5", try_number=1)
+    assert generation_for(folder, 2, restarts=True) == 6
+
+
+def test_a_folder_that_nobody_has_begun_is_no_ledger(folder):
+    summary(folder, 0, finished=False, task_generation=0)
+    Ledger(folder / "3", try_number=2).tell_faults(["row 1: why"])
+    assert names(folder / "3")
+    assert generation_for(folder, 3) == 0
+    assert Ledger(folder / "3", try_number=4).begun() is None
+
+
+def test_failed_checks_of_later_generations_are_forgotten_and_nothing_else(folder):
+    summary(folder, 0, finished=False, task_generation=0)
+    for number in (0, 3, 4):
+        Ledger(folder / str(number), try_number=2).tell_faults(["row 1: why"])
+    (folder / "4" / "snapshot-0.jsonl.gz").write_bytes(b"x")
+    forget_failed_checks(folder, after=0)
+    assert [name.partition("-")[0] for name in names(folder / "0")] == ["check", "header", "summary"]
+    assert generations(folder) == [0, 4]
+    assert names(folder / "4") == ["snapshot-0.jsonl.gz"]
 
 
 def test_generations_are_ordered_as_numbers(folder):

@@ -173,7 +173,7 @@ def test_a_template_that_names_a_column_which_is_not_there_is_told_before_anythi
     (tmp_path / "rows.csv").write_text("crm_id,name\n1,x\n")
     mapping = templates({"id": "{{ row.crm_id }}", "body": {"name": "{{ row.nmae }} {{ row['size'] | upper }}"}})
     with pytest.raises(ValueError, match=r"^rows.csv: the mapping names nmae, size; the columns are crm_id, name$"):
-        FileSource(tmp_path / "rows.csv", Reading(mapping=mapping))
+        FileSource(tmp_path / "rows.csv", reading=Reading(mapping=mapping))
 
 
 @pytest.mark.parametrize(
@@ -188,14 +188,14 @@ def test_a_template_that_names_a_column_which_is_not_there_is_told_before_anythi
 def test_a_template_that_expects_a_column_to_be_away_is_not_told(tmp_path, template):
     (tmp_path / "rows.csv").write_text("crm_id\n1\n")
     mapping = templates({"id": "{{ row.crm_id }}", "body": {"name": template}})
-    FileSource(tmp_path / "rows.csv", Reading(mapping=mapping))
+    FileSource(tmp_path / "rows.csv", reading=Reading(mapping=mapping))
 
 
 def test_cells_go_to_the_mapping_as_they_stand_and_empty_ones_as_none(tmp_path):
     (tmp_path / "rows.csv").write_text("crm_id,Full Name,x.y\n1,Ada,\n")
     seen = []
     mapping = FunctionMapping(lambda row: seen.append(row) or {"id": "1", "body": {"name": "x"}})
-    list(FileSource(tmp_path / "rows.csv", Reading(mapping=mapping)).records())
+    list(FileSource(tmp_path / "rows.csv", reading=Reading(mapping=mapping)).records())
     assert seen == [{"crm_id": "1", "Full Name": "Ada", "x.y": None}]
 
 
@@ -218,6 +218,7 @@ def test_a_function_makes_records_and_leaves_rows_out(truto, output):
     assert (summary["updated"], summary["unchanged"], summary["failed"]) == (2, 1, 0)
     assert read_ledger(output).rows[1] == {
         "ordinal": 1,
+        "integrated_account_id": "",
         "status": "unchanged",
         "attempts": 0,
         "message": "left out by the mapping",

@@ -39,7 +39,7 @@ def file(tmp_path):
 
 
 def read(path, **reading):
-    return list(FileSource(path, Reading(**reading)).records())
+    return list(FileSource(path, reading=Reading(**reading)).records())
 
 
 def good(records):

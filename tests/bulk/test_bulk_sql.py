@@ -6,9 +6,9 @@ import asyncio
 import gzip
 import json
 import math
-import sqlite3
 import stat
-from contextlib import closing, contextmanager
+import threading
+from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -16,17 +16,21 @@ from uuid import UUID
 
 import fsspec
 import pytest
+from bulk_operator import run
 from bulk_try import one_try
 from bulk_world import account_number, read_ledger
 from hypothesis import given
 from hypothesis import strategies as st
 from upath import UPath
 
+from airflow_provider_truto._compat import AirflowException, AirflowFailException
 from airflow_provider_truto.bulk.cells import cells_line, cells_of
+from airflow_provider_truto.bulk.ledger import Ledger, LiveTryError
 from airflow_provider_truto.bulk.records import Reading
-from airflow_provider_truto.bulk.rows import failure_line
+from airflow_provider_truto.bulk.rows import fed_back
 from airflow_provider_truto.bulk.snapshot import Result, SnapshotSource, query_fingerprint
 from airflow_provider_truto.bulk.sources import SourceError
+from airflow_provider_truto.client.call import iso_utc
 from airflow_provider_truto.updates.rendered import Missing
 from airflow_provider_truto.updates.typed import Formless, typed
 
@@ -67,8 +71,20 @@ def folder(tmp_path):
     return UPath(tmp_path / "0")
 
 
+def taken(folder, warehouse, *, begun_with=None, **reading):
+    """What a try has read, or what an earlier one has kept."""
+    return SnapshotSource(folder, QUERY, warehouse, Reading(**reading), begun_with=begun_with)
+
+
 def snapshot(folder, warehouse, **reading):
-    return SnapshotSource(folder, QUERY, warehouse, Reading(**reading))
+    """The same, kept for the tries to come."""
+    source = taken(folder, warehouse, **reading)
+    source.keep()
+    return source
+
+
+def ids(source):
+    return [record.id for record in source.records()]
 
 
 def record_of(columns, cells, folder, **reading):
@@ -207,21 +223,20 @@ def test_a_failed_row_is_fed_back_as_json_without_what_had_no_form(folder):
     ]
     columns = [f"custom_fields.{letter}" for letter in "abcdefg"]
     record = record_of(["id", *columns, "owner"], ["1", *values, {"id": None}], folder)
-    from airflow_provider_truto.bulk.rows import ResultRow
-
-    row = ResultRow(ordinal=0, id="1", integrated_account_id=None, status="failed", message="m")
-    assert json.loads(failure_line(row, record.body))["body"] == {
+    fed = fed_back(record, on_none="error")
+    assert fed.body == {
         "custom_fields": {
-            "a": MOMENT.isoformat(),
+            "a": iso_utc(MOMENT, "the moment"),
             "b": "2026-01-31",
             "c": 1.5,
             "d": 3,
-            "e": "0.1234567890123456789",
+            "e": None,
             "f": str(IDENTIFIER),
             "g": None,
         },
         "owner": {"id": None},
     }
+    assert fed.unwritable == ("/custom_fields/e", "/custom_fields/g")
 
 
 # ----------------------------------------------------------------------------------------------------- the snapshot
@@ -242,6 +257,7 @@ def test_the_query_is_asked_once_and_every_try_reads_what_it_gave(folder):
 def test_another_query_is_another_snapshot(folder):
     snapshot(folder, Warehouse(["id"], [["1"]]))
     other = SnapshotSource(folder, query_fingerprint("warehouse", "other"), Warehouse(["id"], [["2"]]), Reading())
+    other.keep()
     assert [record.id for record in other.records()] == ["2"]
 
 
@@ -286,6 +302,207 @@ def test_of_two_live_tries_the_first_to_finish_wins(folder):
     assert [record.id for record in outer.records()] == ["inner"]
     assert [record.id for record in snapshot(folder, inner).records()] == ["inner"]
     assert inner.asked == 1
+
+
+def test_what_a_try_has_not_kept_is_read_by_nobody_else(folder):
+    warehouse = Warehouse(["id"], [["first"]])
+    first = taken(folder, warehouse)
+    warehouse.rows = [["second"]]
+    assert ids(snapshot(folder, warehouse)) == ["second"]
+    assert ids(first) == ["first"]
+    first.keep()  # too late
+    assert ids(first) == ["second"]
+    assert warehouse.asked == 2
+
+
+def test_what_is_dropped_is_asked_for_again_and_leaves_nothing(folder):
+    warehouse = Warehouse(["id"], [["wrong"]])
+    taken(folder, warehouse).drop()
+    assert list(folder.iterdir()) == []
+    warehouse.rows = [["right"]]
+    assert ids(snapshot(folder, warehouse)) == ["right"]
+
+
+def test_a_claim_that_is_dropped_leaves_its_rows_to_the_try_that_has_made_it(folder):
+    warehouse = Warehouse(["id"], [["first"]])
+    first = snapshot(folder, warehouse)
+    taken(folder, warehouse).drop()
+    warehouse.rows = [["second"]]
+    assert ids(taken(folder, warehouse)) == ["second"]
+    assert ids(first) == ["first"]
+
+
+class AskedError(Exception):
+    """Raised where a query is asked that must not be."""
+
+
+def refuse():
+    raise AskedError
+
+
+def test_the_header_of_a_ledger_decides_and_not_the_claim(folder):
+    begun_with = snapshot(folder, Warehouse(["id"], [["sent"]])).keep()
+    (folder / f"snapshot-{QUERY}.json").unlink()
+    snapshot(folder, Warehouse(["id"], [["of another"]]))
+    source = taken(folder, refuse, begun_with=begun_with)
+    assert (ids(source), source.keep()) == (["sent"], begun_with)
+
+
+def test_rows_that_were_sent_and_are_gone_are_told_and_not_asked_for_again(folder):
+    source = snapshot(folder, Warehouse(["id"], [["1"]]))
+    (path,) = folder.glob("snapshot-*.jsonl.gz")
+    path.unlink()
+    with pytest.raises(SourceError, match=r"is gone, which holds the rows .* on_clear='restart'"):
+        ids(taken(folder, refuse, begun_with=source.keep()))
+
+
+def without_links(monkeypatch, barrier):
+    def refused(*_):
+        barrier.wait()
+        raise PermissionError("no links here")
+
+    monkeypatch.setattr("os.link", refused)
+
+
+@pytest.mark.parametrize("storage", ["disk", "disk without links", "other"])
+def test_of_many_live_tries_that_claim_at_once_all_read_the_same(tmp_path, monkeypatch, storage):
+    tries = 8
+    barrier = threading.Barrier(tries, timeout=30)
+    if storage == "disk without links":
+        without_links(monkeypatch, barrier)
+    for number in range(20):
+        root = f"memory://{tmp_path.name}" if storage == "other" else tmp_path
+        folder = UPath(root) / str(number)
+        sources = [taken(folder, Warehouse(["id"], [[str(one)]])) for one in range(tries)]
+        claims, read = [], []
+
+        def keep(source, claims=claims, read=read):
+            barrier.wait()
+            claims.append(source.keep()["file"])
+            read.append(ids(source))
+
+        threads = [threading.Thread(target=keep, args=(source,)) for source in sources]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(claims) == len(read) == tries
+        assert len(set(claims)) == 1
+        assert read == [read[0]] * tries
+
+
+def test_a_claim_without_its_text_is_waited_for(folder, monkeypatch):
+    source = snapshot(folder, Warehouse(["id"], [["1"]]))
+    claim = folder / f"snapshot-{QUERY}.json"
+    text = claim.read_bytes()
+    claim.write_bytes(b"")
+    monkeypatch.setattr("airflow_provider_truto.bulk.snapshot._LOOK_SECONDS", 0.001)
+    with pytest.raises(OSError, match=r"snapshot-.*\.json is broken.*delete it"):
+        taken(folder, refuse)
+    monkeypatch.setattr("airflow_provider_truto.bulk.snapshot.time.sleep", lambda _seconds: claim.write_bytes(text))
+    assert ids(taken(folder, refuse)) == ids(source)
+
+
+@pytest.fixture
+def plain(tmp_path, monkeypatch):
+    """A folder on storage that cannot create a file only where there is none."""
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    real = MemoryFileSystem._open
+
+    def opened(self, path, mode="rb", **options):
+        if "x" in mode:
+            raise NotImplementedError("File mode not supported")
+        return real(self, path, mode, **options)
+
+    monkeypatch.setattr(MemoryFileSystem, "_open", opened)
+    return UPath(f"memory://{tmp_path.name}/plain/0")
+
+
+def test_a_claim_needs_no_look_beforehand_where_the_storage_creates_only_what_is_not_there(tmp_path, monkeypatch):
+    folder = UPath(f"memory://{tmp_path.name}/0")
+    first, second = (taken(folder, Warehouse(["id"], [[name]])) for name in ("first", "second"))
+    real = type(folder).exists
+
+    def exists(path):
+        found = real(path)
+        if path.name == f"snapshot-{QUERY}.json" and not found:
+            monkeypatch.setattr(type(folder), "exists", real)
+            second.keep()  # after the look
+        return found
+
+    monkeypatch.setattr(type(folder), "exists", exists)
+    first.keep()
+    second.keep()
+    assert ids(first) == ids(second) == ids(taken(folder, refuse))
+
+
+def overwritten(plain, monkeypatch, *, between):
+    """Two tries of which the second claims between the first one's look and its claim; gives both."""
+    first, second = (taken(plain, Warehouse(["id"], [[name]])) for name in ("first", "second"))
+    real = type(plain).write_bytes
+
+    def write_bytes(path, data):
+        if path.name == f"snapshot-{QUERY}.json":
+            monkeypatch.setattr(type(plain), "write_bytes", real)
+            second.keep()
+            between(second)
+        return real(path, data)
+
+    monkeypatch.setattr(type(plain), "write_bytes", write_bytes)
+    first.keep()
+    return first, second
+
+
+def opened_ledger(folder, source, *, try_number):
+    ledger = Ledger(folder, try_number=try_number)
+    return ledger, ledger.open({"fingerprint": QUERY, "snapshot": source.keep()})
+
+
+def test_where_a_claim_is_overwritten_only_one_of_two_live_tries_sends(plain, monkeypatch):
+    ledgers = []
+    first, second = overwritten(
+        plain, monkeypatch, between=lambda second: ledgers.append(opened_ledger(plain, second, try_number=2))
+    )
+    assert (ids(first), ids(second)) == (["first"], ["second"])  # each would send what the other does not know
+    with pytest.raises(LiveTryError, match="A retry goes on with the rows of the other"):
+        opened_ledger(plain, first, try_number=1)
+    # Its retry reads what the other sends, although the claim is its own.
+    third = taken(plain, refuse, begun_with=Ledger(plain, try_number=3).begun()["snapshot"])
+    opened_ledger(plain, third, try_number=3)
+    assert ids(third) == ["second"]
+
+
+def test_where_both_of_two_live_tries_see_the_other_neither_binds_the_next(plain, monkeypatch):
+    sources = overwritten(plain, monkeypatch, between=lambda _second: None)
+    barrier, errors = threading.Barrier(2, timeout=30), []
+
+    def begin(number, source):
+        ledger = Ledger(plain, try_number=number)
+        real = ledger._headers
+
+        def headers():
+            barrier.wait()  # both look before one writes, and both have written when they look again
+            found = real()
+            barrier.wait()
+            return found
+
+        ledger._headers = headers
+        try:
+            ledger.open({"fingerprint": QUERY, "snapshot": source.keep()})
+        except LiveTryError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=begin, args=each) for each in enumerate(sources, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(errors) == 2
+    assert Ledger(plain, try_number=3).begun() is None
+    third = taken(plain, refuse)
+    opened_ledger(plain, third, try_number=3)
+    assert ids(third) == ["first"]  # whose claim is the one that stands
 
 
 def test_a_snapshot_that_was_damaged_afterwards_is_told(folder):
@@ -390,20 +607,6 @@ def test_a_resume_ends_what_the_first_try_read(truto, output, folder):
 
 
 # ----------------------------------------------------------------------------------------------------- real databases
-
-
-@pytest.fixture
-def sqlite(tmp_path, monkeypatch):
-    """A function that makes an SQLite database with an Airflow connection ``warehouse``: ``sqlite(script)``."""
-    pytest.importorskip("airflow.providers.sqlite.hooks.sqlite")
-    path = tmp_path / "warehouse.db"
-    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": str(path)}))
-
-    def make(script):
-        with closing(sqlite3.connect(path)) as database:
-            database.executescript(script)
-
-    return make
 
 
 def ask(query, parameters=None, hook_params=None, conn_id="warehouse"):
@@ -525,6 +728,31 @@ def test_the_account_of_a_row_comes_from_its_column(sqlite, folder, truto, outpu
     assert (summary["updated"], summary["failed"]) == (2, 1)
     assert (truto.text_of(account_number(0), "r1"), truto.text_of(account_number(1), "r2")) == ("a", "b")
     assert "must not go to the default one" in read_ledger(output).rows[2]["message"]
+
+
+def test_a_try_leaves_another_live_one_alone_that_has_begun_with_other_rows_and_its_retry_reads_those(
+    sqlite, one, task, output, monkeypatch
+):
+    customer = account_number(0)
+    sqlite(f"create table t (id, integrated_account_id, description); insert into t values ('r1', '{customer}', 'a')")
+    operator = task(query="select * from t", sql_conn_id="warehouse")
+    real = SnapshotSource.keep
+
+    def keep(source):
+        monkeypatch.setattr(SnapshotSource, "keep", real)
+        cells = ["r2", customer, "b"]
+        other = taken(source._folder, Warehouse(["id", "integrated_account_id", "description"], [cells]))
+        header = {"fingerprint": source.fingerprint(), "snapshot": other._claim}
+        Ledger(source._folder, try_number=1).open(header)
+        return real(source)
+
+    monkeypatch.setattr(SnapshotSource, "keep", keep)
+    with pytest.raises(AirflowException, match="another live try has begun the ledger") as failure:
+        run(operator, try_number=2)
+    assert not isinstance(failure.value, AirflowFailException)
+    assert one.emulator.requests == []
+    assert run(operator, try_number=3)["updated"] == 1
+    assert one.text_of(customer, "r2") == "b"
 
 
 def test_a_value_without_a_form_survives_the_snapshot_as_what_it_was():

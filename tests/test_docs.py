@@ -1,0 +1,403 @@
+"""The pages say what is there: links lead somewhere, code runs, tables and examples are those of the package.
+
+Also how a page is taken apart, for the other tests that read one: ``test_readme.py`` and ``test_example_dags.py``.
+"""
+
+from __future__ import annotations
+
+import gzip
+import inspect
+import json
+import re
+import subprocess
+import textwrap
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from functools import cached_property
+from pathlib import Path
+from types import SimpleNamespace
+from typing import NamedTuple, get_args
+from uuid import UUID
+
+import jinja2.sandbox
+import pytest
+
+from airflow_provider_truto._compat import object_storage_path
+from airflow_provider_truto.bulk import engine, ledger, lines, records, rows, snapshot, spool
+from airflow_provider_truto.bulk.cells import cells_line, cells_of
+from airflow_provider_truto.bulk.engine import Progress
+from airflow_provider_truto.bulk.mapping import TemplateMapping
+from airflow_provider_truto.bulk.records import Reading, record_of
+from airflow_provider_truto.bulk.rows import FedBack, ResultRow, Status, failure_line
+from airflow_provider_truto.bulk.sources import FileSource
+from airflow_provider_truto.client.pacing import ACCOUNT_RATE, TIER_SECONDS, TOKEN_RATE
+from airflow_provider_truto.client.settings import ClientSettings
+from airflow_provider_truto.emulator import Emulator
+from airflow_provider_truto.emulator.tenants import ACME
+from airflow_provider_truto.operators import _bulk
+from airflow_provider_truto.operators._calls import NOT_GIVEN
+from airflow_provider_truto.operators.accounts import TrutoBulkUpdateAccountsOperator
+from airflow_provider_truto.operators.bulk import TrutoBulkSummaryOperator
+from airflow_provider_truto.updates.rendered import Missing
+from airflow_provider_truto.updates.typed import typed
+
+ROOT = Path(__file__).parent.parent
+#: Where the pages keep their files and ledgers; a test has a folder instead.
+_ELSEWHERE = ("s3://aws_default@bucket", "/tmp/truto-ledgers")
+
+
+class Block(NamedTuple):
+    """A fenced block. ``title`` is what stands behind the language, where no reader sees it.
+
+    A block is a file of that name, what an operator ``sends``, or whatever a test looks for.
+    """
+
+    language: str
+    title: str
+    text: str
+
+
+class PageDag(NamedTuple):
+    """A DAG that stands on a page, and the records that it sends as the page says, if it does."""
+
+    source: str
+    sends: list[dict] | None
+
+    def using(self, folder):
+        """Have a local folder instead of the storage that the page names."""
+        source = self.source
+        for elsewhere in _ELSEWHERE:
+            source = source.replace(elsewhere, f"file://{folder}")
+        return source
+
+
+class Page:
+    """A page of the documentation."""
+
+    def __init__(self, name):
+        self.path = ROOT / name
+        self.text = self.path.read_text()
+
+    @cached_property
+    def blocks(self):
+        found = re.findall(r"^( *)```(\w+)(?: (\S[^\n]*))?\n(.*?)^\1```$", self.text, re.MULTILINE | re.DOTALL)
+        return [Block(language, title, textwrap.dedent(text)) for _, language, title, text in found]
+
+    @cached_property
+    def rows(self):
+        """The lines of all tables."""
+        return [line for line in self.text.splitlines() if line.startswith("|")]
+
+    @cached_property
+    def links(self):
+        return sorted(set(re.findall(r"\]\(((?!http)[^)]+)\)", self.text)))
+
+    @cached_property
+    def anchors(self):
+        titles = re.findall(r"^#+ (.*)$", self.text, re.MULTILINE)
+        return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+    @cached_property
+    def dags(self):
+        """The DAGs by their ids. Where an operator stands alone, it takes the place of the one in the first DAG."""
+        dags, prelude = {}, None
+        for number, block in enumerate(self.blocks):
+            if block.language != "python" or block.title:
+                continue
+            if "with DAG(" in block.text:
+                (dag_id,) = re.findall(r'dag_id="([^"]+)"', block.text)
+                prelude = prelude or block.text.partition("\nwith DAG(")[0]
+                source = block.text
+            elif "task_id=" in block.text:
+                dag_id = f"{self.path.stem}_{len(dags)}"
+                start = "start_date=datetime(2026, 1, 1, tzinfo=timezone.utc), schedule=None"
+                header = f'{prelude}\nwith DAG(dag_id="{dag_id}", {start}):\n'
+                source = header + textwrap.indent(block.text, "    ")
+            else:
+                continue
+            after = self.blocks[number + 1 :]
+            sends = json_lines(after[0].text) if after and after[0].title == "sends" else None
+            dags[dag_id] = PageDag(source, sends)
+        return dags
+
+    @cached_property
+    def scripts(self):
+        """Python that is neither a DAG nor a file."""
+        python = [block for block in self.blocks if block.language == "python" and not block.title]
+        return [block.text for block in python if "with DAG(" not in block.text and "task_id=" not in block.text]
+
+    def block(self, title):
+        (text,) = [block.text for block in self.blocks if block.title == title]
+        return text
+
+    def table(self, first):
+        """The rows of the one table whose first column has this name, each as a list of cells."""
+        all_lines, found = self.text.splitlines(), []
+        (start,) = [number for number, line in enumerate(all_lines) if line.startswith(f"| {first} |")]
+        for line in all_lines[start + 2 :]:
+            if not line.startswith("|"):
+                break
+            found.append([cell.strip() for cell in line.strip().strip("|").split(" |")])
+        return found
+
+    def put_files(self, dags_folder, folder):
+        """Write the files that the page shows: modules beside the DAGs, all others where the page reads them."""
+        for block in self.blocks:
+            if re.fullmatch(r"[\w-]+\.\w+", block.title):
+                target = dags_folder if block.title.endswith(".py") else folder / "tiers"
+                target.mkdir(exist_ok=True)
+                (target / block.title).write_text(block.text)
+
+
+def json_lines(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+README = Page("README.md")
+BULK = Page("docs/bulk.md")
+PAGES = [README, BULK, Page("CONTRIBUTING.md"), Page("docs/benchmarks.md")]
+#: All DAGs that stand on a page.
+PAGE_DAGS = {dag_id: dag for page in PAGES for dag_id, dag in page.dags.items()}
+
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.path.name)
+
+
+@every_page
+def test_every_link_within_the_repository_leads_somewhere(page):
+    for link in page.links:
+        name, _, anchor = link.partition("#")
+        target = (page.path.parent / name).resolve() if name else page.path
+        assert target.exists(), link
+        assert target.is_relative_to(ROOT), link
+        if anchor:
+            assert anchor in Page(target).anchors, link
+
+
+@every_page
+def test_every_make_command_exists(page):
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:^|`)make ([a-z-]+)", page.text, re.MULTILINE)) <= targets
+
+
+def test_a_dag_is_on_one_page_only():
+    assert len(PAGE_DAGS) == sum(len(page.dags) for page in PAGES)
+
+
+# ----------------------------------------------------------------------------------------------------- docs/bulk.md
+
+
+ARGUMENT_TABLES = [
+    ("argument", TrutoBulkUpdateAccountsOperator),
+    ("argument of the summary", TrutoBulkSummaryOperator),
+]
+
+
+@pytest.mark.parametrize(("first", "operator"), ARGUMENT_TABLES)
+def test_the_table_of_arguments_is_the_signature(first, operator):
+    parameters = [
+        parameter
+        for parameter in inspect.signature(operator.__init__).parameters.values()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    ]
+    expected = [
+        (f"`{parameter.name}`", shown_default(parameter.default), parameter.name in operator.template_fields)
+        for parameter in parameters
+    ]
+    told = [(name, default, meaning.endswith("(templated)")) for name, default, meaning in BULK.table(first)]
+    assert sorted(told) == sorted(expected)
+
+
+def shown_default(default):
+    if default is inspect.Parameter.empty:
+        return "required"
+    if default is NOT_GIVEN:
+        return "the connection's"
+    return f'`"{default}"`' if isinstance(default, str) else f"`{default!r}`"
+
+
+def test_example_lines_of_results_are_as_the_ledger_writes_them():
+    shown = [line.encode() for line in BULK.block("results").splitlines(keepends=True)]
+    assert [ResultRow.read(line).line() for line in shown] == shown
+    (statuses,) = [[name.strip("`") for name, _ in BULK.table("`status`")]]
+    assert tuple(statuses) == get_args(Status)
+
+
+def test_example_lines_of_failures_are_as_the_ledger_writes_them_and_can_be_a_source():
+    failed = [row for row in map(ResultRow.read, BULK.block("results").encode().splitlines()) if not row.transient]
+    (row,) = [row for row in failed if row.status == "failed"]
+    (line,) = BULK.block("failures").splitlines(keepends=True)
+    assert failure_line(row, FedBack(body=json.loads(line)["body"])) == line.encode()
+    for text in (line, BULK.block("to-send-again.jsonl")):
+        record = record_of(json.loads(text), 0)
+        assert (record.id, record.problems) == ("70010001", ())
+
+
+def test_the_tree_of_the_ledger_has_every_file_that_is_written_there():
+    (tree,) = [block.text for block in BULK.blocks if block.text.startswith("<output_path>/")]
+    files = r"^ +((?:header|results|failures|summary|check|snapshot)-\S+)"
+    written = re.findall(files, f"{ledger.__doc__}{snapshot.__doc__}".replace("<generation>/", ""), re.MULTILINE)
+    assert sorted(re.findall(files, tree, re.MULTILINE)) == sorted(written)
+    run = ledger.task_folder(Path(), "scheduled__2026-10-01T00:00:00+00:00")
+    assert f" {run}/ " in tree
+
+
+def test_what_to_ask_of_a_ledger_at_night_finds_it(tmp_path):
+    (tmp_path / "results-1-0-0.jsonl").write_text(BULK.block("results"))
+    (tmp_path / "results-2-0-0.jsonl.part").write_text(BULK.block("results"))
+    found = subprocess.run(
+        ["bash", "-ec", BULK.block("in the ledger")], cwd=tmp_path, capture_output=True, text=True, check=True
+    ).stdout
+    assert json.loads(found.splitlines()[0])["id"] == "23423523"
+    assert [line.split() for line in found.splitlines()[2:]] == [
+        ["2", '"status":"failed"'],
+        ["2", '"status":"updated"'],
+    ]
+
+
+VALUES = {
+    "Decimal": Decimal,
+    "UUID": UUID,
+    "date": date,
+    "datetime": datetime,
+    "time": time,
+    "timedelta": timedelta,
+    "timezone": timezone,
+}
+
+
+@pytest.mark.parametrize(("value", "sent"), [row[1:] for row in BULK.table("in the row")])
+def test_a_value_of_a_warehouse_becomes_what_the_table_says(value, sent):
+    cells = cells_of(cells_line(["1", eval(value.strip("`"), VALUES)]))
+    body = Reading().table(["id", "custom_fields.x"], has_nulls=True).record(cells, 0).body
+    made = typed(body, {"type": "object"})
+    if sent.startswith("a problem"):
+        assert len(made.problems) == 1
+    else:
+        text = json.dumps(made.value["custom_fields"]["x"])
+        assert (made.problems, text) == ((), sent.strip("`"))
+
+
+@pytest.mark.parametrize(
+    ("template", "made"),
+    [
+        ("{{ row.tier | upper }}", "NONE"),
+        ("{{ row.tier ~ '!' }}", "None!"),
+        ("{{ row.tier | upper if row.tier is not none }}", Missing),
+        ("{{ row.tier or 'no' }} tier", "no tier"),
+    ],
+)
+def test_what_a_template_makes_of_nothing_is_what_the_page_says(template, made):
+    assert template in BULK.text
+    env = jinja2.sandbox.SandboxedEnvironment(undefined=jinja2.StrictUndefined)
+    mapping = TemplateMapping({"id": "1", "body": {"x": template}}, env=env, context={})
+    value = mapping.record({"tier": None}, 0).body["x"]
+    assert isinstance(value, Missing) if made is Missing else value == made
+
+
+def test_every_path_of_the_table_of_sources_can_be_read(tmp_path):
+    folder = tmp_path / "tiers"
+    BULK.put_files(tmp_path, tmp_path)
+    (folder / "to-send-again.jsonl").unlink()
+    for day in (1, 2):
+        (folder / f"2026-10-0{day}.csv.gz").write_bytes(gzip.compress((folder / "tiers.csv").read_bytes()))
+    (folder / "_SUCCESS").touch()
+    (folder / "older").mkdir()
+    read = {}
+    for path, _ in BULK.table("path"):
+        name = path.strip("`").removeprefix(f"{_ELSEWHERE[0]}/")
+        read[name] = sum(1 for _ in FileSource(object_storage_path(f"file://{tmp_path}/{name}")).records())
+    assert read == {
+        "tiers/tiers.jsonl": 2,
+        "tiers/tiers.csv": 2,
+        "tiers/2026-10-01.csv.gz": 2,
+        "tiers": 8,
+        "tiers/2026-10-*.csv.gz": 4,
+    }
+
+
+@pytest.mark.parametrize("row", BULK.table("records"), ids=lambda row: row[0])
+def test_the_times_are_those_of_the_limits(row):
+    count = int(row[0].replace(",", ""))
+    times = [_bulk.duration(count / min(TOKEN_RATE, customers * ACCOUNT_RATE)) for customers in (1, 2, 5, 10)]
+    assert row[1:] == times
+
+
+def test_numbers_in_the_text_are_those_of_the_code():
+    concurrency = inspect.signature(TrutoBulkUpdateAccountsOperator.__init__).parameters["concurrency"].default
+    limits = dict(BULK.table("limit"))
+    assert limits == {
+        "calls in flight": f"`concurrency`, {concurrency}; the customers share them",
+        "memory": f"{spool._IN_MEMORY:,} records; up to {engine.READ_AHEAD:,} are read ahead and wait in temporary"
+        " files on the worker's disk. A list is in memory anyway",
+        "a line of a file": f"{lines.LONGEST_LINE // 2**20} MiB",
+        "a list in a CSV header": f"places 0 to {records._MOST_PLACES - 1}",
+        "a message in the results": f"{rows._LONGEST_MESSAGE:,} characters",
+        "faults that `validate_first` lists": f"{engine.MOST_FAULTS}",
+        "first problems in the log and XCom": f"{ledger._TOLD}",
+    }
+    text = " ".join(BULK.text.split())
+    assert f"in the last {ledger.PART_SECONDS:.0f} seconds (or {ledger.PART_ROWS:,} records) before the kill" in text
+    assert f"waits up to {engine._GRACE:.0f} seconds for those in flight" in text
+    assert (
+        f"the first {ACCOUNT_RATE * TIER_SECONDS:.0f} of a customer, {TOKEN_RATE * TIER_SECONDS:.0f} of all" in text
+    )
+    assert (engine._STREAK, engine._PROBATION) == (5, 4)
+    assert "after five failures in a row" in text
+    assert "no more than four of their calls are in flight" in text
+
+
+@pytest.fixture
+def operator(tmp_path):
+    return TrutoBulkUpdateAccountsOperator(
+        task_id="bulk",
+        source=[{"id": "23423523", "integrated_account_id": ACME, "body": {"name": "x"}}],
+        output_path=f"file://{tmp_path}",
+        max_failures=None,
+    )
+
+
+def run(operator):
+    names = {"dag_id": "dag", "run_id": "run", "task_id": "bulk", "map_index": -1, "max_tries": 0, "try_number": 1}
+    return operator.execute({"ti": SimpleNamespace(**names), "task": operator})
+
+
+def test_the_log_lines_are_those_of_the_operator(operator, monkeypatch):
+    logged = []
+    monkeypatch.setattr(
+        type(operator), "log", SimpleNamespace(info=lambda text, *values: logged.append(text % values)), raising=False
+    )
+    settings = ClientSettings(base_url="https://api.truto.one")
+    operator._announce(settings, SimpleNamespace(count=lambda: 40_000), ledger.Past())
+    progress = Progress(total=40_000, seconds=250.0)
+    progress.counts.update(updated=11_997, failed=2, skipped=1)
+    operator._report(progress)
+    operator._announce(settings, SimpleNamespace(count=lambda: None), ledger.Past())
+    assert logged[:2] == [BULK.block("before").strip(), BULK.block("progress").strip()]
+    assert logged[2].startswith("An unknown number of records; ")
+    assert "An unknown number of records; …" in BULK.text
+
+
+def test_the_metrics_are_those_that_are_counted(operator, monkeypatch):
+    counted = []
+    monkeypatch.setattr(_bulk, "count_metric", lambda name, _count: counted.append(name))
+    with Emulator() as emulator:
+        monkeypatch.setenv("AIRFLOW_CONN_TRUTO_DEFAULT", connection(emulator))
+        run(operator)
+    assert re.findall(r"`(truto\.bulk\.\w+)`", BULK.text) == counted
+
+
+def connection(emulator):
+    extra = {"max_attempts": 1, "requests_per_second": 0}
+    return json.dumps({"conn_type": "truto", "host": emulator.url, "password": emulator.token, "extra": extra})
+
+
+STATUSES = [(int(status), row[1]) for row in BULK.table("a failure") for status in re.findall(r"\b\d{3}\b", row[0])]
+
+
+@pytest.mark.parametrize(("status", "kind"), [pair for pair in STATUSES if pair[0] != 401])
+def test_a_failure_is_transient_or_final_as_the_table_says(operator, monkeypatch, status, kind):
+    with Emulator() as emulator:
+        monkeypatch.setenv("AIRFLOW_CONN_TRUTO_DEFAULT", connection(emulator))
+        emulator.fault(status=status, body={"truto_is_remote_error": True, "truto_error_insight": {}, "message": "m"})
+        counts = run(operator)
+    assert (counts["failed"], counts["transient_failures"]) == (1, 1 if kind == "transient" else 0)
