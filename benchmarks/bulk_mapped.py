@@ -5,17 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-
-import psutil
 
 from benchmarks.bulk_load import OURS, TOKEN, connect, records, target, written
 from benchmarks.comparison import Comparison, Target
@@ -23,7 +18,7 @@ from benchmarks.server import serving
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
-from airflow_home import AIRFLOW, airflow_home, free_port, run_airflow
+from airflow_home import airflow_home, for_parts, run_airflow, running_part
 
 _MAPPED = 20
 _RECORDS = 5_000
@@ -94,21 +89,11 @@ def _prepare(folder: Path) -> None:
 
 def _spans(env: dict[str, str]) -> dict[str, float]:
     """Run the DAG once; give the seconds that each of its tasks took, all its mapped ones together."""
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    env |= {
-        "AIRFLOW__API__HOST": "127.0.0.1",
-        "AIRFLOW__API__PORT": str(port),
-        "AIRFLOW__API__BASE_URL": url,
-        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
-        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
-        "AIRFLOW__CORE__PARALLELISM": str(_PARALLELISM),
-        "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
-    }
+    env |= for_parts() | {"AIRFLOW__CORE__PARALLELISM": str(_PARALLELISM)}
     run_airflow(env, "dags", "reserialize")
     run_airflow(env, "dags", "trigger", "bench")
     database = Path(env["AIRFLOW_HOME"]) / "airflow.db"
-    with _running(env, "api-server", "--workers", "1"), _running(env, "scheduler"):
+    with running_part(env, "api-server", "--workers", "1"), running_part(env, "scheduler"):
         deadline = time.monotonic() + _LONGEST
         while (state := _rows(database, "select state from dag_run")[0][0]) in {"queued", "running"}:
             if time.monotonic() > deadline:
@@ -131,21 +116,3 @@ def _rows(database: Path, query: str) -> list[tuple[Any, ...]]:
         return connection.execute(query).fetchall()
     finally:
         connection.close()
-
-
-@contextmanager
-def _running(env: dict[str, str], *command: str) -> Iterator[None]:
-    """Run a part of Airflow; it and all that it started are gone afterwards."""
-    log = Path(env["AIRFLOW_HOME"]) / f"{command[0]}.log"
-    with log.open("wb") as output:
-        process = psutil.Popen([*AIRFLOW, *command], env=env, stdout=output, stderr=subprocess.STDOUT)
-    try:
-        yield
-    except RuntimeError as error:
-        raise RuntimeError(f"{error}\n{log.read_text(errors='replace')[-3000:]}") from error
-    finally:
-        family = [process, *process.children(recursive=True)]
-        process.terminate()
-        _, left = psutil.wait_procs(family, timeout=10)
-        for part in left:
-            part.kill()

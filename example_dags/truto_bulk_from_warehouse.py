@@ -39,6 +39,7 @@ with DAG(
     start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
     schedule=None,
     catchup=False,
+    max_active_runs=1,  # each run takes all that Truto allows
     tags=["truto"],
 ) as dag:
     update_accounts = TrutoBulkUpdateAccountsOperator.partial(
@@ -56,7 +57,8 @@ with DAG(
         },
         on_none="omit",  # what the warehouse does not know is left as it is
         output_path=LEDGERS,
-        # Truto takes 50 calls a second a token, from all your tasks together: each shard takes its share.
+        # Truto takes 50 calls a second a token, from all your tasks together: each shard takes its share. Where other
+        # DAGs write as well, make a pool with as many slots as shares, and add `pool="truto_bulk"` here and there.
         requests_per_second=50 / SHARDS,
         max_failures=None,  # the report decides
         map_index_template="shard {{ task.shard['index'] }}",

@@ -9,8 +9,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Airflow's command of the environment that this script runs in, whatever is on PATH.
@@ -45,6 +47,47 @@ def run_airflow(env: dict[str, str], *arguments: str) -> None:
     done = subprocess.run([*AIRFLOW, *arguments], env=env, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"airflow {' '.join(arguments[:2])} failed:\n{(done.stdout + done.stderr)[-4000:]}")
+
+
+def for_parts() -> dict[str, str]:
+    """Give the variables of an Airflow 3 whose scheduler and API server run by themselves, on free ports."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    return {
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__API__BASE_URL": url,
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
+    }
+
+
+@contextmanager
+def running_part(env: dict[str, str], *command: str) -> Iterator[psutil.Popen]:
+    """Run a part of Airflow; it and all that it started are gone afterwards. Errors get the end of its log."""
+    log = Path(env["AIRFLOW_HOME"]) / f"{command[0]}.log"
+    with log.open("ab") as output:
+        process = psutil.Popen([*AIRFLOW, *command], env=env, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        yield process
+    except RuntimeError as error:
+        raise RuntimeError(f"{error}\n{log.read_text(errors='replace')[-3000:]}") from error
+    finally:
+        end_part(process)
+
+
+def end_part(process: psutil.Popen, *, at_once: bool = False) -> None:
+    """End a process and all that it started; ``at_once`` with SIGKILL."""
+    with suppress(psutil.NoSuchProcess):
+        family = [process, *process.children(recursive=True)]
+        if not at_once:
+            process.terminate()
+            _, family = psutil.wait_procs(family, timeout=10)
+        for part in family:
+            with suppress(psutil.NoSuchProcess):
+                part.kill()
+    process.wait()
 
 
 @contextmanager

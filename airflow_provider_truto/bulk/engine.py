@@ -282,11 +282,9 @@ class Bulk:
             if self._is_read and not len(self._spool) and not self._running:
                 return
             self._wake.clear()
-            # Woken by a finished record or by new ones; now and then to look at the time and the order to stop.
-            try:
-                await asyncio.wait_for(self._wake.wait(), 0.5)
-            except asyncio.TimeoutError:
-                continue
+            await (
+                self._wake.wait()
+            )  # for a finished record or new ones; now and then for the time and an order to stop
 
     def _start_one(self) -> bool:
         """Start the next record of the account that was served longest ago; false where none may start."""
@@ -437,12 +435,13 @@ class Bulk:
             account.streak = 0
 
     async def _keep_house(self, began: float) -> None:
-        """Close parts that are due, and report."""
+        """Close parts that are due, report, and have the time looked at."""
         reported = began
         try:
             while not self._is_over.is_set():
                 with suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self._is_over.wait(), 0.5)
+                self._wake.set()
                 for write in self._ledger.full_parts():
                     await asyncio.to_thread(write)
                 now = self._clock()
@@ -462,8 +461,7 @@ class Bulk:
                 task.cancel()
 
     def _request(self, record: Record) -> RecordRequest:
-        return replace(
-            self._plan.template,
+        return self._plan.template.having(
             record_id=record.id,
             body=record.body,
             integrated_account_id=self._named_account(record),

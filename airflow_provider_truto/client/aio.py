@@ -22,7 +22,7 @@ import certifi
 from requests.utils import get_environ_proxies, prepend_scheme_if_needed, select_proxy
 from yarl import URL
 
-from airflow_provider_truto.client.answer import Answer
+from airflow_provider_truto.client.answer import Answer, Times
 from airflow_provider_truto.client.api import TrutoApi
 from airflow_provider_truto.client.call import Call
 from airflow_provider_truto.client.driver import (
@@ -71,8 +71,8 @@ T = TypeVar("T")
 _ACCOUNT_TOKENS = AccountTokens()
 #: Bytes of a line in the head of an answer.
 _LONGEST_LINE = 65536
-#: Seconds that a request may need to get on its way; beyond, it had to wait for a connection.
-_AT_ONCE = 0.02
+#: Seconds that a request may need to get on its way; beyond, it had to wait for a connection, or for a busy loop.
+_AT_ONCE = 0.05
 #: What aiohttp raises where there is no usable answer.
 _LOSSES = (aiohttp.ClientError, asyncio.TimeoutError, OSError)
 
@@ -183,7 +183,7 @@ class AsyncClient(Driver, TrutoApi):
         proxy = self._proxy
         if proxy is not None and not proxy.startswith(("http://", "https://")):
             return proxy_failure(self.settings, ValueError("aiohttp goes through http proxies only"), transient=False)
-        asked, sent = time.monotonic(), _Sent()
+        sending = _Sending()
         try:
             session = self._session()
         except OSError as error:  # a CA bundle which cannot be read
@@ -197,20 +197,18 @@ class AsyncClient(Driver, TrutoApi):
                 headers={**request_headers(call), "Authorization": f"Bearer {token.reveal()}"},
                 proxy=proxy,
                 allow_redirects=False,
-                trace_request_ctx=sent,
+                trace_request_ctx=sending,
             )
             headers = {name.lower(): ", ".join(response.headers.getall(name)) for name in response.headers}
             if call.streamed and response.ok:
                 stream = AsyncChunks(response, call, self.settings)
-                return Answer(
-                    status=response.status, headers=headers, stream=stream, sent_ago=sent.ago(asked_at=asked)
-                )
+                return Answer(status=response.status, headers=headers, stream=stream, **sending.times())
             body = await _body(response, self.settings)
         except _LOSSES as error:
             return _no_answer(error, self.settings)
         if body is None:
             return too_large(self.settings, response.status)
-        return Answer(status=response.status, headers=headers, body=body, sent_ago=sent.ago(asked_at=asked))
+        return Answer(status=response.status, headers=headers, body=body, **sending.times())
 
     def _session(self) -> aiohttp.ClientSession:
         if self._opened is None:
@@ -228,7 +226,7 @@ class AsyncClient(Driver, TrutoApi):
                 # As much as http.client takes: aiohttp's own 8190 bytes are less than some gateways' headers.
                 max_line_size=_LONGEST_LINE,
                 max_field_size=_LONGEST_LINE,
-                trace_configs=[] if settings.requests_per_second == 0 else [_Sent.trace()],
+                trace_configs=[] if settings.requests_per_second == 0 else [_Sending.trace()],
             )
             # Without this, aiohttp repeats some verbs by itself on a connection that died while it was pooled.
             self._opened._retry_connection = False
@@ -245,27 +243,30 @@ class AsyncClient(Driver, TrutoApi):
         return str(prepend_scheme_if_needed(proxy, "http")) if proxy else None  # type: ignore[no-untyped-call]
 
 
-class _Sent:
-    """When a request got on its way: a connection may have to be found first, which takes its time."""
+class _Sending:
+    """How long a request takes, and how long it had to wait for a connection."""
 
     def __init__(self) -> None:
-        self._at: float | None = None
+        self._began = time.monotonic()
+        self._sent = 0.0
 
-    def ago(self, *, asked_at: float) -> float | None:
-        """Seconds since then; ``None`` where it was at once, or nobody has looked."""
-        is_late = self._at is not None and self._at - asked_at > _AT_ONCE
-        return time.monotonic() - self._at if self._at is not None and is_late else None
+    def times(self) -> Times:
+        """Give what an ``Answer`` says of it; nothing where it went out at once, or nobody has looked."""
+        sent_after = self._sent - self._began
+        if sent_after <= _AT_ONCE:
+            return {"seconds": 0.0, "sent_after": 0.0}
+        return {"seconds": time.monotonic() - self._began, "sent_after": sent_after}
 
     @staticmethod
     def trace() -> aiohttp.TraceConfig:
-        """Tell aiohttp to look, for the ``trace_request_ctx`` of each request."""
+        """Have aiohttp look, for the ``trace_request_ctx`` of each request."""
         config = aiohttp.TraceConfig()
         config.on_request_headers_sent.append(_note_sending)
         return config
 
 
 async def _note_sending(_session: aiohttp.ClientSession, context: Any, _: Any) -> None:
-    context.trace_request_ctx._at = time.monotonic()
+    context.trace_request_ctx._sent = time.monotonic()
 
 
 class AsyncListing:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
+
+
+class Times(TypedDict):
+    """What an ``Answer`` says of its request, in seconds."""
+
+    seconds: float
+    sent_after: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -14,15 +21,16 @@ class Answer:
 
     ``headers`` has lower-case names. ``stream`` is the driver's iterator over the bytes of a streamed
     answer; ``body`` is empty then. It is customers' data, or a token that was minted: no ``repr`` shows it.
-    ``sent_ago``: seconds for which the request had surely been on its way, where it may have had to wait for a
-    connection; ``None`` where it went out at once.
+    ``seconds`` is how long it took, of which ``sent_after`` may have passed before the request went out: it may have
+    had to wait for a connection. Both are 0 where it went out at once.
     """
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = field(default=b"", repr=False)
     stream: Any = None
-    sent_ago: float | None = None
+    seconds: float = 0.0
+    sent_after: float = 0.0
 
     @property
     def ok(self) -> bool:

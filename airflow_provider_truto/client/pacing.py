@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from bisect import insort
+from bisect import bisect_right, insort
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ ACCOUNT_RATE = 5.0
 TIER_SECONDS = 10.0
 #: Truto counts calls when they arrive, a ``Pace`` when they leave. A call that travelled slowly and one that
 #: travelled fast arrive closer together than they left: our windows are longer by this much (0.2 seconds of 10),
-#: which costs 2 % of the rate. What a call waits for its connection is known, and counted: see ``Answer.sent_ago``.
+#: which costs 2 % of the rate. What a call waits for its connection is known, and counted: see ``Answer.sent_after``.
 MARGIN = 1.02
 #: No header stops an account for more seconds than this; who then still comes too early is told so again.
 LONGEST_PAUSE = 60.0
@@ -132,7 +132,7 @@ class Pace:
             said=quota(headers),
             pause=pause,
             has_reached_provider=status != 429 or is_remote,
-            sent_ago=answer.sent_ago,
+            late=(answer.seconds, answer.sent_after) if answer.sent_after else None,
         )
 
     def lost(self, account: str | None) -> None:
@@ -147,14 +147,15 @@ class Pace:
         said: Quota | None,
         pause: float | None,
         has_reached_provider: bool,
-        sent_ago: float | None = None,
+        late: tuple[float, float] | None = None,
     ) -> None:
         with self._lock:
             now = self._clock()
             scope = self._token if account is None else self._account(account, now)
-            if sent_ago is not None:
+            if late is not None:
+                seconds, sent_after = late
                 for counting in {self._token, scope}:
-                    counting.was_late(now - sent_ago)
+                    counting.was_late(now - seconds, sent_after)
             if scope is not self._token:
                 self._token.end(now, None, has_reached_provider=has_reached_provider)
             scope.end(now, said, has_reached_provider=has_reached_provider)
@@ -206,9 +207,9 @@ class _Scope:
         self._in_flight += 1
         self._last = now
 
-    def was_late(self, moment: float) -> None:
-        """Learn that a call went out at that moment, and not when it was counted in."""
-        self._window.postpone(moment)
+    def was_late(self, begun: float, seconds: float) -> None:
+        """Learn that a call which was counted in at that moment went out so many seconds later."""
+        self._window.postpone(begun, seconds)
 
     def end(self, now: float, said: Quota | None, *, has_reached_provider: bool) -> None:
         """Count a call out, with what its answer says that is left."""
@@ -305,15 +306,12 @@ class Window:
             self._promised -= 1
         self._moments.append(now)
 
-    def postpone(self, moment: float) -> None:
-        """Count that moment instead of an earlier one.
-
-        Which one it was does not matter: the oldest place is the first to become free, so that this errs to the safe
-        side for as long as the others last.
-        """
-        if self._moments and self._moments[0] < moment:
-            self._moments.popleft()
-            insort(self._moments, moment)
+    def postpone(self, moment: float, seconds: float) -> None:
+        """Count the moment that was added at that time, or last before it, so many seconds later."""
+        place = bisect_right(self._moments, moment + _SHORTEST) - 1  # a sum of floats may be a little less
+        if place >= 0:
+            del self._moments[place]
+            insort(self._moments, moment + seconds)
 
 
 def _window(rate: float) -> Window:

@@ -16,7 +16,7 @@ from requests.cookies import RequestsCookieJar
 from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import ReadTimeoutError
 
-from airflow_provider_truto.client.answer import Answer
+from airflow_provider_truto.client.answer import Answer, Times
 from airflow_provider_truto.client.api import TrutoApi
 from airflow_provider_truto.client.call import Call
 from airflow_provider_truto.client.driver import (
@@ -250,24 +250,24 @@ class SyncClient(Driver, TrutoApi):
         return self.tokens.unless(refused)
 
     def _send(self, call: Call, token: Token) -> Answer | NoAnswer:
-        # urllib3 does not tell whether it has to open a connection. If it may have to, the request is on its way for
-        # an unknown time when its answer is here.
-        is_warm = self._answered_at is not None and time.monotonic() - self._answered_at < _KEPT_OPEN
-        sent_ago = None if is_warm else 0.0
+        # urllib3 does not tell whether it has to open a connection, nor how long that took. Where it may have to, the
+        # request is taken to have gone out when its answer came.
+        began = time.monotonic()
+        is_warm = self._answered_at is not None and began - self._answered_at < _KEPT_OPEN
         try:
             response = self.session.send_call(call, token)
             self._answered_at = time.monotonic()
+            seconds = 0.0 if is_warm else self._answered_at - began
+            times: Times = {"seconds": seconds, "sent_after": seconds}
             headers = {name.lower(): value for name, value in response.headers.items()}
             if call.streamed and response.ok:
-                return Answer(
-                    status=response.status_code, headers=headers, stream=Chunks(response, call), sent_ago=sent_ago
-                )
+                return Answer(status=response.status_code, headers=headers, stream=Chunks(response, call), **times)
             body = _body(response, self.settings.response_limit)
         except OSError as error:  # requests' own, and that of a CA bundle which cannot be read
             return _no_answer(error, self.settings)
         if body is None:
             return too_large(self.settings, response.status_code)
-        return Answer(status=response.status_code, headers=headers, body=body, sent_ago=sent_ago)
+        return Answer(status=response.status_code, headers=headers, body=body, **times)
 
 
 class Listing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -193,6 +194,7 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
         self.on_source_change = on_source_change
         self.on_clear = on_clear
         self._is_stopped = False
+        self._counted: Counter[str] = Counter()
 
     @property
     def needs_id(self) -> bool:
@@ -341,6 +343,7 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
     ) -> dict[str, Any]:
         from airflow_provider_truto.bulk.engine import Bulk
 
+        self._counted = Counter(past.counts)
         async with hook.new_async_client(connections=self.concurrency) as client:
             bulk = Bulk(client, ledger, past, plan, report=self._report, total=source.count())
             is_over = False
@@ -349,8 +352,7 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
                 is_over = True
             finally:
                 progress = bulk.progress
-                for status in ("updated", "unchanged", "failed", "skipped"):
-                    count_metric(f"truto.bulk.{status}", progress.counts[status] - past.counts[status])
+                self._count(progress)
                 summary = {
                     **progress.as_dict(),
                     "complete": is_over,
@@ -413,7 +415,16 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
             told += f"; at least {shortest(left, of_all)}, for a single customer {shortest(left, of_one)}"
         self.log.info("%s", told)
 
+    def _count(self, progress: Progress) -> None:
+        """Add to Airflow's metrics what has been done since the last time."""
+        from airflow_provider_truto.bulk.rows import Status
+
+        for status in get_args(Status):
+            count_metric(f"truto.bulk.{status}", progress.counts[status] - self._counted[status])
+        self._counted = Counter(progress.counts)
+
     def _report(self, progress: Progress) -> None:
+        self._count(progress)
         new = progress.done - progress.resumed
         rate = new / progress.seconds if progress.seconds else 0.0
         left = ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from airflow_provider_truto.client.call import Call, random_key
@@ -32,7 +31,7 @@ def called(checked: Checked, *, task: TaskIdentity | None = None) -> Call:
 
 def read_call(request: RecordRequest) -> Call:
     """Build the call that reads the record which a request would change, as the unified API or the CRM shows it."""
-    reading = replace(request, method="get", response_format="unified", exclude_fields=None, query=None)
+    reading = request.having(method="get", response_format="unified", exclude_fields=None, query=None)
     return _built(reading)
 
 

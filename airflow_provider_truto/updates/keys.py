@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass
 
 _VERSION = "v1"
+_JSON = json.JSONEncoder(sort_keys=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,5 +31,5 @@ class TaskIdentity:
 
 def task_key(task: TaskIdentity, *, integrated_account_id: str, path: str, body: bytes) -> str:
     """Make the key of a task's write; equal arguments give equal keys."""
-    material = json.dumps([vars(task), integrated_account_id, path, body.decode()], sort_keys=True)
+    material = _JSON.encode([vars(task), integrated_account_id, path, body.decode()])
     return f"{_VERSION}-{hashlib.sha256(material.encode()).hexdigest()}"

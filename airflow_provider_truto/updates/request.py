@@ -64,6 +64,10 @@ class RecordRequest:
         """Whether the method means nothing without a body; a custom method or a delete may go without."""
         return self.method in {"create", "update"}
 
+    def having(self, **changes: Any) -> RecordRequest:
+        """Give the same request with other values; ``dataclasses.replace`` takes twice the time, for every record."""
+        return RecordRequest(**{**vars(self), **changes})
+
     def __str__(self) -> str:
         subject = f"{self.model}/{self.resource}" if self.model else f"{self.resource} of the CRM"
         return f"{self.method} of {subject}{f' {self.record_id!r}' if self.record_id is not None else ''}"

@@ -172,7 +172,7 @@ def admitted_request(
         yield from _looked_after(request, care)
         request = yield from _with_schema(request, care)
     elif request.schema == LIVE:
-        request = replace(request, schema=None)
+        request = request.having(schema=None)
     if typing is not None and request.body is not None:
         request, untyped = _typed(request, typing, hide_values=settings.hide_values)
         problems += untyped
@@ -200,12 +200,12 @@ def _with_account(
         if request.integration == "":
             return request, [Problem("/integration", "is empty: leave it out where the tenant has one account")]
         if not may_ask:
-            return replace(request, integrated_account_id=settings.integrated_account_id), []
+            return request.having(integrated_account_id=settings.integrated_account_id), []
         account = yield from account_named(request.tenant_id, request.integration)
     account, problems = admitted_account(account, settings)
     if account == request.integrated_account_id:
         return request, problems
-    return replace(request, integrated_account_id=account), problems
+    return request.having(integrated_account_id=account), problems
 
 
 def _care_problems(request: RecordRequest, care: Care) -> list[Problem]:
@@ -258,7 +258,7 @@ def _looked_after(request: RecordRequest, care: Care) -> Program[None]:
 def _with_schema(request: RecordRequest, care: Care) -> Program[RecordRequest]:
     """Replace the schema by what Truto and the CRM say of this customer, where that is asked for."""
     if request.body is None:
-        return replace(request, schema=None) if request.schema == LIVE else request
+        return request.having(schema=None) if request.schema == LIVE else request
     model, account = request.model or "", request.integrated_account_id or ""
     if request.schema == LIVE:
         call = meta_call(model, request.resource, request.method, integrated_account_id=account)
@@ -268,14 +268,14 @@ def _with_schema(request: RecordRequest, care: Care) -> Program[RecordRequest]:
             live = converted(schema)
             for warning in live.warnings:
                 yield Warn(f"the live schema of {request}: {warning}")
-            request = replace(request, schema=_with_remote_data(live.schema))
+            request = request.having(schema=_with_remote_data(live.schema))
         else:
             yield Warn(f"Truto has no schema for the {request}: its body is not checked")
-            request = replace(request, schema=None)
+            request = request.having(schema=None)
     if care.check_custom_fields:
         custom = yield from _custom_fields(request, account)
         base = body_schema(request)
-        request = replace(request, schema=with_custom_fields(base.source if base else {"type": "object"}, custom))
+        request = request.having(schema=with_custom_fields(base.source if base else {"type": "object"}, custom))
     return request
 
 
@@ -319,7 +319,7 @@ def _typed(request: RecordRequest, typing: Typing, *, hide_values: bool) -> tupl
         hide_values=hide_values,
     )
     problems = [Problem(f"/body{pointer}".rstrip("/"), message) for pointer, message in body.problems]
-    return replace(request, body=body.value, allow_null=body.nulls), problems
+    return request.having(body=body.value, allow_null=body.nulls), problems
 
 
 def _record(request: RecordRequest) -> Program[dict[str, Any]]:
@@ -371,7 +371,7 @@ def _with_body(admitted: Checked, left: dict[str, Any]) -> Checked:
     schema = body_schema(request)
     required = set(schema.source.get("required", ())) if schema else set()
     body = {name: value for name, value in request.body.items() if name in left or name in required}
-    return replace(admitted, request=replace(request, body=body), body=json_body(body))
+    return replace(admitted, request=request.having(body=body), body=json_body(body))
 
 
 def _sent(admitted: Checked, task: TaskIdentity | None) -> Program[Done]:

@@ -257,6 +257,17 @@ def test_counters_tell_what_each_try_did_of_its_own(one, task, monkeypatch):
     assert +counted == {"truto.bulk.updated": 1}
 
 
+def test_metrics_are_counted_while_it_runs(one, task, monkeypatch):
+    counted = []
+    monkeypatch.setattr(_bulk, "count_metric", lambda name, count: counted.append((name, count)))
+    monkeypatch.setattr("airflow_provider_truto.bulk.engine._REPORT_SECONDS", 0.0)
+    one.emulator.fault(times=None, delay_before=0.1)
+    run(task(one.rows(), concurrency=2))
+    updated = [count for name, count in counted if name == "truto.bulk.updated" and count]
+    assert len(updated) > 1
+    assert sum(updated) == 40
+
+
 def test_before_the_first_write_the_log_tells_rows_limit_and_the_shortest_time(one, task, logged):
     rows = one.rows()
     run(task(rows, requests_per_second=40))

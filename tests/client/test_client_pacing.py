@@ -63,8 +63,8 @@ def left(remaining, reset, limit=None):
     return headers if limit is None else {**headers, "ratelimit-limit": limit}
 
 
-def answer(pace, account="acme", headers=None, status=200, is_remote=False, sent_ago=None):
-    told = Answer(status=status, headers=headers or {}, sent_ago=sent_ago)
+def answer(pace, account="acme", headers=None, status=200, is_remote=False, **times):
+    told = Answer(status=status, headers=headers or {}, **times)
     pace.answered(account, answer=told, is_remote=is_remote)
 
 
@@ -608,7 +608,7 @@ def simulated(*, accounts, calls, callers=4, seed=7, opening=0.0, opened=0.0):
     while len(sent) < calls:
         clock.at, _, account, told = heapq.heappop(events)
         name = f"account-{account}"
-        if told:
+        if told is not None:
             answer(pace, name, **told)
         seconds = pace.take(name)
         if seconds == 0:
@@ -616,7 +616,7 @@ def simulated(*, accounts, calls, callers=4, seed=7, opening=0.0, opened=0.0):
             late = opening * rng.random() if is_opened else 0.0
             sent.append((account, clock.at, clock.at + late + 0.1 * rng.random()))
             seconds = 0.1 + 0.2 * rng.random()
-            told = {"sent_ago": seconds if is_opened else None}
+            told = {"seconds": late + seconds, "sent_after": late}
             heapq.heappush(events, (clock.at + late + seconds, next(order), account, told))
         else:
             heapq.heappush(events, (clock.at + seconds, next(order), account, None))
@@ -655,18 +655,33 @@ def test_calls_that_wait_for_a_connection_do_not_lead_to_more_than_the_tiers(acc
 
 
 def test_a_call_that_went_out_late_frees_its_place_late(pace, clock):
-    assert grants(pace, at_most=50) == 50
-    clock.advance(3)
-    answer(pace, sent_ago=1)
-    clock.advance(SPAN - 3)
-    assert grants(pace) == 49
+    assert grants(pace, at_most=25) == 25
+    clock.advance(1)
+    assert grants(pace, at_most=25) == 25
     clock.advance(2)
+    answer(pace, seconds=3, sent_after=2.5)
+    clock.advance(SPAN - 3)
+    assert grants(pace) == 24
+    clock.advance(1)
+    assert grants(pace) == 25
+    clock.advance(1.5)
     assert grants(pace) == 1
+
+
+def test_calls_that_all_go_out_late_use_the_whole_rate(pace, clock):
+    for _ in range(10):
+        assert grants(pace) == 50
+        clock.advance(1)
+        for _ in range(50):
+            answer(pace, seconds=1, sent_after=0.5)
+        clock.advance(SPAN - 0.5)
 
 
 def test_what_is_told_of_a_call_that_was_counted_out_long_ago_changes_nothing(pace, clock):
     assert grants(pace, at_most=50) == 50
     clock.advance(2 * SPAN)
     assert grants(pace, at_most=50) == 50
-    answer(pace, sent_ago=SPAN)
+    answer(pace, seconds=2 * SPAN, sent_after=1)
     assert grants(pace) == 0
+    clock.advance(SPAN)
+    assert grants(pace) == 50
