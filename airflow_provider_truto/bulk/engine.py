@@ -474,7 +474,7 @@ class Bulk:
     def _identity(self, record: Record) -> TaskIdentity | None:
         plan = self._plan
         identity = plan.cleared_identity if self._past.was_refused(record.ordinal) else plan.identity
-        return None if identity is None else replace(identity, ordinal=record.ordinal)
+        return None if identity is None else identity.of(record.ordinal)
 
     def _named_account(self, record: Record) -> str | None:
         """Give the customer that is named; an empty name is one, so that no default steps in."""

@@ -70,11 +70,16 @@ class Call:
     @property
     def target(self) -> str:
         """Path and query as they go on the wire."""
-        return f"{self.path}?{urlencode(self.query)}" if self.query else self.path
+        return f"{self.path}?{_encoded(self.query)}" if self.query else self.path
 
     def __str__(self) -> str:
         """Name the call for logs and messages: no query, no body."""
         return f"{self.method} {self.path}"
+
+
+@lru_cache(maxsize=1024)  # many calls of a customer differ in their paths only
+def _encoded(query: tuple[tuple[str, str], ...]) -> str:
+    return urlencode(query)
 
 
 def check_header(name: str, value: object) -> None:
@@ -240,15 +245,16 @@ def iso_utc(moment: datetime, name: str) -> str:
     return utc.isoformat(timespec=timespec) + "Z"
 
 
-def json_body(body: Any) -> bytes:
+def json_body(body: Any, *, is_plain: bool = False) -> bytes:
     """Write a JSON-plain value as UTF-8 JSON.
 
+    ``is_plain``: it surely holds nothing but JSON's own types, and need not be read again to be compared.
     Raises ``ValueError`` for NaN, infinities, lone surrogates, cycles and whatever would arrive as something
     else (keys that are no text, tuples), ``TypeError`` for what JSON has no form for.
     """
     try:
         written = _JSON.encode(body).encode()
-        is_same = json.loads(written) == body
+        is_same = is_plain or json.loads(written) == body
     except RecursionError:
         raise ValueError("it is nested beyond reason") from None
     if not is_same:

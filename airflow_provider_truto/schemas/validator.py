@@ -188,7 +188,10 @@ def pointer_of(path: Iterable[str | int]) -> str:
 
 def child_pointer(parent: str, key: str | int) -> str:
     """Append one step to a JSON pointer."""
-    return f"{parent}/{str(key).replace('~', '~0').replace('/', '~1')}"
+    step = str(key)
+    if "~" in step or "/" in step:
+        step = step.replace("~", "~0").replace("/", "~1")
+    return f"{parent}/{step}"
 
 
 def described(value: Any, *, hide_values: bool = False) -> str:

@@ -61,8 +61,12 @@ class Checked:
     warnings: tuple[str, ...] = ()
 
 
-def checked(request: RecordRequest, *, earlier: Sequence[Problem] = (), hide_values: bool = False) -> Checked:
+def checked(
+    request: RecordRequest, *, earlier: Sequence[Problem] = (), is_typed: bool = False, hide_values: bool = False
+) -> Checked:
     """Hold a request against its schemas; ``earlier`` are problems that were found before, as by typing.
+
+    ``is_typed``: the body came out of ``typed``, so that it is JSON-plain.
 
     Warnings are mismatches that the schema calls advisory (a phone number's type that is not documented).
     Raises ``TrutoSchemaError`` with every problem: pointers into the body are under ``/body``, arguments have
@@ -74,7 +78,7 @@ def checked(request: RecordRequest, *, earlier: Sequence[Problem] = (), hide_val
     warnings: list[str] = []
     body: bytes | None = None
     if request.body is not None or request.needs_body:
-        body, unwritable = _written(request.body)
+        body, unwritable = _written(request.body, is_plain=is_typed)
         problems += unwritable
         if not unwritable and "/body" not in told:
             found, warnings = _body_problems(request, schema, hide_values=hide_values)
@@ -235,10 +239,10 @@ def _emptiness(body: Any) -> list[Problem]:
     ]
 
 
-def _written(body: Any) -> tuple[bytes, list[Problem]]:
+def _written(body: Any, *, is_plain: bool) -> tuple[bytes, list[Problem]]:
     """Write a body as JSON, and say where it would arrive as something else than it is."""
     try:
-        written = json_body(body)
+        written = json_body(body, is_plain=is_plain)
     except (TypeError, ValueError) as error:
         return b"", [Problem("/body", f"cannot be written as JSON: {error}")]
     return written, []

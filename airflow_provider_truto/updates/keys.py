@@ -28,6 +28,10 @@ class TaskIdentity:
     generation: int
     ordinal: int = 0
 
+    def of(self, ordinal: int) -> TaskIdentity:
+        """Give the write of another record of the same task."""
+        return TaskIdentity(**{**vars(self), "ordinal": ordinal})
+
 
 def task_key(task: TaskIdentity, *, integrated_account_id: str, path: str, body: bytes) -> str:
     """Make the key of a task's write; equal arguments give equal keys."""

@@ -173,10 +173,11 @@ def admitted_request(
         request = yield from _with_schema(request, care)
     elif request.schema == LIVE:
         request = request.having(schema=None)
-    if typing is not None and request.body is not None:
+    is_typed = typing is not None and request.body is not None
+    if typing is not None and is_typed:
         request, untyped = _typed(request, typing, hide_values=settings.hide_values)
         problems += untyped
-    admitted = checked(request, earlier=problems, hide_values=settings.hide_values)
+    admitted = checked(request, earlier=problems, is_typed=is_typed, hide_values=settings.hide_values)
     for warning in admitted.warnings:
         yield Warn(f"{request}: {warning}")
     if care.check_custom_fields and isinstance(request.body, dict):
