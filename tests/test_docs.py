@@ -326,7 +326,8 @@ def test_numbers_in_the_text_are_those_of_the_code():
     concurrency = inspect.signature(TrutoBulkUpdateAccountsOperator.__init__).parameters["concurrency"].default
     limits = dict(BULK.table("limit"))
     assert limits == {
-        "calls in flight": f"`concurrency`, {concurrency}; the customers share them",
+        "calls in flight": f"`concurrency`, {concurrency}; the customers share them, and a record that waits"
+        " before its next attempt takes no share",
         "memory": f"{spool._IN_MEMORY:,} records; up to {engine.READ_AHEAD:,} are read ahead and wait in temporary"
         " files on the worker's disk. A list is in memory anyway",
         "a line of a file": f"{lines.LONGEST_LINE // 2**20} MiB",
