@@ -27,6 +27,7 @@ class Answering:
     """A client whose Truto takes every write."""
 
     settings = ClientSettings()
+    requests = 0
 
     async def do(self, program):
         reply = None
@@ -38,6 +39,7 @@ class Answering:
             if isinstance(step, ReadSettings):
                 reply = self.settings
                 continue
+            self.requests += 1
             await asyncio.sleep(0)
             value = {"id": step.path.rpartition("/")[2], **json.loads(step.body)}
             reply = Outcome(
