@@ -102,12 +102,14 @@ def forget_failed_checks(folder: Any, *, after: int) -> None:
     the first source is put back, that would be a check which nobody cares for any more.
     """
     for number in generations(folder):
-        if number > after:
+        if number <= after:
+            continue
+        with suppress(FileNotFoundError):  # another live try forgets them as well
             for path in _files(folder / str(number), "check-"):
                 path.unlink()
-            if is_local(folder):  # elsewhere folders are not, but for what is in them
-                with suppress(OSError):  # there is more in it
-                    os.rmdir((folder / str(number)).path)  # noqa: PTH106  (a path of any pathlib-like class)
+        if is_local(folder):  # elsewhere folders are not, but for what is in them
+            with suppress(OSError):  # there is more in it
+                os.rmdir((folder / str(number)).path)  # noqa: PTH106  (a path of any pathlib-like class)
 
 
 class Past:

@@ -22,7 +22,7 @@ import certifi
 from requests.utils import get_environ_proxies, prepend_scheme_if_needed, select_proxy
 from yarl import URL
 
-from airflow_provider_truto.client.answer import Answer, Times
+from airflow_provider_truto.client.answer import Answer
 from airflow_provider_truto.client.api import TrutoApi
 from airflow_provider_truto.client.call import Call
 from airflow_provider_truto.client.driver import (
@@ -202,13 +202,25 @@ class AsyncClient(Driver, TrutoApi):
             headers = {name.lower(): ", ".join(response.headers.getall(name)) for name in response.headers}
             if call.streamed and response.ok:
                 stream = AsyncChunks(response, call, self.settings)
-                return Answer(status=response.status, headers=headers, stream=stream, **sending.times())
+                return Answer(
+                    status=response.status,
+                    headers=headers,
+                    stream=stream,
+                    seconds=sending.seconds,
+                    sent_after=sending.sent_after,
+                )
             body = await _body(response, self.settings)
         except _LOSSES as error:
             return _no_answer(error, self.settings)
         if body is None:
             return too_large(self.settings, response.status)
-        return Answer(status=response.status, headers=headers, body=body, **sending.times())
+        return Answer(
+            status=response.status,
+            headers=headers,
+            body=body,
+            seconds=sending.seconds,
+            sent_after=sending.sent_after,
+        )
 
     def _session(self) -> aiohttp.ClientSession:
         if self._opened is None:
@@ -250,12 +262,16 @@ class _Sending:
         self._began = time.monotonic()
         self._sent = 0.0
 
-    def times(self) -> Times:
-        """Give what an ``Answer`` says of it; nothing where it went out at once, or nobody has looked."""
-        sent_after = self._sent - self._began
-        if sent_after <= _AT_ONCE:
-            return {"seconds": 0.0, "sent_after": 0.0}
-        return {"seconds": time.monotonic() - self._began, "sent_after": sent_after}
+    @property
+    def seconds(self) -> float:
+        """How long it has taken until now."""
+        return time.monotonic() - self._began
+
+    @property
+    def sent_after(self) -> float:
+        """Seconds before it went out; 0 where that was at once, or nobody has looked."""
+        seconds = self._sent - self._began
+        return seconds if seconds > _AT_ONCE else 0.0
 
     @staticmethod
     def trace() -> aiohttp.TraceConfig:
@@ -327,7 +343,10 @@ async def _driven(
     failure: TrutoError | None = None
     try:
         while True:
-            step = generator.send(reply) if failure is None else generator.throw(failure)
+            try:
+                step = generator.send(reply) if failure is None else generator.throw(failure)
+            except StopIteration as end:
+                return end.value
             reply = failure = None
             try:
                 reply = await carry_out(step)
@@ -336,8 +355,6 @@ async def _driven(
             else:
                 if isinstance(step, as_far_as):
                     return step
-    except StopIteration as end:
-        return end.value
     except BaseException:
         generator.close()
         raise

@@ -5,14 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypedDict
-
-
-class Times(TypedDict):
-    """What an ``Answer`` says of its request, in seconds."""
-
-    seconds: float
-    sent_after: float
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,8 +14,8 @@ class Answer:
 
     ``headers`` has lower-case names. ``stream`` is the driver's iterator over the bytes of a streamed
     answer; ``body`` is empty then. It is customers' data, or a token that was minted: no ``repr`` shows it.
-    ``seconds`` is how long it took, of which ``sent_after`` may have passed before the request went out: it may have
-    had to wait for a connection. Both are 0 where it went out at once.
+    ``seconds`` is how long it took, of which ``sent_after`` may have passed before the request went out, since it may
+    have had to wait for a connection; 0 where it went out at once.
     """
 
     status: int

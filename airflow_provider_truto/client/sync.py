@@ -16,7 +16,7 @@ from requests.cookies import RequestsCookieJar
 from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import ReadTimeoutError
 
-from airflow_provider_truto.client.answer import Answer, Times
+from airflow_provider_truto.client.answer import Answer
 from airflow_provider_truto.client.api import TrutoApi
 from airflow_provider_truto.client.call import Call
 from airflow_provider_truto.client.driver import (
@@ -257,17 +257,28 @@ class SyncClient(Driver, TrutoApi):
         try:
             response = self.session.send_call(call, token)
             self._answered_at = time.monotonic()
-            seconds = 0.0 if is_warm else self._answered_at - began
-            times: Times = {"seconds": seconds, "sent_after": seconds}
+            sent_after = 0.0 if is_warm else self._answered_at - began
             headers = {name.lower(): value for name, value in response.headers.items()}
             if call.streamed and response.ok:
-                return Answer(status=response.status_code, headers=headers, stream=Chunks(response, call), **times)
+                return Answer(
+                    status=response.status_code,
+                    headers=headers,
+                    stream=Chunks(response, call),
+                    seconds=time.monotonic() - began,
+                    sent_after=sent_after,
+                )
             body = _body(response, self.settings.response_limit)
         except OSError as error:  # requests' own, and that of a CA bundle which cannot be read
             return _no_answer(error, self.settings)
         if body is None:
             return too_large(self.settings, response.status_code)
-        return Answer(status=response.status_code, headers=headers, body=body, **times)
+        return Answer(
+            status=response.status_code,
+            headers=headers,
+            body=body,
+            seconds=time.monotonic() - began,
+            sent_after=sent_after,
+        )
 
 
 class Listing:
@@ -317,7 +328,10 @@ def _driven(
     failure: TrutoError | None = None
     try:
         while True:
-            step = generator.send(reply) if failure is None else generator.throw(failure)
+            try:
+                step = generator.send(reply) if failure is None else generator.throw(failure)
+            except StopIteration as end:
+                return end.value
             reply = failure = None
             try:
                 reply = carry_out(step)
@@ -326,8 +340,6 @@ def _driven(
             else:
                 if isinstance(step, as_far_as):
                     return step
-    except StopIteration as end:
-        return end.value
     except BaseException:
         generator.close()
         raise

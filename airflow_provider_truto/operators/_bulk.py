@@ -326,6 +326,9 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
         finally:
             if past is None and not is_valid:
                 opened.drop()
+            elif not is_valid:
+                for write in ledger.full_parts(all_of_them=True):  # the failures that it has taken over
+                    write()
         if faults:
             ledger.tell_faults(faults)
             most = "at least " if len(faults) >= MOST_FAULTS else ""

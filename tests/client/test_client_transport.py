@@ -14,13 +14,17 @@ import pytest
 import requests
 
 from airflow_provider_truto.client.call import Call
+from airflow_provider_truto.client.driver import Observer
 from airflow_provider_truto.client.errors import (
     TrutoApiError,
     TrutoNotFoundError,
     TrutoSchemaError,
     TrutoTransportError,
 )
+from airflow_provider_truto.client.programs import Warn
 from airflow_provider_truto.client.settings import ClientSettings, Origin
+from airflow_provider_truto.client.sync import SyncClient
+from airflow_provider_truto.client.tokens import ApiToken, Token
 from airflow_provider_truto.emulator import ACME
 from airflow_provider_truto.hooks.truto import TrutoHook
 
@@ -875,3 +879,17 @@ def test_a_stream_that_is_not_read_to_its_end_ends_and_does_not_disturb_the_next
             break
     assert hung_up.wait(GENEROUS)
     assert client.run(read()).value == {"id": "23423523"}
+
+
+def test_a_callback_that_raises_stop_iteration_does_not_pass_for_the_end_of_a_program(emulator):
+    def careless(_text):
+        next(iter(()))
+
+    def program():
+        yield Warn("something")
+        return "done"
+
+    tokens = ApiToken(Token(emulator.token), reread=lambda: Token(emulator.token))
+    client = SyncClient(ClientSettings(base_url=emulator.url), tokens, observer=Observer(warned=careless))
+    with contextlib.closing(client), pytest.raises(StopIteration):
+        client.do(program())
