@@ -168,6 +168,7 @@ class Bulk:
         self._requests_before = client.requests
         client.around_waits = self._slot_lent
         self._clock = clock
+        self._began = clock()
         self._accounts: dict[str, _Account] = {}
         self._spool = Spool()
         self._running: set[asyncio.Task[None]] = set()
@@ -193,11 +194,11 @@ class Bulk:
         Truto refuses the token, and what reading the source or writing the ledger raises. The ledger never says of a
         record what did not happen; what it does not say is done again by the next try, under the same keys.
         """
-        began = self._clock()
+        self._began = self._clock()
         reader = asyncio.create_task(self._read(records))
-        housekeeper = asyncio.create_task(self._keep_house(began))
+        housekeeper = asyncio.create_task(self._keep_house())
         try:
-            await self._dispatch(began)
+            await self._dispatch()
         except BaseException as error:
             self._fatal = error
             raise
@@ -207,7 +208,7 @@ class Bulk:
             self._is_over.set()  # not cancelled: it may have taken over rows that are written nowhere yet
             await asyncio.gather(reader, housekeeper, return_exceptions=True)
             self._spool.close()
-            self._count_up(began)
+            self._count_up()
         if failure := self._fatal or self._source_error:
             raise failure
         return self.progress
@@ -261,20 +262,14 @@ class Bulk:
             self._is_read = True
             self._wake.set()
 
-    async def _dispatch(self, began: float) -> None:
+    async def _dispatch(self) -> None:
         """Start records as long as there are any, a slot is free and nothing forbids it."""
-        plan = self._plan
         turns = 0
         while self._fatal is None:
-            is_late = plan.max_runtime is not None and self._clock() - began >= plan.max_runtime
-            if plan.is_stopped() or is_late:
-                why = f"max_runtime of {plan.max_runtime:g} s is over" if is_late else "it was told to stop"
+            if why := self._why_to_end():
                 self._fatal = UnfinishedError(f"{why}; the next try goes on from here")
                 return
-            started = len(self._running) - self._resting < plan.concurrency and self._start_one()
-            if started:
-                if len(self._spool) < READ_AHEAD:
-                    self._room.set()
+            if self._has_slot and self._start_one():
                 turns += 1
                 if turns % 64 == 0:  # rows that are not sent would keep the answers waiting
                     await asyncio.sleep(0)
@@ -282,9 +277,27 @@ class Bulk:
             if self._is_read and not len(self._spool) and not self._running:
                 return
             self._wake.clear()
-            await (
-                self._wake.wait()
-            )  # for a finished record or new ones; now and then for the time and an order to stop
+            # Woken where a slot is free or rows were read; now and then to look at the time and the order to stop.
+            await self._wake.wait()
+
+    @property
+    def _has_slot(self) -> bool:
+        return len(self._running) - self._resting < self._plan.concurrency
+
+    def _why_to_end(self) -> str | None:
+        plan = self._plan
+        if plan.is_stopped():
+            return "it was told to stop"
+        if plan.max_runtime is not None and self._clock() - self._began >= plan.max_runtime:
+            return f"max_runtime of {plan.max_runtime:g} s is over"
+        return None
+
+    def _go_on(self) -> None:
+        """Give the slot of a record that is done to the next one at once, before the dispatcher has its turn."""
+        if self._fatal is None and self._has_slot and not self._why_to_end():
+            self._start_one()
+        if self._has_slot:
+            self._wake.set()
 
     def _start_one(self) -> bool:
         """Start the next record of the account that was served longest ago; false where none may start."""
@@ -298,6 +311,8 @@ class Bulk:
             record = self._spool.take(account_id)
             if record is None:
                 continue
+            if len(self._spool) < READ_AHEAD:
+                self._room.set()
             if record.id is not None and record.id in account.ids:
                 account.held.setdefault(record.id, deque()).append(record)
                 account.held_count += 1
@@ -330,7 +345,8 @@ class Bulk:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._fatal = self._fatal or error
-        self._wake.set()
+        if self._has_slot:
+            self._wake.set()
 
     @contextmanager
     def _slot_lent(self) -> Iterator[None]:
@@ -375,6 +391,8 @@ class Bulk:
                 account.undone_ids.add(record.id)
             account.ids.discard(record.id)
             self._release(record.id, account_id, account)
+        self._running.discard(asyncio.current_task())  # type: ignore[arg-type]  (it runs in one)
+        self._go_on()
 
     def _release(self, record_id: str, account_id: str, account: _Account) -> None:
         """Let the next record of this id go, which waited so that they keep their order."""
@@ -416,8 +434,8 @@ class Bulk:
             if len(progress.first_problems) < 5:
                 progress.first_problems.append(row.problem)
 
-    def _count_up(self, began: float) -> None:
-        self.progress.seconds = self._clock() - began
+    def _count_up(self) -> None:
+        self.progress.seconds = self._clock() - self._began
         self.progress.requests = self._client.requests - self._requests_before
 
     def _judge_account(self, account: _Account, error: TrutoError | None) -> None:
@@ -434,9 +452,9 @@ class Bulk:
         else:
             account.streak = 0
 
-    async def _keep_house(self, began: float) -> None:
+    async def _keep_house(self) -> None:
         """Close parts that are due, report, and have the time looked at."""
-        reported = began
+        reported = self._began
         try:
             while not self._is_over.is_set():
                 with suppress(asyncio.TimeoutError):
@@ -445,9 +463,9 @@ class Bulk:
                 for write in self._ledger.full_parts():
                     await asyncio.to_thread(write)
                 now = self._clock()
-                if now - reported >= min(_LONGEST_REPORT_SECONDS, max(_REPORT_SECONDS, (now - began) / 60)):
+                if now - reported >= min(_LONGEST_REPORT_SECONDS, max(_REPORT_SECONDS, (now - self._began) / 60)):
                     reported = now
-                    self._count_up(began)
+                    self._count_up()
                     self._report(self.progress)
         except Exception as error:
             self._fatal = self._fatal or error
