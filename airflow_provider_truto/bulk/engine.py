@@ -391,7 +391,8 @@ class Bulk:
                 account.undone_ids.add(record.id)
             account.ids.discard(record.id)
             self._release(record.id, account_id, account)
-        self._running.discard(asyncio.current_task())  # type: ignore[arg-type]  (it runs in one)
+        if (task := asyncio.current_task()) is not None:
+            self._running.discard(task)
         self._go_on()
 
     def _release(self, record_id: str, account_id: str, account: _Account) -> None:
