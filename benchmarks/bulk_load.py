@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.server import UPDATE
+
 #: Calls in flight, of each contender.
 IN_FLIGHT = 32
 CUSTOMERS = 40
@@ -33,14 +35,7 @@ def records(count: int, *, customers: int = CUSTOMERS) -> Iterator[dict[str, Any
         yield {
             "id": str(23_000_000 + number),
             "integrated_account_id": customer(number % customers),
-            "body": {
-                "name": "Initech",
-                "website": "https://initech.example",
-                "industry": "Software",
-                "number_of_employees": 140,
-                "phone_numbers": [{"number": "+15550100", "type": "work"}],
-                "custom_fields": {"tier": "gold"},
-            },
+            "body": UPDATE,
         }
 
 

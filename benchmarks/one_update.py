@@ -14,21 +14,13 @@ from typing import Any
 
 from benchmarks.comparison import Comparison, Target, in_turn
 from benchmarks.quiet import silenced
-from benchmarks.server import serving
+from benchmarks.server import UPDATE, serving
 
 _ROUNDS = 15
 _CALLS = 200  # a round
 #: Of one integrated account; after 50 in ten seconds the hook would wait.
 _CALLS_OF_ACCOUNT = 40
 _TOKEN = "a-token-of-the-benchmark"
-_BODY = {
-    "name": "Initech",
-    "website": "https://initech.example",
-    "industry": "Software",
-    "number_of_employees": 140,
-    "phone_numbers": [{"number": "+15550100", "type": "work"}],
-    "custom_fields": {"tier": "gold"},
-}
 _PATH = "/unified/crm/accounts/23423523"
 _BARE = "requests.Session.patch(url, json=body).json()"
 _OURS = "TrutoHook.update_account(id, body), all checks"
@@ -79,7 +71,7 @@ def _bare(base_url: str) -> Callable[[], Any]:
 
     url, session = _url(base_url), requests.Session()
     session.headers["Authorization"] = f"Bearer {_TOKEN}"
-    return lambda: session.patch(url, json=_BODY).json()
+    return lambda: session.patch(url, json=UPDATE).json()
 
 
 def _ours(base_url: str) -> Callable[[], Any]:
@@ -89,7 +81,7 @@ def _ours(base_url: str) -> Callable[[], Any]:
         {"conn_type": "truto", "host": base_url, "password": _TOKEN, "extra": {"requests_per_second": 100_000}}
     )
     hook, numbers = TrutoHook(), count()
-    return lambda: hook.update_account("23423523", _BODY, integrated_account_id=_account(next(numbers)))
+    return lambda: hook.update_account("23423523", UPDATE, integrated_account_id=_account(next(numbers)))
 
 
 def _http_hook(base_url: str) -> Callable[[], Any]:
@@ -98,14 +90,14 @@ def _http_hook(base_url: str) -> Callable[[], Any]:
     headers = {"Authorization": f"Bearer {_TOKEN}", "Content-Type": "application/json"}
     os.environ["AIRFLOW_CONN_HTTP_DEFAULT"] = json.dumps({"conn_type": "http", "host": base_url})
     hook, endpoint = HttpHook(method="PATCH"), _url("")
-    return lambda: hook.run(endpoint, data=json.dumps(_BODY), headers=headers).json()
+    return lambda: hook.run(endpoint, data=json.dumps(UPDATE), headers=headers).json()
 
 
 def _httpx(base_url: str) -> Callable[[], Any]:
     import httpx
 
     url, client = _url(base_url), httpx.Client(headers={"Authorization": f"Bearer {_TOKEN}"})
-    return lambda: client.patch(url, json=_BODY).json()
+    return lambda: client.patch(url, json=UPDATE).json()
 
 
 def _sdk(base_url: str, stack: ExitStack) -> Callable[[], Any] | None:
@@ -115,4 +107,4 @@ def _sdk(base_url: str, stack: ExitStack) -> Callable[[], Any] | None:
         return None
     api, runner = TrutoApi(_TOKEN, base_url), stack.enter_context(asyncio.Runner())
     query = {"integrated_account_id": _account(0), "truto_ignore_remote_data": True}
-    return lambda: runner.run(api.unified_api.update("crm", "accounts", "23423523", _BODY, query))
+    return lambda: runner.run(api.unified_api.update("crm", "accounts", "23423523", UPDATE, query))

@@ -31,6 +31,15 @@ ACCOUNT = {
     "created_at": "2021-02-27T11:12:26.000Z",
     "updated_at": "2026-01-31T12:00:00.000Z",
 }
+#: The body of an update that this answer confirms.
+UPDATE = {
+    "name": "Initech",
+    "website": "https://initech.example",
+    "industry": "Software",
+    "number_of_employees": 140,
+    "phone_numbers": [{"number": "+15550100", "type": "work"}],
+    "custom_fields": {"tier": "gold"},
+}
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 

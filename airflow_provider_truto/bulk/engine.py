@@ -162,7 +162,6 @@ class Bulk:
         self._ledger = ledger
         self._past = past
         self._plan = plan
-        self._typing_of_meant_nulls = plan.typing
         self._typing_of_data = replace(plan.typing, data_of="the record")
         self._report = report
         self._requests_before = client.requests
@@ -488,7 +487,7 @@ class Bulk:
 
     def _typing(self, record: Record) -> Typing:
         """A null that a record brings along may be an accident; ``on_none`` says what it means."""
-        return self._typing_of_meant_nulls if record.nulls_are_meant else self._typing_of_data
+        return self._plan.typing if record.nulls_are_meant else self._typing_of_data
 
     def _identity(self, record: Record) -> TaskIdentity | None:
         plan = self._plan

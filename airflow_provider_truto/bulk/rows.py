@@ -76,7 +76,7 @@ class ResultRow:
             for name in _NAMES
             if (value := getattr(self, name)) is not None and value is not False and value != ()
         }
-        return _JSON.encode(shown).encode(errors="replace") + b"\n"
+        return _line(shown)
 
     @classmethod
     def read(cls, line: bytes) -> ResultRow:
@@ -136,7 +136,8 @@ def failure_line(row: ResultRow, fed: FedBack) -> bytes:
         "ordinal": row.ordinal,
         "error": {"status": row.status, "error": row.error, "http_status": row.http_status, "message": row.message},
     }
-    return (
-        _JSON.encode({name: value for name, value in record.items() if value is not None}).encode(errors="replace")
-        + b"\n"
-    )
+    return _line({name: value for name, value in record.items() if value is not None})
+
+
+def _line(value: Mapping[str, Any]) -> bytes:
+    return _JSON.encode(value).encode(errors="replace") + b"\n"

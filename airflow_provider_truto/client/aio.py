@@ -200,16 +200,8 @@ class AsyncClient(Driver, TrutoApi):
                 trace_request_ctx=sending,
             )
             headers = {name.lower(): ", ".join(response.headers.getall(name)) for name in response.headers}
-            if call.streamed and response.ok:
-                stream = AsyncChunks(response, call, self.settings)
-                return Answer(
-                    status=response.status,
-                    headers=headers,
-                    stream=stream,
-                    seconds=sending.seconds,
-                    sent_after=sending.sent_after,
-                )
-            body = await _body(response, self.settings)
+            stream = AsyncChunks(response, call, self.settings) if call.streamed and response.ok else None
+            body = await _body(response, self.settings) if stream is None else b""
         except _LOSSES as error:
             return _no_answer(error, self.settings)
         if body is None:
@@ -218,6 +210,7 @@ class AsyncClient(Driver, TrutoApi):
             status=response.status,
             headers=headers,
             body=body,
+            stream=stream,
             seconds=sending.seconds,
             sent_after=sending.sent_after,
         )

@@ -259,15 +259,8 @@ class SyncClient(Driver, TrutoApi):
             self._answered_at = time.monotonic()
             sent_after = 0.0 if is_warm else self._answered_at - began
             headers = {name.lower(): value for name, value in response.headers.items()}
-            if call.streamed and response.ok:
-                return Answer(
-                    status=response.status_code,
-                    headers=headers,
-                    stream=Chunks(response, call),
-                    seconds=time.monotonic() - began,
-                    sent_after=sent_after,
-                )
-            body = _body(response, self.settings.response_limit)
+            stream = Chunks(response, call) if call.streamed and response.ok else None
+            body = _body(response, self.settings.response_limit) if stream is None else b""
         except OSError as error:  # requests' own, and that of a CA bundle which cannot be read
             return _no_answer(error, self.settings)
         if body is None:
@@ -276,6 +269,7 @@ class SyncClient(Driver, TrutoApi):
             status=response.status_code,
             headers=headers,
             body=body,
+            stream=stream,
             seconds=time.monotonic() - began,
             sent_after=sent_after,
         )
