@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from airflow_home import airflow_home
 from test_docs import BULK, PAGE_DAGS, PAGES
 
 from airflow_provider_truto.emulator import Emulator
@@ -27,9 +28,6 @@ WAREHOUSE = f"""
 create table account_tiers (crm_id, customer, employees, tier, score);
 insert into account_tiers values ('23423523', '{ACME}', 140, 'gold', 87), ('70010001', '{GLOBEX}', 12, null, 50);
 """
-sys.path.insert(0, str(ROOT / "scripts"))
-
-from airflow_home import airflow_home  # noqa: E402
 
 #: Seconds for a run, or until it asks a person. Airflow 3.2 takes ten for each task on a busy machine.
 PATIENCE = 300

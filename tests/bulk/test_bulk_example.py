@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from airflow_home import airflow_home
 from bulk_world import PLANTED, account_number, seed_of
 
 from airflow_provider_truto.emulator import Emulator
@@ -19,9 +20,6 @@ from airflow_provider_truto.emulator import Emulator
 pytest.importorskip("airflow.providers.sqlite.hooks.sqlite", reason="the warehouse is an SQLite database")
 
 ROOT = Path(__file__).parent.parent.parent
-sys.path.insert(0, str(ROOT / "scripts"))
-
-from airflow_home import airflow_home  # noqa: E402
 
 DAG = "truto_bulk_from_warehouse"
 CUSTOMERS = 400

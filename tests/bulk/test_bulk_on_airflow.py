@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import sqlite3
-import sys
 import time
 from collections import Counter
 from contextlib import ExitStack, closing, suppress
@@ -14,11 +13,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from bulk_world import PLANTED, account_number
-
-sys.path.insert(0, str(Path(__file__).parent.parent.parent / "scripts"))
-
 from airflow_home import airflow_home, end_part, for_parts, run_airflow, running_part
+from bulk_world import PLANTED, account_number
 
 pytestmark = pytest.mark.skipif(
     version("apache-airflow").startswith("2."), reason="Airflow 2 has no API server that tasks talk to"

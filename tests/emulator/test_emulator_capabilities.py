@@ -1,7 +1,5 @@
 """What can be called, of an account and of an integration."""
 
-import uuid
-
 import pytest
 
 from airflow_provider_truto.emulator import ACME, HOOLI
@@ -116,7 +114,7 @@ def test_an_integration_has_capabilities_before_it_is_connected(truto, name):
         ("integration/hubspot", {"type": "x"}, 400),
         ("integration/nobody", {}, 404),
         (f"integration/{ACME}", {}, 404),
-        (f"integrated-account/{uuid.uuid4()}", {}, 404),
+        ("integrated-account/00000000-0000-4000-8000-00000000dead", {}, 404),
         ("integrated-account/hubspot", {}, 404),
     ],
 )

@@ -7,7 +7,7 @@ import json
 from urllib.parse import quote
 
 import pytest
-from conftest import PLANTED
+from airflow_runs import PLANTED
 
 from airflow_provider_truto.emulator import ACME, GLOBEX, STARK
 

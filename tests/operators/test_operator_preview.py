@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import before
+from airflow_runs import before
 
 from airflow_provider_truto.emulator import ACME
 

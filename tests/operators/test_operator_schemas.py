@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import connect_customer
+from airflow_runs import connect_customer
 
 from airflow_provider_truto.emulator import ACME, GLOBEX
 

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent.parent.parent / "scripts"))
-
 from ui import airflow_ui
 
 CHROMIUM_FLAGS = [

@@ -351,10 +351,10 @@ def test_a_schema_that_cannot_be_used_is_an_error_of_its_own(schema):
         {"tags": ({"name": "vip"},)},
         {"custom_fields": {"x": b"bytes"}},
         {"custom_fields": {"x": {1, 2}}},
-        {"custom_fields": {"x": object()}},
+        pytest.param({"custom_fields": {"x": object()}}, id="an object inside"),
         {"custom_fields": {"x": UUID(ACCOUNT)}},
         b"name",
-        object(),
+        pytest.param(object(), id="an object"),
     ],
     ids=repr,
 )

@@ -21,7 +21,7 @@ from airflow_provider_truto.updates.rendered import Missing, as_data
 from airflow_provider_truto.updates.typed import Typed, typed
 
 REQUEST = packaged_schema("crm.accounts.update", "request").source
-PROBLEM = object()
+PROBLEM = "<a problem>"
 GONE = Missing("the XCom is None")
 
 
@@ -301,11 +301,11 @@ INDIA = timezone(timedelta(hours=5, minutes=30))
         (bytearray(b"bytes"), PROBLEM),
         ({1, 2}, PROBLEM),
         (frozenset(), PROBLEM),
-        (object(), PROBLEM),
+        pytest.param(object(), PROBLEM, id="an object"),
         (1j, PROBLEM),
         (Tier.GOLD, PROBLEM),
-        (lambda: 1, PROBLEM),
-        (iter([1]), PROBLEM),
+        pytest.param(lambda: 1, PROBLEM, id="a function"),
+        pytest.param(iter([1]), PROBLEM, id="an iterator"),
         (Words("Acme"), "Acme"),
         (Markup("<b>"), "<b>"),
         ((1, (2,)), [1, [2]]),
