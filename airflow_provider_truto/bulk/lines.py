@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import codecs
 import csv
-import json
 from collections.abc import Iterator
 from typing import IO, Any
+
+from airflow_provider_truto.client.numbers import exact_json
 
 #: A longer line is no row.
 LONGEST_LINE = 16 * 1024 * 1024
@@ -28,7 +29,7 @@ def json_rows(file: IO[bytes]) -> Iterator[Row]:
         elif line.strip():
             try:
                 # As text: of bytes, the parser would guess an encoding, and let lone surrogates through.
-                yield json.loads(line.decode()), None
+                yield exact_json(line.decode()), None
             except UnicodeDecodeError as error:
                 yield None, f"is not UTF-8: {error.reason} at byte {error.start}"
             except (ValueError, RecursionError) as error:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from typing import Any, Protocol
 from uuid import UUID
 
 from airflow_provider_truto.client.errors import Problem
+from airflow_provider_truto.client.numbers import exact_json, whole_number
 from airflow_provider_truto.updates.rendered import Missing, as_data
 
 #: What a failures file has beside the record itself, so that it can be a source as it is.
@@ -262,7 +261,7 @@ def _text_or_none(value: Any) -> str | None:
 def _cell(name: str, cell: Any) -> Any:
     """Give a cell's value. Raises ``ValueError`` where the whole body is no object."""
     if name == _BODY:
-        value = json.loads(cell) if isinstance(cell, str) else cell
+        value = exact_json(cell) if isinstance(cell, str) else cell
         if not isinstance(value, Mapping):
             raise ValueError(f"expects a JSON object, got {type(value).__name__}")
         cell = value
@@ -339,10 +338,12 @@ def _without_gaps(node: Any) -> Any:
 
 def _as_id(value: Any) -> Any:
     """Write whole numbers and UUIDs as text; a warehouse gives whole numbers as Decimal, too."""
-    if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
-        value = int(value)
-    is_id = isinstance(value, (int, UUID)) and not isinstance(value, bool)
-    return str(value) if is_id else value
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, UUID):
+        return str(value)
+    whole = whole_number(value)
+    return value if whole is None else str(whole)
 
 
 def _bad(ordinal: int, pointer: str, message: str) -> Record:

@@ -19,6 +19,8 @@ from typing import Any
 from urllib.parse import quote, unquote, urlencode
 from uuid import UUID, uuid4
 
+from airflow_provider_truto.client.numbers import NOT_HELD, may_hold_unheld, unheld
+
 #: Methods that change nothing at Truto, hence carry no ``Idempotency-Key``.
 READ_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 JSON = "application/json"
@@ -250,7 +252,8 @@ def json_body(body: Any, *, is_plain: bool = False) -> bytes:
 
     ``is_plain``: it surely holds nothing but JSON's own types, and need not be read again to be compared.
     Raises ``ValueError`` for NaN, infinities, lone surrogates, cycles and whatever would arrive as something
-    else (keys that are no text, tuples), ``TypeError`` for what JSON has no form for.
+    else (keys that are no text, tuples, whole numbers that no double holds), ``TypeError`` for what JSON has no form
+    for.
     """
     try:
         written = _JSON.encode(body).encode()
@@ -259,4 +262,6 @@ def json_body(body: Any, *, is_plain: bool = False) -> bytes:
         raise ValueError("it is nested beyond reason") from None
     if not is_same:
         raise ValueError("it would change: keys that are no text, or tuples")
+    if not is_plain and may_hold_unheld(written) and (pointer := unheld(body)) is not None:
+        raise ValueError(f"the number at {pointer} {NOT_HELD}")
     return written

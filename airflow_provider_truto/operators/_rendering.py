@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_truto._compat import AirflowFailException
+from airflow_provider_truto.client.numbers import exact_json
 from airflow_provider_truto.updates.rendered import as_data, rendered
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class TypedRenderingMixin:
 def _parsed_if_object(text: str) -> Any:
     """Parse JSON text that is an object as it stands; with bare expressions in it, it stays a template."""
     try:
-        parsed = json.loads(text)
+        parsed = exact_json(text)
     except ValueError:
         return text
     return parsed if isinstance(parsed, dict) else text
@@ -96,7 +96,7 @@ def _parsed_file(name: str, env: jinja2.Environment) -> Any:
         folders = ", ".join(getattr(loader, "searchpath", []))
         raise AirflowFailException(f"body_file {name!r} was not found in {folders or 'any folder'}") from None
     try:
-        return json.loads(text)
+        return exact_json(text)
     except ValueError as error:
         raise AirflowFailException(
             f'body_file {name!r} is not JSON ({error}); put templates inside strings, "{{{{ params.x }}}}":'

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
 from difflib import get_close_matches
 from functools import cache, cached_property, lru_cache
 from os import PathLike
@@ -204,11 +205,12 @@ def described(value: Any, *, hide_values: bool = False) -> str:
         return "an object"
     if isinstance(value, list):
         return "an array"
-    kind = "the text" if isinstance(value, str) else "the number" if isinstance(value, (int, float)) else "the value"
+    is_number = isinstance(value, (int, float, Decimal))
+    kind = "the text" if isinstance(value, str) else "the number" if is_number else "the value"
     if hide_values:
         return kind.replace("the ", "a ")
     try:
-        text = repr(value)
+        text = str(value) if is_number else repr(value)
     except ValueError:  # Python writes no whole number of more than 4,300 digits
         text = "of too many digits"
     return f"{kind} {text if len(text) <= _LONGEST_VALUE else f'{text[:_LONGEST_VALUE]}…'}"

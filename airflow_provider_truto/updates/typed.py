@@ -6,8 +6,6 @@ text; ``Missing`` becomes a problem, an omission or a null. What fits nowhere is
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -17,15 +15,11 @@ from uuid import UUID
 
 from airflow_provider_truto.client.call import iso_utc
 from airflow_provider_truto.client.errors import Problem
+from airflow_provider_truto.client.numbers import SAFE, exact_json, number_problem, plain_number, whole_number
 from airflow_provider_truto.schemas.validator import child_pointer, described, type_names
 from airflow_provider_truto.updates.rendered import Missing, as_data
 from airflow_provider_truto.updates.request import OnNone
 
-#: JSON's readers take numbers for doubles; beyond them lies a mistake, which must not fill the memory either.
-_LARGEST_EXPONENT = 308
-_LARGEST_WHOLE = 10**_LARGEST_EXPONENT
-#: Below this, a whole Decimal is written out.
-_EXACT_WHOLE = 10**30
 #: What a value is turned into when it is to vanish from its object or list.
 _OMITTED = object()
 
@@ -115,6 +109,9 @@ class _Work:
         if not types or "string" in types:
             return text
         parsed = _parsed(text)
+        is_number = isinstance(parsed, (int, float, Decimal)) and not isinstance(parsed, bool)
+        if is_number and "number" in types and plain_number(parsed) is None:
+            return self._number_problem(parsed, at)
         if parsed is not None and (fitting := _fitting(parsed, types)) is not None:
             if isinstance(fitting, (dict, list)):
                 # Null inside JSON text is data like any other None that was not written in the DAG file.
@@ -157,14 +154,15 @@ class _Work:
         if isinstance(value, UUID):
             return str(value)
         if isinstance(value, (int, float, Decimal)):
-            number = _plain_number(value)
-            if number is None:
-                return self._problem(at, f"{described(value, hide_values=self.hide_values)} has no form in JSON")
-            if types == ("string",) and _is_id(at) and isinstance(number, int):
-                return str(number)
-            return number
+            if types == ("string",) and _is_id(at) and (whole := whole_number(value)) is not None:
+                return str(whole)
+            number = plain_number(value)
+            return self._number_problem(value, at) if number is None else number
         name = value.type_name if isinstance(value, Formless) else type(value).__name__
         return self._problem(at, f"is a {name}, which JSON has no form for")
+
+    def _number_problem(self, value: float | Decimal, at: str) -> Any:
+        return self._problem(at, f"{described(value, hide_values=self.hide_values)} {number_problem(value)}")
 
     def _problem(self, at: str, message: str) -> Any:
         self.problems.append(Problem(at or "/", message))
@@ -204,21 +202,19 @@ def _parsed(text: str) -> Any:
     if text.strip() in {"True", "False"}:
         return text.strip() == "True"
     try:
-        return json.loads(text, parse_float=Decimal, parse_constant=_refused_constant)
-    except (ValueError, ArithmeticError, RecursionError):
+        return exact_json(text)
+    except (ValueError, RecursionError):
         return None
-
-
-def _refused_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _fitting(parsed: Any, types: tuple[str, ...]) -> Any:
     """Give the parsed value where it is of one of the types, ``None`` where it is not."""
     if isinstance(parsed, bool):
         return parsed if "boolean" in types else None
-    if isinstance(parsed, (int, Decimal)):
-        number = _plain_number(parsed)
+    if isinstance(parsed, (int, float, Decimal)):
+        number = plain_number(parsed)
+        if isinstance(number, float) and number.is_integer() and abs(number) <= SAFE:
+            number = int(number)  # text such as 140.0 may be meant for a whole number
         wanted = {"integer", "number"} if isinstance(number, int) else {"number"}
         return number if wanted & set(types) else None
     if isinstance(parsed, dict):
@@ -226,17 +222,3 @@ def _fitting(parsed: Any, types: tuple[str, ...]) -> Any:
     if isinstance(parsed, list):
         return parsed if "array" in types else None
     return None
-
-
-def _plain_number(value: float | Decimal) -> int | float | None:
-    """Give the JSON number that equals the value, an int where it is whole; ``None`` where there is none."""
-    if isinstance(value, int):
-        return value if abs(value) < _LARGEST_WHOLE else None
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if not value.is_finite() or value.adjusted() > _LARGEST_EXPONENT:
-        return None
-    if abs(value) < _EXACT_WHOLE and value == int(value):
-        return int(value)
-    number = float(value)
-    return number if math.isfinite(number) and Decimal(repr(number)) == value else None

@@ -488,6 +488,11 @@ FILES = {
     "invalid.json": ("{'name': 'x'}", "body_file 'invalid.json' is not JSON"),
     "bare.json": ('{"number_of_employees": {{ params.number }}}', "body_file 'bare.json' is not JSON"),
     "empty.json": ("", "body_file 'empty.json' is not JSON"),
+    "doubled.json": ('{"name": "a", "name": "b"}', "an object names 'name' more than once"),
+    "exact.json": (
+        '{"custom_fields": {"rev": 1234567890123456.78}}',
+        "/body/custom_fields/rev: the number 1234567890123456.78 is not held exactly by a double",
+    ),
     "list.json": ('[{"name": "x"}]', "/body: expects an object, got an array"),
     "text.json": ('"x"', "/body: expects an object"),
     "null.json": ("null", "/body: expects an object"),
