@@ -25,16 +25,19 @@ PLACEHOLDERS = {
 class ExtraField(NamedTuple):
     """One extra: its name, how it is called and explained in the form, its type, default, least value and choices.
 
-    A ``list`` is text in the form, separated by commas; as JSON it may be an array.
+    An ``account`` is a UUID; a ``list`` of them is text in the form, separated by commas; as JSON it may be an array.
+    ``guard_words`` are those of an extra that keeps calls from going astray: an unknown extra with such a word in its
+    name, or with a name like the guard's, is refused, since the guard that was meant would stay open.
     """
 
     name: str
     label: str
     description: str
-    type: Literal["string", "integer", "number", "boolean", "list"]
+    type: Literal["string", "account", "integer", "number", "boolean", "list"]
     default: Any = None
     minimum: int | None = None
     choices: tuple[str, ...] = ()
+    guard_words: frozenset[str] = frozenset()
 
 
 EXTRA_FIELDS = (
@@ -43,7 +46,8 @@ EXTRA_FIELDS = (
         "Default integrated account",
         "UUID of the integrated account (one customer's connected CRM) that tasks use when they name none. Copy it"
         " from Truto's dashboard, Integrated accounts. Leave it empty where every task names its customer.",
-        "string",
+        "account",
+        guard_words=frozenset({"integrated"}),
     ),
     ExtraField(
         "data_auth",
@@ -53,13 +57,15 @@ EXTRA_FIELDS = (
         " customer's CRM. Default: api.",
         "string",
         choices=("api", "account"),
+        guard_words=frozenset({"auth", "authentication"}),
     ),
     ExtraField(
         "allowed_integrated_accounts",
         "Allowed integrated accounts",
-        "UUIDs, separated by commas. Calls for any other integrated account are refused before they are sent."
-        " Leave it empty to allow all that the token sees.",
+        "UUIDs, separated by commas. Calls for any other integrated account are refused before they are sent, and"
+        " lists show none of any other. Leave it empty to allow all that the token sees.",
         "list",
+        guard_words=frozenset({"allow", "allowed", "integrated"}),
     ),
     ExtraField(
         "timeout",
@@ -96,9 +102,11 @@ EXTRA_FIELDS = (
     ExtraField(
         "verify_tls",
         "Verify TLS certificates",
-        "Switch this off only for a test server of your own. Default: on.",
+        "Switch this off only for a test server of your own; not possible where [truto] allowed_hosts is set."
+        " Default: on.",
         "boolean",
         default=True,
+        guard_words=frozenset({"verify", "verification", "tls", "ssl", "insecure"}),
     ),
     ExtraField(
         "ca_bundle",
@@ -110,16 +118,19 @@ EXTRA_FIELDS = (
     ExtraField(
         "proxy",
         "Proxy",
-        "URL of a proxy for calls to Truto, http://proxy:3128. Leave it empty to use the workers' HTTPS_PROXY.",
+        "URL of a proxy for calls to Truto, http://proxy:3128. Where [truto] allowed_hosts is set, its host must be"
+        " among them. Leave it empty to use the workers' HTTPS_PROXY.",
         "string",
     ),
     ExtraField(
         "allow_http",
         "Allow plain http",
         "Lets the API token go unencrypted to a base URL that begins with http://, such as Truto's emulator in"
-        " another container. Never needed for Truto itself or for localhost. Default: off.",
+        " another container. Never needed for Truto itself or for localhost; not possible where [truto] allowed_hosts"
+        " is set. Default: off.",
         "boolean",
         default=False,
+        guard_words=frozenset({"allow", "allowed"}),
     ),
 )
 
@@ -140,7 +151,7 @@ def field_behaviour() -> dict[str, Any]:
 
 def _form_field(field: ExtraField) -> dict[str, Any]:
     # Without "null" among the types, the form would make the field required.
-    schema: dict[str, Any] = {"type": ["string" if field.type == "list" else field.type, "null"]}
+    schema: dict[str, Any] = {"type": ["string" if field.type in {"account", "list"} else field.type, "null"]}
     if field.choices:
         schema["enum"] = [*field.choices, None]
     if field.default is not None:

@@ -45,7 +45,10 @@ def get_provider_info() -> dict[str, Any]:
                 "description": "Settings of the Truto provider.",
                 "options": {
                     "allowed_hosts": {
-                        "description": "Hosts that connections may name, separated by commas; empty allows any.",
+                        "description": (
+                            "Hosts that connections may name, as base URL or as proxy, separated by commas; empty"
+                            " allows any. While it is set, connections cannot switch TLS verification off."
+                        ),
                         "version_added": "0.1.0",
                         "type": "string",
                         "example": "api.truto.one",

@@ -77,6 +77,7 @@ class Driver:
             ),
             suffix=suffixes.load() if suffixes else 1,
             can_save_suffix=suffixes is not None and suffixes.may_advance,
+            connection=settings.name,
             scrub=lambda call, token, text: scrubbed(text, call=call, token=token, settings=settings),
         )
 
@@ -140,7 +141,7 @@ def connect_timeout(settings: ClientSettings) -> NoAnswer:
 def read_timeout(settings: ClientSettings) -> NoAnswer:
     """A connection, but no answer in time."""
     return NoAnswer(
-        f"{settings.origin.host} did not answer within {settings.read_timeout:g} s (the connection's timeout)"
+        f"{settings.origin.host} did not answer within {settings.read_timeout:g} s ({settings.timeout_name})"
     )
 
 

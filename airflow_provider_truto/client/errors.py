@@ -217,7 +217,7 @@ _BY_TRUTO: dict[type[TrutoApiError], _Remedy] = {
     TrutoBadRequestError: _Remedy("the request's", "correct the task's arguments"),
     TrutoAuthenticationError: _Remedy(
         "the connection's",
-        "put a valid API token (Truto's dashboard, API tokens) into the connection's password",
+        "put a valid API token (Truto's dashboard, API tokens) into the password of {connection}",
     ),
     TrutoPermissionError: _Remedy("the token's", "use an API token of the environment that holds this account"),
     TrutoNotFoundError: _Remedy(
@@ -238,7 +238,7 @@ _BY_TRUTO: dict[type[TrutoApiError], _Remedy] = {
     TrutoAccountBlockedError: _Remedy("Truto's", "the account is blocked: write to support@truto.one"),
     TrutoServerError: _Remedy("Truto's", "let the task retry later; if it lasts, write to support@truto.one"),
     TrutoTemporaryError: _Remedy("Truto's", "let the task retry later"),
-    TrutoApiError: _Remedy("unclear", "check the connection's host; nothing but Truto should answer there"),
+    TrutoApiError: _Remedy("unclear", "check the host of {connection}; nothing but Truto should answer there"),
 }
 _BY_CRM: dict[type[TrutoApiError], _Remedy] = {
     TrutoBadRequestError: _Remedy("the request's", "correct what the CRM complains of"),
@@ -273,12 +273,14 @@ def api_error(
     *,
     retry_after: float | None = None,
     as_class: type[TrutoApiError] | None = None,
+    connection: str = "the connection",
     scrub: Callable[[str], str] = str,
 ) -> TrutoApiError:
     """Read an answer that is no success into the one fitting error.
 
-    ``scrub`` takes secrets out of text; ``as_class`` is given where more than the answer is known (a
-    sandbox, a blocked account). Never raises: a body that is not Truto's envelope costs only its details.
+    ``scrub`` takes secrets out of text; ``connection`` is what the one to mend is called; ``as_class`` is given where
+    more than the answer is known (a sandbox, a blocked account). Never raises: a body that is not Truto's envelope
+    costs only its details.
     """
     envelope = _scrubbed(_envelope(answer), scrub)
     is_remote = envelope.get("truto_is_remote_error") is True
@@ -297,7 +299,7 @@ def api_error(
         insight=insight if isinstance(insight, dict) else None,
         retry_after=retry_after,
     )
-    error.args = (_sentences(call, error),)
+    error.args = (_sentences(call, error, connection),)
     return error
 
 
@@ -345,14 +347,14 @@ def _class_of(status: int, is_remote: bool) -> type[TrutoApiError]:
     return _CLASS_OF_STATUS.get(status, TrutoApiError)
 
 
-def _sentences(call: Call, error: TrutoApiError) -> str:
+def _sentences(call: Call, error: TrutoApiError, connection: str) -> str:
     speaker = "the customer's CRM" if error.is_remote else "Truto"
     said = f': "{error.message}"' if error.message else " without a message"
     remedy = _remedy(error)
     extras = "".join(_insight_sentences(error))
     return (
         f"{where(call)}: {speaker} answered {error.status} {error.error}{said}.{extras}"
-        f" Whose fault: {remedy.fault}. What to do: {remedy.advice}."
+        f" Whose fault: {remedy.fault}. What to do: {remedy.advice.format(connection=connection)}."
     )
 
 

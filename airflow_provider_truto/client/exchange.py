@@ -136,6 +136,7 @@ def exchange(
     pace: Pacing,
     suffix: int = 1,
     can_save_suffix: bool = False,
+    connection: str = "the connection",
     scrub: Callable[[Call, Token, str], str] = lambda _call, _token, text: text,
     now: Callable[[], float] = time.time,
     jitter: Callable[[], float] = random.random,
@@ -145,9 +146,10 @@ def exchange(
     Every attempt of a write repeats its ``Idempotency-Key``, with ``suffix`` where that is above 1. It advances
     (``…-2``) only where two refusals and nothing else came under it and ``can_save_suffix`` says that the driver can
     keep the number. Returns the outcome of a 2xx; raises the ``TrutoError`` of anything else, with ``attempts``,
-    ``waited`` and ``idempotency_key``. ``now`` is in seconds since the epoch, ``jitter`` in [0, 1).
+    ``waited`` and ``idempotency_key``. ``connection`` is what errors call the one to mend. ``now`` is in seconds
+    since the epoch, ``jitter`` in [0, 1).
     """
-    state = _Run(call, patience, pace, suffix, can_save_suffix, scrub, now, jitter)
+    state = _Run(call, patience, pace, suffix, can_save_suffix, connection, scrub, now, jitter)
     try:
         return (yield from state.steps())
     except TrutoError as error:
@@ -167,6 +169,7 @@ class _Run:
         pace: Pacing,
         suffix: int,
         can_save_suffix: bool,
+        connection: str,
         scrub: Callable[[Call, Token, str], str],
         now: Callable[[], float],
         jitter: Callable[[], float],
@@ -179,6 +182,7 @@ class _Run:
         self._pace = pace
         self._can_save_suffix = can_save_suffix and call.idempotency_key is not None
         self._base_key = call.idempotency_key
+        self._connection = connection
         self._scrub = scrub
         self._now = now
         self._jitter = jitter
@@ -379,6 +383,7 @@ class _Run:
             answer,
             retry_after=asked_wait(answer.headers, now=self._now(), status=answer.status),
             as_class=as_class,
+            connection=self._connection,
             scrub=self._scrubbed,
         )
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeVar
+from uuid import UUID
 
 from airflow_provider_truto.client.call import Call
 from airflow_provider_truto.client.endpoints import (
@@ -94,7 +96,7 @@ def gathered(call: Call, *, at_most: int) -> Program[tuple[list[Any], bool]]:
 def account_of(given: str | None) -> Program[str]:
     """Give the integrated account to call for: the given one, else the connection's default.
 
-    Raises ``TrutoSchemaError`` where there is none, or the connection does not allow it.
+    Raises ``TrutoSchemaError`` where there is none, it cannot be one, or the connection does not allow it.
     """
     settings: ClientSettings = yield ReadSettings()
     account, problems = admitted_account(given, settings)
@@ -109,11 +111,27 @@ def admitted_account(given: str | None, settings: ClientSettings) -> tuple[str, 
     if not account:
         message = "is missing: name the customer's integrated account in the task, or a default in the connection"
         return "", [Problem("/integrated_account_id", message)]
-    allowed = settings.allowed_integrated_accounts
-    if allowed and str(account).lower() not in allowed:
-        message = f"{account} is not among the connection's allowed_integrated_accounts"
-        return account, [Problem("/integrated_account_id", message)]
-    return account, []
+    fault = account_fault(account)
+    if fault is None and not settings.allows(account):
+        fault = f"{account} is not among the connection's allowed_integrated_accounts"
+    return account, [] if fault is None else [Problem("/integrated_account_id", fault)]
+
+
+def account_fault(account: Any) -> str | None:
+    """Say why a value cannot be the id of an integrated account, which is a UUID; ``None`` where it can."""
+    if not isinstance(account, str):
+        return f"expects the UUID of an integrated account as text, got {type(account).__name__}"
+    if not _is_uuid(account):
+        return f"{account!r} is not the UUID of an integrated account: was it swapped with the record's id?"
+    return None
+
+
+@lru_cache(maxsize=4096)  # of customers there are few, of their records many
+def _is_uuid(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text.lower()
+    except ValueError:
+        return False
 
 
 def account_named(tenant_id: str, integration: str | None) -> Program[str]:

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 from urllib.parse import urlsplit
 
 DEFAULT_BASE_URL = "https://api.truto.one"
@@ -62,6 +62,9 @@ class ClientSettings:
 
     base_url: str = DEFAULT_BASE_URL
     user_agent: str = "airflow-provider-truto"
+    #: What these settings, and their ``read_timeout``, are called in messages.
+    name: str = "the connection"
+    timeout_name: str = "the connection's timeout"
     connect_timeout: float = 10.0
     read_timeout: float = 60.0
     max_attempts: int = 5
@@ -115,6 +118,11 @@ class ClientSettings:
         parts = urlsplit(self.proxy or "")
         if parts.scheme not in _PROXY_SCHEMES or not parts.hostname:
             raise ValueError("proxy: expects a URL such as http://proxy:3128")
+
+    def allows(self, integrated_account_id: Any) -> bool:
+        """Whether calls may be about this integrated account."""
+        allowed = self.allowed_integrated_accounts
+        return not allowed or (isinstance(integrated_account_id, str) and integrated_account_id.lower() in allowed)
 
     @cached_property
     def origin(self) -> Origin:

@@ -13,28 +13,33 @@ from typing import Any, Protocol, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
+from airflow_provider_truto.client.names import nearest, unique_names
+from airflow_provider_truto.client.programs import account_fault
 from airflow_provider_truto.client.settings import DEFAULT_BASE_URL, ClientSettings, without_user
 from airflow_provider_truto.client.tokens import Token
-from airflow_provider_truto.connection_fields import EXTRA_FIELDS, ExtraField
+from airflow_provider_truto.connection_fields import CONNECTION_TYPE, EXTRA_FIELDS, ExtraField
 
 T = TypeVar("T")
 
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 #: How text is read as a boolean; JSON's and Python's spelling, nothing looser.
 _BOOLEANS = {"true": True, "false": False}
+_JSON_NAMES = {str: "text (is the object encoded twice?)", list: "a list", bool: "true or false", type(None): "null"}
+#: The words of a name: ``verify_tls``, ``verifyTls`` and ``verify-tls`` have the same two.
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 
 class AirflowConnection(Protocol):
     """What is read of Airflow's ``Connection``."""
 
+    conn_type: str | None
     host: str | None
     port: int | None
     schema: str | None
     password: str | None
 
     @property
-    def extra_dejson(self) -> dict[str, Any]:
-        """The extras as an object."""
+    def extra(self) -> str | None:
+        """The extras as they are stored. Airflow's ``extra_dejson`` makes ``{}`` of what it cannot read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,25 +54,31 @@ class TrutoConnection:
 def read_connection(
     conn: AirflowConnection,
     *,
-    conn_id: str,
+    conn_id: str | None,
     overrides: Mapping[str, Any],
     user_agent: str,
     hide_values: bool,
-    allowed_hosts: frozenset[str] = frozenset(),
+    allowed_hosts: str = "",
 ) -> TrutoConnection:
     """Read a connection; ``overrides`` are a hook's arguments and win over the extras of the same names.
 
-    Raises ``TrutoSchemaError`` with every problem, each under the name of its field.
+    ``conn_id`` is for messages; ``None`` where it says nothing, as in a connection test of Airflow's.
+    ``allowed_hosts`` is the setting of that name, ``""`` for any. Raises ``TrutoSchemaError`` with every problem,
+    each under the name of its field.
     """
     problems: list[Problem] = []
+    hosts = _read_or_note(problems, "/allowed_hosts", lambda: _hosts(allowed_hosts)) or frozenset()
     token = _read_or_note(problems, "/password", lambda: _token(conn.password))
     url = _read_or_note(problems, "/host", lambda: base_url(conn))
+    extras = _read_or_note(problems, "/extra", lambda: _extras(conn)) or {}
+    unknown, refused = _unknown(extras)
+    problems += refused
     values: dict[str, Any] = {}
     settings: ClientSettings | None = None
     for extra in EXTRA_FIELDS:
         given = overrides.get(extra.name)
         source = "argument" if given is not None else "extra"
-        raw = conn.extra_dejson.get(extra.name) if given is None else given
+        raw = extras.get(extra.name) if given is None else given
         # The form stores an untouched field as null or empty; an argument that is empty was given so.
         if raw is not None and not (raw == "" and given is None):
             values[extra.name] = _read_or_note(problems, f"/{source}/{extra.name}", partial(_read, extra, raw))
@@ -76,20 +87,70 @@ def read_connection(
             problems,
             "/connection",
             lambda: ClientSettings(
-                base_url=url or "", user_agent=user_agent, hide_values=hide_values, **_settings(values)
+                base_url=url or "",
+                user_agent=user_agent,
+                name=_called(conn_id),
+                hide_values=hide_values,
+                **_settings(values),
             ),
         )
-        if settings and allowed_hosts and settings.origin.host not in allowed_hosts:
-            problems.append(
-                Problem("/host", f"{settings.origin.host} is not among [truto] allowed_hosts of this Airflow")
-            )
+        if settings and hosts:
+            problems += _ways_out(settings, hosts)
     if problems or settings is None or token is None:
-        raise TrutoSchemaError.of(f"the connection {conn_id!r} cannot be used", problems)
-    return TrutoConnection(
-        settings=settings,
-        token=token,
-        warnings=tuple(_unknown(conn.extra_dejson)),
-    )
+        raise TrutoSchemaError.of(f"{_called(conn_id)} cannot be used", problems)
+    return TrutoConnection(settings=settings, token=token, warnings=(*_type_warnings(conn), *unknown))
+
+
+def _called(conn_id: str | None) -> str:
+    return "this connection" if conn_id is None else f"the connection {conn_id!r}"
+
+
+def _hosts(text: str) -> frozenset[str]:
+    """Read the setting ``allowed_hosts``. Raises ``ValueError`` where nothing would ever be one of them."""
+    hosts = frozenset(host.strip().lower() for host in text.split(",") if host.strip())
+    if text.strip() and not hosts:
+        raise ValueError(
+            f"[truto] allowed_hosts of this Airflow is {text!r}, which names no host: leave it empty to allow any"
+        )
+    if wrong := [host for host in sorted(hosts) if not _is_host(host)]:
+        raise ValueError(
+            f"[truto] allowed_hosts of this Airflow takes names of hosts, such as api.truto.one, without scheme, port"
+            f" or path, separated by commas; got {', '.join(wrong)}"
+        )
+    return hosts
+
+
+def _is_host(name: str) -> bool:
+    try:
+        parts = urlsplit(f"//{f'[{name}]' if name.count(':') > 1 else name}")
+    except ValueError:
+        return False
+    return parts.netloc.strip("[]") == parts.hostname == name and not re.search(r"\s", name)
+
+
+def _ways_out(settings: ClientSettings, hosts: frozenset[str]) -> list[Problem]:
+    """Say by which ways the token could leave for other hosts: who may edit a connection must not read it.
+
+    A proxy of the workers' own environment is their operator's, as is the network. A CA bundle alone leads nowhere.
+    """
+    problems = []
+    if settings.origin.host not in hosts:
+        message = f"{settings.origin.host} is not among [truto] allowed_hosts of this Airflow"
+        problems.append(Problem("/host", message))
+    proxy = urlsplit(settings.proxy or "").hostname
+    if proxy is not None and proxy not in hosts:
+        message = (
+            f"the proxy {proxy} is not among [truto] allowed_hosts of this Airflow: name it there, or set HTTPS_PROXY"
+            " on the workers"
+        )
+        problems.append(Problem("/extra/proxy", message))
+    if not settings.verify_tls:
+        message = "must stay on where [truto] allowed_hosts is set: else any host can answer for an allowed one"
+        problems.append(Problem("/extra/verify_tls", message))
+    if settings.origin.scheme == "http" and not settings.origin.is_loopback:
+        message = "means nothing where [truto] allowed_hosts is set: the API token would go unencrypted; use https"
+        problems.append(Problem("/extra/allow_http", message))
+    return problems
 
 
 def _read_or_note(problems: list[Problem], pointer: str, read: Callable[[], T]) -> T | None:
@@ -98,6 +159,32 @@ def _read_or_note(problems: list[Problem], pointer: str, read: Callable[[], T]) 
     except ValueError as error:
         problems.append(Problem(pointer, str(error)))
         return None
+
+
+def _extras(conn: AirflowConnection) -> Mapping[str, Any]:
+    """Read the extras, strictly: where nothing could be read, no guard that stands in them would hold.
+
+    Raises ``ValueError``, in words that show nothing of them.
+    """
+    try:
+        text: Any = conn.extra
+    except ValueError:  # Airflow 3 looks at it as well, and names a connection test's own id
+        raise ValueError('is not a JSON object: write it as {"name": "value"}') from None
+    if not text or not str(text).strip():
+        return {}
+    if isinstance(text, Mapping):
+        return text
+    try:
+        value = json.loads(text, object_pairs_hook=unique_names)
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"is not JSON ({error}): names and text stand in double quotes, and no comma follows the last one"
+        ) from None
+    except RecursionError:
+        raise ValueError("is not JSON: it is nested beyond reason") from None
+    if isinstance(value, dict):
+        return value
+    raise ValueError(f"expects a JSON object, got {_JSON_NAMES.get(type(value), 'a number')}")
 
 
 def _token(password: str | None) -> Token:
@@ -146,10 +233,12 @@ def _settings(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read(extra: ExtraField, raw: Any) -> Any:
-    value = _parsed(raw) if isinstance(raw, str) and extra.type != "string" else raw
+    value = _parsed(raw) if isinstance(raw, str) and extra.type not in {"string", "account"} else raw
     match extra.type:
         case "string" if isinstance(value, str) and (not extra.choices or value in extra.choices):
             return value
+        case "account" if raw == "" or account_fault(raw) is None:
+            return raw  # an argument that is empty was given so, and no default steps in
         case "list" if (names := _names(raw)) is not None:
             return names
         case "boolean" if isinstance(value, bool):
@@ -163,19 +252,26 @@ def _read(extra: ExtraField, raw: Any) -> Any:
         "boolean": "true or false",
         "integer": "a whole number",
         "number": "a number",
+        "account": "the UUID of an integrated account",
         "list": "UUIDs, separated by commas",
     }
-    raise ValueError(f"expects {wanted[extra.type]}, got {raw!r}")
+    is_free = extra.type == "string" and not extra.choices  # a proxy's URL holds a password
+    raise ValueError(f"expects {wanted[extra.type]}, got {type(raw).__name__ if is_free else repr(raw)}")
 
 
 def _names(raw: Any) -> frozenset[str] | None:
-    """Read ids given as text with commas or as a list; ``None`` where one is no UUID: it would never match."""
+    """Read ids given as text with commas or as a list; ``None`` where one is not a UUID: it would never match.
+
+    Raises ``ValueError`` where there is not one id in it: none would mean all of them.
+    """
     parsed = _parsed(raw) if isinstance(raw, str) and raw.lstrip().startswith("[") else raw
     names = parsed.split(",") if isinstance(parsed, str) else parsed
     if not isinstance(names, (list, tuple, set, frozenset)):
         return None
-    ids = [str(name).strip().lower() for name in names if str(name).strip()]
-    return frozenset(ids) if all(_UUID.fullmatch(one) for one in ids) else None
+    ids = [str(name).strip().lower() for name in names if name is not None and str(name).strip()]
+    if not ids:
+        raise ValueError(f"names no integrated account: {raw!r}. To allow all, leave it out, or the field empty")
+    return frozenset(ids) if not any(map(account_fault, ids)) else None
 
 
 def _at_least(extra: ExtraField, value: float) -> float:
@@ -193,11 +289,31 @@ def _parsed(text: str) -> Any:
         return text
 
 
-def _unknown(extras: Mapping[str, Any]) -> list[str]:
+def _unknown(extras: Mapping[str, Any]) -> tuple[list[str], list[Problem]]:
+    """Name extras that mean nothing here: warnings, and problems where one may be meant as a guard."""
     known = [field.name for field in EXTRA_FIELDS]
-    warnings = []
+    warnings, problems = [], []
     for name in sorted(set(extras) - set(known)):
+        if guard := _guard_meant(name):
+            problems.append(Problem(f"/extra/{name}", f"means nothing to this provider: did you mean {guard!r}?"))
+            continue
         close = get_close_matches(name, known, n=1)
         hint = f", did you mean {close[0]!r}?" if close else ""
         warnings.append(f"the extra {name!r} means nothing to this provider and is ignored{hint}")
-    return warnings
+    return warnings, problems
+
+
+def _guard_meant(name: str) -> str | None:
+    """Give the guard that an unknown extra may be meant for."""
+    guards = [field for field in EXTRA_FIELDS if field.guard_words]
+    if near := nearest(name, [field.name for field in guards]):
+        return near
+    words = {word.lower() for word in _WORD.findall(name)}
+    meant = [field.name for field in guards if words & field.guard_words]
+    return get_close_matches(name, meant, n=1, cutoff=0.0)[0] if meant else None
+
+
+def _type_warnings(conn: AirflowConnection) -> list[str]:
+    if conn.conn_type == CONNECTION_TYPE:
+        return []
+    return [f"its type is {conn.conn_type!r}, not {CONNECTION_TYPE!r}: is it the right connection?"]

@@ -187,17 +187,16 @@ class _ConnectionHook(BaseHook, TrutoApi):
             "placeholders": dict(PLACEHOLDERS),
         }
 
-    def _read(self, conn: AirflowConnection) -> TrutoConnection:
+    def _read(self, conn: AirflowConnection, *, is_test: bool = False) -> TrutoConnection:
         from airflow import __version__ as airflow_version
 
-        hosts = conf.get("truto", "allowed_hosts", fallback="") or ""
         return read_connection(
             conn,
-            conn_id=self.truto_conn_id,
+            conn_id=None if is_test else self.truto_conn_id,  # Airflow makes up an id for a test
             overrides=self._overrides,
             user_agent=f"airflow-provider-truto/{__version__} airflow/{airflow_version}",
             hide_values=conf.getboolean("truto", "hide_values", fallback=False),
-            allowed_hosts=frozenset(host.strip().lower() for host in hosts.split(",") if host.strip()),
+            allowed_hosts=conf.get("truto", "allowed_hosts", fallback="") or "",
         )
 
     def _warned(self, connection: TrutoConnection) -> TrutoConnection:
@@ -250,10 +249,11 @@ class TrutoHook(_ConnectionHook):
         Answers within 15 seconds, also where the server accepts and stays mute. Never shows the token.
         """
         try:
-            connection = self.connection
+            connection = self._read(self.get_connection(self.truto_conn_id), is_test=True)
         except TrutoError as error:
             return False, str(error)[:_LONGEST_TEST_MESSAGE]
-        works, message = tested(connection.settings, self._new_client)
+        tokens = ApiToken(connection.token, reread=lambda: connection.token)
+        works, message = tested(connection.settings, partial(self._new_client, tokens=tokens))
         notes = (f"Note: {warning}." for warning in connection.warnings)
         return works, " ".join([message, *notes])[:_LONGEST_TEST_MESSAGE]
 
@@ -264,12 +264,12 @@ class TrutoHook(_ConnectionHook):
 
     @cached_property
     def _client(self) -> SyncClient:
-        return self._new_client(self.connection.settings)
+        tokens = ApiToken(self.connection.token, reread=self._reread_token)
+        return self._new_client(self.connection.settings, tokens=tokens)
 
-    def _new_client(self, settings: ClientSettings) -> SyncClient:
+    def _new_client(self, settings: ClientSettings, *, tokens: ApiToken) -> SyncClient:
         from airflow_provider_truto.client.sync import SyncClient
 
-        tokens = ApiToken(self.connection.token, reread=self._reread_token)
         return SyncClient(settings, tokens, observer=self._observer(mask_secret))
 
     def new_async_client(self, *, connections: int) -> AsyncClient:

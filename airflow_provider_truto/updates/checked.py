@@ -6,13 +6,12 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
-from uuid import UUID
 
 from airflow_provider_truto.client.call import json_body, path_of, query_pairs
 from airflow_provider_truto.client.endpoints import names_record
 from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
+from airflow_provider_truto.client.programs import account_fault
 from airflow_provider_truto.schemas.validator import (
     Finding,
     Schema,
@@ -186,10 +185,8 @@ def _account_problems(request: RecordRequest) -> list[Problem]:
             " integrated_account_id the customer's connection to it"
         )
         return [Problem(f"/{request.id_name}", message)]
-    if not _is_uuid(account):
-        message = f"{account!r} is no UUID (were it and {request.id_name} swapped?)"
-        return [Problem("/integrated_account_id", message)]
-    return []
+    fault = account_fault(account)
+    return [] if fault is None else [Problem("/integrated_account_id", fault)]
 
 
 def _are_names(value: Any) -> bool:
@@ -246,15 +243,3 @@ def _written(body: Any, *, is_plain: bool) -> tuple[bytes, list[Problem]]:
     except (TypeError, ValueError) as error:
         return b"", [Problem("/body", f"cannot be written as JSON: {error}")]
     return written, []
-
-
-def _is_uuid(value: Any) -> bool:
-    return isinstance(value, str) and _is_text_of_uuid(value)
-
-
-@lru_cache(maxsize=4096)  # of customers there are few, of their records many
-def _is_text_of_uuid(text: str) -> bool:
-    try:
-        return str(UUID(text)) == text.lower()
-    except ValueError:
-        return False

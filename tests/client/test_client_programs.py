@@ -383,15 +383,22 @@ def test_an_object_must_have_what_is_needed(value, fits):
 
 
 ADMITTED = {
-    "the given one": ("b", {"integrated_account_id": "a"}, "b"),
-    "the connection's": (None, {"integrated_account_id": "a"}, "a"),
+    "the given one": (OTHER, {"integrated_account_id": ID}, OTHER),
+    "the connection's": (None, {"integrated_account_id": ID}, ID),
     "none": (None, {}, None),
-    "an empty one": ("", {"integrated_account_id": "a"}, None),
-    "an allowed one": ("B", {"allowed_integrated_accounts": frozenset({"b"})}, "B"),
-    "one that is not allowed": ("c", {"allowed_integrated_accounts": frozenset({"b"})}, None),
+    "an empty one": ("", {"integrated_account_id": ID}, None),
+    "a blank one": (" ", {"integrated_account_id": ID}, None),
+    "one with a space": (f"{OTHER} ", {"integrated_account_id": ID}, None),
+    "a record's id": ("23423523", {"integrated_account_id": ID}, None),
+    "a number": (5, {"integrated_account_id": ID}, None),
+    "a list": ([OTHER], {"integrated_account_id": ID}, None),
+    "an empty list": ([], {"integrated_account_id": ID}, None),
+    "the connection's, which is no id": (None, {"integrated_account_id": "acme"}, None),
+    "an allowed one": (OTHER.upper(), {"allowed_integrated_accounts": frozenset({OTHER})}, OTHER.upper()),
+    "one that is not allowed": (ID, {"allowed_integrated_accounts": frozenset({OTHER})}, None),
     "the connection's, which is not allowed": (
         None,
-        {"integrated_account_id": "a", "allowed_integrated_accounts": frozenset({"b"})},
+        {"integrated_account_id": ID, "allowed_integrated_accounts": frozenset({OTHER})},
         None,
     ),
 }

@@ -82,6 +82,38 @@ def test_a_connection_that_cannot_work_fails_the_test_with_a_reason(connect, cha
     assert said in message
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"password": ""}, "this connection cannot be used"),
+        ({"extra": {"verify_tls": "no", "time_out": 5}}, "this connection cannot be used"),
+        ({"extra": '["not", "an", "object"]'}, "a JSON object"),
+        ({"extra": "{'integrated_account_id': 'x',}"}, "/extra: is not"),
+        ({"password": WRONG_TOKEN}, "into this connection"),
+    ],
+)
+def test_a_connection_test_names_no_connection_that_nobody_knows(connect, changes, said):
+    # Airflow tests what stands in its form under an id that it makes up.
+    result, message = connect("tmp_conn_8f2a", **changes).test_connection()
+    assert (result, said in message) == (False, True), message
+    assert "8f2a" not in message
+
+
+def test_a_limit_is_called_what_it_is(connect, raw_server, monkeypatch):
+    monkeypatch.setattr("airflow_provider_truto.hooks._connection_test._TIMEOUT", 1.5)
+    server = raw_server(lambda conversation: conversation.stay_mute())
+    for timeout, words in ((60, "within 1.5 s"), (1, "1 s (the connection's timeout)")):
+        result, message = connect(host=server.url, extra={"timeout": timeout}).test_connection()
+        assert (result, words in message) == (False, True), message
+    assert "connection's timeout" not in connect(host=server.url).test_connection()[1]
+
+
+def test_a_refused_token_names_its_connection(connect):
+    with pytest.raises(TrutoAuthenticationError) as refused:
+        connect("crm_of_sales", password=WRONG_TOKEN).integrated_account(ACME)
+    assert "into the password of the connection 'crm_of_sales'" in str(refused.value)
+
+
 def test_an_unknown_extra_is_noted(connect):
     result, message = connect(extra={"time_out": 5}).test_connection()
     assert result

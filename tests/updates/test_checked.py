@@ -100,7 +100,7 @@ def test_the_two_ids_swapped_are_refused():
     error = refusal(an_update(account_id=ACCOUNT, integrated_account_id="23423523"))
     (problem,) = error.problems
     assert problem.pointer == "/integrated_account_id"
-    assert "'23423523' is no UUID (were it and account_id swapped?)" in problem.message
+    assert "'23423523' is not the UUID of an integrated account: was it swapped with" in problem.message
 
 
 @pytest.mark.parametrize("account", ["", None])

@@ -1,0 +1,62 @@
+"""Names as people and warehouses spell them: ``integratedAccountId`` and ``INTEGRATED_ACCOUNT_ID`` are one name.
+
+A misspelt name of a field costs the field. A misspelt name of the customer, of the record or of a guard sends data
+elsewhere, since something else steps in: the connection's default customer, or no guard at all.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+from difflib import SequenceMatcher
+from functools import lru_cache
+from typing import Any
+
+#: Names that choose a customer, in bodies and queries, too: no field of a CRM has them by accident.
+CUSTOMER_NAMES = ("integrated_account_id", "integrated_account", "tenant_id")
+#: The share of letters from which a name counts as another one with a slip in it. Of names that differ in a word
+#: (``account_name``, ``parent_id``) it is 0.8 at most.
+_NEAR = 0.85
+
+
+@lru_cache(maxsize=4096)
+def folded(name: str) -> str:
+    """Give a name without what spellings differ in: case, ``_``, ``-``, ``.``, spaces, marks that nobody sees."""
+    return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", name).casefold()))
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Give the known name that this one spells otherwise or is a slip of; ``None`` where there is none."""
+    own = folded(name)
+    best, share = None, 0.0
+    for candidate in known:
+        other = folded(candidate)
+        found = 1.0 if own == other else _likeness(own, other)
+        if found > share:
+            best, share = candidate, found
+    return best if share >= _NEAR else None
+
+
+@lru_cache(maxsize=4096)  # the keys of a million bodies are a few names
+def _likeness(one: str, other: str) -> float:
+    matcher = SequenceMatcher(None, one, other, autojunk=False)
+    return matcher.ratio() if matcher.real_quick_ratio() >= _NEAR else 0.0
+
+
+@lru_cache(maxsize=4096)
+def customer_name(name: str) -> str | None:
+    """Give the name that chooses a customer which this one spells, or nearly spells; ``None`` where there is none."""
+    return nearest(name, CUSTOMER_NAMES)
+
+
+def unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make the object of JSON's pairs, as ``object_pairs_hook`` of ``json.loads``.
+
+    Raises ``ValueError`` where a name comes twice: which of the two is meant, nobody can tell.
+    """
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        doubled = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the name {doubled!r} comes twice in one object")
+    return made
