@@ -238,7 +238,7 @@ _BY_TRUTO: dict[type[TrutoApiError], _Remedy] = {
     TrutoAccountBlockedError: _Remedy("Truto's", "the account is blocked: write to support@truto.one"),
     TrutoServerError: _Remedy("Truto's", "let the task retry later; if it lasts, write to support@truto.one"),
     TrutoTemporaryError: _Remedy("Truto's", "let the task retry later"),
-    TrutoApiError: _Remedy("unclear", "check the host of {connection}; nothing but Truto should answer there"),
+    TrutoApiError: _Remedy("unclear", "check the connection's host; nothing but Truto should answer there"),
 }
 _BY_CRM: dict[type[TrutoApiError], _Remedy] = {
     TrutoBadRequestError: _Remedy("the request's", "correct what the CRM complains of"),

@@ -179,14 +179,15 @@ def _account_problems(request: RecordRequest) -> list[Problem]:
                 "is missing: name the customer's integrated account in the task, or a default in the connection",
             )
         ]
-    if str(account).lower() == str(request.record_id).lower():
+    if (fault := account_fault(account)) is not None:
+        return [Problem("/integrated_account_id", fault)]
+    if account.lower() == str(request.record_id).lower():
         message = (
             f"is the integrated account itself: {request.id_name} is the record's id in the customer's CRM,"
             " integrated_account_id the customer's connection to it"
         )
         return [Problem(f"/{request.id_name}", message)]
-    fault = account_fault(account)
-    return [] if fault is None else [Problem("/integrated_account_id", fault)]
+    return []
 
 
 def _are_names(value: Any) -> bool:

@@ -759,7 +759,6 @@ IMPOSSIBLE = {
         "1", {"name": "x"}, query={"integrated_account_id": GLOBEX}
     ),
     "the account in a custom query": lambda api: api.custom("GET", "x", query={"integrated_account_id": GLOBEX}),
-    "an account that is a dot": lambda api: api.integrated_account(".."),
     "an empty run": lambda api: api.sync_job_run(""),
 }
 

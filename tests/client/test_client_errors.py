@@ -291,7 +291,7 @@ REMEDIES_OF_TRUTO = {
     404: ("the task's or the token's", "check integrated_account_id"),
     405: ("the task's", "capabilities"),
     408: ("Truto's", "retry later"),
-    418: ("unclear", "check the host of the connection"),
+    418: ("unclear", "check the connection's host"),
     425: ("Truto's", "retry later"),
     429: ("too many calls", "50 calls in 10 s an account and 500 a token"),
     500: ("Truto's", "support@truto.one"),

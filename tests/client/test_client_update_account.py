@@ -244,7 +244,7 @@ def test_an_argument_of_the_hook_wins_over_the_connections_account(hook, emulato
 
 WRONG = {
     "an account that is given but empty": ({"integrated_account_id": ""}, "/integrated_account_id"),
-    "an account that is no UUID": ({"integrated_account_id": RECORD}, "/account_id"),
+    "an account that is no UUID": ({"integrated_account_id": RECORD}, "/integrated_account_id"),
     "a text that is no UUID": ({"integrated_account_id": "acme"}, "/integrated_account_id"),
     "a format that is none": ({"response_format": "xml"}, "/response_format"),
     "excluded fields as text": ({"exclude_fields": "id"}, "/exclude_fields"),
