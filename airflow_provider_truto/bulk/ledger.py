@@ -16,7 +16,7 @@ a part is uploaded whole, every 5 seconds or 1,000 rows; what a kill loses is re
 
 from __future__ import annotations
 
-import errno
+import hashlib
 import json
 import os
 import time
@@ -28,39 +28,69 @@ from typing import Any, get_args
 from urllib.parse import quote
 from uuid import uuid4
 
-from airflow_provider_truto.bulk.rows import FedBack, ResultRow, Status, failure_line
+from airflow_provider_truto.bulk.ledger_files import (
+    LEDGER_VERSION,
+    LONGEST_NAME,
+    LedgerError,
+    Part,
+    is_local,
+    is_open,
+    is_whole,
+    ledger_files,
+    read_headers,
+    read_summaries,
+    try_of,
+)
+from airflow_provider_truto.bulk.rows import FedBack, ResultRow, Status, failure_line, ordinal_of_failure
 
-LEDGER_VERSION = 1
+__all__ = [
+    "Ledger",
+    "LedgerError",
+    "LiveTryError",
+    "Past",
+    "forget_failed_checks",
+    "generation_for",
+    "generations",
+    "is_local",
+    "task_folder",
+]
+
 #: A part is closed after so many rows; on remote storage also after so many seconds.
 PART_ROWS = 1_000
 LOCAL_PART_ROWS = 50_000
 PART_SECONDS = 5.0
-_LOCAL = frozenset({"", "file", "local"})
 #: What is remembered of a record, in a byte: its place in this list.
 _MARKS: tuple[str, ...] = ("", *get_args(Status), "refused")
 #: Problems of earlier tries that are told again.
 _TOLD = 5
-
-
-class LedgerError(RuntimeError):
-    """The ledger that lies there does not fit this task; the message says what to do."""
+_WAY_OUT_OF_RESULTS = (
+    "Put the file back as it was, or take the line out, and clear the task: its record then counts as not done and is"
+    " sent again, under the same key"
+)
+_WAY_OUT_OF_FAILURES = (
+    "Put the file back as it was, or take the line out, and clear the task: everything that failed is then sent again"
+)
 
 
 class LiveTryError(RuntimeError):
     """Another live try of this task has begun the ledger with other rows; nothing was sent. A retry reads those."""
 
 
-def is_local(path: Any) -> bool:
-    """Whether a path is on this machine's own disk."""
-    return getattr(path, "protocol", "") in _LOCAL
-
-
 def task_folder(output_path: Any, *names: Any) -> Any:
-    """Give a task's folder below ``output_path``: one segment a name, whatever characters it holds."""
+    """Give a task's folder below ``output_path``: one segment a name, whatever characters it holds.
+
+    A name that is too long for a disk, as one of many letters that are not ASCII, is cut, and a hash of it added.
+    """
     folder = output_path
     for name in names:
         segment = quote(str(name), safe="-_.")
-        folder = folder / (segment if segment.strip(".") else segment.replace(".", "%2E"))
+        if not segment.strip("."):
+            segment = segment.replace(".", "%2E")
+        if len(segment) > LONGEST_NAME:
+            # `quote` gives no "=": what is cut is never the whole name of another.
+            hashed = f"={hashlib.sha256(segment.encode()).hexdigest()[:32]}"
+            segment = segment[: LONGEST_NAME - len(hashed)] + hashed
+        folder = folder / segment
     return folder
 
 
@@ -79,17 +109,17 @@ def generation_for(folder: Any, task_generation: int, *, restarts: bool = False)
     the try that made it was killed, or failed its check, before it sent anything.
     """
     latest = next(
-        (number for number in reversed(generations(folder)) if _names(folder / str(number), "header-")), None
+        (number for number in reversed(generations(folder)) if _names(folder / str(number), "header")), None
     )
     if latest is None:
         return task_generation
     ledger = folder / str(latest)
-    summaries = _stored(ledger, "summary-")
+    found = read_summaries(ledger)
     # Tries count on over clearing, and a killed one leaves no summary: what it began has its number all the same.
-    is_retry = any(summary.get("task_generation") == task_generation for summary in summaries) or any(
-        try_of(name) > task_generation for name in _names(ledger, "header-", "results-")
+    is_retry = any(summary["task_generation"] == task_generation for summary in found) or any(
+        try_of(name) > task_generation for name in _names(ledger, "header", "results")
     )
-    is_finished = any(summary.get("finished") is True for summary in summaries)
+    is_finished = any(summary["finished"] for summary in found)
     if is_retry or not (is_finished or restarts):
         return latest
     return max(task_generation, latest + 1)
@@ -105,7 +135,7 @@ def forget_failed_checks(folder: Any, *, after: int) -> None:
         if number <= after:
             continue
         with suppress(FileNotFoundError):  # another live try forgets them as well
-            for path in _files(folder / str(number), "check-"):
+            for path in ledger_files(folder / str(number), "check"):
                 path.unlink()
         if is_local(folder):  # elsewhere folders are not, but for what is in them
             with suppress(OSError):  # there is more in it
@@ -191,15 +221,18 @@ class Ledger:
         self._failures = _Parts(folder, f"failures-{self._name}")
 
     def begun(self) -> dict[str, Any] | None:
-        """Give the header that this generation was begun with; ``None`` where no try has begun it."""
+        """Give the header that this generation was begun with; ``None`` where no try has begun it.
+
+        Raises ``LedgerError`` for one that cannot be read, or is of another version.
+        """
         return next(iter(self._headers()), None)
 
     def open(self, header: Mapping[str, Any]) -> Past:
         """Read what earlier tries did, after making sure that they did it from the same source.
 
         ``header`` has the ``fingerprint`` of the source, and as ``snapshot`` which of its readings is sent, if there
-        are any. Raises ``LedgerError`` where the source has changed, or the ledger is of another version, and
-        ``LiveTryError`` where another try has begun it with another reading in the meantime.
+        are any. Raises ``LedgerError`` where the source has changed, or a file cannot be read, and ``LiveTryError``
+        where another try has begun it with another reading in the meantime.
         """
         own = None
         if not self._headers():
@@ -212,13 +245,14 @@ class Ledger:
                 own.unlink()  # nothing was sent under it, and beside the other one it would hold up every retry
             raise
         past = Past()
-        for name, line in self._lines("results-"):
+        for path, number, line in self._lines("results"):
             try:
                 row = ResultRow.read(line)
-            except ValueError:
-                continue  # torn by a full disk: what it told is done again, under the same key
-            is_new = past.add(row, is_cleared=try_of(name) <= self._cleared_tries)
-            if is_new and name.endswith(".part"):
+            except ValueError as error:
+                what = f"has no result in line {number}: {error}"
+                raise LedgerError.of_file(path, what, _WAY_OUT_OF_RESULTS) from None
+            is_new = past.add(row, is_cleared=try_of(path.name) <= self._cleared_tries)
+            if is_new and is_open(path):
                 self._results.add(line)
         for write in self._results.closed():  # so that the next try finds them closed, and need not copy them again
             write()
@@ -261,11 +295,6 @@ class Ledger:
         return whole
 
     def _check(self, stored: Mapping[str, Any], header: Mapping[str, Any]) -> None:
-        if stored.get("ledger_version") != LEDGER_VERSION:
-            raise LedgerError(
-                f"the ledger in {self.folder} is of version {stored.get('ledger_version')}, this package writes"
-                f" {LEDGER_VERSION}: finish it with the version that began it, or set another output_path"
-            )
         if stored.get("fingerprint") != header.get("fingerprint"):
             raise LedgerError(
                 f"the source has changed since the first try, whose ledger is in {self.folder}: its rows would be"
@@ -280,34 +309,42 @@ class Ledger:
             )
 
     def _headers(self) -> list[dict[str, Any]]:
-        return _stored(self.folder, "header-")
+        return read_headers(self.folder)
 
     def _keep_failures(self, past: Past) -> None:
         """Copy the records that earlier tries failed for good: this try's failures are then all there are."""
         if not past.counts["failed"] and not past.counts["skipped"]:
             return
         kept = set()
-        for _, line in self._lines("failures-"):
+        for path, number, line in self._lines("failures"):
             try:
-                ordinal = json.loads(line)["ordinal"]
-            except (ValueError, KeyError, TypeError):
-                continue
+                ordinal = ordinal_of_failure(line)
+            except ValueError as error:
+                what = f"has no failure in line {number}: {error}"
+                raise LedgerError.of_file(path, what, _WAY_OUT_OF_FAILURES) from None
             if ordinal not in kept and past.has_failed(ordinal):
                 kept.add(ordinal)
                 self._failures.add(line)
 
-    def _lines(self, prefix: str) -> Iterator[tuple[str, bytes]]:
-        """Read the lines of other tries, those of open parts last, of which a torn last line is dropped."""
-        paths = [path for path in _files(self.folder, prefix) if self._name not in path.name]
-        for path in sorted(paths, key=lambda path: (path.name.endswith(".part"), try_of(path.name), path.name)):
+    def _lines(self, kind: str) -> Iterator[tuple[Any, int, bytes]]:
+        """Read the lines of other tries, those of open parts last, with their files and their numbers from 1.
+
+        A last line that is torn is dropped: what it told is done again, under the same key.
+        """
+        paths = [path for path in ledger_files(self.folder, kind) if self._name not in path.name]
+        for listed in sorted(paths, key=is_open):
+            path = listed
             try:
                 file = path.open("rb")
             except FileNotFoundError:  # closed by its live try since the folder was listed
-                file = (self.folder / path.name.removesuffix(".part")).open("rb")
+                path = self.folder / path.name.removesuffix(".part")
+                file = path.open("rb")
             with file:
+                number = 0
                 while line := file.readline():  # the files of Airflow 2.11's paths cannot be iterated
+                    number += 1
                     if line.endswith(b"\n"):
-                        yield path.name, line
+                        yield path, number, line
 
     def _write(self, name: str, value: Mapping[str, Any]) -> Any:
         data = json.dumps(value, ensure_ascii=False, indent=2).encode(errors="replace")  # ids may hold anything
@@ -316,7 +353,7 @@ class Ledger:
             path.write_bytes(data)
             return path
         self.folder.mkdir(parents=True, exist_ok=True)
-        part = _Part(path)  # a kill leaves no half of it under its name
+        part = Part(path)  # a kill leaves no half of it under its name
         part.write(data)
         part.close()
         return path
@@ -331,14 +368,14 @@ class _Parts:
         self._is_local = is_local(folder)
         self._number = 0
         self._lines: list[bytes] = []
-        self._part: _Part | None = None
+        self._part: Part | None = None
         self.count = 0
         self.paths: list[str] = []
 
     def add(self, line: bytes) -> None:
         if self._is_local:
             if self._part is None:
-                self._part = _Part(self._path())
+                self._part = Part(self._path())
             self._part.write(line)
         else:
             self._lines.append(line)
@@ -357,52 +394,10 @@ class _Parts:
         return self._folder / f"{self._prefix}-{self._number}.jsonl"
 
 
-class _Part:
-    """A new file on the local disk; it gets its name when it is closed."""
-
-    def __init__(self, path: Any) -> None:
-        self._name = path.path
-        # Unbuffered: what was written outlives a kill of the process.
-        descriptor = os.open(f"{self._name}.part", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        self._file = os.fdopen(descriptor, "wb", buffering=0)
-        self._size = 0
-
-    def write(self, data: bytes) -> None:
-        """Write all of it or nothing. Raises ``OSError``: a disk that is nearly full takes some and says nothing."""
-        if self._file.write(data) != len(data):
-            self._file.truncate(self._size)
-            self._file.seek(self._size)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), f"{self._name}.part")
-        self._size += len(data)
-
-    def close(self) -> None:
-        self._file.close()
-        os.rename(f"{self._name}.part", self._name)  # noqa: PTH104  (a path of any pathlib-like class)
-
-
 def _upload(path: Any, lines: list[bytes]) -> None:
     path.write_bytes(b"".join(lines))
 
 
-def _files(folder: Any, prefix: str) -> list[Any]:
-    return [entry for entry in folder.iterdir() if entry.name.startswith(prefix)] if folder.exists() else []
-
-
-def _names(folder: Any, *prefixes: str) -> list[str]:
+def _names(folder: Any, *kinds: str) -> list[str]:
     """List what is whole, or has lines that count: of what is written at once, no half."""
-    names = [path.name for prefix in prefixes for path in _files(folder, prefix)]
-    return [name for name in names if not name.endswith(".json.part")]
-
-
-def _stored(folder: Any, prefix: str) -> list[dict[str, Any]]:
-    paths = [path for path in _files(folder, prefix) if path.name.endswith(".json")]
-    found = []
-    for path in sorted(paths, key=lambda path: (try_of(path.name), path.name)):
-        with suppress(FileNotFoundError):  # a header that its try has withdrawn since the folder was listed
-            found.append(json.loads(path.read_bytes()))
-    return found
-
-
-def try_of(name: str) -> int:
-    """Read the number of the try out of ``results-<try>-<uuid>-<n>.jsonl``."""
-    return int(name.split("-", 2)[1])
+    return [path.name for path in ledger_files(folder, *kinds) if is_whole(path)]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_truto.bulk.ledger import generations, try_of
+from airflow_provider_truto.bulk.ledger import generations
+from airflow_provider_truto.bulk.ledger_files import ledger_files, read_summary, try_of
 
 _STATUSES = ("updated", "unchanged", "failed", "skipped")
 _SUMS = ("records", *_STATUSES, "transient_failures", "requests", "retries", "waited_seconds", "paced_seconds")
@@ -39,7 +39,7 @@ class Report:
     def add(self, map_index: int, summary: Mapping[str, Any] | None) -> None:
         """Add a shard; ``None`` where it has written nothing at its end, as one that was killed."""
         self.shards += 1
-        if summary is None or not summary.get("complete"):
+        if summary is None or not summary["complete"]:
             self.unfinished.append(map_index)
         if summary is None:
             return
@@ -66,7 +66,10 @@ class Report:
 
 
 def merged(folder: Any) -> Report:
-    """Read the ledgers below a task's folder, the latest generation of each map index."""
+    """Read the ledgers below a task's folder, the latest generation of each map index.
+
+    Raises ``LedgerError`` for a summary that cannot be read.
+    """
     report = Report()
     for map_index, ledger in _ledgers(folder):
         report.add(map_index, _last_summary(ledger))
@@ -84,12 +87,10 @@ def _ledgers(folder: Any) -> Iterator[tuple[int, Any]]:
 
 def _last_summary(ledger: Any) -> dict[str, Any] | None:
     """Give the summary of the last try; ``None`` where a later one has left none."""
-    names = [entry.name for entry in ledger.iterdir() if entry.name.startswith(("results-", "summary-"))]
-    last = max(map(try_of, names), default=0)
-    for name in names:
-        if name.startswith("summary-") and name.endswith(".json") and try_of(name) == last:
-            summary: dict[str, Any] = json.loads((ledger / name).read_bytes())
-            return summary
+    paths = ledger_files(ledger, "results", "summary")
+    for path in paths:
+        if path.name.startswith("summary-") and try_of(path.name) == try_of(paths[-1].name):
+            return read_summary(path)
     return None
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+from airflow_provider_truto.bulk.ledger_files import fault_of, is_count, is_flag, is_list_of, is_text
 from airflow_provider_truto.bulk.records import Record
 from airflow_provider_truto.client.call import json_body
 from airflow_provider_truto.client.errors import TrutoApiError, TrutoError, TrutoSchemaError
@@ -80,23 +81,26 @@ class ResultRow:
 
     @classmethod
     def read(cls, line: bytes) -> ResultRow:
-        """Read a line. Raises ``ValueError`` where it is torn."""
-        try:
-            row = json.loads(line)
-            return cls(
-                **{
-                    "id": None,
-                    "integrated_account_id": None,
-                    **row,
-                    "not_confirmed": tuple(row.get("not_confirmed", ())),
-                }
-            )
-        except (TypeError, AttributeError) as error:
-            raise ValueError(f"no result row: {error}") from None
+        """Read a line. Raises ``ValueError`` where it is torn, or no row."""
+        row = _object(line, _ROW)
+        if unknown := row.keys() - _ROW.keys():
+            raise ValueError(f"no row has {min(unknown)!r}")
+        return cls(
+            **{"id": None, "integrated_account_id": None, **row, "not_confirmed": tuple(row.get("not_confirmed", ()))}
+        )
 
 
 #: `asdict` copies what it gives, which takes a tenth of a record's time.
 _NAMES = tuple(field.name for field in fields(ResultRow))
+_ROW = {
+    "ordinal": (True, is_count),
+    "status": (True, lambda value: is_text(value) and value in get_args(Status)),
+    **dict.fromkeys(("id", "integrated_account_id", "idempotency_key", "error", "message"), (False, is_text)),
+    **dict.fromkeys(("http_status", "attempts"), (False, is_count)),
+    "transient": (False, is_flag),
+    "not_confirmed": (False, is_list_of(is_text)),
+}
+_FAILURE = {"ordinal": (True, is_count), "error": (True, lambda value: isinstance(value, dict))}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +141,23 @@ def failure_line(row: ResultRow, fed: FedBack) -> bytes:
         "error": {"status": row.status, "error": row.error, "http_status": row.http_status, "message": row.message},
     }
     return _line({name: value for name, value in record.items() if value is not None})
+
+
+def ordinal_of_failure(line: bytes) -> int:
+    """Read whose failure a line is. Raises ``ValueError`` where it is none."""
+    ordinal: int = _object(line, _FAILURE)["ordinal"]
+    return ordinal
+
+
+def _object(line: bytes, shape: Mapping[str, tuple[bool, Callable[[Any], bool]]]) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except RecursionError as error:
+        raise ValueError(str(error)) from None
+    if fault := fault_of(value, shape):
+        raise ValueError(fault)
+    found: dict[str, Any] = value
+    return found
 
 
 def _line(value: Mapping[str, Any]) -> bytes:

@@ -33,7 +33,7 @@ from typing import Any
 from uuid import uuid4
 
 from airflow_provider_truto.bulk.cells import cells_line, cells_of
-from airflow_provider_truto.bulk.ledger import is_local
+from airflow_provider_truto.bulk.ledger_files import is_local, read_claim, sync_file, sync_folder
 from airflow_provider_truto.bulk.records import Reading, Record
 from airflow_provider_truto.bulk.sources import Source, SourceError
 
@@ -96,14 +96,18 @@ class SnapshotSource(Source):
                     yield table.record(cells_of(line), ordinal)
                     ordinal += 1
         except FileNotFoundError as error:
-            raise SourceError(
-                f"{self._folder / name} is gone, which holds the rows of the query that this bulk was begun with: put"
-                " it back, or clear the task with on_clear='restart'"
-            ) from error
+            raise self._broken("is gone") from error
         except (EOFError, zlib.error, gzip.BadGzipFile, ValueError) as error:
-            raise SourceError(f"{name} cannot be read beyond row {ordinal}: {error}") from error
+            raise self._broken(f"cannot be read beyond row {ordinal}: {error}") from error
         if ordinal != self._claim["rows"]:
-            raise SourceError(f"{name} has {ordinal} rows, {self._claim['rows']} were written")
+            raise self._broken(f"has {ordinal} rows, and {self._claim['rows']} were written")
+
+    def _broken(self, what: str) -> SourceError:
+        return SourceError(
+            f"{self._folder / self._claim['file']} {what}. It holds the rows of the query that this bulk was begun"
+            " with. Put the file back as it was and clear the task; or clear it with on_clear='restart': the query is"
+            " asked again, and every record is written again, in a new ledger"
+        )
 
     def fingerprint(self) -> str:
         """Name the query, not what it gave: a resume does not ask it."""
@@ -154,6 +158,8 @@ class SnapshotSource(Source):
             for row in result.rows:
                 file.write(cells_line(row))
                 count += 1
+        if is_local(path):
+            sync_file(path.path)  # before it is claimed
         return count
 
     @property
@@ -161,17 +167,16 @@ class SnapshotSource(Source):
         return self._folder / f"snapshot-{self._fingerprint}.json"
 
     def _stored_claim(self) -> dict[str, Any] | None:
-        """Read the claim; ``None`` where there is none. Raises ``OSError`` for one that stays without its text."""
+        """Read the claim; ``None`` where there is none. Raises ``LedgerError`` for one that is broken."""
         data = b""
         for _ in range(_LOOKS):
             if not self._claim_path.exists():
                 return None
             data = self._claim_path.read_bytes()
             if data.endswith(b"}"):
-                claim: dict[str, Any] = json.loads(data)
-                return claim
+                break
             time.sleep(_LOOK_SECONDS)  # a disk without links: it is there before its text is
-        raise OSError(f"{self._claim_path} is broken, most likely since a worker was killed: delete it")
+        return read_claim(self._claim_path, data=data)
 
     def _put_claim(self, data: bytes) -> None:
         """Create the claim, unless another live try was faster."""
@@ -183,6 +188,8 @@ class SnapshotSource(Source):
         part = f"{path.path}.{uuid4().hex}.part"
         with os.fdopen(_created(part), "wb") as file:
             file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
         try:
             os.link(part, path.path)
         except FileExistsError:
@@ -192,6 +199,7 @@ class SnapshotSource(Source):
                 file.write(data)
         finally:
             Path(part).unlink(missing_ok=True)
+        sync_folder(str(Path(path.path).parent))
 
 
 def _created(name: str) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from airflow_provider_truto._compat import object_storage_path
+from airflow_provider_truto.bulk.ledger_files import is_local, sync_file, sync_folder
 
 
 def write_whole(path: str, chunks: Iterable[bytes]) -> int:
@@ -16,19 +17,21 @@ def write_whole(path: str, chunks: Iterable[bytes]) -> int:
     A local file gets mode 0600: it holds customers' data. What breaks off leaves no file behind.
     """
     target = object_storage_path(path)
-    is_local = target.protocol in {"", "file", "local"}
-    part = target.parent / f"{target.name}.{uuid4().hex}.part"
+    is_on_disk = is_local(target)
+    part = target.parent / f"{uuid4().hex}.part"  # beside a name that may be as long as a disk takes
     size = 0
-    if is_local:
+    if is_on_disk:
         target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        if is_local:
+        if is_on_disk:
             os.close(os.open(part.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         with part.open("wb") as file:
             for chunk in chunks:
                 size += file.write(chunk)
-        if is_local:
+        if is_on_disk:
+            sync_file(part.path)
             Path(part.path).replace(target.path)
+            sync_folder(target.parent.path)
         else:
             part.fs.mv(part.path, target.path)
     except BaseException:

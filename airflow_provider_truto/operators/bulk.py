@@ -63,7 +63,7 @@ class TrutoBulkSummaryOperator(BaseOperator):
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Read the summaries, write the report, and judge."""
-        from airflow_provider_truto.bulk.ledger import task_folder
+        from airflow_provider_truto.bulk.ledger import LedgerError, task_folder
         from airflow_provider_truto.bulk.report import merged
 
         identity = task_identity(context)
@@ -72,7 +72,10 @@ class TrutoBulkSummaryOperator(BaseOperator):
                 "the summary of a bulk is part of a DAG run: its ledgers lie under the run's id"
             )
         run_folder = task_folder(object_storage_path(self.output_path), identity.dag_id, identity.run_id)
-        report = merged(task_folder(run_folder, self.bulk_task_id))
+        try:
+            report = merged(task_folder(run_folder, self.bulk_task_id))
+        except LedgerError as error:
+            raise AirflowFailException(str(error)) from error
         whole = report.as_dict()
         path = str(task_folder(run_folder, self.task_id) / f"report-{uuid4().hex}.json")
         write_whole(path, [json.dumps(whole, ensure_ascii=False, indent=2).encode(errors="replace")])

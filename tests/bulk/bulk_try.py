@@ -87,7 +87,8 @@ async def one_try(
         finally:
             progress = bulk.progress
             finished = is_over and (max_failures is None or progress.failures <= max_failures)
-            summary = {**progress.as_dict(), "finished": finished, "task_generation": task.generation}
+            ends = {"complete": is_over, "finished": finished}
+            summary = {**progress.as_dict(), **ends, "task_generation": task.generation}
             whole_summary = opened.close(
                 {**summary, "accounts": {name: dict(counts) for name, counts in progress.of_accounts.items()}}
             )

@@ -16,6 +16,8 @@ from bulk_world import PLANTED, read_ledger
 from upath import UPath
 
 from airflow_provider_truto.bulk import ledger as ledger_module
+from airflow_provider_truto.bulk import ledger_files
+from airflow_provider_truto.bulk.engine import Progress
 from airflow_provider_truto.bulk.ledger import (
     Ledger,
     LedgerError,
@@ -30,6 +32,8 @@ from airflow_provider_truto.bulk.rows import FedBack, ResultRow, failure_line
 from airflow_provider_truto.bulk.sources import ListSource
 
 HEADER = {"fingerprint": "f"}
+#: A snapshot, as a header holds it.
+ONE = {"file": "snapshot-1.jsonl.gz", "rows": 1}
 
 
 def row(ordinal, status="updated", *, transient=False, account="a", attempts=1):
@@ -150,12 +154,15 @@ def test_a_torn_last_line_is_dropped_and_its_record_done_again(tmp_path, torn):
     assert [one["ordinal"] for one in lines(folder, "failures-2")] == [0, 1]
 
 
-def test_garbage_within_a_part_is_passed_over(tmp_path):
+def test_garbage_within_a_part_is_an_error_that_names_the_line(tmp_path):
     folder = UPath(tmp_path)
     first, _ = opened(folder)
     first.add(row(0))
     [part] = tmp_path.glob("results-*.part")
     part.write_bytes(part.read_bytes() + b'{"ordinal":1,"id":"r{"ordinal":2}\n[]\n\xff\n' + row(3).line())
+    with pytest.raises(LedgerError, match=rf"{part} has no result in line 2: .* take the line out"):
+        opened(folder, try_number=2)
+    part.write_bytes(b"".join(part.read_bytes().splitlines(keepends=True)[::4]))
     _, past = opened(folder, try_number=2)
     assert [past.is_final(number) for number in range(4)] == [True, False, False, True]
 
@@ -215,16 +222,16 @@ def test_a_part_that_is_renamed_while_it_is_looked_for_is_read_all_the_same(tmp_
     folder = UPath(tmp_path)
     zombie, _ = opened(folder)
     zombie.add(row(0))
-    listed = ledger_module._files
+    listed = ledger_module.ledger_files
 
     def files(*arguments):
         found = listed(*arguments)
-        if arguments[1] == "results-":
+        if arguments[1] == "results":
             for write in zombie.full_parts(all_of_them=True):
                 write()
         return found
 
-    monkeypatch.setattr(ledger_module, "_files", files)
+    monkeypatch.setattr(ledger_module, "ledger_files", files)
     _, past = opened(folder, try_number=2)
     assert past.is_final(0)
 
@@ -393,7 +400,8 @@ def test_another_source_is_refused(folder):
 
 
 def test_a_ledger_of_another_version_is_refused(folder, monkeypatch):
-    monkeypatch.setattr(ledger_module, "LEDGER_VERSION", 99)
+    for module in (ledger_module, ledger_files):
+        monkeypatch.setattr(module, "LEDGER_VERSION", 99)
     opened(folder)
     monkeypatch.undo()
     with pytest.raises(
@@ -462,10 +470,10 @@ def test_what_neither_of_two_tries_has_sent_binds_none_to_come(folder, monkeypat
     ("stored", "given", "fits"),
     [
         (None, None, True),
-        (None, {"file": "a"}, True),
-        ({"file": "a"}, {"file": "a"}, True),
-        ({"file": "a"}, {"file": "b"}, False),
-        ({"file": "a"}, None, False),
+        (None, ONE, True),
+        (ONE, ONE, True),
+        (ONE, {**ONE, "file": "snapshot-2.jsonl.gz"}, False),
+        (ONE, None, False),
     ],
 )
 def test_a_ledger_goes_with_the_rows_that_it_was_begun_with(folder, stored, given, fits):
@@ -490,7 +498,7 @@ def test_a_header_is_not_there_before_it_is_whole(tmp_path, monkeypatch):
     def write(_self, _data):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ledger_module._Part, "write", write)
+    monkeypatch.setattr(ledger_module.Part, "write", write)
     with pytest.raises(KeyboardInterrupt):
         opened(UPath(tmp_path))
     assert list(tmp_path.glob("*.json")) == []
@@ -498,7 +506,8 @@ def test_a_header_is_not_there_before_it_is_whole(tmp_path, monkeypatch):
 
 def summary(folder, generation, *, finished, task_generation):
     ledger, _ = opened(folder / str(generation))
-    ledger.close({"finished": finished, "task_generation": task_generation})
+    ends = {"complete": True, "finished": finished, "task_generation": task_generation}
+    ledger.close({**Progress().as_dict(), "accounts": {}, **ends})
 
 
 def test_the_first_try_begins_the_generation_of_its_task(folder):
@@ -580,6 +589,21 @@ def test_a_name_of_a_task_is_one_segment_whatever_it_holds():
         "group.task",
         "3",
     )
+
+
+def test_a_name_that_no_disk_takes_is_cut_and_stays_another_than_all_others(tmp_path):
+    """250 letters are allowed, which are more than 255 bytes where they are not ASCII."""
+    long = ["й" * 250, "й" * 249 + "ж", "表" * 250, "a:" * 125]
+    folders = [task_folder(UPath(tmp_path), "dag", name, "task", -1) for name in (*long, *long)]
+    for folder in folders:
+        opened(folder / "0", try_number=1)
+    names = [folder.parent.parent.name for folder in folders]
+    assert names[:4] == names[4:], "it is the same each time"
+    assert len(set(names)) == 4
+    assert all(len(name) <= 255 for name in names)
+    assert names[0].startswith("%D0%B9%D0%B9")
+    assert task_folder(UPath("/x"), "a" * 255).name == "a" * 255, "and what fits is not touched"
+    assert task_folder(UPath("/x"), names[0]).name != names[0]
 
 
 @pytest.mark.parametrize("name", [".", ".."])

@@ -25,7 +25,7 @@ from upath import UPath
 
 from airflow_provider_truto._compat import AirflowException, AirflowFailException
 from airflow_provider_truto.bulk.cells import cells_line, cells_of
-from airflow_provider_truto.bulk.ledger import Ledger, LiveTryError
+from airflow_provider_truto.bulk.ledger import Ledger, LedgerError, LiveTryError
 from airflow_provider_truto.bulk.records import Reading
 from airflow_provider_truto.bulk.rows import fed_back
 from airflow_provider_truto.bulk.snapshot import Result, SnapshotSource, query_fingerprint
@@ -353,7 +353,7 @@ def test_rows_that_were_sent_and_are_gone_are_told_and_not_asked_for_again(folde
     source = snapshot(folder, Warehouse(["id"], [["1"]]))
     (path,) = folder.glob("snapshot-*.jsonl.gz")
     path.unlink()
-    with pytest.raises(SourceError, match=r"is gone, which holds the rows .* on_clear='restart'"):
+    with pytest.raises(SourceError, match=r"is gone. It holds the rows .* on_clear='restart'"):
         ids(taken(folder, refuse, begun_with=source.keep()))
 
 
@@ -398,7 +398,7 @@ def test_a_claim_without_its_text_is_waited_for(folder, monkeypatch):
     text = claim.read_bytes()
     claim.write_bytes(b"")
     monkeypatch.setattr("airflow_provider_truto.bulk.snapshot._LOOK_SECONDS", 0.001)
-    with pytest.raises(OSError, match=r"snapshot-.*\.json is broken.*delete it"):
+    with pytest.raises(LedgerError, match=r"snapshot-.*\.json is empty.*delete it"):
         taken(folder, refuse)
     monkeypatch.setattr("airflow_provider_truto.bulk.snapshot.time.sleep", lambda _seconds: claim.write_bytes(text))
     assert ids(taken(folder, refuse)) == ids(source)

@@ -1,0 +1,270 @@
+"""The files of a ledger: what they are called, how they are written, and how they are checked when they are read.
+
+A file that is empty, torn, of somebody else or mistyped is an error that names it and the way out. What has its name
+on the local disk is whole, also after a loss of power. Only the last line of a file of lines may be torn: a worker
+that is killed leaves it so.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+LEDGER_VERSION = 1
+_LOCAL = frozenset({"", "file", "local"})
+#: Bytes that file systems take for one name.
+LONGEST_NAME = 255
+_NAME = re.compile(
+    r"((header|summary|check)-(?P<try>[0-9]+)-[0-9a-z]+\.json"
+    r"|(results|failures)-(?P<try_of_lines>[0-9]+)-[0-9a-z]+-[0-9]+\.jsonl)(\.part)?"
+)
+_SNAPSHOT = re.compile(r"snapshot-[0-9a-z]+\.jsonl\.gz")
+
+_Fits = Callable[[Any], bool]
+
+
+class LedgerError(RuntimeError):
+    """The ledger that lies there does not fit this task, or cannot be read; the message says what to do."""
+
+    @classmethod
+    def of_file(cls, path: Any, what: str, way_out: str) -> LedgerError:
+        """Build the error about one file: what it is, and what to do about it."""
+        return cls(f"{path} {what}. This try has sent nothing. {way_out}")
+
+
+def is_local(path: Any) -> bool:
+    """Whether a path is on this machine's own disk."""
+    return getattr(path, "protocol", "") in _LOCAL
+
+
+def ledger_files(folder: Any, *kinds: str) -> list[Any]:
+    """List the files of these kinds (``"header"``, ``"results"``, …), in the order of their tries.
+
+    Raises ``LedgerError`` for one that is called like them and is not a file of a ledger.
+    """
+    if not folder.exists():
+        return []
+    found = []
+    for path in folder.iterdir():
+        if not path.name.startswith(tuple(f"{kind}-" for kind in kinds)):
+            continue
+        if _NAME.fullmatch(path.name) is None:
+            raise LedgerError.of_file(
+                path,
+                "is called like a file of a ledger, and no ledger has one of that name",
+                "Put it somewhere else, and clear the task",
+            )
+        found.append(path)
+    return sorted(found, key=lambda path: (try_of(path.name), path.name))
+
+
+def try_of(name: str) -> int:
+    """Read the number of the try out of ``results-<try>-<uuid>-<n>.jsonl``."""
+    return int(name.split("-", 2)[1])
+
+
+def is_whole(path: Any) -> bool:
+    """Whether a file is no half of a header or a summary, which a killed worker leaves; of lines each one counts."""
+    return not str(path.name).endswith(".json.part")
+
+
+def is_open(path: Any) -> bool:
+    """Whether a file of lines was not written to its end; the next try copies its lines."""
+    return str(path.name).endswith(".part")
+
+
+# ------------------------------------------------------------------------------------------------------------ reading
+
+
+def read_headers(folder: Any) -> list[dict[str, Any]]:
+    """Read what the ledger in a folder was begun with; several are there where two tries began at once.
+
+    Raises ``LedgerError`` for one that cannot be read, or is of another version.
+    """
+    return [header for path in ledger_files(folder, "header") if (header := _header(path)) is not None]
+
+
+def read_summaries(folder: Any) -> list[dict[str, Any]]:
+    """Read the summaries of all tries. Raises ``LedgerError`` for one that cannot be read."""
+    return [found for path in ledger_files(folder, "summary") if (found := read_summary(path)) is not None]
+
+
+def read_summary(path: Any) -> dict[str, Any] | None:
+    """Read one; ``None`` where it is gone, or was not written to its end. Raises ``LedgerError``."""
+    return _read(
+        path,
+        _SUMMARY,
+        "Put the file back as it was, or delete it: what the results files say is done stays done. If the bulk had"
+        " come to its end and you cleared the task to write everything again, set on_clear='restart' as well",
+    )
+
+
+def read_claim(path: Any, *, data: bytes) -> dict[str, Any]:
+    """Read which snapshot counts. Raises ``LedgerError``; nothing was sent from any snapshot then."""
+    return _checked(
+        path, data, _CLAIM, "Put the file back as it was, or delete it: the query is asked again. Then clear the task"
+    )
+
+
+def fault_of(value: Any, shape: Mapping[str, tuple[bool, _Fits]]) -> str | None:
+    """Say what is wrong with an object: a name that it lacks, or whose value is of another kind."""
+    if not isinstance(value, dict):
+        return "it is not a JSON object"
+    for name, (is_needed, fits) in shape.items():
+        if name not in value:
+            if is_needed:
+                return f"it has no {name!r}"
+        elif not fits(value[name]):
+            return f"{name!r} is {_short(value[name])}"
+    return None
+
+
+def _header(path: Any) -> dict[str, Any] | None:
+    way_out = (
+        "Put the file back as it was. If you cannot, and the source is still the one that the bulk was begun with,"
+        " delete it and clear the task: it goes on with what the results files say is not done. Otherwise clear it"
+        " with on_clear='restart': a new ledger is begun, and every record is written again"
+    )
+    header = _read(path, {"ledger_version": (True, is_count)}, way_out)
+    if header is None:
+        return None
+    if header["ledger_version"] != LEDGER_VERSION:
+        raise LedgerError(
+            f"{path}: the ledger is of version {header['ledger_version']}, this package writes {LEDGER_VERSION}:"
+            " finish it with the version that began it, or set another output_path"
+        )
+    if fault := fault_of(header, _HEADER):
+        raise LedgerError.of_file(path, f"is not the header of a ledger: {fault}", way_out)
+    return header
+
+
+def _read(path: Any, shape: Mapping[str, tuple[bool, _Fits]], way_out: str) -> dict[str, Any] | None:
+    if not is_whole(path):
+        return None
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:  # a header that its try has withdrawn since the folder was listed
+        return None
+    return _checked(path, data, shape, way_out)
+
+
+def _checked(path: Any, data: bytes, shape: Mapping[str, tuple[bool, _Fits]], way_out: str) -> dict[str, Any]:
+    if not data.strip():
+        raise LedgerError.of_file(path, "is empty", way_out)
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise LedgerError.of_file(path, f"is torn, or not JSON: {error}", way_out) from None
+    if fault := fault_of(value, shape):
+        kind = path.name.partition("-")[0]
+        raise LedgerError.of_file(path, f"is not the {kind} of a ledger: {fault}", way_out)
+    found: dict[str, Any] = value
+    return found
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"
+
+
+def is_text(value: Any) -> bool:
+    """Whether a value is text."""
+    return isinstance(value, str)
+
+
+def is_count(value: Any) -> bool:
+    """Whether a value is a whole number from 0."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def is_flag(value: Any) -> bool:
+    """Whether a value is a boolean."""
+    return isinstance(value, bool)
+
+
+def is_list_of(fits: _Fits) -> _Fits:
+    """Make the check of a list from that of its items."""
+    return lambda value: isinstance(value, list) and all(map(fits, value))
+
+
+def is_none_or(fits: _Fits) -> _Fits:
+    """Let a check let nothing through as well."""
+    return lambda value: value is None or fits(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
+
+
+def _is_counts(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(is_count, value.values()))
+
+
+def _is_snapshot(value: Any) -> bool:
+    return isinstance(value, str) and _SNAPSHOT.fullmatch(value) is not None
+
+
+_CLAIM: dict[str, tuple[bool, _Fits]] = {"file": (True, _is_snapshot), "rows": (True, is_count)}
+_HEADER: dict[str, tuple[bool, _Fits]] = {
+    "fingerprint": (True, is_text),
+    "generation": (False, is_count),
+    "snapshot": (False, is_none_or(lambda value: fault_of(value, _CLAIM) is None)),
+}
+_COUNTS = ("records", "updated", "unchanged", "failed", "skipped", "transient_failures", "requests", "retries")
+_SUMMARY: dict[str, tuple[bool, _Fits]] = {
+    **dict.fromkeys(_COUNTS, (True, is_count)),
+    **dict.fromkeys(("seconds", "waited_seconds", "paced_seconds"), (True, _is_number)),
+    **dict.fromkeys(("complete", "finished"), (True, is_flag)),
+    **dict.fromkeys(("failures", "first_problems"), (True, is_list_of(is_text))),
+    "task_generation": (True, is_count),
+    "accounts": (True, lambda value: isinstance(value, dict) and all(map(_is_counts, value.values()))),
+}
+
+
+# ------------------------------------------------------------------------------------------------------------ writing
+
+
+class Part:
+    """A new file on the local disk, for its owner alone; it gets its name when it is closed."""
+
+    def __init__(self, path: Any) -> None:
+        self._name = path.path
+        # Unbuffered: what was written outlives a kill of the process.
+        descriptor = os.open(f"{self._name}.part", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        self._file = os.fdopen(descriptor, "wb", buffering=0)
+        self._size = 0
+
+    def write(self, data: bytes) -> None:
+        """Write all of it or nothing. Raises ``OSError``: a disk that is nearly full takes some and says nothing."""
+        if self._file.write(data) != len(data):
+            self._file.truncate(self._size)
+            self._file.seek(self._size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), f"{self._name}.part")
+        self._size += len(data)
+
+    def close(self) -> None:
+        """Give the file its name. What has it is on the disk, also where the machine loses power."""
+        os.fsync(self._file.fileno())
+        self._file.close()
+        os.rename(f"{self._name}.part", self._name)  # noqa: PTH104  (a path of any pathlib-like class)
+        sync_folder(os.path.dirname(self._name))  # noqa: PTH120
+
+
+def sync_file(name: str) -> None:
+    """Have what a file of the local disk holds outlive a loss of power. Raises ``OSError``."""
+    descriptor = os.open(name, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(name: str) -> None:
+    """Have the names in a folder of the local disk outlive a loss of power."""
+    with suppress(OSError):  # some file systems of other machines cannot, and keep names by themselves
+        sync_file(name)

@@ -1,0 +1,299 @@
+"""Every file of a real ledger × everything that can become of a file: a named error, or a ledger that goes on.
+
+Never a bare ``JSONDecodeError`` or ``KeyError``, and never a second write.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import os
+import shutil
+import sqlite3
+from collections import Counter
+
+import pytest
+from bulk_operator import connect, context_of, run
+from bulk_world import Truto, account_number, seed_of
+from upath import UPath
+
+from airflow_provider_truto._compat import AirflowException, AirflowFailException
+from airflow_provider_truto.bulk import snapshot
+from airflow_provider_truto.bulk.ledger_files import Part
+from airflow_provider_truto.bulk.records import Reading
+from airflow_provider_truto.bulk.snapshot import Result, SnapshotSource
+from airflow_provider_truto.emulator import Emulator
+from airflow_provider_truto.operators.accounts import TrutoBulkUpdateAccountsOperator
+from airflow_provider_truto.operators.bulk import TrutoBulkSummaryOperator
+
+pytest.importorskip("airflow.providers.sqlite.hooks.sqlite", reason="the warehouse is an SQLite database")
+
+ACCOUNT = account_number(0)
+RECORDS = 12
+FOREIGN = b'{"name": "a file of somebody else"}\n'
+
+
+class Torn:
+    """A ledger of three tries in which every kind of file stands, and the Truto that they wrote to."""
+
+    def __init__(self, truto, output):
+        self.truto, self.output = truto, output
+        self.folder = output / "dag" / "run" / "bulk" / "-1" / "0"
+
+    def task(self, **arguments):
+        return TrutoBulkUpdateAccountsOperator(
+            task_id="bulk",
+            sql_conn_id="warehouse",
+            query="select id, customer as integrated_account_id, about as description, size as name from rows",
+            output_path=f"file://{self.output}",
+            max_failures=0,
+            retries=5,
+            **arguments,
+        )
+
+    def copy(self, output):
+        shutil.copytree(self.output, output)
+        return Torn(self.truto, output)
+
+    def file(self, kind):
+        """The one file of a kind; ``results.part`` is one that a killed worker has left."""
+        prefix, _, ending = kind.partition(".")
+        found = [
+            path for path in self.folder.parent.rglob(f"{prefix}-*") if (path.suffix == ".part") == (ending == "part")
+        ]
+        if prefix == "snapshot":
+            found = [path for path in found if path.name.endswith(".gz") == (ending == "gz")]
+        [path] = found
+        return path
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """The ledger that each test gets a copy of."""
+    folder = tmp_path_factory.mktemp("world")
+    with contextlib.closing(sqlite3.connect(folder / "warehouse.db")) as database:
+        database.execute("create table rows (id, customer, about, size)")
+        for number in range(RECORDS):
+            # Row 3 is valid for no CRM: it fails for good.
+            row = (f"r{number}", ACCOUNT, f"new {number}", 5 if number == 3 else None)
+            database.execute("insert into rows values (?, ?, ?, ?)", row)
+        database.commit()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        Emulator(seed_of([ACCOUNT], [f"r{n}" for n in range(99)])) as emulator,
+    ):
+        patch.setenv("AIRFLOW_CONN_TRUTO_DEFAULT", "")
+        warehouse = {"conn_type": "sqlite", "host": str(folder / "warehouse.db")}
+        patch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(warehouse))
+        truto = Truto(emulator, [ACCOUNT], [])
+        connect(truto)
+        torn = Torn(truto, folder / "ledgers")
+        emulator.fault(status=500, times=None, path="r5")
+        emulator.fault(status=500, times=None, path="r7")
+        emulator.fault(status=500, times=None, path="r9")
+        with pytest.raises(AirflowException, match="a retry sends just those"):
+            run(torn.task(), try_number=1)
+        emulator.clear_faults()
+        emulator.fault(status=500, times=None, path="r9")
+        with pytest.raises(AirflowException, match="a retry sends just those"):
+            run(torn.task(), try_number=2)
+        for path in torn.folder.glob("*-2-*.jsonl"):  # as a worker leaves them that is killed at its end
+            path.rename(f"{path}.part")
+        for path in torn.folder.glob("summary-2-*"):
+            path.unlink()
+        with pytest.raises(AirflowFailException, match="rows that are not done yet are not valid"):
+            run(torn.task(validate_first=True, on_none="error", mapping=nothing), try_number=3)
+        for path in torn.folder.glob("*-3-*.jsonl"):  # it has taken over what the killed one left
+            path.unlink()
+        emulator.clear_faults()
+        yield torn
+
+
+def nothing(row):
+    return {"id": row["id"], "integrated_account_id": row["integrated_account_id"], "body": {"nmae": "x"}}
+
+
+@pytest.fixture
+def torn(world, tmp_path):
+    return world.copy(tmp_path / "ledgers")
+
+
+def test_what_was_not_torn_goes_on(torn):
+    with pytest.raises(AirflowFailException, match=r"1 of 12 records failed \(1\)"):
+        run(torn.task(), try_number=4)
+
+
+def emptied(_data):
+    return b""
+
+
+def truncated(data):
+    return data[: len(data) // 2]
+
+
+def foreign(data):
+    return gzip.compress(FOREIGN) if is_gzip(data) else FOREIGN
+
+
+def mistyped(data):
+    if is_gzip(data):
+        return gzip.compress(mistyped(gzip.decompress(data)))
+    if data.endswith(b"}\n") or data.startswith(b"["):
+        return b"".join(json.dumps(wrong(json.loads(line))).encode() + b"\n" for line in data.splitlines())
+    return json.dumps(wrong(json.loads(data))).encode()
+
+
+def wrong(value):
+    if isinstance(value, dict):
+        return {name: [inner] for name, inner in value.items()}
+    return {"cells": value}
+
+
+def binary(_data):
+    return bytes(range(256)) * 8
+
+
+def is_gzip(data):
+    return data[:2] == b"\x1f\x8b"
+
+
+DAMAGES = [emptied, truncated, foreign, mistyped, binary]
+#: Where a retry goes on: rows that a worker lost are done again under their keys, and what nobody reads may be
+#: anything.
+GOES_ON = {
+    *(("results", damage) for damage in (emptied, truncated)),
+    *(("results.part", damage) for damage in (emptied, truncated)),
+    *(("failures", damage) for damage in (emptied, truncated)),
+    *(("failures.part", damage) for damage in (emptied, truncated)),
+    *(("check", damage) for damage in DAMAGES),
+    *(("snapshot.json", damage) for damage in DAMAGES),  # the header has what it said
+}
+KINDS = [
+    "header",
+    "summary",
+    "results",
+    "results.part",
+    "failures",
+    "failures.part",
+    "check",
+    "snapshot.json",
+    "snapshot.gz",
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_retry_names_the_file_or_goes_on_and_writes_nothing_twice(torn, kind, damage):
+    path = torn.file(kind)
+    path.write_bytes(damage(path.read_bytes()))
+    before = len(torn.truto.emulator.executions)
+    with pytest.raises(AirflowFailException) as failure:  # row 3 fails for good, whatever else there is
+        run(torn.task(), try_number=4)
+    told = str(failure.value)
+    if (kind, damage) in GOES_ON:
+        assert "1 of 12 records failed (1)" in told
+        torn.truto.assert_applied(
+            [
+                {"id": f"r{number}", "integrated_account_id": ACCOUNT, "body": {"description": f"new {number}"}}
+                for number in range(RECORDS)
+                if number != 3
+            ]
+        )
+    else:
+        assert str(path) in told
+        assert "Put " in told, "and says what to do"
+        if kind != "snapshot.gz":
+            assert len(torn.truto.emulator.executions) == before
+    assert set(torn.truto.writes().values()) == {1}
+    records = Counter(
+        execution["record_id"] for execution in torn.truto.emulator.executions if execution["method"] == "PATCH"
+    )
+    assert set(records.values()) == {1}
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_a_claim_that_no_header_stands_beside_is_named(torn, damage, monkeypatch):
+    monkeypatch.setattr(snapshot, "_LOOKS", 1)
+    torn.file("header").unlink()
+    path = torn.file("snapshot.json")
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(AirflowFailException, match="or delete it: the query is asked again") as failure:
+        run(torn.task(), try_number=4)
+    assert str(path) in str(failure.value)
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_a_report_names_the_summary_that_it_cannot_read(torn, damage):
+    task = TrutoBulkSummaryOperator(
+        task_id="report", bulk_task_id="bulk", output_path=f"file://{torn.output}", max_failures=None
+    )
+    for path in [*torn.folder.glob("*-2-*"), *torn.folder.glob("*-3-*")]:
+        path.unlink()
+    context = context_of(task)
+    context["ti"].xcom_push = lambda **_: None
+    assert task.execute(context)["records"] == RECORDS
+    path = torn.file("summary")
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(AirflowFailException, match="Put the file back as it was, or delete it") as failure:
+        task.execute(context)
+    assert str(path) in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "results-1-ab-0.jsonl~",
+        "results-copy.jsonl",
+        "failures-1-ab-0 (1).jsonl",
+        "summary-1.json",
+        "header-x-ab.json",
+    ],
+)
+def test_a_file_that_is_only_called_like_one_of_a_ledger_is_named(torn, name):
+    (torn.folder / name).write_bytes(b"{}")
+    with pytest.raises(AirflowFailException, match="no ledger has one of that name") as failure:
+        run(torn.task(), try_number=4)
+    assert str(torn.folder / name) in str(failure.value)
+
+
+def test_other_files_in_a_ledger_s_folder_are_nobody_s_business(torn):
+    for name in (".DS_Store", "_SUCCESS", "notes.txt"):
+        (torn.folder / name).write_bytes(b"{}")
+    test_what_was_not_torn_goes_on(torn)
+
+
+def test_every_way_out_leads_out(torn):
+    """Deleting what is torn, as the messages say, lets the bulk go on; nothing is written twice."""
+    for kind in ("header", "summary"):
+        torn.file(kind).unlink()
+    for kind in ("results", "results.part", "failures", "failures.part"):
+        path = torn.file(kind)
+        path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[1:]))
+    with pytest.raises(AirflowFailException, match=r"1 of 12 records failed \(1\)"):
+        run(torn.task(), try_number=4)
+    assert set(torn.truto.writes().values()) == {1}
+
+
+def test_a_file_has_its_name_after_it_is_on_the_disk(tmp_path, monkeypatch):
+    """Else a machine that loses power leaves an empty header under its name."""
+    calls = []
+    for name in ("fsync", "rename", "link"):
+        real = getattr(os, name)
+
+        def noted(*arguments, name=name, real=real):
+            calls.append(name)
+            return real(*arguments)
+
+        monkeypatch.setattr(os, name, noted)
+    part = Part(UPath(tmp_path / "header-1-a.json"))
+    part.write(b"{}")
+    part.close()
+    assert calls == ["fsync", "rename", "fsync"]
+    calls.clear()
+    taken = SnapshotSource(
+        UPath(tmp_path / "0"), "q", lambda: contextlib.nullcontext(Result(columns=["id"], rows=[["1"]])), Reading()
+    )
+    assert calls == ["fsync"]
+    taken.keep()
+    assert calls == ["fsync", "fsync", "link", "fsync"]
