@@ -93,7 +93,7 @@ def assert_says_what_a_reader_needs(error):
 
 
 @pytest.mark.parametrize("is_remote", [False, True], ids=["of Truto", "of the CRM"])
-@pytest.mark.parametrize("status", range(400, 600))
+@pytest.mark.parametrize("status", [*LISTED, *UNLISTED])
 def test_every_status_becomes_its_class(status, is_remote):
     error = error_of(status, envelope(status, is_remote=is_remote))
     assert type(error) is class_of(status, is_remote=is_remote)
@@ -131,7 +131,7 @@ UNREADABLE = {
 }
 
 
-@pytest.mark.parametrize("status", [*LISTED, 418, 599])
+@pytest.mark.parametrize("status", [404, 502, 599])
 @pytest.mark.parametrize(("body", "message"), UNREADABLE.values(), ids=UNREADABLE)
 def test_a_body_that_is_no_envelope_costs_only_its_details(body, message, status):
     error = error_of(status, body)
@@ -144,8 +144,8 @@ def test_a_body_that_is_no_envelope_costs_only_its_details(body, message, status
     assert_says_what_a_reader_needs(error)
 
 
-@pytest.mark.parametrize("key", ["raw_response", "details", "message", "truto_error_insight", "anything"])
-@pytest.mark.parametrize("levels", [100, 400, 490, 990, 2000, 100_000])
+@pytest.mark.parametrize("key", ["raw_response", "message", "truto_error_insight", "anything"])
+@pytest.mark.parametrize("levels", [100, 990, 100_000])
 def test_json_nested_without_reason_costs_only_the_details(levels, key):
     body = b'{"%s":' % key.encode() + b'{"a":' * levels + b"[]" + b"}" * levels + b"}"
     error = error_of(422, body)
@@ -460,15 +460,14 @@ def examples():
 EXAMPLES = dict(examples())
 
 
-@pytest.mark.parametrize("again", [lambda error: pickle.loads(pickle.dumps(error)), copy.copy, copy.deepcopy])
 @pytest.mark.parametrize("error", EXAMPLES.values(), ids=EXAMPLES)
-def test_an_error_survives_being_pickled_and_copied(error, again):
+def test_an_error_survives_being_pickled_and_copied(error):
     error.attempts, error.waited, error.idempotency_key = 3, 12.5, "v1-key"
-    other = again(error)
-    assert type(other) is type(error)
-    assert str(other) == str(error)
-    assert vars(other) == vars(error)
-    assert vars(other)["attempts"] == 3
+    for other in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
+        assert type(other) is type(error)
+        assert str(other) == str(error)
+        assert vars(other) == vars(error)
+        assert vars(other)["attempts"] == 3
 
 
 def test_a_schema_error_lists_every_problem():
