@@ -4,11 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt
 
+# A file stays with one worker, so that what its tests share is made once.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --durations 10
+
 # An environment of its own, with what is compared; truto-python-sdk needs Python 3.12.
 BENCH := .venv-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test ui lint format test-constraints constraints bench clean
+.PHONY: help demo test test-all ui lint format test-constraints constraints bench clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -19,8 +22,11 @@ demo: $(VENV)/run.stamp ## update an account: a DAG on a real Airflow against th
 ui: $(VENV)/run.stamp ## Airflow in the browser beside the emulator; Ctrl-C stops both
 	@$(BIN)/python scripts/ui.py
 
-test: $(VENV)/dev.stamp ## the whole test suite
-	@$(BIN)/python -m pytest
+test: $(VENV)/dev.stamp ## the test suite but for what takes long, in five minutes on two cores
+	@$(PYTEST) -m "not slow"
+
+test-all: $(VENV)/dev.stamp ## kills, real schedulers, real servers, a browser, and more random cases as well
+	@$(PYTEST) --hypothesis-profile thorough
 
 lint: $(VENV)/dev.stamp ## lint, format and types
 	@$(BIN)/ruff check .

@@ -34,9 +34,11 @@ settings.register_profile(
     "truto",
     deadline=None,
     database=None,
-    max_examples=100,
+    max_examples=40,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
+# `make test-all` asks for it.
+settings.register_profile("thorough", parent=settings.get_profile("truto"), max_examples=400)
 settings.load_profile("truto")
 
 _NETWORK_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")

@@ -242,6 +242,7 @@ def test_all_customers_of_a_crm_get_a_task_each_under_the_name_of_the_tenant(air
     assert run.xcom("report", "counts") == {"success": 3}
 
 
+@pytest.mark.slow
 @pytest.mark.airflow
 def test_a_customer_who_must_reconnect_fails_alone_and_is_named_in_the_report(airflow, emulator):
     emulator.fault(method="PATCH", account=WAYNE, status=401, body=RECONNECT)
@@ -252,6 +253,7 @@ def test_a_customer_who_must_reconnect_fails_alone_and_is_named_in_the_report(ai
     assert "1 of 3 customers failed: wayne" in airflow.log.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.airflow
 def test_a_customer_who_is_known_to_have_to_reconnect_gets_no_task(airflow, emulator):
     emulator.state.accounts[WAYNE].record["status"] = "needs_reauth"
@@ -262,6 +264,7 @@ def test_a_customer_who_is_known_to_have_to_reconnect_gets_no_task(airflow, emul
     assert writes(emulator) == [entry for entry in EVERY_CUSTOMER if entry[0] != WAYNE]
 
 
+@pytest.mark.slow
 @pytest.mark.airflow
 def test_a_customer_who_has_deleted_the_account_is_skipped_and_counted(airflow, emulator):
     del emulator.state.records[STARK]["crm/accounts"]["57000001"]
@@ -277,6 +280,7 @@ def test_a_crm_without_customers_is_no_failure(airflow, emulator):
     assert writes(emulator) == []
 
 
+@pytest.mark.slow
 @pytest.mark.airflow
 def test_a_run_that_could_not_list_the_customers_is_not_green(airflow, emulator):
     emulator.fault(path="^/integrated-account$", status=403, times=None)
@@ -285,6 +289,7 @@ def test_a_run_that_could_not_list_the_customers_is_not_green(airflow, emulator)
     assert writes(emulator) == []
 
 
+@pytest.mark.slow
 @pytest.mark.airflow
 def test_contacts_that_changed_update_their_companies_once_each(airflow, emulator):
     run = airflow.run(CONTACTS)
@@ -307,6 +312,7 @@ def test_contacts_that_changed_update_their_companies_once_each(airflow, emulato
     assert len(writes(emulator)) == 2, "what is as it should be is not written again"
 
 
+@pytest.mark.slow
 @pytest.mark.airflow
 def test_where_no_contact_changed_nothing_is_written_and_the_run_is_green(airflow, emulator):
     run = airflow.run(CONTACTS, {"since": "2026-01-01T00:00:00Z"})
@@ -314,6 +320,7 @@ def test_where_no_contact_changed_nothing_is_written_and_the_run_is_green(airflo
     assert writes(emulator) == []
 
 
+@pytest.mark.slow
 @pytest.mark.airflow
 def test_without_a_time_contacts_are_read_from_the_beginning_of_the_data_interval(airflow, emulator):
     change(emulator, ACME, "crm/contacts", "1001", updated_at="2999-01-01T00:00:00.000Z")
@@ -323,6 +330,7 @@ def test_without_a_time_contacts_are_read_from_the_beginning_of_the_data_interva
     assert writes(emulator) == [(GLOBEX, "70010001")]
 
 
+@pytest.mark.slow
 @pytest.mark.airflow
 def test_a_template_in_a_contacts_name_is_written_as_it_stands(airflow, emulator):
     change(emulator, ACME, "crm/contacts", "1005", first_name="{{ 6 * 7 }}")
@@ -348,6 +356,7 @@ def yes(airflow, dag_id, question):
     return "Approve" if dag_id == APPROVAL else hash_of(airflow, dag_id, question)
 
 
+@pytest.mark.slow
 @pytest.mark.airflow
 @either_way
 def test_what_a_person_approves_is_applied_once_and_nothing_before(airflow, emulator, approval):
@@ -366,6 +375,7 @@ def test_what_a_person_approves_is_applied_once_and_nothing_before(airflow, emul
     assert body == {"number_of_employees": 140, "custom_fields": {"tier": "silver"}}
 
 
+@pytest.mark.slow
 @pytest.mark.airflow
 @either_way
 def test_a_record_that_was_changed_before_the_approval_is_left_as_it_is(airflow, emulator, approval):
@@ -380,6 +390,7 @@ def test_a_record_that_was_changed_before_the_approval_is_left_as_it_is(airflow,
     assert "was not previewed like this" in airflow.log.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.airflow
 @either_way
 def test_where_nothing_would_change_nobody_is_asked(airflow, emulator, approval):
@@ -394,6 +405,7 @@ def test_where_nothing_would_change_nobody_is_asked(airflow, emulator, approval)
     assert writes(emulator) == []
 
 
+@pytest.mark.slow
 @pytest.mark.airflow
 @needs_human_in_the_loop
 def test_a_person_sees_the_changes_and_may_reject_them(airflow, emulator):
@@ -414,6 +426,7 @@ def test_a_person_sees_the_changes_and_may_reject_them(airflow, emulator):
     assert writes(emulator) == []
 
 
+@pytest.mark.slow
 @pytest.mark.airflow
 def test_the_hash_of_another_preview_approves_nothing(airflow, emulator):
     answers = iter(["p1-of-something-else", None])

@@ -160,6 +160,7 @@ def lines(output, generation):
     return {json.loads(row)["ordinal"] for row in rows if row.endswith(b"\n")}
 
 
+@pytest.mark.slow
 def test_a_try_that_was_killed_after_a_clearing_is_gone_on_with_and_not_begun_anew(one, task, source, output, killed):
     killed(10, try_number=1, generation=0, on_clear="restart")
     killed(10, try_number=2, generation=1, on_clear="restart")
@@ -175,6 +176,7 @@ def test_a_try_that_was_killed_after_a_clearing_is_gone_on_with_and_not_begun_an
     assert Counter(path.name for path in Path(folder_of(output).path).iterdir()) == {"0": 1, "1": 1}
 
 
+@pytest.mark.slow
 def test_a_retry_goes_on_although_the_dag_has_come_to_say_otherwise_since_the_clearing(one, task, source, killed):
     killed(10, try_number=1, generation=0, on_clear="resume")
     killed(10, try_number=2, generation=1, on_clear="resume")

@@ -79,6 +79,7 @@ def test_a_fault_that_passes_costs_an_attempt_and_nothing_else(make_truto, outpu
     assert summary["requests"] == len(truto.emulator.requests)
 
 
+@pytest.mark.slow
 def test_connections_that_break_are_closed_and_not_left_to_the_garbage(make_truto, output, caplog):
     truto = make_truto(accounts=2, records=20)
     truto.break_off(0.5, seed=1, kinds=[{"cut": 25}])
@@ -219,6 +220,7 @@ def test_thousands_that_wait_for_one_record_are_skipped_with_its_customer(make_t
 # -------------------------------------------------------------------------------------------------------- customers
 
 
+@pytest.mark.slow
 def test_customers_who_must_reconnect_cost_a_handful_of_calls_and_the_others_go_on(make_truto, output):
     truto = make_truto(accounts=400, records=6)
     lost = truto.accounts[::20]

@@ -125,6 +125,7 @@ def states(home, run_id):
     return {(task_id, index, shown): state for task_id, index, shown, state in rows}
 
 
+@pytest.mark.slow
 @pytest.mark.airflow
 def test_every_row_of_the_warehouse_is_written_once_and_reported_once(home, warehouse, run, emulator):
     run_id, state, log = run()
@@ -175,6 +176,7 @@ def test_every_row_of_the_warehouse_is_written_once_and_reported_once(home, ware
     assert PLANTED not in "".join(line for line in log.open() if "MaskSecret(" not in line)
 
 
+@pytest.mark.slow
 @pytest.mark.airflow
 def test_a_warehouse_that_cannot_be_asked_fails_the_report_as_well(home, warehouse, run, emulator):
     before = len(emulator.executions)

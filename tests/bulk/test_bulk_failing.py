@@ -323,6 +323,7 @@ def in_worker(conn, source, output, try_number, done):
     Path(done).write_text(json.dumps(run(operator, try_number=try_number)))
 
 
+@pytest.mark.slow
 def test_the_operator_survives_workers_that_are_killed(make_truto, output, written, tmp_path, monkeypatch, processes):
     monkeypatch.setenv("AIRFLOW_CONN_TRUTO_DEFAULT", "")
     truto = make_truto(accounts=6, records=40)

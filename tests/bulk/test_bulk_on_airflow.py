@@ -16,9 +16,12 @@ import pytest
 from airflow_home import airflow_home, end_part, for_parts, run_airflow, running_part
 from bulk_world import PLANTED, account_number
 
-pytestmark = pytest.mark.skipif(
-    version("apache-airflow").startswith("2."), reason="Airflow 2 has no API server that tasks talk to"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        version("apache-airflow").startswith("2."), reason="Airflow 2 has no API server that tasks talk to"
+    ),
+]
 
 DAG = """
 from datetime import timedelta

@@ -34,6 +34,7 @@ def files_of(output):
     return {path: path.read_bytes() for path in Path(str(output)).rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_over_and_over_loses_nothing_and_does_nothing_twice(
     make_truto, written, output, tmp_path, processes
 ):
@@ -83,6 +84,7 @@ def test_a_worker_that_is_killed_over_and_over_loses_nothing_and_does_nothing_tw
         assert all(path.stat().st_mode & 0o777 == 0o600 for path in Path(folder).rglob("*") if path.is_file())
 
 
+@pytest.mark.slow
 def test_a_killed_try_leaves_a_ledger_that_does_not_grow_with_each_kill(make_truto, written, output, processes):
     truto = make_truto(accounts=4, records=50)
     rows = truto.rows()
@@ -247,6 +249,7 @@ def lines_of(folder, prefix):
     return [line for line in lines if line.endswith(b"\n")]
 
 
+@pytest.mark.slow
 def test_a_successor_leaves_the_files_of_a_try_that_may_still_live_as_they_are(
     make_truto, written, output, processes
 ):

@@ -107,6 +107,7 @@ def test_a_disk_that_is_full_is_told(spool, monkeypatch):
 MANY = 1_000_000 if os.environ.get("TRUTO_MILLION") else 30_000
 
 
+@pytest.mark.slow
 def test_a_bulk_of_many_records_needs_hardly_more_memory_than_one_of_few():
     def peak(records):
         script = Path(__file__).with_name("bulk_memory.py")

@@ -9,7 +9,7 @@ from datetime import datetime
 from urllib.parse import unquote
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from airflow_provider_truto.client.call import path_as_written
@@ -657,7 +657,6 @@ def test_whatever_is_decoded_on_the_way_a_custom_path_stays_below_custom(path):
         written = unquote(written)
 
 
-@settings(max_examples=40)
 @given(path=st.lists(PIECES, min_size=1, max_size=12).map("".join))
 def test_a_custom_path_is_the_same_for_both_drivers(path, both):
     result = both(lambda api: api.custom("GET", path), integrated_account_id=ACME)

@@ -10,7 +10,7 @@ import tracemalloc
 from urllib.parse import parse_qs
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_truto.client.aio import AsyncClient
@@ -347,7 +347,6 @@ def test_warnings_come_before_the_records_of_their_page(raw_server):
 SIZES = st.lists(st.integers(0, 3), max_size=8)
 
 
-@settings(max_examples=40)
 @given(sizes=SIZES, end=st.sampled_from([None, "", "absent"]), name=st.sampled_from(["result", "results"]))
 def test_whatever_the_sizes_of_its_pages_a_list_is_whole(sizes, end, name, both_at):
     sizes = sizes or [0]

@@ -629,6 +629,7 @@ def most_within(moments, seconds, limit):
     return any(later - earlier < seconds for earlier, later in zip(moments, moments[limit:], strict=False))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("accounts", "calls"), [(1, 100_000), (5, 200_000), (10, 300_000), (40, 400_000)])
 def test_a_million_calls_use_the_tiers_and_never_exceed_them(accounts, calls):
     sent = simulated(accounts=accounts, calls=calls)

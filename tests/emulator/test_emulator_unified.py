@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import pytest
 import requests
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_truto.emulator import ACME, GLOBEX, INITECH, default_seed
@@ -298,7 +298,6 @@ ANY_JSON = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
 @given(body=st.dictionaries(FIELDS, ANY_JSON, max_size=5))
 def test_whatever_is_sent_is_stored_or_refused(running_emulator, body):
     response = requests.patch(

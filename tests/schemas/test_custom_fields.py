@@ -6,7 +6,7 @@ import copy
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_truto.schemas.custom_fields import (
@@ -343,7 +343,6 @@ crm_fields = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.lists(crm_fields | json_values, max_size=4), st.booleans(), json_values)
 def test_any_list_of_fields_becomes_a_schema_that_checks_any_value(fields, is_partial, value):
     found = custom_fields_schema(fields, is_partial=is_partial)

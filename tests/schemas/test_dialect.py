@@ -6,7 +6,7 @@ import copy
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -698,7 +698,6 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
 @given(meta_schemas | st.dictionaries(st.text(max_size=9), junk, max_size=4), values)
 def test_any_json_object_becomes_a_schema_that_checks_and_types_any_value(meta, value):
     before = copy.deepcopy(meta)
@@ -729,7 +728,6 @@ def plain_nodes(children):
     )
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.dictionaries(names, st.recursive(plain_nodes(st.just({})), plain_nodes, max_leaves=10), max_size=3))
 def test_a_schema_without_peculiarities_has_no_warning_and_converts_to_the_same_again(properties):
     once = without_warnings({"type": "object", "properties": properties})

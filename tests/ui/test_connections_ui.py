@@ -16,7 +16,7 @@ import pytest
 from airflow_provider_truto.connection_fields import EXTRA_FIELDS, PLACEHOLDERS
 from airflow_provider_truto.emulator.tenants import ACME, TOKEN
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 IMAGES = Path(__file__).parent.parent.parent / "docs" / "images"
 TAKES_SCREENSHOTS = os.environ.get("TRUTO_SCREENSHOTS") == "1"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_truto.updates.answered import answered
@@ -89,7 +89,6 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
 @given(json_values, st.sampled_from(["unified", "normalized", "raw"]))
 def test_no_answer_raises(value, response_format):
     answered(an_update(response_format=response_format), value)

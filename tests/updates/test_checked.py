@@ -7,7 +7,7 @@ from types import MappingProxyType
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from json_equality import same
 
@@ -495,7 +495,6 @@ bodies = st.recursive(
 )
 
 
-@settings(max_examples=400, deadline=None)
 @given(bodies, st.sampled_from(["packaged", None]), st.booleans())
 def test_a_body_is_refused_or_arrives_exactly_as_it_is(body, schema, hide_values):
     update = account_update(
@@ -530,7 +529,6 @@ secret_bodies = st.dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None)
 @given(secret_bodies)
 def test_no_message_shows_a_value_of_the_body_where_values_are_hidden(body):
     outcome = typed(body, REQUEST, hide_values=True)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import combinations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_truto.client.call import random_key
@@ -85,7 +85,6 @@ identities = st.builds(
 )
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.sets(identities, min_size=2, max_size=5), st.text(max_size=3), st.text(max_size=3))
 def test_no_two_identities_share_a_key(tasks, account, path):
     for one, other in combinations(tasks, 2):

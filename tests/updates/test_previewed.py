@@ -6,7 +6,7 @@ import copy
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_truto.updates.previewed import Change, changes, differing, preview_hash
@@ -332,7 +332,6 @@ json_values = st.recursive(
 objects = st.dictionaries(names, json_values, max_size=4)
 
 
-@settings(max_examples=300, deadline=None)
 @given(objects, objects)
 def test_every_change_has_its_values_and_its_field_differs(body, record):
     before = copy.deepcopy((body, record))
@@ -344,13 +343,11 @@ def test_every_change_has_its_values_and_its_field_differs(body, record):
     assert hashed(body, record) == hashed(body, {**record, "updated_at": "x"})
 
 
-@settings(max_examples=200, deadline=None)
 @given(objects, st.dictionaries(st.sampled_from(["id", "updated_at"]), json_values))
 def test_a_record_that_holds_the_body_already_is_not_changed(body, more):
     assert changes(body, {**copy.deepcopy(body), **more}) == ()
 
 
-@settings(max_examples=200, deadline=None)
 @given(objects, objects)
 def test_after_the_write_nothing_is_left_to_change_and_the_hash_tells_it(body, record):
     after = {**record, **differing(body, record)}

@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jinja2 import Environment, StrictUndefined, TemplateSyntaxError, Undefined
 from jinja2.nativetypes import NativeEnvironment
@@ -227,7 +227,6 @@ def test_a_sandbox_stays_one():
             rendered("{{ ''.__class__.__mro__ }}", {}, kind(undefined=StrictUndefined))
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.text().filter(lambda text: not {"{{", "{%", "{#"} & {text[i : i + 2] for i in range(len(text))}))
 def test_text_without_templates_stays_as_it_is(text):
     # Jinja normalises line ends, and takes one off the end.
@@ -257,7 +256,6 @@ def nones(value):
     return sum(map(nones, value)) if isinstance(value, list) else value is None
 
 
-@settings(max_examples=200, deadline=None)
 @given(values)
 def test_data_comes_out_of_an_expression_as_it_went_in_but_for_marked_nones(value):
     for kind in (SandboxedEnvironment, NativeSandbox):

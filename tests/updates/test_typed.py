@@ -11,7 +11,7 @@ from types import MappingProxyType
 from uuid import UUID
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from json_equality import same
 from markupsafe import Markup
@@ -512,7 +512,6 @@ scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False,
 plain = st.recursive(scalars, lambda x: st.lists(x, max_size=4) | st.dictionaries(st.text(), x, max_size=4))
 
 
-@settings(max_examples=300, deadline=None)
 @given(plain)
 def test_json_without_a_schema_stays_as_it_is_and_all_its_nulls_are_known(value):
     for on_none in ("error", "omit", "null"):
@@ -544,7 +543,6 @@ schemas = st.sampled_from(
 )
 
 
-@settings(max_examples=400, deadline=None)
 @given(value=anything, schema=schemas, on_none=st.sampled_from(["error", "omit", "null"]), hide=st.booleans())
 @example(value="1e5", schema={"type": "integer"}, on_none="error", hide=False)
 def test_typing_anything_raises_nothing_and_gives_json_and_an_ordered_account_of_the_rest(
@@ -556,14 +554,12 @@ def test_typing_anything_raises_nothing_and_gives_json_and_an_ordered_account_of
     assert outcome.nulls <= nulls_in(outcome.value) or outcome.problems or on_none == "omit"
 
 
-@settings(max_examples=100, deadline=None)
 @given(plain)
 def test_typing_twice_is_typing_once(value):
     once = typed(as_data(value, source="x"), REQUEST, on_none="null").value
     assert same(typed(once, REQUEST).value, once)
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.integers() | st.floats(allow_nan=False, allow_infinity=False))
 def test_a_number_survives_the_way_over_text(number):
     outcome = typed(json.dumps(number), {"type": "number"})

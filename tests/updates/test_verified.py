@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_truto.updates.request import account_update
@@ -243,7 +243,6 @@ json_values = st.recursive(
 objects = st.dictionaries(fields, json_values, max_size=4)
 
 
-@settings(max_examples=200, deadline=None)
 @given(objects)
 def test_an_answer_equal_to_what_was_asked_confirms_all_of_it(body):
     found = groups(body, copy.deepcopy(body))
@@ -251,7 +250,6 @@ def test_an_answer_equal_to_what_was_asked_confirms_all_of_it(body):
     assert "unverifiable" not in found.values()
 
 
-@settings(max_examples=200, deadline=None)
 @given(objects, json_values | objects)
 def test_no_answer_raises_and_every_field_is_in_one_group(body, response):
     before = copy.deepcopy((body, response))
