@@ -13,6 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_truto.bulk.ledger import Ledger, Past
+from airflow_provider_truto.bulk.problems import Problems
 from airflow_provider_truto.bulk.records import Record
 from airflow_provider_truto.bulk.rows import ResultRow, fed_back
 from airflow_provider_truto.bulk.spool import Spool
@@ -50,8 +51,12 @@ _STREAK = 5
 MOST_FAULTS = 100
 #: Seconds that calls in flight have to come to their end where the try ends early. A supervisor kills after five.
 _GRACE = 3.0
-#: Errors that hold for every record of an account.
-_OF_ACCOUNT = (TrutoReauthorizationRequiredError, TrutoAccountBlockedError, TrutoSandboxReadOnlyError)
+#: Errors that hold for every record of an account, and what they say of it.
+_OF_ACCOUNT: dict[type[TrutoError], str] = {
+    TrutoReauthorizationRequiredError: "must reconnect the CRM",
+    TrutoAccountBlockedError: "is blocked by Truto",
+    TrutoSandboxReadOnlyError: "has a sandbox, which takes no writes",
+}
 #: Seconds between two reports at first; after an hour a minute, since a bulk may take days.
 _REPORT_SECONDS = 5.0
 _LONGEST_REPORT_SECONDS = 60.0
@@ -92,7 +97,7 @@ class Progress:
     waited: float = 0.0
     paced: float = 0.0
     seconds: float = 0.0
-    first_problems: list[str] = field(default_factory=list)
+    problems: Problems = field(default_factory=Problems)
 
     @property
     def done(self) -> int:
@@ -116,20 +121,25 @@ class Progress:
             "seconds": round(self.seconds, 3),
             "waited_seconds": round(self.waited, 3),
             "paced_seconds": round(self.paced, 3),
-            "first_problems": self.first_problems,
+            "first_problems": self.problems.told(),
         }
 
 
 @dataclass
 class _Account:
-    """How one customer's account fares."""
+    """How one customer's account fares.
+
+    ``broken_by`` is what every later record of it would meet, ``given_up`` says so in words. ``undone_ids`` are those
+    of records that the next try sends again, with their ordinals.
+    """
 
     in_flight: int = 0
     has_succeeded: bool = False
     streak: int = 0
     broken_by: TrutoError | None = None
+    given_up: str = ""
     ids: set[str] = field(default_factory=set)
-    undone_ids: set[str] = field(default_factory=set)
+    undone_ids: dict[str, int] = field(default_factory=dict)
     held: dict[str, deque[Record]] = field(default_factory=dict)
     held_count: int = 0
 
@@ -183,7 +193,7 @@ class Bulk:
             resumed=sum(past.counts.values()),
             counts=Counter(past.counts),
             of_accounts={account: Counter(counts) for account, counts in past.of_accounts.items()},
-            first_problems=list(past.first_problems),
+            problems=past.problems.copy(),
         )
 
     async def run(self, records: Iterator[Record]) -> Progress:
@@ -327,9 +337,12 @@ class Bulk:
         elif record.left_out is not None:
             self._write(_row_left_out(record, account_id), record)
         elif account.broken_by is not None:
-            self._finish_failed(record, account_id, account.broken_by, is_skipped=True)
+            self._finish_failed(record, account_id, account.broken_by, skipped_since=account.given_up)
         elif record.id in account.undone_ids:
-            self._finish_failed(record, account_id, _earlier_error(record), is_skipped=True)
+            earlier = TrutoEarlierRecordError(
+                f"row {account.undone_ids[record.id]} of the same id failed, and goes first in the next try"
+            )
+            self._finish_failed(record, account_id, earlier, skipped_since=str(earlier))
         else:
             account.in_flight += 1
             if record.id is not None:
@@ -384,10 +397,10 @@ class Bulk:
         else:
             self._finish(record, account_id, done)
         account.in_flight -= 1
-        self._judge_account(account, error)
+        self._judge_account(record, account_id, account, error)
         if record.id is not None:
             if error is not None and error.transient:
-                account.undone_ids.add(record.id)
+                account.undone_ids.setdefault(record.id, record.ordinal)
             account.ids.discard(record.id)
             self._release(record.id, account_id, account)
         if (task := asyncio.current_task()) is not None:
@@ -410,15 +423,17 @@ class Bulk:
             self.progress.paced += done.outcome.paced
         self._write(_row_of(record, account_id, done), record)
 
-    def _finish_failed(self, record: Record, account_id: str, error: TrutoError, *, is_skipped: bool = False) -> None:
-        if not is_skipped:
+    def _finish_failed(
+        self, record: Record, account_id: str, error: TrutoError, *, skipped_since: str | None = None
+    ) -> None:
+        if skipped_since is None:
             self.progress.waited += error.waited
         row = ResultRow.of_error(
             error,
             ordinal=record.ordinal,
             record_id=record.id,
             account=_account_told(record, account_id),
-            is_skipped=is_skipped,
+            skipped_since=skipped_since,
         )
         self._write(row, record)
 
@@ -431,26 +446,27 @@ class Bulk:
         progress.retries += max(0, row.attempts - 1)
         if is_failed:
             progress.transient_failures += row.transient
-            if len(progress.first_problems) < 5:
-                progress.first_problems.append(row.problem)
+            progress.problems.add(row)
 
     def _count_up(self) -> None:
         self.progress.seconds = self._clock() - self._began
         self.progress.requests = self._client.requests - self._requests_before
 
-    def _judge_account(self, account: _Account, error: TrutoError | None) -> None:
+    def _judge_account(self, record: Record, account_id: str, account: _Account, error: TrutoError | None) -> None:
+        """Give an account up where every later record of it would meet the same."""
         if error is None:
             account.has_succeeded, account.streak = True, 0
-        elif isinstance(error, _OF_ACCOUNT):
-            account.broken_by = error
-        elif error.transient or (
-            isinstance(error, TrutoApiError) and not error.is_remote and error.status in {403, 404}
-        ):
+            return
+        why = next((words for of_account, words in _OF_ACCOUNT.items() if isinstance(error, of_account)), None)
+        if why is None and _is_of_no_record(error):
             account.streak += 1
             if account.streak >= _STREAK:
-                account.broken_by = error
-        else:
+                why = f"was given up for this try after {_STREAK} failures in a row, the last one {error.code!r}"
+        elif why is None:
             account.streak = 0
+        if why is not None and not isinstance(account.broken_by, tuple(_OF_ACCOUNT)):
+            account.broken_by = error
+            account.given_up = f"customer {account_id or 'without a name'} {why} (seen at row {record.ordinal})"
 
     async def _keep_house(self) -> None:
         """Close parts that are due, report, and have the time looked at."""
@@ -550,10 +566,10 @@ def _id_of(response: Any) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _earlier_error(record: Record) -> TrutoEarlierRecordError:
-    return TrutoEarlierRecordError(
-        f"row {record.ordinal} was not sent: an earlier one of {record.id!r} failed, and goes first in the next try"
-    )
+def _is_of_no_record(error: TrutoError) -> bool:
+    """Whether a failure tells nothing of the record itself."""
+    is_truto_s = isinstance(error, TrutoApiError) and not error.is_remote and error.status in {403, 404}
+    return error.transient or is_truto_s
 
 
 def _schema_error(record: Record) -> TrutoSchemaError:

@@ -41,6 +41,7 @@ from airflow_provider_truto.bulk.ledger_files import (
     read_summaries,
     try_of,
 )
+from airflow_provider_truto.bulk.problems import Problems
 from airflow_provider_truto.bulk.rows import FedBack, ResultRow, Status, failure_line, ordinal_of_failure
 
 __all__ = [
@@ -61,8 +62,6 @@ LOCAL_PART_ROWS = 50_000
 PART_SECONDS = 5.0
 #: What is remembered of a record, in a byte: its place in this list.
 _MARKS: tuple[str, ...] = ("", *get_args(Status), "refused")
-#: Problems of earlier tries that are told again.
-_TOLD = 5
 _WAY_OUT_OF_RESULTS = (
     "Put the file back as it was, or take the line out, and clear the task: its record then counts as not done and is"
     " sent again, under the same key"
@@ -149,7 +148,7 @@ class Past:
         self._marks: dict[int, bytearray] = {}
         self.counts: Counter[str] = Counter()
         self.of_accounts: dict[str, Counter[str]] = {}
-        self.first_problems: list[str] = []
+        self.problems = Problems()
 
     def is_final(self, ordinal: int) -> bool:
         """Whether this record needs nothing more."""
@@ -180,8 +179,8 @@ class Past:
             self._count(row, old, -1)
         self._set(row.ordinal, row.status)
         self._count(row, row.status, 1)
-        if not is_done and len(self.first_problems) < _TOLD:
-            self.first_problems.append(row.problem)
+        if not is_done:
+            self.problems.add(row)
         return True
 
     def _mark(self, ordinal: int) -> str:
@@ -296,17 +295,34 @@ class Ledger:
 
     def _check(self, stored: Mapping[str, Any], header: Mapping[str, Any]) -> None:
         if stored.get("fingerprint") != header.get("fingerprint"):
-            raise LedgerError(
-                f"the source has changed since the first try, whose ledger is in {self.folder}: its rows would be"
-                " taken for others. Put the first source back to go on, or begin anew: with"
-                " on_source_change='restart', or by clearing the task with on_clear='restart'"
-            )
+            raise LedgerError(self._changed_source())
         if stored.get("snapshot") not in (None, header.get("snapshot")):
             raise LiveTryError(
                 f"another live try has begun the ledger in {self.folder} with the rows that the query gave to it;"
                 " this one has asked for itself, and sent nothing. A retry goes on with the rows of the other; where"
                 " that fails again and again, clear the task with on_clear='restart'"
             )
+
+    def _changed_source(self) -> str:
+        """Say what to do with a source that was mended, most likely since some of its records had failed."""
+        told = (
+            f"the source has changed since the first try, whose ledger is in {self.folder}: its rows would be taken"
+            " for others. This try has sent nothing. "
+        )
+        put_back = "the first source back and clear the task: it goes on"
+        if failures := next(
+            (one["failures"] for one in reversed(read_summaries(self.folder)) if one["failures"]), None
+        ):
+            told += (
+                f"What had failed is in {', '.join(failures)}: correct it there, and send these files as the source"
+                f" of a task of their own; what was written stays as it is. Or put {put_back}"
+            )
+        else:
+            told += f"Put {put_back}"
+        return (
+            f"{told}. Or have every record written again, in a new ledger: with on_source_change='restart', or by"
+            " clearing the task with on_clear='restart'"
+        )
 
     def _headers(self) -> list[dict[str, Any]]:
         return read_headers(self.folder)

@@ -205,6 +205,10 @@ def _is_counts(value: Any) -> bool:
     return isinstance(value, dict) and all(map(is_count, value.values()))
 
 
+def _is_problem(value: Any) -> bool:
+    return fault_of(value, _PROBLEM) is None
+
+
 def _is_snapshot(value: Any) -> bool:
     return isinstance(value, str) and _SNAPSHOT.fullmatch(value) is not None
 
@@ -216,11 +220,17 @@ _HEADER: dict[str, tuple[bool, _Fits]] = {
     "snapshot": (False, is_none_or(lambda value: fault_of(value, _CLAIM) is None)),
 }
 _COUNTS = ("records", "updated", "unchanged", "failed", "skipped", "transient_failures", "requests", "retries")
+_PROBLEM: dict[str, tuple[bool, _Fits]] = {
+    **dict.fromkeys(("ordinal", "records"), (True, is_count)),
+    **dict.fromkeys(("integrated_account_id", "error", "message"), (True, is_text)),
+    "id": (True, is_none_or(is_text)),
+}
 _SUMMARY: dict[str, tuple[bool, _Fits]] = {
     **dict.fromkeys(_COUNTS, (True, is_count)),
     **dict.fromkeys(("seconds", "waited_seconds", "paced_seconds"), (True, _is_number)),
     **dict.fromkeys(("complete", "finished"), (True, is_flag)),
     **dict.fromkeys(("failures", "first_problems"), (True, is_list_of(is_text))),
+    "problems": (True, is_list_of(_is_problem)),
     "task_generation": (True, is_count),
     "accounts": (True, lambda value: isinstance(value, dict) and all(map(_is_counts, value.values()))),
 }

@@ -9,10 +9,10 @@ from typing import Any
 
 from airflow_provider_truto.bulk.ledger import generations
 from airflow_provider_truto.bulk.ledger_files import ledger_files, read_summary, try_of
+from airflow_provider_truto.bulk.problems import Problems
 
 _STATUSES = ("updated", "unchanged", "failed", "skipped")
 _SUMS = ("records", *_STATUSES, "transient_failures", "requests", "retries", "waited_seconds", "paced_seconds")
-_TOLD = 5
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Report:
     seconds: float = 0.0
     accounts: dict[str, Counter[str]] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
-    first_problems: list[str] = field(default_factory=list)
+    problems: Problems = field(default_factory=Problems)
 
     @property
     def failed_records(self) -> int:
@@ -47,7 +47,7 @@ class Report:
             self.sums[name] += summary[name]
         self.seconds = max(self.seconds, summary["seconds"])
         self.failures += summary["failures"]
-        self.first_problems = [*self.first_problems, *summary["first_problems"]][:_TOLD]
+        self.problems.merge(summary["problems"])
         for account, counts in summary["accounts"].items():
             self.accounts.setdefault(account, Counter()).update(counts)
 
@@ -60,7 +60,7 @@ class Report:
             "shards": self.shards,
             "unfinished": self.unfinished,
             "failures": self.failures,
-            "first_problems": self.first_problems,
+            "first_problems": self.problems.told(),
             "accounts": {name: {status: counts[status] for status in _STATUSES} for name, counts in accounts},
         }
 

@@ -42,10 +42,20 @@ class ResultRow:
 
     @classmethod
     def of_error(
-        cls, error: TrutoError, *, ordinal: int, record_id: str | None, account: str | None, is_skipped: bool = False
+        cls,
+        error: TrutoError,
+        *,
+        ordinal: int,
+        record_id: str | None,
+        account: str | None,
+        skipped_since: str | None = None,
     ) -> ResultRow:
-        """Make the row of a record that failed, or was skipped because of an error of its account."""
-        message = str(error)
+        """Make the row of a record that failed, or was skipped because of another record's error.
+
+        ``skipped_since`` says why it was skipped: the error's own message tells of the other record.
+        """
+        is_skipped = skipped_since is not None
+        message = str(error) if skipped_since is None else f"skipped, not sent: {skipped_since}"
         return cls(
             ordinal=ordinal,
             id=record_id,
@@ -63,12 +73,6 @@ class ResultRow:
     def is_final(self) -> bool:
         """Whether a later try leaves the record alone."""
         return self.status in {"updated", "unchanged"} or not self.transient
-
-    @property
-    def problem(self) -> str:
-        """What is wrong with a record that failed, in a line or a few."""
-        text = f"row {self.ordinal}, {self.id}: {self.message}"[:1000]
-        return text.encode(errors="replace").decode()  # for logs and XCom, whatever the id holds
 
     def line(self) -> bytes:
         """Write the row; what it does not have is left out."""

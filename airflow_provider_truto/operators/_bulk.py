@@ -361,10 +361,11 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
                     "complete": is_over,
                     "finished": is_over and self._tolerates(progress),
                     **generations,
+                    "problems": progress.problems.as_list(),
                     "accounts": {name: dict(counts) for name, counts in progress.of_accounts.items()},
                 }
                 whole = ledger.close(summary)
-        return {name: value for name, value in whole.items() if name != "accounts"}
+        return {name: value for name, value in whole.items() if name not in {"accounts", "problems"}}
 
     def _ledger(
         self, folder: Any, prepared: PreparedSource, identity: TaskIdentity, try_number: int

@@ -92,7 +92,7 @@ class TrutoBulkSummaryOperator(BaseOperator):
             f" {sums['updated']} were written, {sums['unchanged']} needed no write, {sums['failed']} failed,"
             f" {sums['skipped']} were skipped. The report is in {path}"
         )
-        problems = "".join(f"\n  {problem}" for problem in report.first_problems)
+        problems = "".join(f"\n  {problem}" for problem in report.problems.told())
         expected = None if self.expected_shards is None else int(self.expected_shards)
         if not report.shards or (expected is not None and report.shards < expected):
             raise AirflowFailException(

@@ -89,9 +89,8 @@ async def one_try(
             finished = is_over and (max_failures is None or progress.failures <= max_failures)
             ends = {"complete": is_over, "finished": finished}
             summary = {**progress.as_dict(), **ends, "task_generation": task.generation}
-            whole_summary = opened.close(
-                {**summary, "accounts": {name: dict(counts) for name, counts in progress.of_accounts.items()}}
-            )
+            accounts = {name: dict(counts) for name, counts in progress.of_accounts.items()}
+            whole_summary = opened.close({**summary, "problems": progress.problems.as_list(), "accounts": accounts})
     return whole_summary
 
 

@@ -68,9 +68,72 @@ def test_the_failure_tells_counts_first_problems_and_where_the_failures_are(one,
     assert "11 of 40 records failed (11) or were skipped (0); 29 were written, 0 needed no write." in text
     assert "row 3, r3: " in text
     assert "/body/description: expects text" in text
-    assert text.count("\n  row ") == 5
+    assert text.count("\n  row ") == 2, "row 3 is another customer's than the others"
+    assert f"\n  row 10, r0, and 9 more like it of customer {one.accounts[1]}: " in text
     [path] = [Path(word.rstrip(",").removeprefix("file://")) for word in text.split() if "failures-" in word]
     assert sorted(json.loads(line)["ordinal"] for line in path.read_text().splitlines()) == [3, *range(10, 20)]
+
+
+def test_a_skipped_record_says_why_and_quotes_no_other_record_s_call(one, task, output):
+    lapsed = one.accounts[0]
+    one.state.accounts[lapsed].require_reauth("The customer changed the password")
+    with pytest.raises(AirflowFailException):
+        run(task(one.rows(), concurrency=1))
+    [results] = output.rglob("results-*")
+    rows = [json.loads(line) for line in results.read_text().splitlines()]
+    messages = [row["message"] for row in rows if row["status"] == "skipped"]
+    assert messages == [f"skipped, not sent: customer {lapsed} must reconnect the CRM (seen at row 0)"] * 9
+
+
+def test_different_problems_are_told_once_a_customer_and_error_in_their_order(one, task):
+    for account in one.accounts[1:3]:
+        one.state.accounts[account].require_reauth("The customer changed the password")
+    operator = task([*broken(one.rows(), 0, 1, 35), {"id": "r1"}], max_failures=None, concurrency=1)
+    counts = run(operator)
+    heads = [problem.partition(": ")[0] for problem in counts["first_problems"]]
+    assert sorted(heads) == [
+        "row 0, r0, and 1 more like it of customer " + one.accounts[0],
+        "row 10, r0, and 9 more like it of customer " + one.accounts[1],
+        "row 20, r0, and 9 more like it of customer " + one.accounts[2],
+        "row 35, r5",
+        "row 40, r1",
+    ]
+    assert counts["failed"] + counts["skipped"] == 24
+
+
+def test_a_retry_tells_the_problems_of_earlier_tries_with_their_counts(one, task):
+    lapsed = one.accounts[1]
+    one.state.accounts[lapsed].require_reauth("The customer changed the password")
+    one.emulator.fault(status=500, path=f"r7?integrated_account_id={one.accounts[0]}")
+    with pytest.raises(AirflowException):
+        run(task(broken(one.rows(), 3), concurrency=1))
+    one.emulator.clear_faults()
+    with pytest.raises(AirflowFailException) as failure:
+        run(task(broken(one.rows(), 3)), try_number=2)
+    told = str(failure.value).split("\n  ")[1:]
+    assert f"row 10, r0, and 9 more like it of customer {lapsed}: " in "\n".join(told)
+
+
+def test_a_source_that_was_mended_after_a_failure_is_told_the_way_out(one, task):
+    """The failures file can be sent by itself; the mended source cannot go on under the ledger of the first one."""
+    with pytest.raises(AirflowFailException) as first:
+        run(task(broken(one.rows(), 3)))
+    [path] = [word.rstrip(",") for word in str(first.value).split() if "failures-" in word]
+    written = len(one.writes())
+    with pytest.raises(AirflowFailException) as failure:
+        run(task(one.rows()), try_number=2, generation=1)
+    assert f"What had failed is in {path}: correct it there, and send these files as the source" in str(failure.value)
+    assert "put the first source back and clear the task" in str(failure.value)
+    assert "on_source_change='restart'" in str(failure.value)
+    assert len(one.writes()) == written
+    file = Path(path.removeprefix("file:"))
+    file.write_text(file.read_text().replace('"description":5', '"description":"new 3"'))
+    other = TrutoBulkUpdateAccountsOperator(
+        task_id="again", source=[path], output_path=str(file.parents[5]), max_failures=0
+    )
+    run(other)
+    one.assert_applied(one.rows())
+    assert len(one.writes()) == 40
 
 
 def test_failures_within_what_is_tolerated_are_warned_of(one, task, logged):

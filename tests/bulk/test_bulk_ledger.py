@@ -189,7 +189,7 @@ def test_the_failures_of_a_try_are_all_that_there_are(folder):
     first.add(row(2, "failed", transient=True), failed=FedBack(body={"name": "still"}))
     first.close({})
     second, past = opened(folder, try_number=2)
-    assert past.first_problems == ["row 0, r0: why"]
+    assert past.problems.told() == ["row 0, r0: why"]
     second.add(row(1))
     second.add(row(2, "skipped", transient=True), failed=FedBack(body={"name": "still"}))
     whole = second.close({})
@@ -507,7 +507,7 @@ def test_a_header_is_not_there_before_it_is_whole(tmp_path, monkeypatch):
 def summary(folder, generation, *, finished, task_generation):
     ledger, _ = opened(folder / str(generation))
     ends = {"complete": True, "finished": finished, "task_generation": task_generation}
-    ledger.close({**Progress().as_dict(), "accounts": {}, **ends})
+    ledger.close({**Progress().as_dict(), "accounts": {}, "problems": [], **ends})
 
 
 def test_the_first_try_begins_the_generation_of_its_task(folder):

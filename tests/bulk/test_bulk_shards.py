@@ -200,6 +200,18 @@ def test_shards_together_do_every_record_once_and_one_report_adds_them_up(make_t
     assert json.loads(json.dumps(whole)) == whole
 
 
+def test_problems_of_all_shards_are_told_once_a_customer_and_error_in_the_order_of_the_rows(make_truto, output):
+    truto = make_truto(accounts=8, records=5)
+    rows = [{**row, "body": {"nmae": "x"}} for row in truto.rows()]
+    sources = sharded(rows, 4, "id")
+    for index, source in enumerate(sources):
+        run_shard(truto, output, source, index)
+    told = merged(task_of(output)).as_dict()["first_problems"]
+    first = [next(n for n, row in enumerate(rows) if row["integrated_account_id"] == a) for a in truto.accounts]
+    assert [text.partition(", ")[0] for text in told] == [f"row {ordinal}" for ordinal in first[:5]]
+    assert all("and 4 more like it of customer" in text for text in told)
+
+
 def test_of_a_shard_s_tries_the_last_counts(truto, output):
     (source,) = sharded(truto.rows(), 1)
     truto.emulator.fault(status=500, times=None, skip=15)

@@ -1,0 +1,86 @@
+"""What went wrong, told once for each customer and error: a customer who must reconnect is one problem."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_truto.bulk.rows import ResultRow
+
+#: Problems that are told in the log and in XCom, and those that a summary keeps for the report of all shards.
+TOLD = 5
+_KEPT = 100
+_LONGEST = 1_000
+
+
+@dataclass
+class _Group:
+    """One customer and error: the first row that it was seen at, and of how many records."""
+
+    ordinal: int
+    id: str | None
+    message: str
+    records: int = 0
+
+    def told(self, account: str) -> str:
+        more = f", and {self.records - 1} more like it" if self.records > 1 else ""
+        whose = f" of customer {account}" if more and account else ""
+        text = f"row {self.ordinal}, {self.id}{more}{whose}: {self.message}"
+        return f"{text[:_LONGEST]}…" if len(text) > _LONGEST else text
+
+
+class Problems:
+    """The different problems of a bulk, in the order in which they were seen; beyond a hundred, no more are kept."""
+
+    def __init__(self) -> None:
+        self._groups: dict[tuple[str, str], _Group] = {}
+
+    def add(self, row: ResultRow) -> None:
+        """Count a record that failed or was skipped."""
+        self._count(
+            (row.integrated_account_id or "", row.error or ""),
+            _Group(ordinal=row.ordinal, id=_plain(row.id), message=_plain(row.message) or ""),
+            records=1,
+        )
+
+    def merge(self, stored: Iterable[Mapping[str, Any]]) -> None:
+        """Add what ``as_list`` gave for another part of the same source; the order is then that of the rows."""
+        for one in stored:
+            key = one["integrated_account_id"], one["error"]
+            group = _Group(ordinal=one["ordinal"], id=one["id"], message=one["message"])
+            known = self._groups.get(key)
+            if known is not None and group.ordinal < known.ordinal:
+                group.records = known.records
+                self._groups[key] = group
+            self._count(key, group, records=one["records"])
+        self._groups = dict(sorted(self._groups.items(), key=lambda item: item[1].ordinal)[:_KEPT])
+
+    def copy(self) -> Problems:
+        """Give others that count on from here."""
+        return deepcopy(self)
+
+    def told(self) -> list[str]:
+        """Tell the first few, with how many records are like them."""
+        return [group.told(account) for (account, _), group in list(self._groups.items())[:TOLD]]
+
+    def as_list(self) -> list[dict[str, Any]]:
+        """Give them as JSON."""
+        return [
+            {"integrated_account_id": account, "error": error, **vars(group)}
+            for (account, error), group in self._groups.items()
+        ]
+
+    def _count(self, key: tuple[str, str], first: _Group, *, records: int) -> None:
+        group = self._groups.get(key)
+        if group is None:
+            if len(self._groups) >= _KEPT:
+                return
+            group = self._groups[key] = first
+        group.records += records
+
+
+def _plain(text: str | None) -> str | None:
+    """Make text of logs and XCom, whatever an id holds."""
+    return None if text is None else text.encode(errors="replace").decode()
