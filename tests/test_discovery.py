@@ -6,13 +6,20 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from importlib.util import find_spec
 
 import airflow
 import pytest
 from packaging.version import Version
 
-from airflow_provider_truto.connection_fields import EXTRA_FIELDS, HIDDEN_FIELDS, PLACEHOLDERS, RELABELING
+from airflow_provider_truto.connection_fields import (
+    EXTRA_FIELDS,
+    HIDDEN_FIELDS,
+    PLACEHOLDERS,
+    RELABELING,
+    form_fields,
+)
 
 AIRFLOW = Version(airflow.__version__)
 PREFIX = "extra__truto__"
@@ -21,11 +28,11 @@ NAMES = [field.name for field in EXTRA_FIELDS]
 HAS_FORM = AIRFLOW.release >= (3, 1) or find_spec("flask_appbuilder") is not None
 
 
-def asked_of_airflow(tmp_path, program):
+def asked_of_airflow(home, program):
     """Run a program in a fresh process and AIRFLOW_HOME; give what it printed last, as JSON, and everything else."""
     done = subprocess.run(
         [sys.executable, "-c", program],
-        env={**os.environ, "AIRFLOW_HOME": str(tmp_path)},
+        env={**os.environ, "AIRFLOW_HOME": str(home)},
         capture_output=True,
         text=True,
         check=False,
@@ -54,10 +61,16 @@ print(json.dumps({
 """
 
 
-def test_the_provider_manager_finds_the_hook_the_connection_type_and_the_configuration(tmp_path):
-    found, logged = asked_of_airflow(tmp_path, MANAGER)
+@pytest.fixture(scope="module")
+def manager(tmp_path_factory):
+    """What Airflow's provider manager knows of us, and what it logged of that."""
+    return asked_of_airflow(tmp_path_factory.mktemp("home"), MANAGER)
+
+
+def test_the_provider_manager_finds_the_hook_the_connection_type_and_the_configuration(manager):
+    found, logged = manager
     assert found["hook"] == ["airflow_provider_truto.hooks.truto.TrutoHook", "Truto", "truto_conn_id", True]
-    assert found["version"] == __import__("airflow_provider_truto").__version__
+    assert found["version"] == version("airflow-provider-truto")
     assert found["config"] == ["", False]
     complaints = [line for line in logged.splitlines() if "truto" in line.lower() and "warn" in line.lower()]
     assert complaints == []
@@ -67,8 +80,8 @@ def test_the_provider_manager_finds_the_hook_the_connection_type_and_the_configu
     AIRFLOW.release < (3, 2) and find_spec("flask_appbuilder") is None,
     reason="Airflow 3.0 and 3.1 ask for widgets only where WTForms is installed, or the form is shown",
 )
-def test_the_provider_manager_finds_every_field_of_the_form(tmp_path):
-    found, _ = asked_of_airflow(tmp_path, MANAGER)
+def test_the_provider_manager_finds_every_field_of_the_form(manager):
+    found, _ = manager
     assert found["widgets"] == sorted(PREFIX + name for name in NAMES)
     assert found["behaviour"] == {
         "hidden_fields": list(HIDDEN_FIELDS),
@@ -116,14 +129,13 @@ from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
 print(json.dumps(form.model_dump(mode="json")))
 """
 ASKED_BEFORE = "from airflow.providers_manager import ProvidersManager; ProvidersManager().hooks['truto']"
-TYPES = {"list": "string"}
 
 
 @pytest.mark.skipif(AIRFLOW.major == 2 or not HAS_FORM, reason="the form of Airflow 3; that of 3.0 needs FAB")
 @pytest.mark.parametrize("before", ["", ASKED_BEFORE], ids=["at first", "after the provider manager was asked"])
 def test_the_form_of_airflow_3_shows_every_field(tmp_path, before):
-    if before and AIRFLOW.release[:2] == (3, 1) and find_spec("flask_appbuilder") is None:
-        pytest.skip("Airflow 3.1 without WTForms remembers that it found none")
+    if before and (AIRFLOW.release >= (3, 2) or find_spec("flask_appbuilder") is None):
+        pytest.skip("later ones ask nobody twice, and 3.1 without WTForms remembers that it found none")
     form, _ = asked_of_airflow(tmp_path, FORM_OF_AIRFLOW_3.format(before=before))
     assert form["hook_name"] == "Truto"
     standard = form["standard_fields"]
@@ -133,7 +145,7 @@ def test_the_form_of_airflow_3_shows_every_field(tmp_path, before):
     assert list(form["extra_fields"]) == NAMES
     for field in EXTRA_FIELDS:
         shown = form["extra_fields"][field.name]
-        kind = TYPES.get(field.type, field.type)
+        kind, _ = form_fields()[field.name]["schema"]["type"]
         if AIRFLOW.release < (3, 2) and kind == "number":
             kind = "string"  # WTForms has a field for numbers that Airflow does not take
         assert shown["schema"]["type"] == [kind, "null"], field.name

@@ -116,6 +116,7 @@ class ConnectionForm:
     def new(cls, page, conn_id):
         page.goto("/connection/list/")  # where saving leads back to
         page.goto("/connection/add")
+        page.locator("#test-connection").wait_for()  # the page's script makes it, when it has put all in order
         page.locator("#conn_id").fill(conn_id)
         page.locator("#conn_type").select_option("truto", force=True)
         page.locator("#extra__truto__timeout").wait_for()
@@ -125,7 +126,7 @@ class ConnectionForm:
     def edit(cls, page, conn_id):
         page.goto("/connection/list/")
         page.locator("tr", has=page.get_by_text(conn_id, exact=True)).locator("a[href*='/connection/edit/']").click()
-        page.locator("#extra__truto__timeout").wait_for()
+        page.locator("#test-connection").wait_for()
         return cls(page)
 
     def standard(self, name):
