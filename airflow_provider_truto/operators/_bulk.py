@@ -429,15 +429,12 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
 
     def _report(self, progress: Progress) -> None:
         self._count(progress)
-        new = progress.done - progress.resumed
-        rate = new / progress.seconds if progress.seconds else 0.0
-        left = ""
-        if progress.total is not None and rate:
-            left = f", {duration((progress.total - progress.done) / rate)} left"
-        of = "" if progress.total is None else f" of {progress.total}"
-        self.log.info(
-            "%d%s records, %.1f a second%s; %d failed or skipped", progress.done, of, rate, left, progress.failures
-        )
+        told = f"{progress.done}{'' if progress.total is None else f' of {progress.total}'} records"
+        if progress.rate is not None:
+            told += f", {progress.rate:.1f} a second"
+        if progress.rate and progress.total is not None:
+            told += f", {duration((progress.total - progress.done) / progress.rate)} left"
+        self.log.info("%s; %d failed or skipped", told, progress.failures)
 
     def _tolerates(self, progress: Progress) -> bool:
         return is_within(self.max_failures, progress.failures, progress.done)
