@@ -12,8 +12,9 @@ from difflib import SequenceMatcher
 from functools import lru_cache
 from typing import Any
 
-#: Names that choose a customer, in bodies and queries, too: no field of a CRM has them by accident.
-CUSTOMER_NAMES = ("integrated_account_id", "integrated_account", "tenant_id")
+#: Names that choose a customer by Truto's id, and by the caller's own: no field of a CRM has them by accident.
+ACCOUNT_NAMES = ("integrated_account_id", "integrated_account")
+CUSTOMER_NAMES = (*ACCOUNT_NAMES, "tenant_id")
 #: The share of letters from which a name counts as another one with a slip in it. Of names that differ in a word
 #: (``account_name``, ``parent_id``) it is 0.8 at most.
 _NEAR = 0.85
@@ -47,6 +48,11 @@ def _likeness(one: str, other: str) -> float:
 def customer_name(name: str) -> str | None:
     """Give the name that chooses a customer which this one spells, or nearly spells; ``None`` where there is none."""
     return nearest(name, CUSTOMER_NAMES)
+
+
+def other_account(names: Iterable[Any]) -> str | None:
+    """Give the first of the names that chooses a customer by Truto's id; ``None`` where there is none."""
+    return next((name for name in names if isinstance(name, str) and nearest(name, ACCOUNT_NAMES)), None)
 
 
 def unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_truto import __version__
 from airflow_provider_truto._compat import BaseHook, conf, get_async_connection, mask_secret
 from airflow_provider_truto.client.api import TrutoApi
-from airflow_provider_truto.client.errors import TrutoError
+from airflow_provider_truto.client.errors import Problem, TrutoError, TrutoSchemaError
 from airflow_provider_truto.client.tokens import ApiToken, Token
 from airflow_provider_truto.connection_fields import (
     CONNECTION_TYPE,
@@ -216,7 +216,14 @@ class TrutoHook(_ConnectionHook):
         }
 
     def get_conn(self) -> requests.Session:
-        """Give the pooled session; its token goes to the connection's origin only, ``/paths`` go below it."""
+        """Give the pooled session; its token goes to the connection's origin only, ``/paths`` go below it.
+
+        Raises ``TrutoSchemaError`` where the connection allows some integrated accounts only: what a session is asked
+        for cannot be held to that.
+        """
+        if self.connection.settings.allowed_integrated_accounts:
+            message = "is set, and a session could call for any customer: use the hook's own methods"
+            raise TrutoSchemaError.of("no session", [Problem("/extra/allowed_integrated_accounts", message)])
         return self._client.session
 
     def do(self, program: Program[Any], *, suffixes: SuffixStore | None = None) -> Any:
