@@ -52,17 +52,9 @@ def customer_name(name: str) -> str | None:
 
 def other_account(names: Iterable[Any]) -> str | None:
     """Give the first of the names that chooses a customer by Truto's id; ``None`` where there is none."""
-    return next((name for name in names if isinstance(name, str) and nearest(name, ACCOUNT_NAMES)), None)
+    return next((name for name in names if isinstance(name, str) and _is_account_name(name)), None)
 
 
-def unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make the object of JSON's pairs, as ``object_pairs_hook`` of ``json.loads``.
-
-    Raises ``ValueError`` where a name comes twice: which of the two is meant, nobody can tell.
-    """
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        names = [name for name, _ in pairs]
-        doubled = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the name {doubled!r} comes twice in one object")
-    return made
+@lru_cache(maxsize=4096)
+def _is_account_name(name: str) -> bool:
+    return nearest(name, ACCOUNT_NAMES) is not None

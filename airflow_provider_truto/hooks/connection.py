@@ -13,7 +13,8 @@ from typing import Any, Protocol, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
-from airflow_provider_truto.client.names import nearest, unique_names
+from airflow_provider_truto.client.names import nearest
+from airflow_provider_truto.client.numbers import exact_json
 from airflow_provider_truto.client.programs import account_fault
 from airflow_provider_truto.client.settings import DEFAULT_BASE_URL, ClientSettings, without_user
 from airflow_provider_truto.client.tokens import Token
@@ -189,7 +190,7 @@ def _extras(conn: AirflowConnection) -> Mapping[str, Any]:
     if isinstance(text, Mapping):
         return text
     try:
-        value = json.loads(text, object_pairs_hook=unique_names)
+        value = exact_json(text)
     except json.JSONDecodeError as error:
         raise ValueError(
             f"is not JSON ({error}): names and text stand in double quotes, and no comma follows the last one"

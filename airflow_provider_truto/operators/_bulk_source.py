@@ -57,6 +57,7 @@ def prepared_source(operator: TrutoBulkOperator, context: Any, *, hide_values: b
         null_marker=operator.null_marker,
         sends_nulls=operator.on_none == "null",
         mapping=_mapping(operator, context, needs=needs, hide_values=hide_values),
+        extra_fields=operator.extra_fields or (),
     )
     shard = None if operator.shard is None else shard_of(operator.shard)
 

@@ -211,7 +211,7 @@ UNREADABLE = {
     "null": ("null", "/extra: expects a JSON object, got null"),
     "a name that comes twice": (
         '{"allowed_integrated_accounts": "' + ACCOUNT + '", "allowed_integrated_accounts": ""}',
-        "/extra: the name 'allowed_integrated_accounts' comes twice",
+        "/extra: an object names 'allowed_integrated_accounts' more than once",
     ),
     "a list of nothing": ({"allowed_integrated_accounts": ","}, "names no integrated account: ','"),
     "a list of blanks": ({"allowed_integrated_accounts": " "}, "names no integrated account: ' '"),
