@@ -36,7 +36,7 @@ from airflow_provider_truto.client.settings import ClientSettings
 from airflow_provider_truto.emulator import Emulator
 from airflow_provider_truto.emulator.tenants import ACME
 from airflow_provider_truto.operators import _bulk
-from airflow_provider_truto.operators._calls import NOT_GIVEN
+from airflow_provider_truto.operators._arguments import NOT_GIVEN, REQUIRED
 from airflow_provider_truto.operators.accounts import TrutoBulkUpdateAccountsOperator
 from airflow_provider_truto.operators.bulk import TrutoBulkSummaryOperator
 from airflow_provider_truto.updates.rendered import Missing
@@ -209,7 +209,7 @@ def test_the_table_of_arguments_is_the_signature(first, operator):
 
 
 def shown_default(default):
-    if default is inspect.Parameter.empty:
+    if default is REQUIRED:
         return "required"
     if default is NOT_GIVEN:
         return "the connection's"

@@ -186,7 +186,7 @@ REFUSED = {
         "'list', query={'integrated_account_id': '{{ params.customer }}'}",
         "/query/integrated_account_id: is set by the argument",
     ),
-    "an unknown format": ("'list', response_format='csv'", "/response_format: expects one of"),
+    "an unknown format": ("'list', response_format='{{ \"csv\" }}'", "/response_format: expects one of"),
     "a streamed list": ("'list', response_format='stream', output_path='/tmp/never'", "/response_format: "),
     "a preview of a list": ("'list', preview=True", "/preview: is for create, delete, update, not for list"),
     "skip_unchanged of a create": (
