@@ -235,7 +235,7 @@ def _source(value: Any) -> Any:
     """Read a path or a list of paths; rows are data, and stay as they come."""
     if isinstance(value, str) or is_path(value):
         return _path(value)
-    if isinstance(value, (list, tuple)) and value and (isinstance(value[0], (str, Missing)) or is_path(value[0])):
+    if isinstance(value, (list, tuple)) and all(isinstance(item, (str, Missing)) or is_path(item) for item in value):
         return _paths(value)
     return value
 

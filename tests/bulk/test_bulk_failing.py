@@ -371,7 +371,7 @@ def test_the_token_is_nowhere_in_the_log_the_ledger_or_what_is_raised(one, task,
 
 def test_a_customer_that_renders_to_nothing_never_becomes_the_default_one(one, task):
     connect(one, integrated_account_id=one.accounts[0])
-    with pytest.raises(AirflowFailException, match="integrated_account_id was given and rendered to nothing"):
+    with pytest.raises(AirflowFailException, match="/integrated_account_id: is empty"):
         run(task([{"id": "r1", "body": {"name": "x"}}], integrated_account_id=""))
     assert one.emulator.requests == []
 
