@@ -43,7 +43,9 @@ NEEDED: dict[str, dict[str, Any]] = {
     "TrutoBulkSummaryOperator": {"bulk_task_id": "bulk", "max_failures": 0},
 }
 OPERATORS = {
-    cls.__name__: cls for cls in kinds_of(TrutoOperator) if not cls.__module__.rpartition(".")[2].startswith("_")
+    cls.__name__: cls
+    for cls in sorted(kinds_of(TrutoOperator), key=lambda cls: cls.__name__)
+    if not cls.__module__.rpartition(".")[2].startswith("_")
 }
 #: Airflow's own, whose default is another here.
 OF_AIRFLOW = {"trigger_rule"}
