@@ -43,6 +43,7 @@ from airflow_provider_truto.bulk.ledger_files import (
 )
 from airflow_provider_truto.bulk.problems import Problems
 from airflow_provider_truto.bulk.rows import FedBack, ResultRow, Status, failure_line, ordinal_of_failure
+from airflow_provider_truto.bulk.storage import anew, buffered
 
 __all__ = [
     "Ledger",
@@ -95,7 +96,7 @@ def task_folder(output_path: Any, *names: Any) -> Any:
 
 def generations(folder: Any) -> list[int]:
     """List the generations that a task has folders of, the latest last."""
-    if not folder.exists():
+    if not anew(folder).exists():
         return []
     return sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal())
 
@@ -356,9 +357,7 @@ class Ledger:
                 path = self.folder / path.name.removesuffix(".part")
                 file = path.open("rb")
             with file:
-                number = 0
-                while line := file.readline():  # the files of Airflow 2.11's paths cannot be iterated
-                    number += 1
+                for number, line in enumerate(buffered(file), 1):
                     if line.endswith(b"\n"):
                         yield path, number, line
 

@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
+from airflow_provider_truto.bulk.storage import anew
+
 LEDGER_VERSION = 1
 _LOCAL = frozenset({"", "file", "local"})
 #: Bytes that file systems take for one name.
@@ -47,7 +49,7 @@ def ledger_files(folder: Any, *kinds: str) -> list[Any]:
 
     Raises ``LedgerError`` for one that is called like them and is not a file of a ledger.
     """
-    if not folder.exists():
+    if not anew(folder).exists():  # another worker may have written since
         return []
     found = []
     for path in folder.iterdir():
@@ -224,6 +226,7 @@ _PROBLEM: dict[str, tuple[bool, _Fits]] = {
     **dict.fromkeys(("ordinal", "records"), (True, is_count)),
     **dict.fromkeys(("integrated_account_id", "error", "message"), (True, is_text)),
     "id": (True, is_none_or(is_text)),
+    "place": (False, is_none_or(is_text)),
 }
 _SUMMARY: dict[str, tuple[bool, _Fits]] = {
     **dict.fromkeys(_COUNTS, (True, is_count)),

@@ -10,6 +10,7 @@ from typing import Any
 from airflow_provider_truto.bulk.ledger import generations
 from airflow_provider_truto.bulk.ledger_files import ledger_files, read_summary, try_of
 from airflow_provider_truto.bulk.problems import Problems
+from airflow_provider_truto.bulk.storage import anew
 
 _STATUSES = ("updated", "unchanged", "failed", "skipped")
 _SUMS = ("records", *_STATUSES, "transient_failures", "requests", "retries", "waited_seconds", "paced_seconds")
@@ -77,7 +78,7 @@ def merged(folder: Any) -> Report:
 
 
 def _ledgers(folder: Any) -> Iterator[tuple[int, Any]]:
-    if not folder.exists():
+    if not anew(folder).exists():
         return
     indexes = sorted(int(entry.name) for entry in folder.iterdir() if entry.name.removeprefix("-").isdecimal())
     for index in indexes:

@@ -36,6 +36,7 @@ from airflow_provider_truto.bulk.cells import cells_line, cells_of
 from airflow_provider_truto.bulk.ledger_files import is_local, read_claim, sync_file, sync_folder
 from airflow_provider_truto.bulk.records import Reading, Record
 from airflow_provider_truto.bulk.sources import Source, SourceError
+from airflow_provider_truto.bulk.storage import anew, opened
 
 #: How often a claim is looked at that has no text yet, and the seconds between two looks.
 _LOOKS = 40
@@ -90,7 +91,7 @@ class SnapshotSource(Source):
         ordinal = 0
         name = self._claim["file"]
         try:
-            with (self._folder / name).open("rb") as raw, gzip.GzipFile(fileobj=raw) as file:
+            with opened(self._folder / name) as raw, gzip.GzipFile(fileobj=raw) as file:
                 table = self._reading.table(cells_of(file.readline()), has_nulls=True)
                 for line in file:
                     yield table.record(cells_of(line), ordinal)
@@ -170,7 +171,7 @@ class SnapshotSource(Source):
         """Read the claim; ``None`` where there is none. Raises ``LedgerError`` for one that is broken."""
         data = b""
         for _ in range(_LOOKS):
-            if not self._claim_path.exists():
+            if not anew(self._claim_path).exists():
                 return None
             data = self._claim_path.read_bytes()
             if data.endswith(b"}"):
@@ -214,5 +215,5 @@ def _create_remotely(path: Any, data: bytes) -> None:
             file.write(data)
     except (NotImplementedError, ValueError, TypeError, OSError):
         # It is there already, or this storage, or its package of an older date, has no such mode.
-        if not path.exists():
+        if not anew(path).exists():
             path.write_bytes(data)
