@@ -27,7 +27,6 @@ from airflow_provider_truto.client.errors import (
     TrutoSandboxReadOnlyError,
     TrutoSchemaError,
 )
-from airflow_provider_truto.client.pacing import MARGIN, TIER_SECONDS
 from airflow_provider_truto.updates.keys import TaskIdentity
 from airflow_provider_truto.updates.request import RecordRequest
 from airflow_provider_truto.updates.verified import verified
@@ -61,8 +60,6 @@ _OF_ACCOUNT: dict[type[TrutoError], str] = {
 #: Seconds between two reports at first; after an hour a minute, since a bulk may take days.
 _REPORT_SECONDS = 5.0
 _LONGEST_REPORT_SECONDS = 60.0
-#: Seconds over which the rate is told.
-_RATE_SECONDS = 2 * TIER_SECONDS * MARGIN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,12 +84,10 @@ class Plan:
 class Progress:
     """What has been done so far: ``counts`` in all tries, and what it cost in this one.
 
-    ``requests`` are all that were sent, each attempt and each read beside the writes. ``rate`` are the records a
-    second of late, ``None`` before that can be said.
+    ``requests`` are all that were sent, each attempt and each read beside the writes.
     """
 
     total: int | None = None
-    rate: float | None = None
     resumed: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     of_accounts: dict[str, Counter[str]] = field(default_factory=dict)
@@ -147,25 +142,6 @@ class _Account:
     undone_ids: dict[str, int] = field(default_factory=dict)
     held: dict[str, deque[Record]] = field(default_factory=dict)
     held_count: int = 0
-
-
-class _Rate:
-    """Records a second over the last two windows of a limit.
-
-    What a window holds goes out at once, and then nothing until the next one: over less, and over the time since the
-    beginning, the rate would swing.
-    """
-
-    def __init__(self, now: float, done: int) -> None:
-        self._seen = deque([(now, done)])
-
-    def at(self, now: float, done: int) -> float | None:
-        """Take in how many are done now; give the rate, ``None`` before two windows are over."""
-        self._seen.append((now, done))
-        while self._seen[1][0] <= now - _RATE_SECONDS:
-            self._seen.popleft()
-        began, done_before = self._seen[0]
-        return (done - done_before) / (now - began) if now - began >= _RATE_SECONDS else None
 
 
 class UnfinishedError(Exception):
@@ -246,17 +222,17 @@ class Bulk:
             raise failure
         return self.progress
 
-    async def check(self, records: Iterator[Record]) -> list[tuple[int, TrutoSchemaError]]:
+    async def check(self, records: Iterator[Record]) -> list[tuple[Record, TrutoSchemaError]]:
         """Check every record that is not done yet, without sending a write; give the first ``MOST_FAULTS`` faults.
 
         Of the ledger it needs nothing, which may be yet to be opened.
         """
-        faults: list[tuple[int, TrutoSchemaError]] = []
+        faults: list[tuple[Record, TrutoSchemaError]] = []
         while chunk := await asyncio.to_thread(lambda: list(islice(records, _CHUNK))):
             for record in chunk:
                 fault = None if self._past.is_final(record.ordinal) else await self._fault(record)
                 if fault is not None:
-                    faults.append((record.ordinal, fault))
+                    faults.append((record, fault))
                     if len(faults) >= MOST_FAULTS:
                         return faults
         return faults
@@ -458,6 +434,7 @@ class Bulk:
             record_id=record.id,
             account=_account_told(record, account_id),
             skipped_since=skipped_since,
+            place=record.place,
         )
         self._write(row, record)
 
@@ -495,7 +472,6 @@ class Bulk:
     async def _keep_house(self) -> None:
         """Close parts that are due, report, and have the time looked at."""
         reported = self._began
-        pace = _Rate(self._began, self.progress.done)
         try:
             while not self._is_over.is_set():
                 with suppress(asyncio.TimeoutError):
@@ -504,7 +480,6 @@ class Bulk:
                 for write in self._ledger.full_parts():
                     await asyncio.to_thread(write)
                 now = self._clock()
-                self.progress.rate = pace.at(now, self.progress.done)
                 if now - reported >= min(_LONGEST_REPORT_SECONDS, max(_REPORT_SECONDS, (now - self._began) / 60)):
                     reported = now
                     self._count_up()
@@ -570,6 +545,7 @@ def _row_left_out(record: Record, account_id: str) -> ResultRow:
         integrated_account_id=_account_told(record, account_id),
         status="unchanged",
         message=record.left_out,
+        place=record.place,
     )
 
 
@@ -584,6 +560,7 @@ def _row_of(record: Record, account_id: str, done: Done) -> ResultRow:
         attempts=outcome.attempts if outcome else 0,
         idempotency_key=outcome.call.idempotency_key if outcome else None,
         not_confirmed=verified(done.request, done.response).not_confirmed if outcome else (),
+        place=record.place,
     )
 
 
@@ -600,4 +577,4 @@ def _is_of_no_record(error: TrutoError) -> bool:
 
 def _schema_error(record: Record) -> TrutoSchemaError:
     problems: tuple[Problem, ...] = record.problems
-    return TrutoSchemaError.of(f"row {record.ordinal} is no record", problems)
+    return TrutoSchemaError.of("the row is no record", problems)

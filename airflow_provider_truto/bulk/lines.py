@@ -1,86 +1,190 @@
-"""Rows out of the bytes of one file, one by one; a row that cannot be read leaves the others alone."""
+"""Rows out of the bytes of one file, one by one; a row that cannot be read leaves the others alone.
+
+Where a row that cannot be read ends nobody may know: what looks like the next one may lie inside of its cell. The
+reading ends there.
+"""
 
 from __future__ import annotations
 
 import codecs
 import csv
-from collections.abc import Iterator
-from typing import IO, Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import IO, Any, NamedTuple
 
 from airflow_provider_truto.client.numbers import exact_json
 
 #: A longer line is no row.
 LONGEST_LINE = 16 * 1024 * 1024
 _TOO_LONG = f"is a line of more than {LONGEST_LINE} bytes"
+_CR = "carriage returns stand where lines should end: save the file with line feeds, as LF or CRLF"
+#: What a header is most often split by where it is not split by commas.
+_OTHER_DELIMITERS = ";\t|"
 
-#: A row and ``None``, or ``None`` and what is wrong with it.
-Row = tuple[Any, str | None]
+
+class Row(NamedTuple):
+    """A row of a file, or what is wrong with it, or why it asks for nothing; ``line`` is where it begins, from 1."""
+
+    line: int
+    value: Any = None
+    fault: str | None = None
+    passed_over: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CsvTable:
+    """A CSV file: the names of its columns, and its rows, which are read as they are asked for.
+
+    A row has text for each name, ``None`` for an empty cell.
+    """
+
+    names: Sequence[str]
+    rows: Iterator[Row]
 
 
 def json_rows(file: IO[bytes]) -> Iterator[Row]:
     """Read JSON Lines in UTF-8; lines without anything in them are no rows."""
-    is_first = True
+    number = 0
     while line := file.readline(LONGEST_LINE + 1):
-        if is_first:
-            line, is_first = line.removeprefix(codecs.BOM_UTF8), False
+        number += 1
+        if number == 1:
+            line = line.removeprefix(codecs.BOM_UTF8)
         if len(line) > LONGEST_LINE:
             _skip_line(file, line)
-            yield None, _TOO_LONG
+            yield Row(number, fault=_TOO_LONG)
         elif line.strip():
             try:
                 # As text: of bytes, the parser would guess an encoding, and let lone surrogates through.
-                yield exact_json(line.decode()), None
+                yield Row(number, exact_json(line.decode()))
             except UnicodeDecodeError as error:
-                yield None, f"is not UTF-8: {error.reason} at byte {error.start}"
+                yield Row(number, fault=f"is not UTF-8: {error.reason} at byte {error.start}")
             except (ValueError, RecursionError) as error:
-                yield None, f"is not JSON: {error}"
+                told = _CR if b"\r" in line.strip() else error
+                yield Row(number, fault=f"is not JSON: {told}")
 
 
-def csv_header(file: IO[bytes]) -> list[str] | None:
-    """Read the first line; ``None`` where the file is empty. Raises ``ValueError``."""
-    try:
-        header = next(csv.reader(_text_lines(file, is_start=True), strict=True), None)
-    except csv.Error as error:
-        raise ValueError(f"the header is not CSV: {error}") from None
-    if header is not None and any(map(_is_not_utf8, header)):
-        raise ValueError("the header is not UTF-8: export the file as UTF-8")
-    return header
+def csv_table(file: IO[bytes], *, delimiter: str = ",") -> CsvTable | None:
+    """Read the header of a CSV file in UTF-8; ``None`` where there is nothing in the file.
 
-
-def csv_rows(file: IO[bytes]) -> Iterator[Row]:
-    """Read what follows the header: lists of text, ``None`` for an empty cell. Newlines in quotes belong to the cell.
-
-    Lines without anything in any cell are no rows. Raises ``ValueError`` where it is not known where the next row
-    begins: inside a cell of several lines.
+    Raises ``ValueError`` for a header that is none, and so do the rows where it is not known where the next one
+    begins. Header and rows are read by the same rules.
     """
     # A limit of the whole process, and too low for notes; lines have one of their own.
     csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))
-    lines = csv.reader(_text_lines(file), strict=True)
+    lines: list[str] = []
+    reader = csv.reader(_text_lines(file, lines), delimiter=delimiter, strict=True)
+    rows = _csv_rows(reader, lines, delimiter)
+    header = next(rows, None)
+    if header is None:
+        return None
+    if header.fault is not None:
+        raise ValueError(f"the header {header.fault}")
+    names = header.value
+    _check_names(names)
+    return CsvTable(names=[name for name in names if name], rows=_rows_below(rows, names))
+
+
+def _csv_rows(reader: Any, lines: list[str], delimiter: str) -> Iterator[Row]:
+    """Read rows as lists of text, whatever their number of cells."""
     while True:
-        before = lines.line_num
+        lines.clear()
+        number = reader.line_num + 1
         try:
-            cells = next(lines)
+            cells = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            if lines.line_num != before + 1 or "unexpected end of data" in str(error):
-                raise ValueError(f"{error}: a quote is opened and not closed, or not doubled") from None
-            yield None, f"is not CSV: {error}"
+            text = "".join(lines)
+            is_cr = "new-line" in str(error)
+            yield Row(number, fault=f"is not CSV: {_CR if is_cr else error}")
+            if '"' in text:  # else a line is a row
+                raise ValueError(_CR if is_cr else _unclosed(text)) from None
             continue
+        if len(cells) < 2 and not "".join(lines).strip():
+            continue
+        if '"' in lines[0] and _is_quoted_late(cells, lines, delimiter):
+            yield Row(number, fault='is not CSV: after a space, as in `, "a"`, a quote is a part of the cell')
+            raise ValueError("a quote stands after a space: where its cell ends is not known. Take the space out")
         if any(map(_is_not_utf8, cells)):
-            yield None, "is not UTF-8"
+            yield Row(number, fault="is not UTF-8: export the file as UTF-8")
+        else:
+            yield Row(number, cells)
+
+
+def _rows_below(rows: Iterator[Row], names: Sequence[str]) -> Iterator[Row]:
+    """Give the rows below a header; cells below no name must be empty."""
+    unnamed = [place for place, name in enumerate(names) if not name]
+    known = set(names)
+    for row in rows:
+        cells = row.value
+        if cells is None:
+            yield row
+        elif cells[0].removeprefix("\ufeff") in known and _is_header(cells, names):
+            yield row._replace(value=None, passed_over="is the header again")
         elif any(cells):
-            yield [cell or None for cell in cells], None
+            if unnamed and len(cells) == len(names):
+                if told := [str(place + 1) for place in unnamed if cells[place]]:
+                    yield Row(row.line, fault=f"has something in column {', '.join(told)}, which has no name")
+                    continue
+                cells = [cell for cell, name in zip(cells, names, strict=True) if name]
+            yield Row(row.line, [cell or None for cell in cells])
 
 
-def _text_lines(file: IO[bytes], *, is_start: bool = False) -> Iterator[str]:
-    """Decode line by line, so that a line that is not UTF-8 spoils no other."""
+def _is_header(cells: Sequence[str], names: Sequence[str]) -> bool:
+    """Say whether a row is the header again. Raises ``ValueError`` for one in another order."""
+    cells = [cells[0].removeprefix("\ufeff"), *cells[1:]]
+    if cells == names:
+        return True
+    if len(names) > 1 and sorted(cells) == sorted(names):
+        raise ValueError("a header comes again, with its columns in another order: give each file on its own")
+    return False
+
+
+def _check_names(names: Sequence[str]) -> None:
+    """Raise ``ValueError`` for names that no row could be read by."""
+    if padded := [name for name in names if name != name.strip()]:
+        raise ValueError(
+            f"the column {padded[0]!r} has a space around its name: a space beside the delimiter is a part of the"
+            " cell, in the header as in the rows. Take it out"
+        )
+    if not any(names):
+        raise ValueError("the header names no column")
+    others = [other for other in _OTHER_DELIMITERS if len(names) == 1 and other in names[0]]
+    if others:
+        raise ValueError(f"the header is one column, {names[0]!r}: if {others[0]!r} delimits it, set `delimiter`")
+
+
+def _is_quoted_late(cells: Sequence[str], lines: Sequence[str], delimiter: str) -> bool:
+    """Say whether a quote stands after a space at the beginning of a cell, where it does not quote the cell."""
+    late = [cell for cell in cells if cell[:1].isspace() and cell.lstrip().startswith('"')]
+    if not late:
+        return False
+    text = f"{delimiter}{''.join(lines)}"
+    # Such text inside of quotes has its own quotes doubled, and a quote before it.
+    return any(f"{delimiter}{cell}" in text for cell in late)
+
+
+def _unclosed(text: str) -> str:
+    if '\\"' in text:
+        return (
+            "a quote is escaped by a backslash, which CSV does not know, so that it is not known where the row ends."
+            ' Double it instead: "". Spark does so with .option("escape", "\\"")'
+        )
+    return "a quote is opened and not closed, or not doubled, so that it is not known where the row ends"
+
+
+def _text_lines(file: IO[bytes], lines: list[str]) -> Iterator[str]:
+    """Decode line by line, so that a line that is not UTF-8 spoils no other; each is kept in ``lines`` as well."""
+    is_first = True
     while line := file.readline(LONGEST_LINE + 1):
         if len(line) > LONGEST_LINE:
-            raise ValueError(f"{_TOO_LONG}: is this CSV?")
-        if is_start:
-            line, is_start = line.removeprefix(codecs.BOM_UTF8), False  # Excel writes a byte order mark
-        yield line.decode(errors="surrogateescape")
+            told = _CR if line.count(b"\r") > 1 else "is this CSV?"
+            raise ValueError(f"{_TOO_LONG}: {told}")
+        if is_first:
+            line, is_first = line.removeprefix(codecs.BOM_UTF8), False  # Excel writes a byte order mark
+        text = line.decode(errors="surrogateescape")
+        lines.append(text)
+        yield text
 
 
 def _is_not_utf8(cell: str) -> bool:

@@ -7,6 +7,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_truto.bulk.records import row_told
 from airflow_provider_truto.bulk.rows import ResultRow
 
 #: Problems that are told in the log and in XCom, and those that a summary keeps for the report of all shards.
@@ -22,12 +23,13 @@ class _Group:
     ordinal: int
     id: str | None
     message: str
+    place: str | None = None
     records: int = 0
 
     def told(self, account: str) -> str:
         more = f", and {self.records - 1} more like it" if self.records > 1 else ""
         whose = f" of customer {account}" if more and account else ""
-        text = f"row {self.ordinal}, {self.id}{more}{whose}: {self.message}"
+        text = f"{row_told(self.ordinal, self.place)}, {self.id}{more}{whose}: {self.message}"
         return f"{text[:_LONGEST]}…" if len(text) > _LONGEST else text
 
 
@@ -41,7 +43,9 @@ class Problems:
         """Count a record that failed or was skipped."""
         self._count(
             (row.integrated_account_id or "", row.error or ""),
-            _Group(ordinal=row.ordinal, id=_plain(row.id), message=_plain(row.message) or ""),
+            _Group(
+                ordinal=row.ordinal, id=_plain(row.id), message=_plain(row.message) or "", place=_plain(row.place)
+            ),
             records=1,
         )
 
@@ -49,7 +53,7 @@ class Problems:
         """Add what ``as_list`` gave for another part of the same source; the order is then that of the rows."""
         for one in stored:
             key = one["integrated_account_id"], one["error"]
-            group = _Group(ordinal=one["ordinal"], id=one["id"], message=one["message"])
+            group = _Group(ordinal=one["ordinal"], id=one["id"], message=one["message"], place=one.get("place"))
             known = self._groups.get(key)
             if known is not None and group.ordinal < known.ordinal:
                 group.records = known.records

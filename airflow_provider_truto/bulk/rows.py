@@ -25,6 +25,7 @@ class ResultRow:
 
     ``status``: ``updated`` (for any write that was made), ``unchanged`` (nothing had to be sent), ``failed``, or
     ``skipped``, where the customer's account was given up before. ``transient``: a later try sends it again.
+    ``place`` says where in a file the row stands.
     ``integrated_account_id`` is empty where the row named none that could be used, and no default may step in.
     """
 
@@ -39,6 +40,7 @@ class ResultRow:
     message: str | None = None
     transient: bool = False
     not_confirmed: tuple[str, ...] = ()
+    place: str | None = None
 
     @classmethod
     def of_error(
@@ -49,6 +51,7 @@ class ResultRow:
         record_id: str | None,
         account: str | None,
         skipped_since: str | None = None,
+        place: str | None = None,
     ) -> ResultRow:
         """Make the row of a record that failed, or was skipped because of another record's error.
 
@@ -67,6 +70,7 @@ class ResultRow:
             error=error.code,
             message=message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]}…",
             transient=error.transient and not isinstance(error, TrutoSchemaError),
+            place=place,
         )
 
     @property
@@ -99,7 +103,9 @@ _NAMES = tuple(field.name for field in fields(ResultRow))
 _ROW = {
     "ordinal": (True, is_count),
     "status": (True, lambda value: is_text(value) and value in get_args(Status)),
-    **dict.fromkeys(("id", "integrated_account_id", "idempotency_key", "error", "message"), (False, is_text)),
+    **dict.fromkeys(
+        ("id", "integrated_account_id", "idempotency_key", "error", "message", "place"), (False, is_text)
+    ),
     **dict.fromkeys(("http_status", "attempts"), (False, is_count)),
     "transient": (False, is_flag),
     "not_confirmed": (False, is_list_of(is_text)),
@@ -142,6 +148,7 @@ def failure_line(row: ResultRow, fed: FedBack) -> bytes:
         "integrated_account_id": row.integrated_account_id,
         "unwritable": list(fed.unwritable) or None,
         "ordinal": row.ordinal,
+        "place": row.place,
         "error": {"status": row.status, "error": row.error, "http_status": row.http_status, "message": row.message},
     }
     return _line({name: value for name, value in record.items() if value is not None})

@@ -13,19 +13,32 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from itertools import islice
 from typing import Any
 
 from airflow_provider_truto.bulk.cells import cells_line, cells_of
-from airflow_provider_truto.bulk.lines import csv_header, csv_rows, json_rows
-from airflow_provider_truto.bulk.records import Reading, Record, unreadable
+from airflow_provider_truto.bulk.lines import Row, csv_table, json_rows
+from airflow_provider_truto.bulk.records import Reading, Record, left_out, unreadable
 from airflow_provider_truto.bulk.shards import Shard
+from airflow_provider_truto.bulk.storage import anew, opened
 from airflow_provider_truto.client.errors import Problem
 
 #: What storages call a file's version, the surest first.
 _VERSIONS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "created")
 _ROWS_AT_ONCE = 500
+#: What the names begin with of files that a folder has beside those that are meant, such as ``_SUCCESS``.
+_HIDDEN = (".", "_")
+_GZIPPED = b"\x1f\x8b"
+#: How files begin that people take for one of ours.
+_FOREIGN = {
+    b"\xff\xfe": "in UTF-16",
+    b"\xfe\xff": "in UTF-16",
+    b"PK\x03\x04": "an Excel workbook or a ZIP archive",
+    b"PAR1": "Parquet",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd",
+}
 
 
 class SourceError(ValueError):
@@ -107,66 +120,97 @@ class _KeptRows:
 
 
 class FileSource(Source):
-    """Files of records: ``.jsonl``, ``.ndjson`` or ``.csv``, also with ``.gz``.
+    """Files of records: ``.jsonl``, ``.ndjson`` or ``.csv``, also with ``.gz``, in letters of any case.
 
     Each path is one of them, a folder or a glob. They are read in the order of the paths, those of one path in the
-    order of their names. Raises ``ValueError`` where there is none, or one of another kind, or one whose header is
-    wrong: all headers are read before anything is sent.
+    order of their names. ``delimiter`` separates the cells of a CSV. Raises ``ValueError`` where there is no file, or
+    one of another kind, or one whose header is wrong: all are looked into before anything is sent.
     """
 
-    def __init__(self, *paths: Any, reading: Reading | None = None) -> None:
+    def __init__(self, *paths: Any, reading: Reading | None = None, delimiter: str = ",") -> None:
+        if len(delimiter) != 1 or delimiter in '"\r\n':
+            raise ValueError(f"delimiter: expects one character that is no quote and ends no line, got {delimiter!r}")
         self._reading = reading or Reading()
+        self._delimiter = delimiter
         self._paths = [file for path in paths for file in _found(path)]
-        for file in self._paths:
-            if _kind(file) == "csv" or file.name.endswith(".gz"):
-                self._check(file)
+        self._versions = [_version(path) for path in self._paths]
+        for path in self._paths:
+            self._check(path)
 
     def records(self) -> Iterator[Record]:
-        """Give the records of all files, in the order of their names."""
-        ordinal, name = 0, ""
-        try:
-            for path in self._paths:
-                name = path.name
-                for record in self._of_file(path, ordinal):
+        """Give the records of all files, in the order of their names.
+
+        Raises ``SourceError`` also where a file is another than it was when the source was made: before its first row
+        is given, or after its last one, if it was changed meanwhile.
+        """
+        ordinal = 0
+        for number, path in enumerate(self._paths):
+            self._check_version(number)
+            line = 0
+            try:
+                for row, record in self._of_file(path, ordinal):
+                    line = row.line
                     yield record
                     ordinal += 1
-        except (EOFError, zlib.error, gzip.BadGzipFile, ValueError) as error:
-            raise SourceError(f"{name} cannot be read beyond row {ordinal} of the source: {error}") from error
+            except (EOFError, zlib.error, gzip.BadGzipFile, ValueError) as error:
+                self._check_version(number)
+                after = f"beyond line {line}" if line else "at all"
+                raise SourceError(f"{path.name} cannot be read {after}: {error}") from error
+            except OSError:
+                self._check_version(number)  # some storages refuse to give the rest of a file that was changed
+                raise
+        for number in range(len(self._paths)):
+            self._check_version(number)
 
     def fingerprint(self) -> str:
         """Name each file with its size and its time of change, or whatever the storage has instead."""
-        facts = []
-        for path in self._paths:
-            if hasattr(path, "fs"):
-                info = path.fs.info(path.path)
-                version = next((info[name] for name in _VERSIONS if info.get(name)), None)
-                facts.append([path.name, info.get("size"), str(version)])
-            else:
-                stat = path.stat()
-                facts.append([path.name, stat.st_size, str(stat.st_mtime_ns)])
-        return f"files-{len(facts)}-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]}"
+        digest = hashlib.sha256(json.dumps(self._versions).encode()).hexdigest()
+        return f"files-{len(self._versions)}-{digest[:32]}"
 
-    def _of_file(self, path: Any, start: int) -> Iterator[Record]:
+    def _of_file(self, path: Any, start: int) -> Iterator[tuple[Row, Record]]:
         read: Callable[[Any, int], Record] = self._reading.record
-        with _opened(path) as file:
-            rows = csv_rows(file) if _kind(path) == "csv" else json_rows(file)
+        with _content(path) as file:
             if _kind(path) == "csv":
-                header = csv_header(file)
-                if header is None:
+                table = csv_table(file, delimiter=self._delimiter)
+                if table is None:
                     return
-                read = self._reading.table(header).record
-            for ordinal, (row, fault) in enumerate(rows, start):
-                yield read(row, ordinal) if fault is None else unreadable(ordinal, Problem("/", fault))
+                rows, read = table.rows, self._reading.table(table.names).record
+            else:
+                rows = json_rows(file)
+            for ordinal, row in enumerate(rows, start):
+                if row.fault is not None:
+                    record = unreadable(ordinal, Problem("/", row.fault))
+                elif row.passed_over is not None:
+                    record = left_out(ordinal, f"line {row.line} of {path.name} {row.passed_over}")
+                else:
+                    record = read(row.value, ordinal)
+                yield row, replace(record, place=f"line {row.line} of {path.name}")
 
     def _check(self, path: Any) -> None:
         try:
-            with _opened(path) as file:
-                if _kind(path) != "csv":
+            is_csv = _kind(path) == "csv"
+            with _content(path) as file:
+                if not is_csv:
                     file.read(1)
-                elif (header := csv_header(file)) is not None:
-                    self._reading.table(header)
+                elif (table := csv_table(file, delimiter=self._delimiter)) is not None:
+                    self._reading.table(table.names)
         except (EOFError, zlib.error, gzip.BadGzipFile, ValueError) as error:
             raise ValueError(f"{path.name}: {error}") from None
+
+    def _check_version(self, number: int) -> None:
+        """Raise ``SourceError`` where a file is not the one that the source was made with."""
+        path = self._paths[number]
+        try:
+            is_same = _version(path) == self._versions[number]
+        except FileNotFoundError:
+            is_same = False
+        if not is_same:
+            raise SourceError(
+                f"{path.name} was changed while this task was reading it: some of its rows may be lost, and others"
+                " sent that were not final. Have its writer finish before the task begins: write it under another"
+                " name, and rename it at the end. The ledger says what was sent; clear the task with"
+                " on_clear='restart' to write the whole file"
+            )
 
 
 class ShardedSource(Source):
@@ -185,38 +229,81 @@ class ShardedSource(Source):
         return f"{self._source.fingerprint()}, {self._shard}"
 
 
+def _version(path: Any) -> list[str]:
+    """Name a file with its size and its time of change, or whatever the storage has instead."""
+    if hasattr(path, "fs"):
+        info = anew(path).fs.info(path.path)
+        version = next((info[name] for name in _VERSIONS if info.get(name)), None)
+        return [path.name, info.get("size"), str(version)]
+    stat = path.stat()
+    return [path.name, stat.st_size, str(stat.st_mtime_ns)]
+
+
 @contextmanager
-def _opened(path: Any) -> Iterator[Any]:
-    with path.open("rb") as raw:
-        if path.name.endswith(".gz"):
+def _content(path: Any) -> Iterator[Any]:
+    """Open a file for reading what it holds, which tells by itself whether it is gzipped.
+
+    Raises ``ValueError`` for what is no text in UTF-8, and ``gzip.BadGzipFile``.
+    """
+    with opened(path) as raw:
+        if path.name.lower().endswith(".gz") or raw.peek(2).startswith(_GZIPPED):
             with gzip.GzipFile(fileobj=raw) as file:
+                _check_start(file.peek(4))
                 yield file
         else:
+            _check_start(raw.peek(4))
             yield raw
 
 
+def _check_start(start: bytes) -> None:
+    for mark, told in _FOREIGN.items():
+        if start.startswith(mark):
+            raise ValueError(f"it is {told}: export it as CSV or JSON Lines in UTF-8")
+
+
 def _found(path: Any) -> list[Any]:
-    """List the files of a path, a folder or a glob in the last part, by name."""
+    """List the files of a path, a folder, or a glob in the last part, which may match folders as well; by name."""
+    anew(path)
     if path.is_dir():
-        found = [file for file in path.iterdir() if not file.name.startswith((".", "_"))]
+        files = _files_of(path)
     elif path.exists():
-        found = [path]
-    elif any(mark in path.name for mark in "*?[") and path.parent.is_dir():
-        found = [file for file in path.parent.iterdir() if fnmatchcase(file.name, path.name)]
+        files = [path]
+    elif any(mark in path.name for mark in "*?[") and anew(path.parent).is_dir():
+        # A hidden file is meant where the pattern itself begins like one.
+        matching = [
+            entry
+            for entry in path.parent.iterdir()
+            if fnmatchcase(entry.name, path.name) and (path.name[0] in _HIDDEN or not entry.name.startswith(_HIDDEN))
+        ]
+        files = [
+            file
+            for entry in sorted(matching, key=_name)
+            for file in (_files_of(entry) if entry.is_dir() else [entry])
+        ]
     else:
-        found = []
-    files = sorted((file for file in found if file.is_file()), key=lambda file: str(file.name))
+        files = []
     if not files:
         raise ValueError(f"there is no file {path}")
     return files
 
 
+def _files_of(folder: Any) -> list[Any]:
+    found = [file for file in folder.iterdir() if not file.name.startswith(_HIDDEN) and file.is_file()]
+    if not found:
+        raise ValueError(f"there is no file in {folder}, but for hidden ones and those of folders within")
+    return sorted(found, key=_name)
+
+
+def _name(path: Any) -> str:
+    return str(path.name)
+
+
 def _kind(path: Any) -> str:
-    name = path.name.removesuffix(".gz")
+    name = path.name.lower().removesuffix(".gz")
     for ending, kind in ((".jsonl", "jsonl"), (".ndjson", "jsonl"), (".csv", "csv")):
         if name.endswith(ending):
             return kind
-    raise ValueError(f"{path.name}: expects a name that ends in .jsonl, .ndjson or .csv, maybe with .gz")
+    raise ValueError("expects a name that ends in .jsonl, .ndjson or .csv, maybe with .gz")
 
 
 def rows_of(value: Any) -> Sequence[Any] | None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from airflow_provider_truto.operators._arguments import NOT_GIVEN, REQUIRED
-from airflow_provider_truto.operators._calls import TrutoCallOperator
-from airflow_provider_truto.operators._operator import templated
+from airflow_provider_truto.operators._calls import NOT_GIVEN, TrutoCallOperator
 
 
 class TrutoProxyOperator(TrutoCallOperator):
@@ -22,10 +20,10 @@ class TrutoProxyOperator(TrutoCallOperator):
     The others are those of ``TrutoCallOperator``.
     """
 
-    def __init__(
-        self, *, resource: str = REQUIRED, method: str = REQUIRED, record_id: str = NOT_GIVEN, **kwargs: Any
-    ) -> None:
-        super().__init__(**kwargs)
-        self._take(resource=resource, method=method, record_id=record_id)
+    template_fields: Sequence[str] = ("resource", "method", "record_id", *TrutoCallOperator.template_fields)
 
-    template_fields: Sequence[str] = (*templated(__init__), *TrutoCallOperator.template_fields)
+    def __init__(self, *, resource: str, method: str, record_id: str = NOT_GIVEN, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.resource = resource
+        self.method = method
+        self.record_id = self._noted("record_id", record_id)

@@ -40,7 +40,8 @@ def new_client(url, token, *, hurry=100.0, reread=None, connections=32, **settin
 
 
 def folder_of(output, task=TASK):
-    return task_folder(UPath(output), task.dag_id, task.run_id, task.task_id, task.map_index)
+    root = UPath(output) if isinstance(output, (str, Path)) else output
+    return task_folder(root, task.dag_id, task.run_id, task.task_id, task.map_index)
 
 
 def open_ledger(output, source, *, try_number=1, task=TASK, **ledger):
