@@ -76,6 +76,14 @@ EXTRA_FIELDS = (
         minimum=1,
     ),
     ExtraField(
+        "deadline",
+        "Deadline in seconds",
+        "How long one attempt may take in all, from connecting to the end of the answer; of a streamed answer, to its"
+        " first byte. The timeout is for one silence. Default: 300.",
+        "number",
+        minimum=1,
+    ),
+    ExtraField(
         "max_attempts",
         "Attempts per call",
         "How often one call is tried when Truto or the CRM is busy or unreachable, the first attempt included."

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
 from contextlib import AbstractContextManager, nullcontext
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -33,6 +33,8 @@ from airflow_provider_truto.client.driver import (
     broken_stream,
     connect_timeout,
     connection_failure,
+    deadline_passed,
+    interim_answer,
     proxy_failure,
     read_timeout,
     request_headers,
@@ -96,6 +98,7 @@ class AsyncClient(Driver, TrutoApi):
         super().__init__(settings, tokens, minted, observer=observer)
         self._sleep = sleep
         self._connections = connections
+        self._places = asyncio.Semaphore(connections)
         self._opened: aiohttp.ClientSession | None = None
         #: Requests that were sent, each attempt and each question about it.
         self.requests = 0
@@ -138,10 +141,10 @@ class AsyncClient(Driver, TrutoApi):
             case ReadSettings():
                 return self.settings
             case Warn():
-                self.observer.warned(step.text)
+                self._warn(step.text)
             case Page():
                 for note in step.notes:
-                    self.observer.warned(note)
+                    self._warn(note)
         return None
 
     async def _carry_out(self, step: Step, suffixes: SuffixStore | None) -> Any:
@@ -189,21 +192,31 @@ class AsyncClient(Driver, TrutoApi):
         except OSError as error:  # a CA bundle which cannot be read
             return tls_failure(self.settings, error, is_gone=False)
         self.requests += 1
-        try:
-            response = await session.request(
-                call.method,
-                URL(url, encoded=True),
-                data=call.body,
-                headers={**request_headers(call), "Authorization": f"Bearer {token.reveal()}"},
-                proxy=proxy,
-                allow_redirects=False,
-                trace_request_ctx=sending,
-            )
-            headers = {name.lower(): ", ".join(response.headers.getall(name)) for name in response.headers}
-            stream = AsyncChunks(response, call, self.settings) if call.streamed and response.ok else None
-            body = await _body(response, self.settings) if stream is None else b""
-        except _LOSSES as error:
-            return _no_answer(error, self.settings)
+        # The wait for a place is no part of the attempt: nothing was sent yet.
+        async with self._places:
+            until = time.monotonic() + self.settings.deadline
+            try:
+                async with timeout(self.settings.deadline):
+                    response = await session.request(
+                        call.method,
+                        URL(url, encoded=True),
+                        data=call.body,
+                        headers={**request_headers(call), "Authorization": f"Bearer {token.reveal()}"},
+                        proxy=proxy,
+                        allow_redirects=False,
+                        trace_request_ctx=sending,
+                    )
+                    if response.status < 200:
+                        response.close()
+                        return interim_answer(response.status)
+                    headers = {name.lower(): ", ".join(response.headers.getall(name)) for name in response.headers}
+                    stream = None
+                    if call.streamed and response.ok:
+                        stream = AsyncChunks(response, call, self.settings, partial(self._scrubbed, call, token))
+                    body = await _body(response, self.settings) if stream is None else b""
+            except _LOSSES as error:
+                is_over = time.monotonic() >= until
+                return deadline_passed(self.settings) if is_over else _no_answer(error, self.settings)
         if body is None:
             return too_large(self.settings, response.status)
         return Answer(
@@ -219,12 +232,13 @@ class AsyncClient(Driver, TrutoApi):
         if self._opened is None:
             settings = self.settings
             self._opened = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._connections, ssl=_ssl(settings)),
+                connector=_Connector(limit=self._connections, ssl=_ssl(settings)),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(
                     total=None, sock_connect=settings.connect_timeout, sock_read=settings.read_timeout
                 ),
                 headers={"User-Agent": settings.user_agent, "Accept": "application/json"},
+                response_class=_Response,
                 skip_auto_headers=("Content-Type",),
                 # It would read ~/.netrc as well; `_proxy` and `_ssl` read what is wanted of the environment.
                 trust_env=False,
@@ -246,6 +260,31 @@ class AsyncClient(Driver, TrutoApi):
         proxy = select_proxy(url, get_environ_proxies(url))
         # requests takes one without a scheme, too.
         return str(prepend_scheme_if_needed(proxy, "http")) if proxy else None  # type: ignore[no-untyped-call]
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Takes no connection out of the pool over which something came while it lay there.
+
+    aiohttp would give it to the next call as the answer to that one.
+    """
+
+    async def _get(self, *args: Any) -> Any:
+        while (connection := await super()._get(*args)) is not None:
+            if connection.protocol is not None and not connection.protocol.should_close:
+                return connection
+            connection.close()
+        return None
+
+
+class _Response(aiohttp.ClientResponse):
+    """Ends the connection of a 101, which aiohttp takes for a final answer and would use again."""
+
+    async def start(self, connection: Any) -> aiohttp.ClientResponse:
+        protocol = connection.protocol
+        await super().start(connection)
+        if self.status < 200 and protocol is not None:
+            protocol.close()
+        return self
 
 
 class _Sending:
@@ -359,17 +398,20 @@ class AsyncChunks:
     Raises ``TrutoTransportError`` where the stream breaks: the call itself did succeed.
     """
 
-    def __init__(self, response: aiohttp.ClientResponse, call: Call, settings: ClientSettings) -> None:
+    def __init__(
+        self, response: aiohttp.ClientResponse, call: Call, settings: ClientSettings, scrub: Callable[[str], str]
+    ) -> None:
         self._response = response
         self._call = call
         self._settings = settings
+        self._scrub = scrub
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
             while chunk := await _chunk(self._response, self._settings):
                 yield chunk
         except _LOSSES as error:
-            raise broken_stream(self._call, error) from None
+            raise broken_stream(self._call, error, self._scrub) from None
         finally:
             self.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Hashable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 from airflow_provider_truto.client.answer import Answer
@@ -12,12 +13,14 @@ from airflow_provider_truto.client.errors import TrutoTransportError, where
 from airflow_provider_truto.client.exchange import NoAnswer, Outcome, Patience, Step, exchange
 from airflow_provider_truto.client.memory import Memory
 from airflow_provider_truto.client.pacing import pace_for
-from airflow_provider_truto.client.redaction import scrubbed
+from airflow_provider_truto.client.redaction import cleaned, environment_secrets, printable, scrubbed, shortened
 from airflow_provider_truto.client.settings import ClientSettings, without_user
 from airflow_provider_truto.client.tokens import AccountTokens, ApiToken, Owner, Token
 
 #: Bytes read at a time. Older urllib3 unpacks such a piece whole, a thousandfold at worst: 16 MiB then.
 CHUNK = 16 * 1024
+#: Characters of a warning; names and words of a server may stand in it.
+_LONGEST_WARNING = 4_000
 #: Shared by all clients of the process.
 MEMORY = Memory()
 
@@ -78,8 +81,21 @@ class Driver:
             suffix=suffixes.load() if suffixes else 1,
             can_save_suffix=suffixes is not None and suffixes.may_advance,
             connection=settings.name,
-            scrub=lambda call, token, text: scrubbed(text, call=call, token=token, settings=settings),
+            scrub=self._scrubbed,
         )
+
+    def _scrubbed(self, call: Call, token: Token, text: str) -> str:
+        """Take out of text whatever was secret of a call and its connection."""
+        also = self._environment_secrets | {self.tokens.current().reveal()}
+        return cleaned(scrubbed(text, call=call, token=token, settings=self.settings, also=also))
+
+    @cached_property
+    def _environment_secrets(self) -> frozenset[str]:
+        return environment_secrets()
+
+    def _warn(self, text: str) -> None:
+        """Tell what a server may have had a say in."""
+        self.observer.warned(printable(text[:_LONGEST_WARNING]))
 
     def _owner(self, call: Call) -> Owner | None:
         """Whose minted token the call goes out under; ``None`` for the API token."""
@@ -145,6 +161,18 @@ def read_timeout(settings: ClientSettings) -> NoAnswer:
     )
 
 
+def deadline_passed(settings: ClientSettings) -> NoAnswer:
+    """An answer that had not come to its end when the attempt had to."""
+    return NoAnswer(
+        f"{settings.origin.host} gave no whole answer within {settings.deadline:g} s (the connection's deadline)"
+    )
+
+
+def interim_answer(status: int) -> NoAnswer:
+    """An interim answer in the place of the final one; what would follow it on the connection is not waited for."""
+    return NoAnswer(f"HTTP {status} is an interim answer, which nobody asked for")
+
+
 def tls_failure(settings: ClientSettings, cause: BaseException, *, is_gone: bool) -> NoAnswer:
     """TLS came to no end. A peer that went away may be back; one that is not trusted will not change."""
     hint = "" if is_gone else "; check the base URL and ca_bundle"
@@ -166,13 +194,14 @@ def too_large(settings: ClientSettings, status: int) -> NoAnswer:
     return NoAnswer(f"HTTP {status} with a body of more than {settings.response_limit} bytes", transient=False)
 
 
-def broken_stream(call: Call, cause: BaseException) -> TrutoTransportError:
+def broken_stream(call: Call, cause: BaseException, scrub: Callable[[str], str]) -> TrutoTransportError:
     """Make the error of a streamed answer that broke off: the call itself did succeed."""
     done = " The write itself was answered with success." if call.is_write else ""
-    return TrutoTransportError(f"{where(call)}: the answer broke off while it was streamed: {sentence(cause)}.{done}")
+    said = shortened(scrub(sentence(cause)))
+    return TrutoTransportError(f"{where(call)}: the answer broke off while it was streamed: {said}.{done}")
 
 
 def sentence(error: BaseException) -> str:
     """Name an error in one short line."""
-    # A proxy's URL, with its password, may be part of what a library says.
-    return f"{type(error).__name__}: {without_user(' '.join(str(error).split()))[:200]}"
+    # A proxy's URL, with its password, may be part of what a library says. It is scrubbed, and cut after that.
+    return f"{type(error).__name__}: {without_user(' '.join(str(error).split()))}"

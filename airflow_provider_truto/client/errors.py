@@ -21,12 +21,16 @@ from typing import Any, NamedTuple
 
 from airflow_provider_truto.client.answer import Answer
 from airflow_provider_truto.client.call import Call
+from airflow_provider_truto.client.redaction import MOST_TEXT, one_line, redacted, shortened
 
 #: Raw answers are for reading, not for storing: an exception keeps this many characters of one.
 RAW_RESPONSE_LIMIT = 4_000
 _TEXT_LIMIT = 500
-#: Nothing that Truto says is nested deeper; what is gets cut there.
-_DEEPEST = 50
+#: Bytes of an envelope. What is longer is no envelope of Truto's, and would take long to be parsed.
+_LONGEST_ENVELOPE = 4 * 1024 * 1024
+
+#: What is told of an envelope.
+_TOLD = ("error", "message", "raw_response", "details", "truto_error_insight")
 
 
 class Problem(NamedTuple):
@@ -282,20 +286,21 @@ def api_error(
     more than the answer is known (a sandbox, a blocked account). Never raises: a body that is not Truto's envelope
     costs only its details.
     """
-    envelope = _scrubbed(_envelope(answer), scrub)
+    envelope = _envelope(answer)
+    # Each by itself: a long one must not leave nothing of the others.
+    said = {key: redacted(envelope.get(key), scrub) for key in _TOLD}
     is_remote = envelope.get("truto_is_remote_error") is True
-    raw_response = envelope.get("raw_response")
-    message = _text(envelope.get("message")) or _text(raw_response) or _page_text(answer.text(), scrub)
-    insight = envelope.get("truto_error_insight")
+    message = _text(said["message"]) or _text(said["raw_response"]) or _page_text(answer.body, scrub)
+    insight = said["truto_error_insight"]
     cls = as_class or _class_of(answer.status, is_remote)
     error = cls(
         "",
         status=answer.status,
-        error=_text(envelope.get("error")) or _reason(answer.status),
+        error=_text(said["error"]) or _reason(answer.status),
         message=message,
         is_remote=is_remote,
-        raw_response=_cut_raw(raw_response),
-        details=_cut_raw(envelope.get("details")),
+        raw_response=_cut_raw(said["raw_response"]),
+        details=_cut_raw(said["details"]),
         insight=insight if isinstance(insight, dict) else None,
         retry_after=retry_after,
     )
@@ -307,13 +312,15 @@ def partial_failure(
     call: Call, answer: Answer, *, errors: Any, result: Any, scrub: Callable[[str], str]
 ) -> TrutoPartialFailureError:
     """Make the error of a 2xx that holds errors; ``errors`` are Truto's, by resource."""
-    errors = _scrubbed(errors, scrub)
+    errors = redacted(errors, scrub)
     count = (
         sum(len(found) if isinstance(found, list) else 1 for found in errors.values() if found)
         if isinstance(errors, dict)
         else 1
     )
-    done = ", ".join(f"{name}: {len(rows) if isinstance(rows, list) else 1}" for name, rows in (result or {}).items())
+    done = _text(
+        ", ".join(f"{name}: {len(rows) if isinstance(rows, list) else 1}" for name, rows in (result or {}).items())
+    )
     return TrutoPartialFailureError(
         f"{where(call)}: Truto answered {answer.status}, but with {count} error{'' if count == 1 else 's'} in it:"
         f" {_text(errors)}. What succeeded ({done or 'nothing'}) is in `.result` and stays done. What to do: mend"
@@ -332,6 +339,8 @@ def where(call: Call) -> str:
 
 
 def _envelope(answer: Answer) -> dict[str, Any]:
+    if len(answer.body) > _LONGEST_ENVELOPE:
+        return {}
     try:
         parsed = answer.json()
     except ValueError:
@@ -372,9 +381,9 @@ def _insight_sentences(error: TrutoApiError) -> Iterable[str]:
         ("missing_required_body_fields", "Missing body fields"),
     ):
         if names := error._named(key):
-            yield f" {label}: {_short(', '.join(names))}."
+            yield f" {label}: {_text(', '.join(names))}."
     if error.missing_scopes:
-        yield f" Missing scopes: {_short(', '.join(error.missing_scopes))}."
+        yield f" Missing scopes: {_text(', '.join(error.missing_scopes))}."
     failures = error.details.get("failures") if isinstance(error.details, dict) else None
     if failures:
         yield f" Details: {_text(failures)}."
@@ -388,44 +397,35 @@ def _reason(status: int) -> str:
 
 
 def _text(value: Any) -> str:
-    """Give a value of an unknown kind as one short line; ``""`` for nothing."""
-    if value is None or value in ("", {}, []):
-        return ""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return _short(text)
+    """Give a redacted value of an unknown kind as one short line; ``""`` for nothing."""
+    return "" if value is None or value in ("", {}, []) else one_line(value, most=_TEXT_LIMIT)
 
 
-def _page_text(text: str, scrub: Callable[[str], str]) -> str:
+def _page_text(body: bytes, scrub: Callable[[str], str]) -> str:
     """Give what a page or a bare text says, without markup; of JSON that is no envelope nothing can be said."""
+    text = body[: 4 * MOST_TEXT].decode(errors="replace")
     start = text.lstrip()[:1]
-    text = scrub(text)
-    if start != "<":
-        return "" if start in {"{", "["} else _short(text)
-    title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
-    return _short(title.group(1) if title else re.sub(r"<[^>]*>", " ", text))
+    if start in {"{", "["}:
+        return ""
+    text = redacted(text, scrub)
+    return _text(text if start != "<" else _title(text) or _without_tags(text))
 
 
-def _short(text: str) -> str:
-    # A lone surrogate, which JSON can spell, could not be written to a log file.
-    line = " ".join(text.split()).encode(errors="replace").decode()
-    return line if len(line) <= _TEXT_LIMIT else f"{line[:_TEXT_LIMIT]}…"
+def _title(page: str) -> str:
+    """Give the title of a page. Found step by step: a pattern would begin anew at every ``<title``."""
+    folded = page.lower()
+    begin = folded.find("<title")
+    end = folded.find("</title", begin)
+    is_there = begin != -1 and end != -1
+    return page[begin:end].partition(">")[2] if is_there else ""
+
+
+def _without_tags(page: str) -> str:
+    first, *rest = page.split("<")
+    pieces = (after if closing else f"<{tag}" for tag, closing, after in (piece.partition(">") for piece in rest))
+    return " ".join([first, *pieces])
 
 
 def _cut_raw(value: Any) -> Any:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return value if len(text) <= RAW_RESPONSE_LIMIT else f"{text[:RAW_RESPONSE_LIMIT]}…"
-
-
-def _scrubbed(value: Any, scrub: Callable[[str], str], depth: int = 0) -> Any:
-    if isinstance(value, str):
-        return scrub(value)
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        scrubbed = scrub(str(value))
-        return value if scrubbed == str(value) else scrubbed
-    if isinstance(value, (dict, list)) and depth == _DEEPEST:
-        return "…"
-    if isinstance(value, dict):
-        return {scrub(key): _scrubbed(item, scrub, depth + 1) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_scrubbed(item, scrub, depth + 1) for item in value]
-    return value
+    return value if len(text) <= RAW_RESPONSE_LIMIT else shortened(text, most=RAW_RESPONSE_LIMIT)

@@ -26,6 +26,7 @@ from airflow_provider_truto.client.errors import (
     where,
 )
 from airflow_provider_truto.client.rate_limits import DEFAULT_WAIT, asked_wait
+from airflow_provider_truto.client.redaction import shortened
 from airflow_provider_truto.client.tokens import Token
 
 #: 409 is permanent (a uniqueness conflict); 503 is retried only where the account is not blocked.
@@ -243,7 +244,7 @@ class _Run:
         return not self.call.is_write or self.call.idempotency_key is not None
 
     def _lost(self, loss: NoAnswer) -> TrutoTransportError:
-        reason = self._scrubbed(loss.reason)
+        reason = shortened(self._scrubbed(loss.reason))
         doubt = " Whether the write happened is unknown." if self.call.is_write else ""
         if doubt and self.call.idempotency_key is not None:
             doubt += (

@@ -32,6 +32,7 @@ from airflow_provider_truto.client.errors import (
 )
 from airflow_provider_truto.client.exchange import Outcome
 from airflow_provider_truto.client.pages import Page, pages
+from airflow_provider_truto.client.redaction import one_line
 from airflow_provider_truto.client.settings import ClientSettings
 
 T = TypeVar("T")
@@ -211,11 +212,7 @@ def ready_account(
     subject = f"{integration_name(record) or 'the'} account {account_id} (tenant {record.get('tenant_id')})"
     status = record["status"]
     if status != "active":
-        reason = (
-            f" Truto's reason: {' '.join(str(record['last_error']).split())[:300]}."
-            if record.get("last_error")
-            else ""
-        )
+        reason = f" Truto's reason: {one_line(record['last_error'], most=300)}." if record.get("last_error") else ""
         must = "reconnect" if status == "needs_reauth" else "connect or reconnect"
         raise TrutoReauthorizationRequiredError(
             f"the customer must {must} {subject}: its status is {status}.{reason}"

@@ -1,42 +1,228 @@
-"""Taking secrets, and where asked for the body's values, out of text that people will read."""
+"""Taking out of what a server said whatever nobody is to read, and never more work than a message is worth.
+
+``scrubbed`` replaces what this connection knows to be secret, ``cleaned`` what looks like a secret, and control
+characters, in any text; ``redacted`` does both to a JSON-like value. Who cuts a text cuts it after that.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
+from urllib.request import getproxies
 
-from airflow_provider_truto.client.call import Call
-from airflow_provider_truto.client.settings import ClientSettings
-from airflow_provider_truto.client.tokens import Token
+if TYPE_CHECKING:
+    from airflow_provider_truto.client.call import Call
+    from airflow_provider_truto.client.settings import ClientSettings
+    from airflow_provider_truto.client.tokens import Token
 
 #: Shorter values ("5", "IN") are no secret and would tear unrelated words apart.
 _SHORTEST_VALUE = 4
+#: Characters of an answer that are looked at, all of its texts together.
+MOST_TEXT = 64 * 1024
+#: So much more is looked at and then dropped: it may end in half a secret.
+_LONGEST_SECRET = 16 * 1024
+#: Values of an answer that are looked at, and how deep.
+_MOST_VALUES = 2_000
+_DEEPEST = 50
+_MARK = "***"
+
+#: What is secret by the name of its key; case and punctuation do not count.
+_SECRET_NAMES = (
+    *("token", "authorization", "passw", "passphrase", "secret", "apikey", "accesskey", "privatekey"),
+    *("credential", "cookie"),
+)
+#: The same within a text: a name, a sign, and the value in quotes or up to where it must end. Each part has an end,
+#: and none can be read in two ways, so that no text takes more than one pass.
+_NAME = r"(?:token|password|passwd|passphrase|secret|api[_-]?key|access[_-]?key|private[_-]?key|credential)"
+_SIGN = r"""[\w-]{0,40}\\{0,3}["']?\s{0,4}[:=]\s{0,4}"""
+_NAMED = re.compile(
+    rf"""({_NAME}{_SIGN})(?:(\\{{0,3}}["'])[^"'\\]+|[^\s"'\\&,;<>{{}}\[\]]+)""",
+    re.IGNORECASE,
+)
+#: Headers, whose value is the rest of the line.
+_HEADER = re.compile(
+    rf"""((?:authorization|cookie){_SIGN})(?:(\\{{0,3}}["'])[^"'\\]+|[^\r\n"'\\<>{{}}\[\]]+)""", re.IGNORECASE
+)
+#: Words that follow "bearer" in a sentence.
+_WORDS = "auth|authentication|authorization|token|tokens|scheme|realm|error|is|was|and|or|not|of|type"
+_BEARER = re.compile(rf"""\b(bearer)(\s{{1,8}}|%20)(?!(?:{_WORDS})\b)[^\s"'\\<>,;]+""", re.IGNORECASE)
+_BASIC = re.compile(r"\b(basic)(\s{1,8}|%20)([A-Za-z0-9+/=_-]{4,})", re.IGNORECASE)
+#: All but line ends and tabs: what moves a terminal's cursor, colours it, or turns the direction of writing.
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]|\r(?!\n)")
 
 
-def scrubbed(text: str, *, call: Call, token: Token, settings: ClientSettings) -> str:
-    """Replace the token and the proxy's password by ``***``, under ``hide_values`` also what the body holds."""
-    secrets = {token.reveal()}
-    if settings.proxy and (password := urlsplit(settings.proxy).password):
-        secrets |= {password, unquote(password)}
-    text = _replaced(text, _forms(secrets), "***")
+def scrubbed(
+    text: str, *, call: Call, token: Token, settings: ClientSettings, also: frozenset[str] = frozenset()
+) -> str:
+    """Replace our own secrets by ``***``, under ``hide_values`` also what the body holds.
+
+    They are the token, the proxy's credentials, and what ``also`` has.
+    """
+    secrets = also | {token.reveal()}
+    if settings.proxy:
+        secrets |= _of_proxy(settings.proxy)
+    text = _replaced(text, _forms(secrets), _MARK)
     if settings.hide_values and call.body:
         text = _replaced(text, _forms_of_body(call.body), "[hidden]")
     return text
 
 
+def cleaned(text: str) -> str:
+    """Replace what looks like a secret, and write control characters as escapes. Twice is no more than once."""
+    text = _NAMED.sub(rf"\1\2{_MARK}", text)
+    text = _HEADER.sub(rf"\1\2{_MARK}", text)
+    text = _BEARER.sub(rf"\1\2{_MARK}", text)
+    text = _BASIC.sub(lambda found: f"{found[1]}{found[2]}{_MARK}" if _is_encoded(found[3]) else found[0], text)
+    return printable(text)
+
+
+def printable(text: str) -> str:
+    """Write control characters as escapes, but for line ends and tabs."""
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def redacted(value: Any, scrub: Callable[[str], str] = str) -> Any:
+    """Give a JSON-like value without secrets: ``scrub`` is for those that are known, the others show by their keys.
+
+    Of a value beyond reason only the beginning is looked at, and given.
+    """
+    return _Work(scrub).value(value)
+
+
+def one_line(value: Any, *, most: int, scrub: Callable[[str], str] = str) -> str:
+    """Quote a value of a server's in a message, as one line of so many characters at most."""
+    value = redacted(value, scrub)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    # A lone surrogate, which JSON can spell, could not be written to a log file.
+    return shortened(" ".join(text.split()).encode(errors="replace").decode(), most=most)
+
+
+def shortened(text: str, *, most: int = 500) -> str:
+    """Cut a text, visibly. What is secret in it must be gone: half a secret is not found any more."""
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
+def environment_secrets() -> frozenset[str]:
+    """Give the credentials of the proxies that the environment names."""
+    return frozenset().union(*map(_of_proxy, getproxies().values()))
+
+
+class _Work:
+    """One walk through a value, with what is left of the text and values that may be looked at."""
+
+    def __init__(self, scrub: Callable[[str], str]) -> None:
+        self._scrub = scrub
+        self._text_left = MOST_TEXT
+        self._values_left = _MOST_VALUES
+
+    def value(self, value: Any, depth: int = 0) -> Any:
+        self._values_left -= 1
+        if isinstance(value, str):
+            return self.text(value, depth)
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            text = _number(value)
+            clean = self._scrub(text)
+            return value if clean == text else clean
+        if not isinstance(value, (dict, list)):
+            return value
+        if depth == _DEEPEST or self.is_done:
+            return "…"
+        return self.object(value, depth) if isinstance(value, dict) else self.list(value, depth)
+
+    def object(self, value: dict[Any, Any], depth: int) -> dict[str, Any]:
+        # A header may come as {"name": "Authorization", "value": …}.
+        names_secret = any(_is_secret(value.get(key)) for key in ("name", "key"))
+        result: dict[str, Any] = {}
+        for key, item in value.items():
+            if self.is_done:
+                result["…"] = "…"
+                break
+            is_secret = _is_secret(key) or (names_secret and key == "value")
+            is_secret = is_secret and item is not None and not isinstance(item, bool)
+            result[self.text(str(key), _DEEPEST)] = _MARK if is_secret else self.value(item, depth + 1)
+        return result
+
+    def list(self, value: list[Any], depth: int) -> list[Any]:
+        result: list[Any] = []
+        for item in value:
+            if self.is_done:
+                return [*result, "…"]
+            result.append(self.value(item, depth + 1))
+        return result
+
+    def text(self, text: str, depth: int) -> str:
+        """Redact a text; one that is JSON like what it says."""
+        if text[:1] in {"{", "["} and depth < _DEEPEST and len(text) <= self._text_left:
+            try:
+                parsed = json.loads(text)
+            except (ValueError, RecursionError):
+                pass
+            else:
+                clean = self.value(parsed, depth + 1)
+                if clean != parsed:
+                    return json.dumps(clean, ensure_ascii=False)
+        most = max(self._text_left, 0)
+        length = len(text)
+        text = text[: most + _LONGEST_SECRET]
+        self._text_left -= len(text)
+        text = cleaned(self._scrub(text))
+        if length <= most:
+            return text
+        end = most if length <= most + _LONGEST_SECRET else min(most, len(text) - _LONGEST_SECRET)
+        return f"{text[: max(end, 0)]}…"
+
+    @property
+    def is_done(self) -> bool:
+        return self._values_left <= 0 or self._text_left <= 0
+
+
+def _number(value: float) -> str:
+    try:
+        return str(value)
+    except ValueError:  # Python writes no whole number of more than 4,300 digits
+        return "…"
+
+
+def _is_secret(name: Any) -> bool:
+    folded = re.sub(r"[\W_]", "", name[:200]).lower() if isinstance(name, str) else ""
+    return any(part in folded for part in _SECRET_NAMES)
+
+
+def _is_encoded(word: str) -> bool:
+    """Whether a word is base64 rather than one of a sentence: ``Basic dXNlcjpw``, not ``Basic plan``."""
+    return any(letter.isdigit() or letter == "=" for letter in word) or any(map(str.isupper, word[1:]))
+
+
+def _of_proxy(url: str) -> frozenset[str]:
+    try:
+        parts = urlsplit(url)
+        user, password = parts.username or "", parts.password
+    except ValueError:  # a variable of the environment, by which nothing can be reached
+        return frozenset()
+    if password is None:
+        return frozenset({user, unquote(user)} - {""})
+    pairs = {f"{user}:{password}", f"{unquote(user)}:{unquote(password)}"}
+    encoded = {b64encode(pair.encode(charset, "replace")) for pair in pairs for charset in ("latin-1", "utf-8")}
+    return frozenset({password, unquote(password), *(code.decode().rstrip("=") for code in encoded)} - {""})
+
+
 def _replaced(text: str, forms: Iterable[str], mark: str) -> str:
+    folded = text.lower()
     for form in forms:
-        if form.lower() in text.lower():
+        if form.lower() in folded:
             text = re.sub(re.escape(form), mark, text, flags=re.IGNORECASE)
+            folded = text.lower()
     return text
 
 
-def _forms(values: set[str]) -> list[str]:
-    """List how values may be spelled; the longest first, lest a part of one leaves the rest of it standing."""
+@lru_cache(maxsize=4)
+def _forms(values: frozenset[str]) -> list[str]:
+    """List how values may be spelled; the longest first, or a part of one would leave the rest of it standing."""
     forms = {form for value in values for form in (value, quote(value, safe=""), *_as_json(value))}
     return sorted(forms, key=len, reverse=True)
 
@@ -44,9 +230,9 @@ def _forms(values: set[str]) -> list[str]:
 @lru_cache(maxsize=1)  # one answer is scrubbed text by text
 def _forms_of_body(body: bytes) -> list[str]:
     try:
-        return _forms(set(_values(json.loads(body))))
+        return _forms(frozenset(_values(json.loads(body))))
     except ValueError:  # a custom call's body is whatever the caller gave: all of it is one value
-        return _forms(set(_values(body.decode(errors="replace"))))
+        return _forms(frozenset(_values(body.decode(errors="replace"))))
 
 
 def _as_json(value: str) -> tuple[str, str]:

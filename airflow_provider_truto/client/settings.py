@@ -7,8 +7,11 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, get_args
 from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 DEFAULT_BASE_URL = "https://api.truto.one"
 #: Under which token data calls go out: the API token, or one that is minted for the integrated account.
@@ -50,10 +53,28 @@ def without_user(url: str) -> str:
     return re.sub(r"//[^/]*@", "//***@", url)
 
 
+class Confined:
+    """Holds a secret, which must not leave the process: it cannot be pickled. A copy of it is itself."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"{type(self).__name__} holds a secret and cannot be pickled: pass the connection's id instead"
+        )
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+
 @dataclass(frozen=True, kw_only=True)
-class ClientSettings:
+class ClientSettings(Confined):
     """Where and how to call. Times are in seconds.
 
+    ``read_timeout`` bounds one silence, ``deadline`` one attempt in all; of a streamed answer only the head.
     ``max_attempts`` counts the first one; ``max_wait`` bounds the sum of a call's waits;
     ``response_limit`` is in bytes and does not bound streamed answers. ``proxy`` may hold a password, so it
     stays out of the ``repr``. Raises ``ValueError`` for a combination that cannot work or would send a
@@ -67,6 +88,7 @@ class ClientSettings:
     timeout_name: str = "the connection's timeout"
     connect_timeout: float = 10.0
     read_timeout: float = 60.0
+    deadline: float = 300.0
     max_attempts: int = 5
     max_wait: float = 300.0
     verify_tls: bool = True
@@ -102,22 +124,38 @@ class ClientSettings:
             self._check_proxy()
         if self.ca_bundle and not Path(self.ca_bundle).exists():
             raise ValueError(f"ca_bundle: there is no file {self.ca_bundle!r}")
-        if self.read_timeout <= 0 or self.connect_timeout <= 0:
-            raise ValueError("timeout: must be more than 0 seconds")
-        if self.max_attempts < 1:
-            raise ValueError("max_attempts: must be at least 1 (the first attempt counts)")
-        if self.max_wait < 0:
-            raise ValueError("max_wait: must be 0 or more seconds")
+        self._check_patience()
         if self.data_auth not in get_args(DataAuth):
             raise ValueError(f"data_auth: expects one of {', '.join(get_args(DataAuth))}, got {self.data_auth!r}")
         if self.requests_per_second is not None and not 0 <= self.requests_per_second <= FASTEST:
             raise ValueError(f"requests_per_second: must be from 0 (no pacing) to {FASTEST:.0f}")
 
+    def _check_patience(self) -> None:
+        if self.read_timeout <= 0 or self.connect_timeout <= 0:
+            raise ValueError("timeout: must be more than 0 seconds")
+        if self.deadline <= 0:
+            raise ValueError("deadline: must be more than 0 seconds")
+        if self.max_attempts < 1:
+            raise ValueError("max_attempts: must be at least 1 (the first attempt counts)")
+        if self.max_wait < 0:
+            raise ValueError("max_wait: must be 0 or more seconds")
+
     def _check_proxy(self) -> None:
         """Refuse what is no proxy, in words that cannot show its password."""
-        parts = urlsplit(self.proxy or "")
-        if parts.scheme not in _PROXY_SCHEMES or not parts.hostname:
-            raise ValueError("proxy: expects a URL such as http://proxy:3128")
+        try:
+            parts = urlsplit(self.proxy or "")
+            is_right = (
+                parts.scheme in _PROXY_SCHEMES and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+            )
+        except ValueError:
+            is_right = False
+        # Whatever stands behind the port was most likely meant to be part of the password.
+        rest = (self.proxy or "").partition("://")[2]
+        if not is_right or re.search(r"[\s\\/?#]", rest.removesuffix("/")):
+            raise ValueError(
+                "proxy: expects a URL such as http://proxy:3128 or http://user:password@proxy:3128; in user and"
+                " password, / # ? and \\ are written as %2F %23 %3F %5C"
+            )
 
     def allows(self, integrated_account_id: Any) -> bool:
         """Whether calls may be about this integrated account."""

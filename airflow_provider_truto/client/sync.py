@@ -5,12 +5,11 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Callable, Generator, Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, TypeVar
 
 import requests
-from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from requests.cookies import RequestsCookieJar
 from requests.structures import CaseInsensitiveDict
@@ -19,6 +18,7 @@ from urllib3.exceptions import ReadTimeoutError
 from airflow_provider_truto.client.answer import Answer
 from airflow_provider_truto.client.api import TrutoApi
 from airflow_provider_truto.client.call import Call
+from airflow_provider_truto.client.connections import Deadline, TimelyAdapter
 from airflow_provider_truto.client.driver import (
     CHUNK,
     Driver,
@@ -27,6 +27,8 @@ from airflow_provider_truto.client.driver import (
     broken_stream,
     connect_timeout,
     connection_failure,
+    deadline_passed,
+    interim_answer,
     proxy_failure,
     read_timeout,
     request_headers,
@@ -93,7 +95,7 @@ class TrutoSession(requests.Session):
         self.auth = OriginAuth(token, settings.origin)
         self.headers.update({"User-Agent": settings.user_agent, "Accept": "application/json"})
         self.cookies = _NoCookies(policy=DefaultCookiePolicy(allowed_domains=[]))
-        adapter = HTTPAdapter(max_retries=0, pool_maxsize=32)
+        adapter = TimelyAdapter(max_retries=0, pool_maxsize=32)
         self.mount("https://", adapter)
         self.mount("http://", adapter)
 
@@ -103,21 +105,27 @@ class TrutoSession(requests.Session):
             url = self._settings.base_url.rstrip("/") + url
         return super().request(method, url, *args, **kwargs)
 
-    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
-        """Send a prepared request, under the connection's TLS, proxy and timeouts also where they are not given."""
+    def send(
+        self, request: requests.PreparedRequest, *, deadline: Deadline | None = None, **kwargs: Any
+    ) -> requests.Response:
+        """Send a prepared request, under the connection's TLS, proxy and times also where they are not given."""
         if "verify" not in kwargs:
             kwargs |= self.merge_environment_settings(
                 request.url, kwargs.get("proxies"), kwargs.get("stream"), None, kwargs.get("cert")
             )
         if kwargs.get("timeout") is None:
             kwargs["timeout"] = (self._settings.connect_timeout, self._settings.read_timeout)
-        return super().send(request, **kwargs)
+        with deadline or Deadline(self._settings.deadline) as until:
+            response = super().send(request, **kwargs)
+        if deadline is None:
+            until.lift()  # a body that was not read by now is a stream
+        return response
 
     def resolve_redirects(self, *_: Any, **__: Any) -> Iterator[Any]:
         """Follow none, also where it is asked for."""
         return iter(())
 
-    def send_call(self, call: Call, token: Token) -> requests.Response:
+    def send_call(self, call: Call, token: Token, deadline: Deadline) -> requests.Response:
         """Send a call of Truto under a token; the body of the answer is still to be read.
 
         The call is complete and its target escaped. ``request`` would take it apart, put it together again and search
@@ -132,7 +140,7 @@ class TrutoSession(requests.Session):
         headers["Authorization"] = f"Bearer {token.reveal()}"
         request.headers = CaseInsensitiveDict(headers)
         request.prepare_content_length(call.body)
-        return self.send(request, stream=True, cert=self.cert, **self._tls_and_proxies)
+        return self.send(request, deadline=deadline, stream=True, cert=self.cert, **self._tls_and_proxies)
 
     @cached_property
     def _base_url(self) -> str:
@@ -210,10 +218,10 @@ class SyncClient(Driver, TrutoApi):
             case ReadSettings():
                 return self.settings
             case Warn():
-                self.observer.warned(step.text)
+                self._warn(step.text)
             case Page():
                 for note in step.notes:
-                    self.observer.warned(note)
+                    self._warn(note)
         return None
 
     def _carry_out(self, step: Step, suffixes: SuffixStore | None) -> Any:
@@ -254,15 +262,22 @@ class SyncClient(Driver, TrutoApi):
         # request is taken to have gone out when its answer came.
         began = time.monotonic()
         is_warm = self._answered_at is not None and began - self._answered_at < _KEPT_OPEN
+        deadline = Deadline(self.settings.deadline)
         try:
-            response = self.session.send_call(call, token)
+            response = self.session.send_call(call, token, deadline)
+            if response.status_code < 200:
+                response.close()
+                return interim_answer(response.status_code)
             self._answered_at = time.monotonic()
             sent_after = 0.0 if is_warm else self._answered_at - began
             headers = {name.lower(): value for name, value in response.headers.items()}
-            stream = Chunks(response, call) if call.streamed and response.ok else None
+            stream = None
+            if call.streamed and response.ok:
+                deadline.lift()
+                stream = Chunks(response, call, partial(self._scrubbed, call, token))
             body = _body(response, self.settings.response_limit) if stream is None else b""
         except OSError as error:  # requests' own, and that of a CA bundle which cannot be read
-            return _no_answer(error, self.settings)
+            return deadline_passed(self.settings) if deadline.is_over else _no_answer(error, self.settings)
         if body is None:
             return too_large(self.settings, response.status_code)
         return Answer(
@@ -345,15 +360,16 @@ class Chunks:
     Raises ``TrutoTransportError`` where the stream breaks: the call itself did succeed.
     """
 
-    def __init__(self, response: requests.Response, call: Call) -> None:
+    def __init__(self, response: requests.Response, call: Call, scrub: Callable[[str], str]) -> None:
         self._response = response
         self._call = call
+        self._scrub = scrub
 
     def __iter__(self) -> Iterator[bytes]:
         try:
             yield from self._response.iter_content(CHUNK)
         except requests.RequestException as error:
-            raise broken_stream(self._call, _root(error)) from None
+            raise broken_stream(self._call, _root(error), self._scrub) from None
         finally:
             self.close()
 

@@ -18,6 +18,7 @@ from airflow_provider_truto.client.errors import (
     TrutoTransportError,
 )
 from airflow_provider_truto.client.programs import integration_name
+from airflow_provider_truto.client.redaction import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,12 +36,13 @@ def tested(settings: ClientSettings, new_client: Callable[[ClientSettings], Sync
 
     Answers within 15 seconds, also where the server accepts and stays mute. Never shows the token.
     """
-    settings = replace(settings, max_attempts=1, connect_timeout=_CONNECT_TIMEOUT)
+    # What is left behind when the test has answered ends by itself, soon after.
+    settings = replace(settings, max_attempts=1, connect_timeout=_CONNECT_TIMEOUT, deadline=_TIMEOUT + 1)
     if settings.read_timeout > _TIMEOUT:
         settings = replace(settings, read_timeout=_TIMEOUT, timeout_name="the limit of this test")
     client = new_client(settings)
     answer: list[tuple[bool, str]] = []
-    # The socket's timeouts bound each step, not their sum: a server that drips bytes would outlast them.
+    # The deadline is for one call and for what happens on its socket. There may be two, and names to be resolved.
     thread = threading.Thread(target=lambda: answer.append(_asked(client)), name="truto-test-connection", daemon=True)
     thread.start()
     thread.join(_TIMEOUT)
@@ -99,6 +101,6 @@ def _account_test(client: SyncClient) -> tuple[bool, str]:
         f" status {account['status']}"
     )
     if account["status"] != "active":
-        reason = f" Last error: {str(account['last_error'])[:300]}." if account.get("last_error") else ""
+        reason = f" Last error: {one_line(account['last_error'], most=300)}." if account.get("last_error") else ""
         return False, f"{seen}. Not ready for calls: the customer must connect or reconnect it.{reason}"
     return True, f"{seen}{' (a sandbox: it can be read, not written)' if account.get('is_sandbox') else ''}."

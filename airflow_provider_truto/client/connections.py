@@ -1,0 +1,261 @@
+"""Connections of requests that keep to an attempt's deadline, and never give one call's bytes to the next.
+
+A socket's timeout is for one silence: a server that sends a byte a second outlasts it. Here every wait on a socket
+(connecting, a proxy's CONNECT, TLS, sending, each piece of an answer) is given what is left of the attempt at most.
+
+http.client takes an interim answer such as 103 for the final one, and believes lengths that contradict each other.
+Either would leave an answer in the connection, where the next call would take it for its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import io
+import math
+import socket
+import threading
+import time
+from functools import cache
+from typing import TYPE_CHECKING, Any, cast
+
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection
+from urllib3.connectionpool import HTTPConnectionPool
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+from urllib3.util.connection import allowed_gai_family
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+#: Bytes of a line: a header's, or the length of a chunk, for which urllib3 itself has no limit.
+_LONGEST_LINE = 65536
+#: Whoever connects, sends or reads in this thread finds its deadline here: urllib3 has no way to hand it down.
+_here = threading.local()
+
+
+class Deadline:
+    """When an attempt has to be over; a context manager, in which connections of this thread keep to it.
+
+    ``seconds`` from now. Raises ``TimeoutError`` where something would begin to wait after it.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._at = time.monotonic() + seconds
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has passed."""
+        return time.monotonic() >= self._at
+
+    def left(self) -> float:
+        """Give the seconds that are left."""
+        left = self._at - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the attempt's deadline has passed")
+        return left
+
+    def lift(self) -> None:
+        """Hold nobody to it any more: what is read from now on may take its time."""
+        self._at = math.inf
+
+    def hurry(self, sock: socket.socket, silence: float | None) -> None:
+        """Let the next wait on a socket be for one silence at most, and no longer than what is left."""
+        left = self.left()
+        if silence is None or left < silence:
+            silence = left if math.isfinite(left) else None
+        sock.settimeout(silence)
+
+    def __enter__(self) -> Self:
+        _here.deadline = self
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        _here.deadline = _NONE
+
+
+_NONE = Deadline(math.inf)
+
+
+def _deadline() -> Deadline:
+    return cast("Deadline", getattr(_here, "deadline", _NONE))
+
+
+class TimelyAdapter(HTTPAdapter):
+    """Sends over connections that keep to the deadline of their thread, through a proxy as well."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Make the pools; see ``HTTPAdapter``."""
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = _timely(self.poolmanager.pool_classes_by_scheme)
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        """Make the pools of a proxy; see ``HTTPAdapter``."""
+        is_new = proxy not in self.proxy_manager
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        if is_new:
+            manager.pool_classes_by_scheme = _timely(manager.pool_classes_by_scheme)
+        return manager
+
+
+def _timely(pools: Mapping[str, type[HTTPConnectionPool]]) -> dict[str, type[HTTPConnectionPool]]:
+    return {scheme: _timely_pool(pool) for scheme, pool in pools.items()}  # type: ignore[arg-type]
+
+
+@cache
+def _timely_pool(pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
+    """Derive a pool whose connections are ``_TimelyConnection``s: plain ones, of TLS, or through SOCKS."""
+    connection = type(pool.ConnectionCls.__name__, (_TimelyConnection, pool.ConnectionCls), {})
+    return type(pool.__name__, (pool,), {"ConnectionCls": connection})
+
+
+class _TimelyConnection(HTTPConnection):
+    response_class = None  # type: ignore[assignment]  # set below: it is a class of this module
+
+    def _new_conn(self) -> socket.socket:
+        """Connect. All addresses of a host share the time that urllib3 would give to each."""
+        until = time.monotonic() + _deadline().left()
+        if isinstance(self.timeout, (int, float)):
+            until = min(until, time.monotonic() + self.timeout)
+        given = self._dns_host, self.timeout
+        try:
+            addresses = [] if hasattr(self, "_socks_options") else _addresses(self._dns_host, self.port)
+            for address in addresses[:-1]:
+                self._dns_host, self.timeout = address, _positive(until - time.monotonic())
+                try:
+                    return super()._new_conn()
+                except (NewConnectionError, ConnectTimeoutError):
+                    continue
+            self._dns_host = addresses[-1] if addresses else given[0]
+            self.timeout = _positive(until - time.monotonic())
+            return super()._new_conn()
+        finally:
+            self._dns_host, self.timeout = given
+
+    def _tunnel(self) -> None:
+        super()._tunnel()
+        if self.sock is not None:
+            _deadline().hurry(self.sock, self.sock.gettimeout())  # TLS comes next
+
+    def send(self, data: Any) -> None:
+        """Send a part of a request; connect first where that is still to be done."""
+        if self.sock is None:
+            self.connect()
+        _deadline().hurry(self.sock, self.sock.gettimeout())
+        super().send(data)
+
+
+def _addresses(host: str, port: int | None) -> list[str]:
+    """Give a host's addresses; none where urllib3 is to find out itself why there are none."""
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), port, allowed_gai_family(), socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return []
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+def _positive(seconds: float) -> float:
+    return max(seconds, 0.001)  # 0 would mean not to wait at all
+
+
+class _Response(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp.close()
+        self.fp = _Reader(sock)
+
+    def begin(self) -> None:
+        """Read the head. Raises ``HTTPException`` where what follows it cannot be told for certain."""
+        super().begin()
+        if self.status < 200:
+            raise http.client.HTTPException(f"an interim answer, {self.status}, that is followed by nothing known")
+        if self.will_close:
+            return  # nothing can follow it
+        encodings, lengths = (self.headers.get_all(name, []) for name in ("Transfer-Encoding", "Content-Length"))
+        if encodings and [one.strip().lower() for one in encodings] != ["chunked"]:
+            raise http.client.HTTPException("an answer in an unknown Transfer-Encoding")
+        if len({one.strip() for one in lengths}) > 1 or not all(map(_is_length, lengths)):
+            raise http.client.HTTPException("an answer without one right Content-Length")
+        if encodings and lengths:
+            self.will_close = True  # chunks count, but whoever says both is not to be believed twice
+
+
+def _is_length(text: str) -> bool:
+    return text.strip().isascii() and text.strip().isdigit()
+
+
+_TimelyConnection.response_class = _Response  # type: ignore[assignment]
+
+
+class _Reader(io.BufferedReader):
+    """What http.client reads an answer from. A socket that holds more than the answer is of no further use."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._source = _Source(sock)
+        super().__init__(self._source)
+
+    def read(self, *size: int | None) -> bytes:
+        """Read so many bytes, or to the end of the connection where no size is given."""
+        if size and size[0] is not None and size[0] < 0:  # urllib3 reads "-1" for the length of a chunk
+            raise http.client.HTTPException("a chunk of negative length")
+        return super().read(*size)
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        """Read a line, of a length that a line may have."""
+        if size is not None and size >= 0:
+            return super().readline(size)
+        line = super().readline(_LONGEST_LINE + 1)
+        if len(line) > _LONGEST_LINE:
+            raise http.client.LineTooLong("chunk")
+        return line
+
+    def close(self) -> None:
+        """Close the file, and for good the socket in which another answer lies already."""
+        if not self.closed:
+            self._source.is_at_end = True
+            if self.peek(1) or self._source.has_more:
+                self._source.hang_up()
+        super().close()
+
+
+class _Source(io.RawIOBase):
+    """A socket's own file, read in time."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._file = sock.makefile("rb", buffering=0)
+        self._silence = sock.gettimeout()
+        self._deadline = _deadline()
+        self.is_at_end = False
+
+    def readable(self) -> bool:
+        """Say yes."""
+        return True
+
+    def readinto(self, buffer: Any, /) -> int | None:
+        """Read what comes next; 0 at the end."""
+        if self.is_at_end:
+            return 0
+        self._deadline.hurry(self._sock, self._silence)
+        return self._file.readinto(buffer)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether TLS has unpacked more than was read; the socket itself would not show it."""
+        pending = getattr(self._sock, "pending", None)
+        return pending is not None and self._sock.fileno() != -1 and pending() > 0
+
+    def hang_up(self) -> None:
+        """End the connection, by which its pool sees that it is not to be used again."""
+        with contextlib.suppress(OSError):  # it may have ended already
+            self._sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close the file; the socket stays open as long as its connection."""
+        self._file.close()
+        super().close()
