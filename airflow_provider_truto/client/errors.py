@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from airflow_provider_truto.client.answer import Answer
 from airflow_provider_truto.client.call import Call
-from airflow_provider_truto.client.redaction import MOST_TEXT, one_line, redacted, shortened
+from airflow_provider_truto.client.redaction import one_line, redacted, shortened
 
 #: Raw answers are for reading, not for storing: an exception keeps this many characters of one.
 RAW_RESPONSE_LIMIT = 4_000
@@ -29,6 +29,8 @@ _TEXT_LIMIT = 500
 #: Bytes of an envelope. What is longer is no envelope of Truto's, and would take long to be parsed.
 _LONGEST_ENVELOPE = 4 * 1024 * 1024
 
+#: Characters that are looked at of each part of an envelope, or of a page.
+_MOST_TEXT = 16 * 1024
 #: What is told of an envelope.
 _TOLD = ("error", "message", "raw_response", "details", "truto_error_insight")
 
@@ -288,8 +290,8 @@ def api_error(
     """
     envelope = _envelope(answer)
     # Each by itself: a long one must not leave nothing of the others.
-    said = {key: redacted(envelope.get(key), scrub) for key in _TOLD}
-    is_remote = envelope.get("truto_is_remote_error") is True
+    said = {key: redacted(envelope.get(key), scrub, most=_MOST_TEXT) for key in _TOLD}
+    is_remote = _is_remote(envelope)
     message = _text(said["message"]) or _text(said["raw_response"]) or _page_text(answer.body, scrub)
     insight = said["truto_error_insight"]
     cls = as_class or _class_of(answer.status, is_remote)
@@ -306,6 +308,15 @@ def api_error(
     )
     error.args = (_sentences(call, error, connection),)
     return error
+
+
+def is_remote_error(answer: Answer) -> bool:
+    """Whether Truto says of an answer that the customer's CRM caused it."""
+    return _is_remote(_envelope(answer))
+
+
+def _is_remote(envelope: dict[str, Any]) -> bool:
+    return envelope.get("truto_is_remote_error") is True
 
 
 def partial_failure(
@@ -403,11 +414,11 @@ def _text(value: Any) -> str:
 
 def _page_text(body: bytes, scrub: Callable[[str], str]) -> str:
     """Give what a page or a bare text says, without markup; of JSON that is no envelope nothing can be said."""
-    text = body[: 4 * MOST_TEXT].decode(errors="replace")
+    text = body[: 4 * _MOST_TEXT].decode(errors="replace")
     start = text.lstrip()[:1]
     if start in {"{", "["}:
         return ""
-    text = redacted(text, scrub)
+    text = redacted(text, scrub, most=_MOST_TEXT)
     return _text(text if start != "<" else _title(text) or _without_tags(text))
 
 

@@ -23,6 +23,7 @@ from airflow_provider_truto.client.errors import (
     TrutoSandboxReadOnlyError,
     TrutoTransportError,
     api_error,
+    is_remote_error,
     where,
 )
 from airflow_provider_truto.client.rate_limits import DEFAULT_WAIT, asked_wait
@@ -228,7 +229,7 @@ class _Run:
             return reply
         finally:  # also where the driver gives the call up
             if isinstance(reply, Answer):
-                is_remote = not reply.ok and self._error(reply).is_remote
+                is_remote = not reply.ok and is_remote_error(reply)
                 self._pace.answered(account, answer=reply, is_remote=is_remote)
             else:
                 self._pace.lost(account)
@@ -279,7 +280,7 @@ class _Run:
 
     def _renewed_token(self, answer: Answer) -> Generator[Step, Any, bool]:
         """After a 401 of Truto itself, take a rotated token; once a call."""
-        is_ours = answer.status == 401 and not self._error(answer).is_remote
+        is_ours = answer.status == 401 and not is_remote_error(answer)
         if not is_ours or self._renewed:
             return False
         self._renewed = True

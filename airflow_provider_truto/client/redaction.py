@@ -25,7 +25,7 @@ _SHORTEST_VALUE = 4
 #: Characters of an answer that are looked at, all of its texts together.
 MOST_TEXT = 64 * 1024
 #: So much more is looked at and then dropped: it may end in half a secret.
-_LONGEST_SECRET = 16 * 1024
+_LONGEST_SECRET = 8 * 1024
 #: Values of an answer that are looked at, and how deep.
 _MOST_VALUES = 2_000
 _DEEPEST = 50
@@ -86,12 +86,12 @@ def printable(text: str) -> str:
     return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
-def redacted(value: Any, scrub: Callable[[str], str] = str) -> Any:
+def redacted(value: Any, scrub: Callable[[str], str] = str, *, most: int = MOST_TEXT) -> Any:
     """Give a JSON-like value without secrets: ``scrub`` is for those that are known, the others show by their keys.
 
-    Of a value beyond reason only the beginning is looked at, and given.
+    Of a value beyond reason only the beginning is looked at, and given: ``most`` characters in all.
     """
-    return _Work(scrub).value(value)
+    return _Work(scrub, most).value(value)
 
 
 def one_line(value: Any, *, most: int, scrub: Callable[[str], str] = str) -> str:
@@ -115,9 +115,9 @@ def environment_secrets() -> frozenset[str]:
 class _Work:
     """One walk through a value, with what is left of the text and values that may be looked at."""
 
-    def __init__(self, scrub: Callable[[str], str]) -> None:
+    def __init__(self, scrub: Callable[[str], str], most: int) -> None:
         self._scrub = scrub
-        self._text_left = MOST_TEXT
+        self._text_left = most
         self._values_left = _MOST_VALUES
 
     def value(self, value: Any, depth: int = 0) -> Any:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import copy
 import itertools
 import json
 import logging
 import pickle
+import subprocess
+import sys
+import time
 import traceback
 
 import pytest
@@ -14,7 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_truto.client.answer import Answer
+from airflow_provider_truto.client.call import Call
+from airflow_provider_truto.client.driver import Observer
 from airflow_provider_truto.client.errors import TrutoApiError, TrutoError, TrutoTransportError, api_error
+from airflow_provider_truto.client.programs import Warn
 from airflow_provider_truto.client.redaction import scrubbed
 from airflow_provider_truto.client.settings import ClientSettings
 from airflow_provider_truto.client.tokens import ApiToken, Token
@@ -348,6 +356,224 @@ def test_a_base_url_that_holds_a_password_is_refused_without_showing_it(url):
     with pytest.raises(ValueError) as caught:
         ClientSettings(base_url=url.format(SECRET))
     assert SECRET not in str(caught.value)
+
+
+def test_no_object_that_holds_a_secret_can_be_carried_out_of_the_process(holders):
+    for name, holder in holders.items():
+        try:
+            pickled = pickle.dumps(holder)
+        except (TypeError, AttributeError, pickle.PicklingError):
+            continue
+        assert SECRET.encode() not in pickled, name
+
+
+def test_a_copy_of_a_secret_is_the_secret_itself(holders):
+    for name in ("token", "settings"):
+        assert copy.copy(holders[name]) is copy.deepcopy(holders[name]) is holders[name]
+
+
+# ------------------------------------------------------------------------------------------- secrets of other people
+#
+# What a CRM says may hold its own secrets, which nobody here knows: they show by their names.
+
+THEIRS = "planted4theirs"
+
+SHOWN_BY_NAME = {
+    "token": {"token": THEIRS},
+    "in another spelling": {
+        "accessToken": THEIRS,
+        "REFRESH-TOKEN": THEIRS,
+        "x_api_key": THEIRS,
+        "Set-Cookie": THEIRS,
+    },
+    "an object": {"authorization": {"scheme": "x", "value": [THEIRS]}},
+    "deep": {"request": [{"headers": {"Authorization": THEIRS, "cookie": [THEIRS]}}]},
+    "a header as a pair": {"headers": [{"name": "X-Api-Key", "value": THEIRS}, {"key": "cookie", "value": THEIRS}]},
+    "JSON as text": json.dumps({"config": {"client_secret": THEIRS}}),
+    "JSON as text in JSON as text": json.dumps({"config": json.dumps({"password": THEIRS})}),
+    "JSON within a text": f'the body was {{"password": "{THEIRS} {THEIRS}", "a": 1}}',
+    "escaped JSON within a text": f'{{\\"password\\": \\"{THEIRS}\\", \\"a\\": 1}}',
+    "two keys of one name": f'{{"token": "{THEIRS}", "token": null}}',
+    "bearer": f"sent Bearer {THEIRS} to the CRM",
+    "basic": "sent basic cGxhbnRlZDR0aGVpcnM=, twice",
+    "a query": f"GET /x?a=1&access_token={THEIRS}&b=2",
+    "a header": f"Authorization: Custom {THEIRS}; more {THEIRS}\r\nX: y",
+    "a cookie": f"Set-Cookie: sid={THEIRS}; Path=/; b={THEIRS}",
+    "an assignment": f"api_key = '{THEIRS}', password: {THEIRS}",
+}
+
+
+@pytest.mark.parametrize("where", ["raw_response", "details", "message", "error"])
+@pytest.mark.parametrize("said", SHOWN_BY_NAME.values(), ids=SHOWN_BY_NAME)
+def test_secrets_of_the_crm_are_not_shown(said, where):
+    body = json.dumps({"message": "m", "truto_is_remote_error": True, where: said}).encode()
+    error = api_error(Call(method="GET", path="/x"), Answer(status=422, body=body))
+    for text in shown(error):
+        assert THEIRS not in text
+        assert "cGxhbnRlZDR0aGVpcnM" not in text
+
+
+def test_secrets_on_a_page_are_not_shown():
+    page = f"<html><title>Odd</title><pre>Authorization: Bearer {THEIRS}</pre>".encode()
+    plain = f"upstream said: token={THEIRS}".encode()
+    for body in (page, plain, page.replace(b"title", b"p")):
+        assert_hidden(THEIRS, *shown(api_error(Call(method="GET", path="/x"), Answer(status=502, body=body))))
+
+
+def test_what_only_sounds_like_a_secret_stays_readable():
+    said = {
+        "message": "The Bearer token is missing; the Basic plan has no webhooks; keys are unique",
+        "raw_response": {"key": "author", "password": None, "is_secret": True, "count": 3},
+    }
+    error = api_error(Call(method="GET", path="/x"), Answer(status=403, body=json.dumps(said).encode()))
+    assert error.message == said["message"]
+    assert error.raw_response == said["raw_response"]
+
+
+CONTROLS = "\x1b[2J\x1b]0;owned\x07 \x00\x08\x9b31m\u202egnp.exe\u2028 \rgone"
+
+
+@pytest.mark.parametrize("where", ["raw_response", "details", "message", "error", "page", "plain", "key"])
+def test_control_characters_of_an_answer_reach_nobody(where):
+    body = json.dumps({where: CONTROLS, "details": {CONTROLS: 1}}).encode()
+    if where in {"page", "plain"}:
+        body = ("<p>" * (where == "page") + CONTROLS).encode()
+    error = api_error(Call(method="GET", path="/x"), Answer(status=422, body=body))
+    for text in (str(error), error.message, error.error, str(error.raw_response), *map(str, error.details or ())):
+        assert not set(text) & set("\x1b\x07\x00\x08\x9b\u202e\u2028\r")
+    assert "\\x1b" in "".join(shown(error))
+
+
+def test_control_characters_of_a_broken_answer_reach_nobody(raw_server, make_client, read):
+    def answer(conversation):
+        conversation.send(b"HTTP/1.1 \x1b[2J x\r\n\r\n")
+        conversation.close()
+
+    error = run_into_error(make_client(raw_server(answer).url, max_attempts=1), read())
+    assert "\x1b" not in str(error)
+
+
+def test_a_warning_that_a_server_has_a_say_in_moves_no_cursor(raw_server, make_client):
+    client = make_client("http://127.0.0.1:9")
+    warned = []
+    client.observer = Observer(warned=warned.append)
+    client.reply(Warn(f"/custom_fields/{CONTROLS}" + "x" * 100_000))
+    [text] = warned
+    assert "\x1b" not in text
+    assert len(text) < 10_000
+
+
+@pytest.mark.parametrize("driver", ["sync", "async"])
+def test_a_stream_that_breaks_says_no_secret(driver, drivers, raw_server):
+    """What stands in the place of a chunk's length is quoted by the libraries."""
+    token = "planted-token-of-a-stream"
+
+    def answer(conversation):
+        conversation.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
+        time.sleep(0.1)
+        conversation.send(token.encode() + b"\r\n")
+        conversation.stay_mute()
+
+    case = lambda client: client.custom("GET", "x", stream=True)  # noqa: E731
+    result = drivers.run(driver, case, raw_server(answer), token=token, read_timeout=1.0, integrated_account_id=ACME)
+    assert "broke off" in str(result.error)
+    assert_hidden(token, *shown(result.error))
+
+
+@pytest.mark.parametrize("driver", ["sync", "async"])
+def test_the_api_token_is_hidden_also_where_a_minted_one_was_sent(driver, drivers, raw_server):
+    api, minted = "planted-api-token", "planted-minted-token"
+
+    def answer(conversation):
+        if conversation.target == "/integrated-account/token":
+            conversation.answer({"integrated_account_token": minted})
+        else:
+            conversation.answer({"message": f"{minted} of {api}?", "raw_response": [api]}, status=400)
+
+    case = lambda client: client.unified("crm", "accounts").get("1")  # noqa: E731
+    given = {"data_auth": "account", "integrated_account_id": ACME}
+    result = drivers.run(driver, case, raw_server(answer), token=api, **given)
+    assert type(result.error) is not TrutoTransportError
+    for secret in (api, minted):
+        assert_hidden(secret, *shown(result.error))
+
+
+@pytest.mark.parametrize("where", ["settings", "environment"])
+def test_a_proxys_credentials_are_hidden_as_it_is_sent_them(
+    where, raw_server, make_client, write, everything_logged, monkeypatch
+):
+    def echo(conversation):
+        sent = conversation.headers["proxy-authorization"].removeprefix("Basic ")
+        conversation.answer({"message": f"who is {sent}, {PASSWORD}?"}, status=502)
+
+    url = f"http://robot:{ESCAPED_PASSWORD}@{raw_server(echo).origin}"
+    if where == "environment":
+        monkeypatch.setenv("HTTP_PROXY", url)
+    client = make_client(
+        "http://truto.invalid", allow_http=True, max_attempts=1, proxy=url if where == "settings" else None
+    )
+    error = run_into_error(client, write())
+    assert error.status == 502
+    encoded = base64.b64encode(f"robot:{PASSWORD}".encode()).decode()
+    for secret in (PASSWORD, encoded):
+        assert_hidden(secret, *shown(error), everything_logged())
+
+
+@pytest.mark.parametrize("sign", ["/", "#", "?", "\\", " "])
+def test_a_proxy_whose_password_would_be_read_as_something_else_is_refused(sign):
+    for url in (f"http://robot:plan{sign}ted@proxy:3128", f"http://robot:plan{sign}ted@proxy:3128/"):
+        with pytest.raises(ValueError, match="%2F %23 %3F %5C") as caught:
+            ClientSettings(proxy=url)
+        assert "ted" not in str(caught.value).replace("written", "")
+
+
+@pytest.mark.parametrize("url", ["http://proxy:3128", "http://proxy:3128/", "http://a:b%2Fc@[::1]:3128"])
+def test_a_proxy_as_it_should_be_is_taken(url):
+    assert ClientSettings(proxy=url).proxy == url
+
+
+# ------------------------------------------------------------------------------------------------- work without end
+#
+# A hang would be found by the time that a test may take; here a hundredth of it is too much.
+
+_BOMBS = {
+    "tags": "<" * 1_000_000,
+    "titles": "<title" * 200_000,
+    "names of secrets": "token" * 200_000,
+    "signs": "token=" * 200_000,
+    "headers": "authorization:" * 80_000,
+    "quotes": "token\\\\\\" * 100_000,
+    "bearers": "bearer " * 150_000,
+    "spaces": "bearer" + " " * 1_000_000,
+    "basics": "basic aaaa " * 100_000,
+    "brackets": "[" * 1_000_000,
+    "braces": '{"a":' * 200_000,
+    "texts": json.dumps(["x"] * 300_000),
+    "JSON in JSON": json.dumps(json.dumps(json.dumps(['"' * 10_000] * 20))),
+}
+
+
+def test_what_a_server_says_is_read_in_bounded_time():
+    """A megabyte of it, as a page, and in an envelope: well within a second each."""
+    code = (
+        "import sys, json\n"
+        "from airflow_provider_truto.client.answer import Answer\n"
+        "from airflow_provider_truto.client.call import Call\n"
+        "from airflow_provider_truto.client.errors import api_error\n"
+        "for name, text in json.load(sys.stdin).items():\n"
+        "    print(name, flush=True)\n"
+        "    for body in (text, json.dumps({'message': text, 'raw_response': text, 'details': [text]})):\n"
+        "        api_error(Call(method='GET', path='/x'), Answer(status=500, body=body.encode()))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        input=json.dumps(_BOMBS),
+        text=True,
+        timeout=10 * len(_BOMBS),
+        check=True,
+        capture_output=True,
+    )
+    assert len(done.stdout.splitlines()) == len(_BOMBS)
 
 
 # ------------------------------------------------------------------------------------------------------- hide_values
