@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from airflow_provider_truto.schemas.dialect import Converted
+from airflow_provider_truto.schemas.dialect import Converted, fewer
 from airflow_provider_truto.schemas.validator import described
 
 #: Their list is partial: "you will need to fetch the individual resource using the get endpoint"
@@ -62,7 +62,7 @@ def custom_fields_schema(
         else:
             properties[name] = _value_schema(name, field, warnings)
     schema = {"type": "object", "properties": properties, "additionalProperties": is_partial}
-    return Converted(schema=schema, warnings=tuple(warnings))
+    return Converted(schema=schema, warnings=fewer(warnings))
 
 
 def unlisted(schema: Mapping[str, Any], value: Any) -> list[str]:

@@ -16,6 +16,8 @@ they are read leniently: what cannot be read checks nothing and is named in a wa
   every branch, the branches are open. ``oneOf`` is read as ``anyOf``: branches that are checked less than they say
   may well hold together.
 - ``custom_fields`` and ``remote_data`` of the root are free objects.
+- A ``pattern`` is not part of the dialect, and is not compiled: one that a server makes up could take any time.
+  Every other work that a schema can ask for has an end as well, where the rest of it is left open.
 """
 
 from __future__ import annotations
@@ -23,8 +25,9 @@ from __future__ import annotations
 import math
 import re
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 from urllib.parse import unquote
 
@@ -34,6 +37,16 @@ from airflow_provider_truto.schemas.validator import child_pointer, described
 #: which recurses, from Python's limit and from taking seconds.
 _DEEPEST = 32
 _MOST_NODES = 5_000
+#: Schemas and members of schemas that are read, those that are read again because of a reference included.
+_MOST_STEPS = 100_000
+#: Definitions that a choice may apply to one value; choices of choices double with each level.
+_MOST_BRANCHES = 256
+#: Names in a list of names, such as those that an object requires.
+_MOST_NAMES = 1_000
+#: Warnings that are given, and characters of a name or reference in one.
+_MOST_WARNINGS = 50
+_LONGEST_NAME = 100
+_LONGEST_REFERENCE = 1_000
 _FREE_AT_THE_TOP = frozenset({"custom_fields", "remote_data"})
 _FREE_OBJECT = {"type": "object", "additionalProperties": True}
 _DEFINITIONS = "#/$defs/"
@@ -75,15 +88,7 @@ def _are_scalars(value: Any) -> bool:
 
 
 def _are_names(value: Any) -> bool:
-    return isinstance(value, list) and all(map(_is_text, value))
-
-
-def _is_pattern(value: Any) -> bool:
-    try:
-        re.compile(value)
-    except (re.error, TypeError, OverflowError, RecursionError):
-        return False
-    return isinstance(value, str)
+    return isinstance(value, list) and len(value) <= _MOST_NAMES and all(map(_is_text, value))
 
 
 #: Keywords that are kept as they are, where their value is one that draft 2020-12 takes.
@@ -93,7 +98,6 @@ _KEPT: dict[str, Callable[[Any], bool]] = {
     "format": _is_text,
     "enum": _are_scalars,
     "const": _is_scalar,
-    "pattern": _is_pattern,
     "uniqueItems": lambda value: isinstance(value, bool),
     **dict.fromkeys(("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"), _is_count),
     **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"), _is_number),
@@ -108,7 +112,7 @@ _UNREAD_WITH_KEYS = frozenset(
     }
 )
 _UNREAD = _UNREAD_WITH_KEYS | {
-    *("not", "multipleOf", "prefixItems", "additionalItems", "contains", "unevaluatedItems"),
+    *("not", "pattern", "multipleOf", "prefixItems", "additionalItems", "contains", "unevaluatedItems"),
     *("propertyNames", "dependentRequired"),
 }
 #: What makes a node more than a reference with a description, beside a list of what is required.
@@ -140,7 +144,13 @@ def converted(meta_schema: Mapping[str, Any]) -> Converted:
         raise ValueError(f"a meta schema is an object, not {described(meta_schema)}")  # noqa: TRY004
     work = _Work(root=meta_schema)
     schema = work.whole()
-    return Converted(schema=schema, warnings=tuple(work.warnings))
+    return Converted(schema=schema, warnings=fewer(work.warnings))
+
+
+def fewer(warnings: Collection[str]) -> tuple[str, ...]:
+    """Give the first warnings, and say how many more there are."""
+    more = len(warnings) - _MOST_WARNINGS
+    return (*islice(warnings, _MOST_WARNINGS), *([f"and {more} more like these"] if more > 0 else []))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,6 +185,7 @@ class _Work:
     #: The texts, each once, in the order of their finding.
     warnings: dict[str, None] = field(default_factory=dict)
     nodes: int = 0
+    steps: int = 0
     names: dict[tuple[object, ...], str] = field(default_factory=dict)
     uses: dict[str, int] = field(default_factory=dict)
     waiting: deque[tuple[str, _Flat, _Place]] = field(default_factory=deque)
@@ -189,7 +200,7 @@ class _Work:
             name, flat, place = self.waiting.popleft()
             definitions[name] = self.object_or_value(flat, place, depth=0)
         for name in _cut_circles(definitions):
-            self.warn("", f"its definition {name} refers to itself, or on and on, before it says anything")
+            self.warn("", f"its definition {name} refers to itself, or on and on, or to too much at once")
         return {**root, "$defs": definitions} if definitions else root
 
     def warn(self, at: str, what: str) -> None:
@@ -218,7 +229,7 @@ class _Work:
         """Name the definition of a merged node; each is converted once, so that circles close."""
         key = (*map(id, saying), flat.is_open, place.is_closable, place.is_top)
         if key not in self.names:
-            name = re.sub("[^A-Za-z0-9_-]", "_", flat.followed or "root")[:60]
+            name = re.sub("[^A-Za-z0-9_-]", "_", (flat.followed or "root")[:60])
             self.uses[name] = uses = self.uses.get(name, 0) + 1
             # No name has a dot of its own, so that a numbered one is another than all of them.
             self.names[key] = name = name if uses == 1 else f"{name}.{uses}"
@@ -235,7 +246,7 @@ class _Work:
         properties: dict[str, Any] = {
             name: dict(_FREE_OBJECT)
             if place.is_top and name in _FREE_AT_THE_TOP
-            else self.node(schemas, _Place(at=child_pointer(place.at, name)), depth + 1)
+            else self.node(schemas, _Place(at=_below(place.at, name)), depth + 1)
             for name, schemas in flat.properties.items()
         }
         if flat.items:
@@ -312,6 +323,11 @@ class _Work:
                 continue
             if not isinstance(schema, Mapping):
                 self.warn(at, f"its schema is {described(schema)}")
+                flat.is_open = True
+                continue
+            self.steps += _size(schema)
+            if self.steps > _MOST_STEPS:
+                self.warn("", f"its schema takes more than {_MOST_STEPS:,} steps to be read")
                 flat.is_open = True
                 continue
             seen.add(id(schema))
@@ -408,7 +424,7 @@ class _Work:
 
     def target(self, reference: Any) -> Any:
         """Find what a reference leads to within the schema; ``_ABSENT`` where that is nothing."""
-        if not isinstance(reference, str) or not reference.startswith("#"):
+        if not isinstance(reference, str) or not reference.startswith("#") or len(reference) > _LONGEST_REFERENCE:
             return _ABSENT
         fragment = unquote(reference[1:])
         if fragment and not fragment.startswith("/"):
@@ -428,33 +444,49 @@ def _says_something(part: Mapping[str, Any]) -> bool:
     return not _SAYING.isdisjoint(part) or isinstance(part.get("required"), list)
 
 
-def _cut_circles(definitions: Mapping[str, dict[str, Any]]) -> list[str]:
-    """Open the branches by which a definition would be applied to the same value again, for ever or too often.
+def _size(schema: Mapping[str, Any]) -> int:
+    """Count what is looked at when a schema is read."""
+    return len(schema) + sum(len(value) for value in schema.values() if isinstance(value, (list, Mapping)))
 
-    A circle that goes through a property or an item ends with the value; one through ``anyOf`` alone does not.
-    Gives the names of the definitions that were cut.
+
+def _below(at: str, name: Any) -> str:
+    """Give the pointer of a property for a warning, to whose length nobody else has a say."""
+    return child_pointer(at, str(name)[:_LONGEST_NAME])
+
+
+def _cut_circles(definitions: Mapping[str, dict[str, Any]]) -> list[str]:
+    """Open the branches by which a definition would be applied to the same value again, endlessly or too often.
+
+    A circle that goes through a property or an item ends with the value; one through ``anyOf`` alone does not, and
+    two branches that lead on to two each double the work with each step. Gives the names of the definitions that were
+    cut.
     """
     heights: dict[str, int] = {}
-    cut: list[str] = []
+    weights: dict[str, int] = {}
+    cut: dict[str, None] = {}
 
-    def height(name: str, path: tuple[str, ...]) -> int:
-        highest = 0
+    def weigh(name: str, path: tuple[str, ...]) -> None:
+        heights[name], weights[name] = 1, 1
         for branch in _referring_branches(definitions[name]):
             target = branch["$ref"].removeprefix(_DEFINITIONS)
             is_endless = target in path or len(path) == _DEEPEST
-            if not is_endless and target not in heights:
-                heights[target] = height(target, (*path, target))
-            if is_endless or len(path) + heights[target] > _DEEPEST:
+            if not is_endless and target not in weights:
+                weigh(target, (*path, target))
+            if (
+                is_endless
+                or len(path) + heights[target] > _DEEPEST
+                or weights[name] + weights[target] > _MOST_BRANCHES
+            ):
                 branch.clear()
-                cut.append(name)
+                cut[name] = None
             else:
-                highest = max(highest, heights[target])
-        return highest + 1
+                heights[name] = max(heights[name], heights[target] + 1)
+                weights[name] += weights[target]
 
     for name in definitions:
-        if name not in heights:
-            heights[name] = height(name, (name,))
-    return cut
+        if name not in weights:
+            weigh(name, (name,))
+    return list(cut)
 
 
 def _referring_branches(schema: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

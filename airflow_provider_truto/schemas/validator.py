@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from difflib import get_close_matches
 from functools import cache, cached_property, lru_cache
+from itertools import islice
 from os import PathLike
 from pathlib import Path
 from typing import Any, cast
 
-from jsonschema import Draft202012Validator, FormatChecker
+from jsonschema import Draft202012Validator, FormatChecker, validators
 from jsonschema.exceptions import SchemaError, ValidationError
 from jsonschema_specifications import REGISTRY
 from referencing.exceptions import Unresolvable
@@ -35,6 +37,13 @@ _TYPE_NAMES = {
     "array": "an array",
     "null": "null",
 }
+#: Keywords that may be applied for each value of a body, and to a small body in all. Choices that lead back to
+#: choices would multiply with every level of it; schemas as people write them take some dozen.
+_STEPS_PER_VALUE = 1_000
+_LEAST_STEPS = 100_000
+#: Names that an unknown one is compared with, and characters of a name in a message.
+_MOST_COMPARED = 500
+_LONGEST_NAME = 100
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 #: RFC 3339: the zone is not optional there.
 _DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
@@ -55,6 +64,30 @@ class Finding:
     is_null: bool
     wants_scalar: bool
     is_advisory: bool
+
+
+_steps = threading.local()
+
+
+class _TooManyStepsError(Exception):
+    """A schema asks for more work than a body of this size is worth."""
+
+
+def _counted(check: Callable[..., Any]) -> Callable[..., Any]:
+    """Have a keyword's check count, so that it ends where there is no end to it."""
+
+    def counted(*arguments: Any) -> Any:
+        _steps.left -= 1
+        if _steps.left < 0:
+            raise _TooManyStepsError
+        return check(*arguments)
+
+    return counted
+
+
+_Validator = validators.extend(  # type: ignore[no-untyped-call]
+    Draft202012Validator, {name: _counted(check) for name, check in Draft202012Validator.VALIDATORS.items()}
+)
 
 
 class Schema:
@@ -78,9 +111,9 @@ class Schema:
         self.name = name
 
     @cached_property
-    def _validator(self) -> Draft202012Validator:
+    def _validator(self) -> Any:
         # With a registry of its own, a reference to somewhere else is an error and no download.
-        return Draft202012Validator(self.source, registry=REGISTRY, format_checker=_format_checker())
+        return _Validator(self.source, registry=REGISTRY, format_checker=_format_checker())
 
     @cached_property
     def _is_surely_met(self) -> Callable[[Any], bool]:
@@ -90,35 +123,47 @@ class Schema:
         """List every mismatch of a JSON-plain value, in the order of their pointers.
 
         ``hide_values`` keeps the value's content out of the messages. Raises ``ValueError`` where the schema
-        has a reference that cannot be followed.
+        has a reference that cannot be followed, or asks for work beyond reason.
         """
         if self._is_surely_met(value):
             return []
+        told: set[tuple[Any, ...]] = set()
         try:
+            _steps.left = max(_LEAST_STEPS, _STEPS_PER_VALUE * _count(value))
             found = [
                 finding
                 for error in self._validator.iter_errors(value)
-                for finding in self._findings_of(error, hide_values=hide_values)
+                for finding in self._findings_of(error, told, hide_values=hide_values)
             ]
+        except _TooManyStepsError:
+            raise ValueError(
+                f"{self.name} takes too many steps to be checked: its choices lead on to more and more choices"
+            ) from None
         except Unresolvable as error:
             raise ValueError(f"{self.name} has a reference that leads nowhere: {error}") from None
         except RecursionError:
             raise ValueError(f"{self.name} does not come to an end: a reference leads back to itself") from None
         return sorted(found, key=lambda finding: finding.pointer)
 
-    def _findings_of(self, error: ValidationError, *, hide_values: bool) -> Iterator[Finding]:
+    def _findings_of(
+        self, error: ValidationError, told: set[tuple[Any, ...]], *, hide_values: bool
+    ) -> Iterator[Finding]:
         at = pointer_of(error.absolute_path)
         keyword = str(error.validator)
         instance, wanted = cast("Any", error.instance), cast("Any", error.validator_value)
         schema: Mapping[str, Any] = error.schema if isinstance(error.schema, Mapping) else {}
         if keyword == "additionalProperties" and wanted is False:
+            spoken = _spoken_names(schema)
             for key in sorted(set(instance) - set(schema.get("properties", ()))):
                 if not any(re.search(pattern, key) for pattern in schema.get("patternProperties", ())):
-                    yield _finding(child_pointer(at, key), _unknown_key(key, schema), error)
+                    yield _finding(child_pointer(at, key), _unknown_key(key, schema, spoken), error)
         elif keyword == "required":
-            for key in wanted:
-                if key not in instance and error.message == f"{key!r} is a required property":
+            # One error a name, which does not say which: all names are told with the first.
+            place = (at, *error.absolute_schema_path)
+            for key in wanted if place not in told else ():
+                if key not in instance:
                     yield _finding(child_pointer(at, key), "is required", error)
+            told.add(place)
         elif keyword == "enum" and not self._is_of_type(instance, schema.get("type")):
             pass  # that it is of another type was found as well, and says more
         else:
@@ -236,17 +281,29 @@ def _finding(pointer: str, message: str, error: ValidationError) -> Finding:
     )
 
 
-def _unknown_key(key: str, schema: Mapping[str, Any]) -> str:
-    if key in schema.get("x-read-only", ()):
-        return "is read-only: Truto sets it, leave it out"
+def _spoken_names(schema: Mapping[str, Any]) -> dict[str, str]:
+    """Give the names of an object's fields by how they are spoken: folded, and by their titles."""
     known = {name: field for name, field in schema.get("properties", {}).items() if not _read_only(field)}
     # People know a field by its title where its name is a code of the CRM; a name goes before a title.
     titles = {_folded(str(field["title"])): name for name, field in known.items() if _has_title(field)}
-    spoken = {**titles, **{_folded(name): name for name in known}}
-    close = get_close_matches(_folded(key), spoken, n=1)
+    return {**titles, **{_folded(name): name for name in known}}
+
+
+def _unknown_key(key: str, schema: Mapping[str, Any], spoken: Mapping[str, str]) -> str:
+    if key in schema.get("x-read-only", ()):
+        return "is read-only: Truto sets it, leave it out"
+    folded = _folded(key)
+    close = [folded] if folded in spoken else get_close_matches(folded, islice(spoken, _MOST_COMPARED), n=1)
     if close:
-        return f"is not a known field: did you mean `{spoken[close[0]]}`?"
-    return f"is not a known field (known: {_listed(sorted(known))}); name it in extra_fields if it is right"
+        return f"is not a known field: did you mean `{spoken[close[0]][:_LONGEST_NAME]}`?"
+    known = _listed(sorted(set(spoken.values())))
+    return f"is not a known field (known: {known}); name it in extra_fields if it is right"
+
+
+def _count(value: Any) -> int:
+    """Count a JSON-plain value and all that is in it."""
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + sum(map(_count, items))
 
 
 def _read_only(schema: Any) -> str | None:
@@ -261,12 +318,18 @@ def _has_title(schema: Any) -> bool:
 
 def _listed(items: list[str]) -> str:
     more = len(items) - _MOST_LISTED
-    return ", ".join(items[:_MOST_LISTED] + ([f"and {more} more"] if more > 0 else [])) or "none"
+    shown = [item[:_LONGEST_NAME] for item in items[:_MOST_LISTED]]
+    return ", ".join(shown + ([f"and {more} more"] if more > 0 else [])) or "none"
+
+
+def _listed_choices(choices: Sequence[Any]) -> str:
+    more = [""] * (len(choices) - _MOST_LISTED)
+    return _listed([json.dumps(choice) for choice in choices[:_MOST_LISTED]] + more)
 
 
 def _folded(name: str) -> str:
     """Make `WebSite`, `web_site` and `web-site` alike."""
-    return re.sub(r"[\W_]", "", name).lower()
+    return re.sub(r"[\W_]", "", name[:_LONGEST_NAME]).lower()
 
 
 def _sentence(error: ValidationError, *, hide_values: bool) -> str:
@@ -285,7 +348,7 @@ def _sentence(error: ValidationError, *, hide_values: bool) -> str:
         case "format":
             return f"expects the format {wanted}, got {got}"
         case "enum":
-            return f"expects one of {_listed([json.dumps(item) for item in wanted])}, got {got}"
+            return f"expects one of {_listed_choices(wanted)}, got {got}"
         case "minLength" if wanted == 1:
             return "must not be empty"
         case "minProperties" if wanted == 1:

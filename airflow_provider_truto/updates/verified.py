@@ -16,6 +16,8 @@ from airflow_provider_truto.updates.request import RecordRequest
 
 #: Goes to the CRM as it is and comes back in the CRM's own shape.
 NEVER_COMPARED = frozenset({"remote_data"})
+#: Pairs of items that are compared for one list: each asked one with each of the answer, which may be of any length.
+_MOST_COMPARISONS = 50_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +44,7 @@ def verified(request: RecordRequest, response: Any) -> Verification:
     if not request.needs_body or not isinstance(request.body, dict):
         return Verification()
     asked: dict[str, Any] = request.body
+    other = other_record(request, response)
     readable = (
         request.model is not None
         and request.response_format in {"unified", "normalized"}
@@ -49,6 +52,8 @@ def verified(request: RecordRequest, response: Any) -> Verification:
     )
     hidden = NEVER_COMPARED | set(request.exclude_fields or ())
     groups: dict[str, list[str]] = {"taken": [], "changed": [], "not_confirmed": [], "unverifiable": []}
+    if other is not None:
+        groups["not_confirmed"].append("/id")
     for name, value in asked.items():
         if not readable or name in hidden:
             groups["unverifiable"].append(child_pointer("", name))
@@ -72,6 +77,10 @@ def _compared(asked: Any, got: Any, at: str) -> Iterator[tuple[str, str]]:
 
 def _list_group(asked: list[Any], got: list[Any], at: str) -> str:
     """Every asked item must be found in the answer; more or otherwise ordered ones are the CRM's doing."""
+    if len(asked) == len(got) and all(_group(*pair, at) == "taken" for pair in zip(asked, got, strict=True)):
+        return "taken"
+    if len(asked) * len(got) > _MOST_COMPARISONS:
+        return "unverifiable"
     groups = []
     rest = list(got)
     for item in asked:
@@ -80,9 +89,8 @@ def _list_group(asked: list[Any], got: list[Any], at: str) -> str:
         if group != "not_confirmed" and place is not None:
             rest.pop(place)
         groups.append(group)
-    if "not_confirmed" in groups:
-        return "not_confirmed"
-    return "changed" if "changed" in groups or len(got) != len(asked) else "taken"
+    worst = max(groups, key=_WORST.__getitem__)
+    return "changed" if worst == "taken" and len(got) != len(asked) else worst
 
 
 def _group(asked: Any, got: Any, at: str) -> str:
@@ -97,7 +105,7 @@ def _group(asked: Any, got: Any, at: str) -> str:
     return max(groups, key=_WORST.__getitem__)
 
 
-_WORST = {"taken": 0, "changed": 1, "not_confirmed": 2}
+_WORST = {"taken": 0, "changed": 1, "unverifiable": 2, "not_confirmed": 3}
 
 
 def _rank(candidate: tuple[str, int]) -> tuple[int, int]:

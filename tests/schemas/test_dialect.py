@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from airflow_provider_truto.schemas.dialect import Converted, converted
-from airflow_provider_truto.schemas.validator import Schema, packaged_schema
+from airflow_provider_truto.schemas.validator import Schema, packaged_schema, schema_from
 from airflow_provider_truto.updates.typed import typed
 
 #: As `request_body_schema` of `GET /unified/crm/accounts/{integration}/meta/update` may look.
@@ -241,7 +243,7 @@ def test_properties_may_have_the_names_of_keywords():
             {"type": "object", "properties": {"a": {}, "b": {}}, "required": ["b"], "additionalProperties": False},
         ),
         # keywords that stay, and that do not
-        ({"type": "string", "minLength": 1, "pattern": "^a"}, {"type": "string", "minLength": 1, "pattern": "^a"}),
+        ({"type": "string", "minLength": 1}, {"type": "string", "minLength": 1}),
         ({"minimum": 0, "exclusiveMaximum": 5.5}, {"minimum": 0, "exclusiveMaximum": 5.5}),
         ({"enum": ["a", 1, None, True]}, {"enum": ["a", 1, None, True]}),
         ({"enum": None, "format": None, "properties": None, "items": None, "$ref": None}, {}),
@@ -284,7 +286,8 @@ def test_a_node_becomes(node, expected):
         ({"properties": {"a": {}}, "anyOf": {}}, {"type": "object", "properties": {"a": {}}}, "its `anyOf`"),
         ({"allOf": []}, {}, "its `allOf`"),
         ({"$ref": 5}, {}, "its $ref"),
-        ({"pattern": "("}, {}, "its `pattern`"),
+        ({"pattern": "("}, {}, "its `pattern` is no keyword that is read here"),
+        ({"pattern": "^a"}, {}, "its `pattern` is no keyword that is read here"),
         ({"minLength": -1}, {}, "its `minLength`"),
         ({"maximum": "5"}, {}, "its `maximum`"),
         ({"maximum": True}, {}, "its `maximum`"),
@@ -732,3 +735,105 @@ def plain_nodes(children):
 def test_a_schema_without_peculiarities_has_no_warning_and_converts_to_the_same_again(properties):
     once = without_warnings({"type": "object", "properties": properties})
     assert without_warnings(once) == once
+
+
+# ------------------------------------------------------------------------------------------------- work without end
+
+
+def reference(name):
+    return {"$ref": f"#/$defs/{name}"}
+
+
+def doubling(levels, *, through=None):
+    """Definitions of which each has two choices of the next one: for the same value, or for one of its members."""
+
+    def choices(level):
+        branch = reference(f"d{level + 1}")
+        both = [branch, dict(branch)] if through is None else [{"properties": {through: branch}} for _ in range(2)]
+        return {"anyOf": both}
+
+    definitions = {f"d{level}": choices(level) for level in range(levels)}
+    return {"properties": {"a": reference("d0")}, "$defs": {**definitions, f"d{levels}": {"type": "string"}}}
+
+
+def nested(levels):
+    return {"a": nested(levels - 1)} if levels else 5
+
+
+#: Schemas of a server, and the bodies that they are to be held against.
+BOMBS = {
+    "choices that double": (doubling(200), {"a": 5}),
+    "choices that double with each level of the body": (doubling(40, through="a"), nested(40)),
+    "a pattern that backtracks": ({"properties": {"a": {"pattern": "^(a+)+$"}}}, {"a": "a" * 60 + "!"}),
+    "a pattern of a thousand nested repeats": (
+        {"properties": {"a": {"pattern": "(" * 1000 + "a" + ")*" * 1000}}},
+        {},
+    ),
+    "nine megabytes of properties": (
+        {"properties": {f"property number {n:010}": {} for n in range(250_000)}},
+        {"a": 1},
+    ),
+    "nine megabytes of names": ({"properties": {"a": {}}, "required": [f"{n:030}" for n in range(250_000)]}, {}),
+    "nine megabytes of choices": ({"properties": {"a": {"enum": [f"{n:030}" for n in range(250_000)]}}}, {"a": "x"}),
+    "names that are all missing": ({"properties": {"a": {}}, "required": [f"{n:030}" for n in range(50_000)]}, {}),
+    "unknown names beside many known ones": (
+        {"properties": {f"property_{n}": {} for n in range(2_000)}},
+        {f"proberty-{n}": 1 for n in range(20)},
+    ),
+    "one long name above many": (
+        {"properties": {"x" * 1_000_000: {"properties": {f"p{n}": {"type": "?"} for n in range(1_000)}}}},
+        {"x": 1},
+    ),
+    "many references to one large merger": (
+        {
+            "properties": {f"p{n}": {**reference("large"), "title": str(n)} for n in range(1_000)},
+            "$defs": {"large": {"allOf": [{"properties": {f"q{n}": {}}} for n in range(1_500)]}},
+        },
+        {"p1": {}},
+    ),
+    "a type of many names": ({"properties": {"a": {"type": ["string"] * 500_000}}}, {"a": 1}),
+    "one long text": ({"properties": {"a": {"type": "x" * 9_000_000, "description": "y" * 9_000_000}}}, {"a": 1}),
+}
+
+
+def test_no_schema_of_a_server_takes_work_without_end():
+    """Each is converted, compiled and met within a second or two; what hangs takes the whole time."""
+    code = (
+        "import json, sys\n"
+        "from airflow_provider_truto.schemas.dialect import converted\n"
+        "from airflow_provider_truto.schemas.validator import schema_from\n"
+        "for name, (meta, body) in json.load(sys.stdin).items():\n"
+        "    found = converted(meta)\n"
+        "    assert len(found.warnings) <= 51 and all(len(warning) < 9_000 for warning in found.warnings)\n"
+        "    try:\n"
+        "        findings = schema_from(found.schema).findings(body)\n"
+        "        assert all(len(finding.message) < 9_000 for finding in findings)\n"
+        "        print(name, 'is checked', len(findings), flush=True)\n"
+        "    except ValueError as error:\n"
+        "        print(name, error, flush=True)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        input=json.dumps(BOMBS),
+        text=True,
+        timeout=10 * len(BOMBS),
+        check=False,
+        capture_output=True,
+    )
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(BOMBS), (lines[-1:], done.stderr[-2000:])
+    assert "too many steps" in next(line for line in lines if line.startswith("choices that double with each level"))
+
+
+def test_choices_that_double_are_opened_where_they_are_too_many():
+    found = converted(doubling(200))
+    assert any("to too much at once" in warning for warning in found.warnings)
+    assert not schema_from(found.schema).findings({"a": 5})
+    few = converted(doubling(5))
+    assert few.warnings == ()
+    assert schema_from(few.schema).findings({"a": 5})
+
+
+def test_every_missing_name_is_told_once():
+    schema = schema_from({"required": ["a", "b", "c"], "properties": {"d": {"required": ["a"]}}})
+    assert [finding.pointer for finding in schema.findings({"b": 1, "d": {}})] == ["/a", "/c", "/d/a"]
