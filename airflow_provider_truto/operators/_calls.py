@@ -282,7 +282,7 @@ class TrutoCallOperator(TypedRenderingMixin, BaseOperator):
         )
 
     def _finished(self, context: Any, done: Done, output_path: str | None, *, hide_values: bool) -> Any:
-        from airflow_provider_truto.updates.verified import Verification, verified
+        from airflow_provider_truto.updates.verified import Verification, doubts, verified
 
         verification = verified(done.request, done.response) if done.outcome else Verification()
         value, stored = self._stored(done, output_path)
@@ -304,7 +304,7 @@ class TrutoCallOperator(TypedRenderingMixin, BaseOperator):
         )
         self._tell(done)
         if self.verify is not None:
-            self._judge(str(done.request), verification)
+            self._judge(done, verification, doubts(done.request, done.response, verification))
         return value
 
     def _shown(self, preview: Preview, *, hide_values: bool) -> dict[str, Any]:
@@ -407,20 +407,17 @@ class TrutoCallOperator(TypedRenderingMixin, BaseOperator):
         else:
             self.log.info("%s: every field is as it should be already; nothing was sent", done.request)
 
-    def _judge(self, subject: str, verification: Verification) -> None:
+    def _judge(self, done: Done, verification: Verification, doubts: str) -> None:
         if verification.changed:
-            self.log.info("%s: the CRM took in its own form: %s", subject, ", ".join(verification.changed))
+            self.log.info("%s: the CRM took in its own form: %s", done.request, ", ".join(verification.changed))
         if verification.unverifiable:
-            self.log.info("%s: the answer cannot confirm: %s", subject, ", ".join(verification.unverifiable))
-        if verification.not_confirmed:
-            message = (
-                f"{subject}: the write was answered with success, but the answer does not confirm"
-                f" {', '.join(verification.not_confirmed)}. The integration may not map these fields, or the CRM"
-                " kept its own values: look at the record, and at the fields that this CRM supports."
-            )
-            if self.verify == "fail":
-                raise AirflowFailException(f"{message} The write HAS happened; verify='fail' fails the task for it.")
-            self.log.warning(message)
+            self.log.info("%s: the answer cannot confirm: %s", done.request, ", ".join(verification.unverifiable))
+        if not doubts:
+            return
+        if self.verify == "fail":
+            happened = "" if done.request.is_read or done.outcome is None else " The write HAS happened;"
+            raise AirflowFailException(f"{doubts}{happened} verify='fail' fails the task for it.")
+        self.log.warning(doubts)
 
     @staticmethod
     def _push(context: Mapping[str, Any], value: dict[str, Any]) -> None:

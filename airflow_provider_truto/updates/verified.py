@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_truto.schemas.validator import child_pointer, parsed_date_time
+from airflow_provider_truto.updates.answered import another, other_record
 from airflow_provider_truto.updates.request import RecordRequest
 
 #: Goes to the CRM as it is and comes back in the CRM's own shape.
@@ -40,20 +41,21 @@ class Verification:
 
 
 def verified(request: RecordRequest, response: Any) -> Verification:
-    """Group every field of a create's or update's body by what the answer says of it. Raises nothing."""
+    """Group every field of a create's or update's body by what the answer says of it. Raises nothing.
+
+    ``/id`` is not confirmed where the answer, of a get as well, is about another record than the one asked for.
+    """
+    identity = [] if other_record(request, response) is None else ["/id"]
     if not request.needs_body or not isinstance(request.body, dict):
-        return Verification()
+        return Verification(not_confirmed=tuple(identity))
     asked: dict[str, Any] = request.body
-    other = other_record(request, response)
     readable = (
         request.model is not None
         and request.response_format in {"unified", "normalized"}
         and isinstance(response, dict)
     )
     hidden = NEVER_COMPARED | set(request.exclude_fields or ())
-    groups: dict[str, list[str]] = {"taken": [], "changed": [], "not_confirmed": [], "unverifiable": []}
-    if other is not None:
-        groups["not_confirmed"].append("/id")
+    groups: dict[str, list[str]] = {"taken": [], "changed": [], "not_confirmed": identity, "unverifiable": []}
     for name, value in asked.items():
         if not readable or name in hidden:
             groups["unverifiable"].append(child_pointer("", name))
@@ -61,6 +63,21 @@ def verified(request: RecordRequest, response: Any) -> Verification:
         for pointer, group in _compared(value, response.get(name), child_pointer("", name)):
             groups[group].append(pointer)
     return Verification(**{group: tuple(pointers) for group, pointers in groups.items()})
+
+
+def doubts(request: RecordRequest, response: Any, verification: Verification) -> str:
+    """Say in a sentence or two what an answer does not confirm; ``""`` where it confirms everything it can."""
+    fields = [pointer for pointer in verification.not_confirmed if pointer != "/id" or "id" in (request.body or {})]
+    sentences = []
+    if (other := other_record(request, response)) is not None:
+        sentences.append(f"{request}: {another(request, other)}.")
+    if fields:
+        sentences.append(
+            f"{request}: the write was answered with success, but the answer does not confirm {', '.join(fields)}."
+            " The integration may not map these fields, or the CRM kept its own values: look at the record, and at"
+            " the fields that this CRM supports."
+        )
+    return " ".join(sentences)
 
 
 def _compared(asked: Any, got: Any, at: str) -> Iterator[tuple[str, str]]:

@@ -38,7 +38,7 @@ from airflow_provider_truto.schemas.custom_fields import (
     with_custom_fields,
 )
 from airflow_provider_truto.schemas.dialect import converted
-from airflow_provider_truto.updates.answered import answered
+from airflow_provider_truto.updates.answered import another, answered, other_record
 from airflow_provider_truto.updates.called import called, read_call
 from airflow_provider_truto.updates.checked import Checked, body_schema, checked
 from airflow_provider_truto.updates.keys import TaskIdentity
@@ -332,6 +332,8 @@ def _record(request: RecordRequest) -> Program[dict[str, Any]]:
     if not isinstance(value, dict):
         problem = Problem("/preview", "the record as it is now came in a form that cannot be compared with the body")
         raise TrutoSchemaError.of(f"the {request} cannot be previewed", [problem])
+    if (other := other_record(request.having(response_format="unified"), value)) is not None:
+        yield Warn(f"{request}, read before it is changed: {another(request, other)}")
     return value
 
 

@@ -211,6 +211,17 @@ def test_verify_fail_leaves_a_confirmed_write_alone(airflow):
     assert run.update.state == "success"
 
 
+@pytest.mark.parametrize("verify", ["warn", "fail"])
+def test_an_answer_about_another_record_is_told_as_what_it_may_be(verify, airflow, emulator):
+    emulator.fault(status=200, body={"id": "another", "name": "x"}, times=None)
+    run = airflow.run(VERIFY.format(verify=verify, body={"name": "x"}))
+    told = run.log if verify == "warn" else run.update.failure["message"]
+    assert run.update.state == {"warn": "success", "fail": "failed"}[verify]
+    assert "the answer is about record 'another', account_id was '70010001'" in told
+    assert "A CRM that merged the two does this rightly" in told
+    assert run.update.xcom["truto"]["verification"]["not_confirmed"] == ["/id"]
+
+
 def test_verify_warn_warns(airflow):
     run = airflow.run(VERIFY.format(verify="warn", body=UNMAPPED))
     assert run.update.state == "success"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_truto.updates.answered import answered
+from airflow_provider_truto.updates.answered import answered, other_record
 from airflow_provider_truto.updates.request import account_update
 
 
@@ -25,7 +25,7 @@ def test_a_usual_answer_is_given_as_it_came_without_a_warning():
 
 
 def test_an_integer_id_is_made_text_with_a_warning():
-    outcome = answered(an_update(), {"id": 5, "name": "x"})
+    outcome = answered(an_update(account_id="5"), {"id": 5, "name": "x"})
     assert outcome.response == {"id": "5", "name": "x"}
     assert outcome.warnings == ("/id: came as the number 5, taken as text",)
 
@@ -68,7 +68,7 @@ def test_a_missing_id_is_a_warning_unless_it_was_excluded():
 
 
 def test_every_oddity_is_told():
-    outcome = answered(an_update(), {"id": 5, "name": 5, "tags": ["vip"], "owner": "u1"})
+    outcome = answered(an_update(account_id="5"), {"id": 5, "name": 5, "tags": ["vip"], "owner": "u1"})
     assert [warning.split(":")[0] for warning in outcome.warnings] == ["/id", "/name", "/owner", "/tags/0"]
 
 
@@ -92,3 +92,38 @@ json_values = st.recursive(
 @given(json_values, st.sampled_from(["unified", "normalized", "raw"]))
 def test_no_answer_raises(value, response_format):
     answered(an_update(response_format=response_format), value)
+
+
+@pytest.mark.parametrize("found", ["2", 2, "1x"])
+@pytest.mark.parametrize("method", ["get", "update", "delete"])
+def test_an_answer_about_another_record_is_a_warning(method, found):
+    request = an_update().having(method=method, body=None)
+    outcome = answered(request, {"id": found, "name": "x"})
+    about = [warning for warning in outcome.warnings if "merged" in warning]
+    assert len(about) == 1
+    assert repr(str(found)) in about[0]
+    assert "account_id was '1'" in about[0]
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("1", "1"),
+        ("1", 1),
+        ("ACAE-1", "acae-1"),
+        ("0015g00000XyZab", "0015g00000XyZabAAG"),
+        ("1", ""),
+        ("1", None),
+        ("1", True),
+        ("1", {"value": "2"}),
+    ],
+)
+def test_the_same_record_in_another_spelling_and_no_id_at_all_are_no_other_record(asked, found):
+    assert other_record(an_update(account_id=asked), {"id": found}) is None
+
+
+def test_only_a_mapped_answer_about_one_named_record_says_whose_it_is():
+    answer = {"id": "2"}
+    assert other_record(an_update(), answer) == "2"
+    for changes in ({"response_format": "raw"}, {"model": None}, {"method": "create"}, {"record_id": None}):
+        assert other_record(an_update().having(**changes), answer) is None

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_truto.updates.request import account_update
-from airflow_provider_truto.updates.verified import verified
+from airflow_provider_truto.updates.verified import doubts, verified
 
 GROUPS = ("taken", "changed", "not_confirmed", "unverifiable")
 
@@ -258,3 +258,27 @@ def test_no_answer_raises_and_every_field_is_in_one_group(body, response):
     everything = [pointer for pointers in found.values() for pointer in pointers]
     assert len(everything) == len(set(everything))
     assert {pointer.split("/")[1] for pointer in everything} == set(body)
+
+
+def test_an_answer_about_another_record_is_not_confirmed():
+    found = groups({"name": "x"}, {"id": "2", "name": "x"})
+    assert found == {"/id": "not_confirmed", "/name": "taken"}
+    request = account_update("1", {"name": "x"}, integrated_account_id="a")
+    told = doubts(request, {"id": "2", "name": "x"}, verified(request, {"id": "2", "name": "x"}))
+    assert "merged" in told
+    assert "does not confirm" not in told
+
+
+def test_a_read_of_another_record_is_not_confirmed():
+    request = account_update("1", None).having(method="get")
+    assert verified(request, {"id": "2"}).not_confirmed == ("/id",)
+    assert verified(request, {"id": "1"}).not_confirmed == ()
+
+
+def test_a_list_of_any_length_is_compared_in_bounded_time():
+    """Each asked item with each of a million that a server sends would take minutes."""
+    asked = [{"name": f"tag {number}"} for number in range(20)]
+    assert group(asked, [None] * 1_000_000, field="tags") == "unverifiable"
+    assert group(asked, [*asked, {"name": "more"}], field="tags") == "changed"
+    many = [f"tag {number}" for number in range(5_000)]
+    assert group(many, list(many), field="tags") == "taken"
