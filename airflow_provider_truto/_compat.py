@@ -75,10 +75,10 @@ async def get_async_connection(conn_id: str) -> Any:
     return await sync_to_async(BaseHook.get_connection)(conn_id)
 
 
-def object_storage_path(path: str) -> Any:
-    """Make Airflow's ``ObjectStoragePath``; imported late, since it is slow to import and rarely used."""
+def object_storage_path(path: Any) -> Any:
+    """Make Airflow's ``ObjectStoragePath``, if it is none; imported late, since it is slow to import, rarely used."""
     try:
         from airflow.sdk import ObjectStoragePath
     except ImportError:  # Airflow 2.11
         from airflow.io.path import ObjectStoragePath
-    return ObjectStoragePath(path)
+    return path if isinstance(path, ObjectStoragePath) else ObjectStoragePath(str(path))

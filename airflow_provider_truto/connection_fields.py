@@ -12,8 +12,9 @@ HOOK_NAME = "Truto"
 DEFAULT_CONN_ID = "truto_default"
 HOOK_CLASS = "airflow_provider_truto.hooks.truto.TrutoHook"
 
-#: Fields of Airflow's own form that mean nothing here; `schema` is honoured, but a base URL says it better.
-HIDDEN_FIELDS = ("login", "schema", "extra")
+#: Fields of Airflow's own form that mean nothing here; `schema` is honoured, but a base URL says it better. `extra`
+#: cannot be hidden: Airflow 2.11's Test button does nothing without it, and Airflow 3 shows it all the same.
+HIDDEN_FIELDS = ("login", "schema")
 RELABELING = {"password": "API token", "host": "Base URL"}
 PLACEHOLDERS = {
     "password": "created in Truto's dashboard, under API tokens",

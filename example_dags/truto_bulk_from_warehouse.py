@@ -1,9 +1,9 @@
-"""Write what your warehouse knows into the CRMs of all your customers: four shards of one query, and one report.
+"""Write what your warehouse knows into the CRMs of all your customers: one query, one task, one ledger.
 
-Each shard is a task that keeps many calls in flight and accounts for each row in a ledger. A retry, or a cleared
-task, goes on where it was left, reads what the first try read, and writes nothing twice. A customer who has to
-reconnect their CRM costs a few calls; the others go on. The last task adds the shards up, and fails where too much
-failed.
+The task keeps many calls in flight, for all customers at once, and uses all that Truto allows a token. It accounts
+for each row in a ledger. A retry, or a cleared task, goes on where it was left, reads what the first try read, and
+writes nothing twice. A customer who has to reconnect their CRM costs a few calls; the others go on. The task fails
+where too much failed.
 
 To run it, make a connection `warehouse` of any type that Airflow asks in SQL, with a table such as
 
@@ -14,7 +14,8 @@ To run it, make a connection `warehouse` of any type that Airflow asks in SQL, w
         employees numeric
     );
 
-and an Airflow variable `truto_ledgers` with a path that all workers reach, such as `s3://aws_default@bucket/truto`.
+and an Airflow variable `truto_ledgers` with a path that all workers share, such as `s3://aws_default@bucket/truto`.
+A path on a worker's own disk will do where there is one worker only: a retry on another would not find the ledger.
 """
 
 from __future__ import annotations
@@ -27,22 +28,17 @@ except ImportError:  # Airflow 2.11
     from airflow.models.dag import DAG
 
 from airflow_provider_truto.operators.accounts import TrutoBulkUpdateAccountsOperator
-from airflow_provider_truto.operators.bulk import TrutoBulkSummaryOperator, shards
-
-#: Tasks that share the work, by customer. More than your workers run at once are of no use.
-SHARDS = 4
-LEDGERS = "{{ var.value.get('truto_ledgers', '/tmp/truto-ledgers') }}"
 
 with DAG(
     dag_id="truto_bulk_from_warehouse",
-    description="A query of the warehouse, written into the CRMs of all customers, with one report",
+    description="A query of the warehouse, written into the CRMs of all customers",
     start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
     schedule=None,
     catchup=False,
     max_active_runs=1,  # each run takes all that Truto allows
     tags=["truto"],
 ) as dag:
-    update_accounts = TrutoBulkUpdateAccountsOperator.partial(
+    TrutoBulkUpdateAccountsOperator(
         task_id="update_accounts",
         sql_conn_id="warehouse",
         query="select truto_account_id, crm_account_id, health, employees from account_scores",
@@ -56,22 +52,8 @@ with DAG(
             },
         },
         on_none="omit",  # what the warehouse does not know is left as it is
-        output_path=LEDGERS,
-        # Truto takes 50 calls a second a token, from all your tasks together: each shard takes its share. Where other
-        # DAGs write as well, make a pool with as many slots as shares, and add `pool="truto_bulk"` here and there.
-        requests_per_second=50 / SHARDS,
-        max_failures=None,  # the report decides
-        map_index_template="shard {{ task.shard['index'] }}",
+        output_path="{{ var.value.truto_ledgers }}",
+        max_failures=0.1,  # one record in ten may fail
         retries=2,
         retry_delay=timedelta(minutes=1),
-    ).expand(shard=shards(SHARDS))
-
-    report = TrutoBulkSummaryOperator(
-        task_id="report",
-        bulk_task_id="update_accounts",
-        output_path=LEDGERS,
-        expected_shards=SHARDS,
-        max_failures=0.1,  # one record in ten may fail
     )
-
-    update_accounts >> report

@@ -10,6 +10,7 @@ import inspect
 import json
 import re
 import subprocess
+import sys
 import textwrap
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -23,7 +24,7 @@ import jinja2.sandbox
 import pytest
 
 from airflow_provider_truto._compat import object_storage_path
-from airflow_provider_truto.bulk import engine, ledger, lines, records, rows, snapshot, spool
+from airflow_provider_truto.bulk import engine, ledger, lines, problems, records, rows, snapshot, spool
 from airflow_provider_truto.bulk.cells import cells_line, cells_of
 from airflow_provider_truto.bulk.engine import Progress
 from airflow_provider_truto.bulk.mapping import TemplateMapping
@@ -35,7 +36,7 @@ from airflow_provider_truto.client.settings import ClientSettings
 from airflow_provider_truto.emulator import Emulator
 from airflow_provider_truto.emulator.tenants import ACME
 from airflow_provider_truto.operators import _bulk
-from airflow_provider_truto.operators._calls import NOT_GIVEN
+from airflow_provider_truto.operators._arguments import NOT_GIVEN, REQUIRED
 from airflow_provider_truto.operators.accounts import TrutoBulkUpdateAccountsOperator
 from airflow_provider_truto.operators.bulk import TrutoBulkSummaryOperator
 from airflow_provider_truto.updates.rendered import Missing
@@ -208,7 +209,7 @@ def test_the_table_of_arguments_is_the_signature(first, operator):
 
 
 def shown_default(default):
-    if default is inspect.Parameter.empty:
+    if default is REQUIRED:
         return "required"
     if default is NOT_GIVEN:
         return "the connection's"
@@ -322,6 +323,12 @@ def test_the_times_are_those_of_the_limits(row):
     assert row[1:] == times
 
 
+def test_shares_of_the_limit_that_shards_use_are_those_of_the_simulation():
+    code = "from benchmarks.shards import row; print(row(10))"
+    computed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert computed.stdout.strip() in BULK.text.splitlines()
+
+
 def test_numbers_in_the_text_are_those_of_the_code():
     concurrency = inspect.signature(TrutoBulkUpdateAccountsOperator.__init__).parameters["concurrency"].default
     limits = dict(BULK.table("limit"))
@@ -334,10 +341,11 @@ def test_numbers_in_the_text_are_those_of_the_code():
         "a list in a CSV header": f"places 0 to {records._MOST_PLACES - 1}",
         "a message in the results": f"{rows._LONGEST_MESSAGE:,} characters",
         "faults that `validate_first` lists": f"{engine.MOST_FAULTS}",
-        "first problems in the log and XCom": f"{ledger._TOLD}",
+        "problems told in the log and XCom, one for each customer and error": f"{problems.TOLD}",
     }
     text = " ".join(BULK.text.split())
     assert f"in the last {ledger.PART_SECONDS:.0f} seconds (or {ledger.PART_ROWS:,} records) before the kill" in text
+    assert f"The rate is that of the last {engine._RATE_SECONDS:.0f} seconds" in text
     assert f"waits up to {engine._GRACE:.0f} seconds for those in flight" in text
     assert (
         f"the first {ACCOUNT_RATE * TIER_SECONDS:.0f} of a customer, {TOKEN_RATE * TIER_SECONDS:.0f} of all" in text
@@ -369,7 +377,7 @@ def test_the_log_lines_are_those_of_the_operator(operator, monkeypatch):
     )
     settings = ClientSettings(base_url="https://api.truto.one")
     operator._announce(settings, SimpleNamespace(count=lambda: 40_000), ledger.Past())
-    progress = Progress(total=40_000, seconds=250.0)
+    progress = Progress(total=40_000, rate=48.0)
     progress.counts.update(updated=11_997, failed=2, skipped=1)
     operator._report(progress)
     operator._announce(settings, SimpleNamespace(count=lambda: None), ledger.Past())

@@ -27,6 +27,7 @@ from airflow_provider_truto.client.errors import (
     TrutoSandboxReadOnlyError,
     TrutoSchemaError,
 )
+from airflow_provider_truto.client.pacing import MARGIN, TIER_SECONDS
 from airflow_provider_truto.updates.keys import TaskIdentity
 from airflow_provider_truto.updates.request import RecordRequest
 from airflow_provider_truto.updates.verified import verified
@@ -60,6 +61,8 @@ _OF_ACCOUNT: dict[type[TrutoError], str] = {
 #: Seconds between two reports at first; after an hour a minute, since a bulk may take days.
 _REPORT_SECONDS = 5.0
 _LONGEST_REPORT_SECONDS = 60.0
+#: Seconds over which the rate is told.
+_RATE_SECONDS = 2 * TIER_SECONDS * MARGIN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,10 +87,12 @@ class Plan:
 class Progress:
     """What has been done so far: ``counts`` in all tries, and what it cost in this one.
 
-    ``requests`` are all that were sent, each attempt and each read beside the writes.
+    ``requests`` are all that were sent, each attempt and each read beside the writes. ``rate`` are the records a
+    second of late, ``None`` before that can be said.
     """
 
     total: int | None = None
+    rate: float | None = None
     resumed: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     of_accounts: dict[str, Counter[str]] = field(default_factory=dict)
@@ -142,6 +147,25 @@ class _Account:
     undone_ids: dict[str, int] = field(default_factory=dict)
     held: dict[str, deque[Record]] = field(default_factory=dict)
     held_count: int = 0
+
+
+class _Rate:
+    """Records a second over the last two windows of a limit.
+
+    What a window holds goes out at once, and then nothing until the next one: over less, and over the time since the
+    beginning, the rate would swing.
+    """
+
+    def __init__(self, now: float, done: int) -> None:
+        self._seen = deque([(now, done)])
+
+    def at(self, now: float, done: int) -> float | None:
+        """Take in how many are done now; give the rate, ``None`` before two windows are over."""
+        self._seen.append((now, done))
+        while self._seen[1][0] <= now - _RATE_SECONDS:
+            self._seen.popleft()
+        began, done_before = self._seen[0]
+        return (done - done_before) / (now - began) if now - began >= _RATE_SECONDS else None
 
 
 class UnfinishedError(Exception):
@@ -472,6 +496,7 @@ class Bulk:
     async def _keep_house(self) -> None:
         """Close parts that are due, report, and have the time looked at."""
         reported = self._began
+        pace = _Rate(self._began, self.progress.done)
         try:
             while not self._is_over.is_set():
                 with suppress(asyncio.TimeoutError):
@@ -480,6 +505,7 @@ class Bulk:
                 for write in self._ledger.full_parts():
                     await asyncio.to_thread(write)
                 now = self._clock()
+                self.progress.rate = pace.at(now, self.progress.done)
                 if now - reported >= min(_LONGEST_REPORT_SECONDS, max(_REPORT_SECONDS, (now - self._began) / 60)):
                     reported = now
                     self._count_up()

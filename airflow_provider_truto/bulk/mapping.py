@@ -5,7 +5,7 @@ A row must give the same record each time it is read: the record's idempotency k
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from copy import copy
 from importlib import import_module
 from typing import Any
@@ -14,11 +14,16 @@ from jinja2 import Environment, TemplateSyntaxError, UndefinedError, nodes
 
 from airflow_provider_truto.bulk.records import RECORD_KEYS, Record, left_out, mapped_record, record_of, unreadable
 from airflow_provider_truto.client.errors import Problem
+from airflow_provider_truto.client.names import other_account
 from airflow_provider_truto.updates.rendered import compiled
 
 #: What a row is called in templates.
 ROW = "row"
 LEFT_OUT = "left out by the mapping"
+_UNUSED = (
+    "names a customer, and the mapping does not use it: every row would go to the default customer. Give the mapping"
+    " an integrated_account_id, or leave the column out"
+)
 #: Filters and tests that say what to do where there is no such column.
 _FORGIVING = frozenset({"default", "d", "defined", "undefined"})
 
@@ -55,11 +60,14 @@ class TemplateMapping:
         self._context = context
         self._needs = {"needs_id": needs_id, "needs_body": needs_body}
         self._columns: set[str] = set()
+        self._names_account = "integrated_account_id" in templates
         self._hide_values = hide_values
         self._render = self._prepared(dict(templates), env, "")
 
     def record(self, row: Any, ordinal: int) -> Record:
         """Make the record of a row; a template that raises is a problem of this row."""
+        if isinstance(row, Mapping) and (unused := self._unused_account(row)):
+            return unreadable(ordinal, Problem(f"/{unused}", _UNUSED))
         problems: list[Problem] = []
         context = copy(self._context)
         context[ROW] = row
@@ -69,9 +77,19 @@ class TemplateMapping:
         return mapped_record(made, ordinal, **self._needs)
 
     def check_columns(self, names: Sequence[str]) -> None:
-        """Raise ``ValueError`` where a template names another column: with ``on_none="omit"`` nobody would notice."""
+        """Raise ``ValueError`` where a template names another column: with ``on_none="omit"`` nobody would notice.
+
+        Also where a column names the customer, and no template.
+        """
         if unknown := sorted(self._columns - set(names)):
             raise ValueError(f"the mapping names {', '.join(unknown)}; the columns are {', '.join(names)}")
+        if unused := self._unused_account(names):
+            raise ValueError(f"the column {unused!r} {_UNUSED}")
+
+    def _unused_account(self, names: Iterable[Any]) -> str | None:
+        """Give the name of a column that chooses a customer, where the mapping chooses none and does not read it."""
+        found = None if self._names_account else other_account(names)
+        return None if found in self._columns else found
 
     def _prepared(self, content: Any, env: Environment, at: str) -> _Render:
         if isinstance(content, str):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 from uuid import UUID
 
 from airflow_provider_truto.client.errors import Problem
+from airflow_provider_truto.client.names import CUSTOMER_NAMES, nearest
 from airflow_provider_truto.client.numbers import exact_json, whole_number
 from airflow_provider_truto.updates.rendered import Missing, as_data
 
@@ -17,6 +18,15 @@ _OF_FAILURES = frozenset({"ordinal", "place", "error", "unwritable"})
 #: What a record has.
 RECORD_KEYS = ("id", "body", "integrated_account_id")
 _IDS = frozenset({"id", "integrated_account_id"})
+#: What people call the customer and the record, and what a record calls them.
+_MEANT = {
+    **dict.fromkeys((*CUSTOMER_NAMES, "tenant", "integration"), "integrated_account_id"),
+    **dict.fromkeys(("id", "record_id", "account_id"), "id"),
+    "account": "integrated_account_id, or id",
+    "body": "body",
+}
+#: Those that choose a customer also as the beginning of a path, where ``account.id`` is a field of a contact.
+_MEANT_AS_OBJECT = (*CUSTOMER_NAMES, "tenant", "integration")
 _NO_ACCOUNT = "is empty: a row that names a customer must not go to the default one"
 #: One step of a column's path: a name, or a place in a list.
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d{1,3})\]")
@@ -79,7 +89,8 @@ class Reading:
     """How rows become records: by their own keys and columns, or by a ``mapping``.
 
     ``null_marker`` is the text that stands for a null that is meant; ``sends_nulls`` says that NULL in a table of SQL
-    means the same, where it is else not given.
+    means the same, where it is else not given. ``extra_fields`` name columns that are fields of the CRM although they
+    look like the name of a customer or a record.
     """
 
     needs_id: bool = True
@@ -87,6 +98,7 @@ class Reading:
     null_marker: str | None = None
     sends_nulls: bool = False
     mapping: RowMapping | None = None
+    extra_fields: Sequence[str] = ()
 
     def record(self, row: Any, ordinal: int) -> Record:
         """Read a row that is an object. Raises nothing."""
@@ -108,6 +120,7 @@ class Reading:
             null_marker=self.null_marker,
             sends_nulls=self.sends_nulls and has_nulls,
             needs_id=self.needs_id,
+            extra_fields=self.extra_fields,
         )
 
 
@@ -119,7 +132,7 @@ def record_of(row: Any, ordinal: int, *, needs_id: bool = True, needs_body: bool
     if not isinstance(row, Mapping):
         return _bad(ordinal, "/", f"is {type(row).__name__}, not an object with id and body")
     problems = [
-        Problem(f"/{key}", f"means nothing here: a record has {', '.join(RECORD_KEYS)}")
+        Problem(f"/{key}", f"means nothing here: a record has {', '.join(RECORD_KEYS)}{_hint(key)}")
         for key in row
         if key not in RECORD_KEYS and key not in _OF_FAILURES
     ]
@@ -141,6 +154,11 @@ def record_of(row: Any, ordinal: int, *, needs_id: bool = True, needs_body: bool
         integrated_account_id=_account(account, is_named="integrated_account_id" in row),
         problems=tuple(problems),
     )
+
+
+def _hint(key: Any) -> str:
+    near = nearest(key, _MEANT) if isinstance(key, str) else None
+    return f"; did you mean {_MEANT[near]}?" if near else ""
 
 
 def _unwritable_problems(pointers: Any) -> list[Problem]:
@@ -193,16 +211,23 @@ class Columns:
     """The header of a table: ``id``, ``integrated_account_id``, and paths into the body.
 
     ``owner.id`` and ``custom_fields.tier`` are nested names, ``addresses[0].city`` is in a list, and ``body`` is all
-    of it, as JSON. Raises ``ValueError`` for a header that names no id, or two columns where one would lie inside the
-    other.
+    of it, as JSON. Raises ``ValueError`` for a header that names no id, for one that may name a customer or a record
+    by another name, and for two columns where one would lie inside the other.
     """
 
     def __init__(
-        self, names: Sequence[str], *, null_marker: str | None, sends_nulls: bool = False, needs_id: bool = True
+        self,
+        names: Sequence[str],
+        *,
+        null_marker: str | None,
+        sends_nulls: bool = False,
+        needs_id: bool = True,
+        extra_fields: Sequence[str] = (),
     ) -> None:
         self._names = names
         self._null_marker = null_marker
         self._sends_nulls = sends_nulls
+        _check_names(names, extra_fields)
         if needs_id and "id" not in names:
             raise ValueError(f"the header has no column `id`: it has {', '.join(names) or 'nothing'}")
         self._needs_id = needs_id
@@ -278,6 +303,37 @@ def _cell(name: str, cell: Any) -> Any:
         cell = value
     # Null inside a JSON column came as data; NULL of the column itself was looked at before.
     return cell if isinstance(cell, str) else as_data(cell, source=f"the column {name}")
+
+
+def _check_names(names: Sequence[str], extra_fields: Sequence[str]) -> None:
+    """Raise ``ValueError`` for columns that may be meant to name the customer or the record.
+
+    As fields of a body they would be dropped without a word, and every row would go to the default customer.
+    """
+    fields = {field.removeprefix("/") for field in extra_fields}
+    wrong = [
+        f"{name!r} (did you mean {meant}?)"
+        for name in names
+        if name not in {*_IDS, _BODY} and (meant := _meant(name, fields)) is not None
+    ]
+    if wrong:
+        raise ValueError(
+            f"the header has {', '.join(wrong)}. A row names its record by `id` and its customer by"
+            " `integrated_account_id`, spelled like this: rename the column (in SQL by AS, such as"
+            ' `… AS "integrated_account_id"`; without the quotes some databases write it in capitals), or leave it'
+            " out. Where it is a field of the CRM's record, name it in extra_fields, or give a mapping"
+        )
+
+
+def _meant(column: str, fields: Collection[str]) -> str | None:
+    """Say what a column may be meant to name; ``None`` for a field of the body."""
+    first, *rest = re.split(r"[.\[]", column)
+    if rest and nearest(first, [_BODY]):
+        first, *rest = rest
+    if first in fields:
+        return None
+    near = nearest(first, _MEANT_AS_OBJECT if rest else _MEANT)
+    return None if near is None else _MEANT[near]
 
 
 def _path(name: str) -> tuple[str | int, ...]:

@@ -26,16 +26,22 @@ from airflow_provider_truto.client.endpoints import (
     tools_call,
     unified_call,
 )
+from airflow_provider_truto.client.names import nearest, other_account
 from airflow_provider_truto.client.pages import pages
 from airflow_provider_truto.client.programs import (
     Program,
     account_named,
     account_of,
+    allowed_pages,
     answer_of,
     batch,
     object_of,
+    run_of,
+    stopped_run,
 )
 
+#: Filters of integrated accounts that Truto documents beside those that are arguments.
+_FILTERS = frozenset({"integration.name"})
 ErrorHandling = Literal["fail_fast", "ignore", "batch"]
 
 
@@ -133,8 +139,15 @@ class TrutoApi(ABC):
         **filters: Any,
     ) -> Any:
         """List integrated accounts, ``integration`` by its name such as ``"hubspot"``."""
+        own = {"tenant_id": tenant_id, "integration": integration, "status": status}
+        for name, value in own.items():
+            if value is not None and not (isinstance(value, str) and value.strip()):
+                raise ValueError(f"{name} was given and is {value!r}: leave it out to list those of all")
+        for name in filters:
+            if (near := nearest(name, own)) and name not in _FILTERS:
+                raise ValueError(f"Truto ignores {name!r}, a filter that it does not know: did you mean {near}?")
         query = {"tenant_id": tenant_id, "integration.name": integration, "status": status, **filters}
-        return self.listing(pages(integrated_accounts_call(query)))
+        return self.listing(allowed_pages(integrated_accounts_call(query), account_key="id"))
 
     def integrated_account(self, integrated_account_id: str | None = None) -> Any:
         """Give one integrated account's record: its status, tenant, integration, last error."""
@@ -213,16 +226,21 @@ class TrutoApi(ABC):
         return self.do(program())
 
     def logs(self, log_type: str, **query: Any) -> Any:
-        """List log entries: ``logs("rapid_bridge", created_at={"gt": …}, log_type_filter={…})``."""
-        return self.listing(pages(logs_call(log_type, query)))
+        """List log entries: ``logs("rapid_bridge", created_at={"gt": …}, log_type_filter={…})``.
+
+        Where the connection allows some accounts only, entries that name none are left out, too.
+        """
+        return self.listing(allowed_pages(logs_call(log_type, query), account_key="integrated_account_id"))
 
     def sync_job_runs(self, **query: Any) -> Any:
         """List runs of sync jobs."""
-        return self.listing(pages(admin_call("GET", "sync-job-run", query=query)))
+        call = admin_call("GET", "sync-job-run", query=query)
+        return self.listing(allowed_pages(call, account_key="integrated_account_id"))
 
     def sync_job_run(self, run_id: str) -> Any:
         """Give one run of a sync job."""
-        return self.do(object_of(admin_call("GET", "sync-job-run", run_id)))
+        admin_call("GET", "sync-job-run", run_id)  # what is wrong is said here, not while it runs
+        return self.do(run_of(run_id))
 
     def start_sync_job_run(
         self,
@@ -236,6 +254,8 @@ class TrutoApi(ABC):
 
         ``options`` are Truto's own, such as ``args``, ``webhook_id`` and ``ignore_previous_run``.
         """
+        if other := other_account(options):
+            raise ValueError(f"{other!r} is no option of a run: the customer is the argument integrated_account_id")
 
         def program() -> Program[Any]:
             account = yield from account_of(integrated_account_id)
@@ -252,7 +272,8 @@ class TrutoApi(ABC):
 
     def stop_sync_job_run(self, run_id: str) -> Any:
         """Stop a run; it may be gone after that."""
-        return self.do(answer_of(admin_call("DELETE", "sync-job-run", run_id)))
+        admin_call("DELETE", "sync-job-run", run_id)
+        return self.do(stopped_run(run_id))
 
     def ping(self) -> Any:
         """Call ``/ping``, whose answer is undocumented."""
@@ -336,6 +357,9 @@ class Resource:
     def _done(self, method: str, **given: Any) -> Any:
         if given.get("idempotency_key") is None:
             given["idempotency_key"] = random_key()
+        body = given.get("body")
+        if other := other_account(body if isinstance(body, Mapping) else ()):
+            raise ValueError(f"a body names no customer ({other!r}): that is the argument integrated_account_id")
         self._build(method, integrated_account_id="", **given)  # what is wrong is said here, not while it runs
 
         def program() -> Program[Any]:

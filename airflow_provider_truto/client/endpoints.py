@@ -7,7 +7,7 @@ Arguments that cannot be put into a URL or a body raise ``ValueError`` or ``Type
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from airflow_provider_truto.client.call import (
@@ -20,6 +20,7 @@ from airflow_provider_truto.client.call import (
     path_of,
     query_pairs,
 )
+from airflow_provider_truto.client.names import other_account
 
 #: The five methods that every resource may have, and their verbs; any other name is a custom method's.
 VERBS = {"list": "GET", "get": "GET", "create": "POST", "update": "PATCH", "delete": "DELETE"}
@@ -152,9 +153,7 @@ def batch_call(
     Only an API token may call it (docs/api-reference/admin/batch-requests/create).
     """
     for item in resources:
-        query = item.get("query")
-        if "integrated_account_id" in item or (isinstance(query, Mapping) and "integrated_account_id" in query):
-            raise ValueError("a batch is for one integrated account: none of its resources may name another")
+        _check_batch_item(item)
     body = {"integrated_account_id": integrated_account_id, "resources": list(resources)}
     return Call(
         method="POST",
@@ -305,6 +304,32 @@ def admin_call(
     )
 
 
+def _check_batch_item(item: Mapping[str, Any]) -> None:
+    """Refuse what could lead a part of a batch to another customer than the batch's own."""
+    if not isinstance(item, Mapping):
+        raise TypeError(f"a resource of a batch is an object, not {type(item).__name__}")
+    query, body = item.get("query"), item.get("body")
+    if not isinstance(query, (Mapping, type(None))):
+        raise TypeError(f"the query of a batch's resource is an object, not {type(query).__name__}")
+    names = [*item, *_names_within(query), *(body if isinstance(body, Mapping) else ())]
+    if other := other_account(names):
+        raise ValueError(f"a batch is for one integrated account: none of its resources may name another ({other!r})")
+    for name in ("resource", "method", "id"):
+        if any(mark in str(item.get(name, "")) for mark in "?#&"):
+            raise ValueError(f"the {name} of a batch's resource cannot hold a query: {item[name]!r}")
+
+
+def _names_within(value: Any) -> Iterator[Any]:
+    """Find the names of all objects in a value, however deep."""
+    if isinstance(value, Mapping):
+        yield from value
+        for item in value.values():
+            yield from _names_within(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _names_within(item)
+
+
 def _json(body: Any) -> bytes | None:
     return body if body is None or isinstance(body, bytes) else json_body(body)
 
@@ -314,8 +339,8 @@ def _query_for(
 ) -> tuple[tuple[str, str], ...]:
     """Write a query that begins with its account, of which there must be one only: it says whose data it is."""
     pairs = query if isinstance(query, tuple) else query_pairs(query)
-    if any(name.partition("[")[0] == "integrated_account_id" for name, _ in pairs):
-        raise ValueError("a query cannot name an integrated_account_id: that is an argument of its own")
+    if other := other_account(name.partition("[")[0] for name, _ in pairs):
+        raise ValueError(f"a query cannot name an integrated account ({other!r}): that is an argument of its own")
     return (*query_pairs({"integrated_account_id": integrated_account_id}), *pairs)
 
 

@@ -57,6 +57,8 @@ class TrutoError(Exception):
         self.attempts = 0
         self.waited = 0.0
         self.idempotency_key: str | None = None
+        #: The customer for whom the call was made, where one was made.
+        self.integrated_account_id: str | None = None
 
     def __init_subclass__(cls) -> None:
         words = re.findall("[A-Z][a-z]+", cls.__name__.removeprefix("Truto").removesuffix("Error"))

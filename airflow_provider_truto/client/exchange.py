@@ -158,6 +158,7 @@ def exchange(
         error.attempts = state.attempts
         error.waited = state.waited
         error.idempotency_key = state.call.idempotency_key
+        error.integrated_account_id = state.call.integrated_account_id or None
         raise
 
 

@@ -12,8 +12,9 @@ from difflib import SequenceMatcher
 from functools import lru_cache
 from typing import Any
 
-#: Names that choose a customer, in bodies and queries, too: no field of a CRM has them by accident.
-CUSTOMER_NAMES = ("integrated_account_id", "integrated_account", "tenant_id")
+#: Names that choose a customer by Truto's id, and by the caller's own: no field of a CRM has them by accident.
+ACCOUNT_NAMES = ("integrated_account_id", "integrated_account")
+CUSTOMER_NAMES = (*ACCOUNT_NAMES, "tenant_id")
 #: The share of letters from which a name counts as another one with a slip in it. Of names that differ in a word
 #: (``account_name``, ``parent_id``) it is 0.8 at most.
 _NEAR = 0.85
@@ -49,14 +50,11 @@ def customer_name(name: str) -> str | None:
     return nearest(name, CUSTOMER_NAMES)
 
 
-def unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make the object of JSON's pairs, as ``object_pairs_hook`` of ``json.loads``.
+def other_account(names: Iterable[Any]) -> str | None:
+    """Give the first of the names that chooses a customer by Truto's id; ``None`` where there is none."""
+    return next((name for name in names if isinstance(name, str) and _is_account_name(name)), None)
 
-    Raises ``ValueError`` where a name comes twice: which of the two is meant, nobody can tell.
-    """
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        names = [name for name, _ in pairs]
-        doubled = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the name {doubled!r} comes twice in one object")
-    return made
+
+@lru_cache(maxsize=4096)
+def _is_account_name(name: str) -> bool:
+    return nearest(name, ACCOUNT_NAMES) is not None

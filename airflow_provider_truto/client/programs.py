@@ -7,13 +7,14 @@ of each, and returns its result. Both drivers run the same programs, so that syn
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, TypeVar
 from uuid import UUID
 
 from airflow_provider_truto.client.call import Call
 from airflow_provider_truto.client.endpoints import (
+    admin_call,
     batch_call,
     capabilities_call,
     integrated_account_call,
@@ -135,11 +136,60 @@ def _is_uuid(text: str) -> bool:
         return False
 
 
+def check_allowed(about: str, account: Any, settings: ClientSettings) -> None:
+    """Raise ``TrutoSchemaError`` where an answer is about an account that the connection does not allow."""
+    if not settings.allows(account):
+        message = f"{about} is of an account that is not among the connection's allowed_integrated_accounts"
+        raise TrutoSchemaError.of("wrong customer", [Problem("/integrated_account_id", message)])
+
+
+def allowed_pages(call: Call, *, account_key: str) -> Program[None]:
+    """Hand out the pages of a list of many customers, without what is of accounts that the connection does not allow.
+
+    ``account_key`` is the name under which an item holds the id of its integrated account.
+    """
+    settings: ClientSettings = yield ReadSettings()
+    if not settings.allowed_integrated_accounts:
+        return (yield from pages(call))
+    steps = pages(call)
+    reply: Any = None
+    while True:
+        try:
+            step = steps.send(reply)
+        except StopIteration:
+            return None
+        if isinstance(step, Page):
+            items = [one for one in step.items if isinstance(one, dict) and settings.allows(one.get(account_key))]
+            step = replace(step, items=items)
+        reply = yield step
+
+
+def run_of(run_id: str) -> Program[dict[str, Any]]:
+    """Give a run of a sync job. Raises ``TrutoSchemaError`` where its account is one that the connection forbids."""
+    settings: ClientSettings = yield ReadSettings()
+    run = yield from object_of(admin_call("GET", "sync-job-run", run_id))
+    check_allowed(f"the sync job run {run_id}", run.get("integrated_account_id"), settings)
+    return run
+
+
+def stopped_run(run_id: str) -> Program[Any]:
+    """Stop a run of a sync job, which is looked at before where the connection does not allow every account."""
+    settings: ClientSettings = yield ReadSettings()
+    if settings.allowed_integrated_accounts:
+        yield from run_of(run_id)
+    return (yield from answer_of(admin_call("DELETE", "sync-job-run", run_id)))
+
+
 def account_named(tenant_id: str, integration: str | None) -> Program[str]:
     """Find a customer's integrated account by tenant and integration.
 
-    Raises ``TrutoSchemaError`` where none or several fit; it lists what there is.
+    Raises ``TrutoSchemaError`` where none or several fit, and lists what there is; also where the connection does not
+    allow the one that fits.
     """
+    settings: ClientSettings = yield ReadSettings()
+    if not (isinstance(tenant_id, str) and tenant_id.strip()):
+        message = f"expects your own id of the customer as text, got {tenant_id!r}"
+        raise TrutoSchemaError.of("the customer cannot be told", [Problem("/tenant_id", message)])
     filters = {"tenant_id": tenant_id, **({"integration.name": integration} if integration else {})}
     # Filters that Truto does not know are ignored, so that what came is looked at again.
     call = integrated_accounts_call({"tenant_id": tenant_id})
@@ -150,10 +200,11 @@ def account_named(tenant_id: str, integration: str | None) -> Program[str]:
         account for account in accounts if isinstance(account, dict) and account.get("tenant_id") == tenant_id
     ]
     fitting = [account for account in of_tenant if integration in (None, integration_name(account))]
-    if len(fitting) == 1 and isinstance(fitting[0].get("id"), str):
-        return str(fitting[0]["id"])
     asked = " and ".join(f"{name} {value!r}" for name, value in filters.items())
-    there = fitting or of_tenant
+    if len(fitting) == 1 and isinstance(fitting[0].get("id"), str):
+        check_allowed(f"the only one with {asked}", fitting[0]["id"], settings)
+        return str(fitting[0]["id"])
+    there = [account for account in fitting or of_tenant if settings.allows(account.get("id"))]
     listed_ones = "; ".join(f"{a.get('id')} ({integration_name(a)}, {a.get('status')})" for a in there[:20])
     found = f"{len(fitting)} integrated accounts have" if fitting else "no integrated account has"
     also = f" There {'is' if fitting else 'is only'}: {listed_ones}." if there else ""

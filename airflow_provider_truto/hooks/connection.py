@@ -13,7 +13,8 @@ from typing import Any, Protocol, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
-from airflow_provider_truto.client.names import nearest, unique_names
+from airflow_provider_truto.client.names import nearest
+from airflow_provider_truto.client.numbers import exact_json
 from airflow_provider_truto.client.programs import account_fault
 from airflow_provider_truto.client.settings import DEFAULT_BASE_URL, ClientSettings, without_user
 from airflow_provider_truto.client.tokens import Token
@@ -21,8 +22,10 @@ from airflow_provider_truto.connection_fields import CONNECTION_TYPE, EXTRA_FIEL
 
 T = TypeVar("T")
 
-#: How text is read as a boolean; JSON's and Python's spelling, nothing looser.
-_BOOLEANS = {"true": True, "false": False}
+#: How text is read as a boolean: JSON's and Python's spelling, and the `y` of a checked box that Airflow 2.11 tests.
+_BOOLEANS = {"true": True, "false": False, "y": True}
+#: Airflow 2.11 tests a connection with each extra given twice, plainly and so; long ago this was the only spelling.
+_PREFIX = f"extra__{CONNECTION_TYPE}__"
 _JSON_NAMES = {str: "text (is the object encoded twice?)", list: "a list", bool: "true or false", type(None): "null"}
 #: The words of a name: ``verify_tls``, ``verifyTls`` and ``verify-tls`` have the same two.
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
@@ -70,7 +73,7 @@ def read_connection(
     hosts = _read_or_note(problems, "/allowed_hosts", lambda: _hosts(allowed_hosts)) or frozenset()
     token = _read_or_note(problems, "/password", lambda: _token(conn.password))
     url = _read_or_note(problems, "/host", lambda: base_url(conn))
-    extras = _read_or_note(problems, "/extra", lambda: _extras(conn)) or {}
+    extras = _plainly_named(_read_or_note(problems, "/extra", lambda: _extras(conn)) or {}, problems)
     unknown, refused = _unknown(extras)
     problems += refused
     values: dict[str, Any] = {}
@@ -153,6 +156,18 @@ def _ways_out(settings: ClientSettings, hosts: frozenset[str]) -> list[Problem]:
     return problems
 
 
+def _plainly_named(extras: Mapping[str, Any], problems: list[Problem]) -> dict[str, Any]:
+    """Give the extras without the form's prefix; two spellings of one that differ are a problem."""
+    plain = {name: value for name, value in extras.items() if not name.startswith(_PREFIX)}
+    for spelling in set(extras) - set(plain):
+        name, value = spelling.removeprefix(_PREFIX), extras[spelling]
+        if plain.setdefault(name, value) != value:
+            problems.append(
+                Problem(f"/extra/{name}", f"is given twice, with different values: as {name} and as {spelling}")
+            )
+    return plain
+
+
 def _read_or_note(problems: list[Problem], pointer: str, read: Callable[[], T]) -> T | None:
     try:
         return read()
@@ -175,7 +190,7 @@ def _extras(conn: AirflowConnection) -> Mapping[str, Any]:
     if isinstance(text, Mapping):
         return text
     try:
-        value = json.loads(text, object_pairs_hook=unique_names)
+        value = exact_json(text)
     except json.JSONDecodeError as error:
         raise ValueError(
             f"is not JSON ({error}): names and text stand in double quotes, and no comma follows the last one"
@@ -189,7 +204,10 @@ def _extras(conn: AirflowConnection) -> Mapping[str, Any]:
 
 def _token(password: str | None) -> Token:
     if not password:
-        raise ValueError("is empty: the API token goes there (in the form: API token)")
+        raise ValueError(
+            "is empty: the API token goes there (in the form: API token; Airflow 2.11's form does not know the stored"
+            " one, so type it once more to test)"
+        )
     return Token(password)
 
 

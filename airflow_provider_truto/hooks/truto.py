@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_truto import __version__
 from airflow_provider_truto._compat import BaseHook, conf, get_async_connection, mask_secret
 from airflow_provider_truto.client.api import TrutoApi
-from airflow_provider_truto.client.errors import TrutoError
+from airflow_provider_truto.client.errors import Problem, TrutoError, TrutoSchemaError
 from airflow_provider_truto.client.tokens import ApiToken, Token
 from airflow_provider_truto.connection_fields import (
     CONNECTION_TYPE,
     DEFAULT_CONN_ID,
-    EXTRA_FIELDS,
     HIDDEN_FIELDS,
     HOOK_NAME,
     PLACEHOLDERS,
@@ -159,36 +158,6 @@ class _ConnectionHook(BaseHook, TrutoApi):
         """
         return self.do(_previewed(record_way(account_update(account_id, body, **arguments), care=Care(preview=True))))
 
-    @classmethod
-    def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """Give the form's extra fields to Airflow 2.11 to 3.1, from the table that later ones read too."""
-        from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
-        from flask_babel import lazy_gettext
-        from wtforms import BooleanField, IntegerField, StringField
-        from wtforms.validators import NumberRange, Optional
-
-        # Airflow 2.11 refuses a hook with any other class of field; the connection reads text strictly.
-        kinds = {"integer": IntegerField, "boolean": BooleanField}
-        widgets = {}
-        for field in EXTRA_FIELDS:
-            options: dict[str, Any] = {"description": field.description, "default": field.default}
-            if field.type != "boolean":
-                options["widget"] = BS3TextFieldWidget()
-                options["validators"] = [Optional()]
-            if field.type == "integer":
-                options["validators"].append(NumberRange(min=field.minimum))
-            widgets[field.name] = kinds.get(field.type, StringField)(lazy_gettext(field.label), **options)
-        return widgets
-
-    @classmethod
-    def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Say to Airflow 2.11 to 3.1 what its own form fields are to look like."""
-        return {
-            "hidden_fields": list(HIDDEN_FIELDS),
-            "relabeling": dict(RELABELING),
-            "placeholders": dict(PLACEHOLDERS),
-        }
-
     def _read(self, conn: AirflowConnection, *, is_test: bool = False) -> TrutoConnection:
         from airflow import __version__ as airflow_version
 
@@ -230,8 +199,33 @@ class _ConnectionHook(BaseHook, TrutoApi):
 class TrutoHook(_ConnectionHook):
     """Calls Truto under an Airflow connection; threads may share one."""
 
+    # Airflow 2.11 to 3.1 look for the next two in the class that the provider info names, and not in its parents.
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Give the form's extra fields to Airflow 2.11 to 3.1, from the table that later ones read too."""
+        from airflow_provider_truto.hooks._connection_widgets import form_widgets
+
+        return form_widgets()
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Say to Airflow 2.11 to 3.1 what its own form fields are to look like."""
+        return {
+            "hidden_fields": list(HIDDEN_FIELDS),
+            "relabeling": dict(RELABELING),
+            "placeholders": dict(PLACEHOLDERS),
+        }
+
     def get_conn(self) -> requests.Session:
-        """Give the pooled session; its token goes to the connection's origin only, ``/paths`` go below it."""
+        """Give the pooled session; its token goes to the connection's origin only, ``/paths`` go below it.
+
+        Raises ``TrutoSchemaError`` where the connection allows some integrated accounts only: what a session is asked
+        for cannot be held to that.
+        """
+        if self.connection.settings.allowed_integrated_accounts:
+            message = "is set, and a session could call for any customer: use the hook's own methods"
+            raise TrutoSchemaError.of("no session", [Problem("/extra/allowed_integrated_accounts", message)])
         return self._client.session
 
     def do(self, program: Program[Any], *, suffixes: SuffixStore | None = None) -> Any:

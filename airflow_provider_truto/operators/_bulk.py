@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
+from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 from uuid import uuid4
 
 from airflow_provider_truto import __version__
-from airflow_provider_truto._compat import (
-    AirflowException,
-    AirflowFailException,
-    BaseOperator,
-    count_metric,
-    object_storage_path,
-)
-from airflow_provider_truto.client.errors import TrutoSchemaError
+from airflow_provider_truto._compat import count_metric, object_storage_path
+from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
 from airflow_provider_truto.connection_fields import DEFAULT_CONN_ID
-from airflow_provider_truto.operators._calls import NOT_GIVEN, schema_beside_dag
-from airflow_provider_truto.operators._rendering import TypedRenderingMixin
-from airflow_provider_truto.operators._task import failing_in_airflow_terms, task_identity
+from airflow_provider_truto.operators._arguments import BULK_ARGUMENTS, NOT_GIVEN, REQUIRED, is_path
+from airflow_provider_truto.operators._calls import schema_beside_dag
+from airflow_provider_truto.operators._operator import TrutoOperator, templated
+from airflow_provider_truto.operators._task import TrutoBulkError, failing_in_airflow_terms, task_identity
 from airflow_provider_truto.updates.keys import TaskIdentity
 from airflow_provider_truto.updates.request import PACKAGED, OnNone, RecordRequest, SchemaSource
 
@@ -51,7 +48,7 @@ _CHECKED_LATER = (
 )
 
 
-class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
+class TrutoBulkOperator(TrutoOperator):
     """Many writes in one task, kept in flight for many customers at once; every record is accounted for.
 
     :param source: the records ``{"id", "body", "integrated_account_id"?}``: a list, the output of another task, or
@@ -104,25 +101,34 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
     XCom: ``return_value`` are the counts, paths and times.
     """
 
-    template_fields: Sequence[str] = (
-        "source",
-        "query",
-        "sql_conn_id",
-        "query_parameters",
-        "output_path",
-        "integrated_account_id",
-        "truto_conn_id",
-        "extra_fields",
-    )
-    template_ext: Sequence[str] = (".sql",)
-    template_fields_renderers: ClassVar[dict[str, str]] = {"query": "sql"}
-    ui_color = "#e3f2ee"
-    model: str
-    resource: str
-    method: str
-    # The source is data and read in `execute`: there is no body to render.
-    body: None = None
-    body_file: None = None
+    arguments = BULK_ARGUMENTS
+    model: Any
+    resource: Any
+    method: Any
+    source: Any
+    query: Any
+    sql_conn_id: Any
+    query_parameters: Any
+    hook_params: Any
+    mapping: Any
+    shard: Any
+    output_path: Any
+    max_failures: Any
+    integrated_account_id: Any
+    truto_conn_id: Any
+    concurrency: Any
+    requests_per_second: Any
+    schema: SchemaSource
+    extra_fields: Any
+    on_none: Any
+    null_marker: Any
+    allow_empty: Any
+    check_custom_fields: Any
+    skip_unchanged: Any
+    validate_first: Any
+    max_runtime: Any
+    on_source_change: Any
+    on_clear: Any
 
     def __init__(
         self,
@@ -131,71 +137,69 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
         query: str | None = None,
         sql_conn_id: str | None = None,
         query_parameters: Mapping[str, Any] | Sequence[Any] | None = None,
-        hook_params: Mapping[str, Any] | None = None,
+        hook_params: Mapping[str, Any] | str | None = None,
         mapping: Mapping[str, Any] | Callable[[Any], Any] | str | None = None,
-        shard: Mapping[str, Any] | Sequence[int] | None = None,
-        output_path: str,
-        max_failures: float | None,
+        shard: Mapping[str, Any] | Sequence[int] | str | None = None,
+        output_path: str | PathLike[str] = REQUIRED,
+        max_failures: float | str | None = REQUIRED,
         integrated_account_id: str = NOT_GIVEN,
         truto_conn_id: str = DEFAULT_CONN_ID,
-        concurrency: int = 32,
-        requests_per_second: float | None = None,
+        concurrency: int | str = 32,
+        requests_per_second: float | str | None = None,
         schema: SchemaSource = PACKAGED,
-        extra_fields: Sequence[str] | None = None,
-        on_none: OnNone = "error",
+        extra_fields: Sequence[str] | str | None = None,
+        on_none: OnNone | str = "error",
         null_marker: str | None = None,
-        allow_empty: bool = False,
-        check_custom_fields: bool = False,
-        skip_unchanged: bool = False,
-        validate_first: bool = False,
-        max_runtime: float | None = None,
-        on_source_change: OnSourceChange = "error",
-        on_clear: OnClear = "resume",
+        allow_empty: bool | str = False,
+        check_custom_fields: bool | str = False,
+        skip_unchanged: bool | str = False,
+        validate_first: bool | str = False,
+        max_runtime: float | timedelta | str | None = None,
+        on_source_change: OnSourceChange | str = "error",
+        on_clear: OnClear | str = "resume",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_max_failures(max_failures)
-        if concurrency < 1:
-            raise ValueError(f"concurrency: must be 1 or more, got {concurrency}")
-        if on_none not in get_args(OnNone):
-            raise ValueError(f"on_none: expects one of {', '.join(get_args(OnNone))}, got {on_none!r}")
-        if on_source_change not in get_args(OnSourceChange):
-            raise ValueError(
-                f"on_source_change: expects one of {', '.join(get_args(OnSourceChange))}, got {on_source_change!r}"
-            )
-        if on_clear not in get_args(OnClear):
-            raise ValueError(f"on_clear: expects one of {', '.join(get_args(OnClear))}, got {on_clear!r}")
-        if (source is None) == (query is None) or (query is None) != (sql_conn_id is None):
-            raise ValueError("give either source, or query with sql_conn_id")
-        if mapping is not None and null_marker is not None:
-            raise ValueError("null_marker: means nothing beside mapping, which sees what is in the cells")
-        self.source = source
-        self.query = query
-        self.sql_conn_id = sql_conn_id
-        self.query_parameters = query_parameters
-        self.hook_params = hook_params
-        self.mapping = mapping
-        self.shard = shard
-        self.output_path = output_path
-        self.max_failures = max_failures
-        self.integrated_account_id = None if integrated_account_id is NOT_GIVEN else integrated_account_id
-        self._names_account = integrated_account_id is not NOT_GIVEN
-        self.truto_conn_id = truto_conn_id
-        self.concurrency = concurrency
-        self.requests_per_second = requests_per_second
-        self.schema = schema
-        self.extra_fields = extra_fields
-        self.on_none = on_none
-        self.null_marker = null_marker
-        self.allow_empty = allow_empty
-        self.check_custom_fields = check_custom_fields
-        self.skip_unchanged = skip_unchanged
-        self.validate_first = validate_first
-        self.max_runtime = max_runtime
-        self.on_source_change = on_source_change
-        self.on_clear = on_clear
+        self._take(
+            source=source,
+            query=query,
+            sql_conn_id=sql_conn_id,
+            query_parameters=query_parameters,
+            hook_params=hook_params,
+            mapping=mapping,
+            shard=shard,
+            output_path=output_path,
+            max_failures=max_failures,
+            integrated_account_id=integrated_account_id,
+            truto_conn_id=truto_conn_id,
+            concurrency=concurrency,
+            requests_per_second=requests_per_second,
+            schema=schema,
+            extra_fields=extra_fields,
+            on_none=on_none,
+            null_marker=null_marker,
+            allow_empty=allow_empty,
+            check_custom_fields=check_custom_fields,
+            skip_unchanged=skip_unchanged,
+            validate_first=validate_first,
+            max_runtime=max_runtime,
+            on_source_change=on_source_change,
+            on_clear=on_clear,
+        )
+        self._check_literals()
         self._is_stopped = False
         self._counted: Counter[str] = Counter()
+
+    template_fields: Sequence[str] = templated(__init__, BULK_ARGUMENTS)
+    template_ext: Sequence[str] = (".sql",)
+    template_fields_renderers: ClassVar[dict[str, str]] = {"query": "sql"}
+
+    def _contradictions(self, given: Mapping[str, Any], present: Collection[str]) -> Iterator[Problem]:
+        yield from super()._contradictions(given, present)
+        if ("source" in present) == ("query" in present) or ("query" in present) != ("sql_conn_id" in present):
+            yield Problem("/source", "give either source, or query with sql_conn_id")
+        if {"mapping", "null_marker"} <= set(present):
+            yield Problem("/null_marker", "means nothing beside mapping, which sees what is in the cells")
 
     @property
     def needs_id(self) -> bool:
@@ -212,7 +216,7 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
     ) -> Any:
         """Render a value; rows of another task's stay as lazy as they come, since there may be many."""
         if content is not None and content is self.source:
-            if hasattr(content, "resolve"):
+            if hasattr(content, "resolve") and not is_path(content):
                 return content.resolve(context)
             if seen_oids is not None and id(content) in seen_oids:
                 return content
@@ -224,13 +228,13 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
         from airflow_provider_truto.bulk.ledger import LedgerError, LiveTryError
         from airflow_provider_truto.bulk.sources import SourceError
 
-        try:
-            with failing_in_airflow_terms(self):
+        with failing_in_airflow_terms(self):
+            try:
                 return self._done(context)
-        except (LedgerError, SourceError) as error:
-            raise AirflowFailException(str(error)) from error
-        except (LiveTryError, UnfinishedError) as error:
-            raise AirflowException(f"bulk not finished: {error}") from error
+            except (LedgerError, SourceError) as error:
+                raise TrutoBulkError(str(error)) from error
+            except (LiveTryError, UnfinishedError) as error:
+                raise TrutoBulkError(f"bulk not finished: {error}", transient=True) from error
 
     def on_kill(self) -> None:
         """Start no more records; what is in flight still gets its answer, and its line."""
@@ -241,8 +245,8 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
         from airflow_provider_truto.hooks.truto import TrutoHook
         from airflow_provider_truto.operators._bulk_source import prepared_source
 
-        if self._names_account and not self.integrated_account_id:
-            raise TrutoSchemaError("integrated_account_id was given and rendered to nothing. Nothing was sent.")
+        if problems := self._read_arguments():
+            raise TrutoSchemaError.of(f"the arguments of task {self.task_id!r} are not valid", problems)
         hook = TrutoHook(self.truto_conn_id, requests_per_second=self.requests_per_second)
         try:
             prepared = prepared_source(self, context, hide_values=hook.connection.settings.hide_values)
@@ -430,15 +434,12 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
 
     def _report(self, progress: Progress) -> None:
         self._count(progress)
-        new = progress.done - progress.resumed
-        rate = new / progress.seconds if progress.seconds else 0.0
-        left = ""
-        if progress.total is not None and rate:
-            left = f", {duration((progress.total - progress.done) / rate)} left"
-        of = "" if progress.total is None else f" of {progress.total}"
-        self.log.info(
-            "%d%s records, %.1f a second%s; %d failed or skipped", progress.done, of, rate, left, progress.failures
-        )
+        told = f"{progress.done}{'' if progress.total is None else f' of {progress.total}'} records"
+        if progress.rate is not None:
+            told += f", {progress.rate:.1f} a second"
+        if progress.rate and progress.total is not None:
+            told += f", {duration((progress.total - progress.done) / progress.rate)} left"
+        self.log.info("%s; %d failed or skipped", told, progress.failures)
 
     def _tolerates(self, progress: Progress) -> bool:
         return is_within(self.max_failures, progress.failures, progress.done)
@@ -457,19 +458,10 @@ class TrutoBulkOperator(TypedRenderingMixin, BaseOperator):
         if is_within(self.max_failures, failures, counts["records"]):
             self.log.warning("%s\n(max_failures=%s tolerates it.)", message, self.max_failures)
         elif counts["transient_failures"]:
-            raise AirflowException(
-                f"{message}\n{counts['transient_failures']} of them may pass: a retry sends just those."
-            )
+            message += f"\n{counts['transient_failures']} of them may pass: a retry sends just those."
+            raise TrutoBulkError(message, transient=True, counts=counts)
         else:
-            raise AirflowFailException(message)
-
-
-def check_max_failures(max_failures: float | None) -> None:
-    """Raise ``ValueError`` for what is neither a number nor a share."""
-    if max_failures is not None and (isinstance(max_failures, bool) or max_failures < 0):
-        raise ValueError(f"max_failures: expects a number, a share below 1 or None, got {max_failures!r}")
-    if isinstance(max_failures, float) and max_failures >= 1:
-        raise ValueError(f"max_failures: a share is below 1, got {max_failures}; give a count as a whole number")
+            raise TrutoBulkError(message, counts=counts)
 
 
 def is_within(max_failures: float | None, failures: int, records: int) -> bool:

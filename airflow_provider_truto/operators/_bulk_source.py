@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_truto._compat import object_storage_path
@@ -14,6 +13,7 @@ from airflow_provider_truto.bulk.records import Reading, RowMapping
 from airflow_provider_truto.bulk.shards import shard_of
 from airflow_provider_truto.bulk.snapshot import Result, SnapshotSource, query_fingerprint
 from airflow_provider_truto.bulk.sources import FileSource, ListSource, ShardedSource, Source, rows_of
+from airflow_provider_truto.operators._arguments import is_path
 from airflow_provider_truto.operators._sql import asked
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def prepared_source(operator: TrutoBulkOperator, context: Any, *, hide_values: b
         null_marker=operator.null_marker,
         sends_nulls=operator.on_none == "null",
         mapping=_mapping(operator, context, needs=needs, hide_values=hide_values),
+        extra_fields=operator.extra_fields or (),
     )
     shard = None if operator.shard is None else shard_of(operator.shard)
 
@@ -66,7 +67,7 @@ def prepared_source(operator: TrutoBulkOperator, context: Any, *, hide_values: b
     if operator.query is None:
         source = sharded(_given_source(operator.source, reading))
         return PreparedSource(fingerprint=source.fingerprint(), open=lambda *_: OpenedSource(source=source))
-    query, conn_id = _text("query", operator.query), _text("sql_conn_id", operator.sql_conn_id)
+    query, conn_id = operator.query, operator.sql_conn_id
     parameters, hook_params = operator.query_parameters, operator.hook_params
     fingerprint = query_fingerprint(conn_id, query, parameters, hook_params)
 
@@ -81,10 +82,10 @@ def prepared_source(operator: TrutoBulkOperator, context: Any, *, hide_values: b
 
 
 def _given_source(value: Any, reading: Reading) -> Source:
-    if isinstance(value, (str, PathLike)):
+    if isinstance(value, str) or is_path(value):
         value = [value]
-    if isinstance(value, (list, tuple)) and value and all(isinstance(item, (str, PathLike)) for item in value):
-        return FileSource(*(object_storage_path(str(path)) for path in value), reading=reading)
+    if isinstance(value, (list, tuple)) and value and all(isinstance(item, str) or is_path(item) for item in value):
+        return FileSource(*map(object_storage_path, value), reading=reading)
     rows = rows_of(value)
     if rows is None:
         raise ValueError(f"it is a {type(value).__name__}: expects a list of records, or paths")
@@ -104,9 +105,3 @@ def _mapping(
     if not callable(function):
         raise ValueError(f"mapping: expects templates, a function or its name, got {type(mapping).__name__}")  # noqa: TRY004
     return FunctionMapping(function, hide_values=hide_values, **needs)
-
-
-def _text(name: str, value: Any) -> str:
-    if not (isinstance(value, str) and value.strip()):
-        raise ValueError(f"{name} rendered to {value!r}")
-    return value

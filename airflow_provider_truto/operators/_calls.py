@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
-from airflow_provider_truto._compat import AirflowFailException, BaseOperator
-from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
+from airflow_provider_truto._compat import AirflowFailException
+from airflow_provider_truto.client.errors import Problem, TrutoError, TrutoSchemaError
 from airflow_provider_truto.connection_fields import DEFAULT_CONN_ID
+from airflow_provider_truto.operators._arguments import NOT_GIVEN
 from airflow_provider_truto.operators._files import write_whole
-from airflow_provider_truto.operators._rendering import TypedRenderingMixin
-from airflow_provider_truto.operators._task import (
-    codes_of_errors,
-    failing_in_airflow_terms,
-    task_identity,
-    task_suffixes,
-)
+from airflow_provider_truto.operators._operator import TrutoOperator, templated
+from airflow_provider_truto.operators._task import failing_in_airflow_terms, task_identity, task_suffixes
 from airflow_provider_truto.updates.request import LIVE, PACKAGED, OnNone, RecordRequest, SchemaSource
 from airflow_provider_truto.updates.xcom import (
     XCOM_LIMIT,
@@ -34,33 +31,16 @@ if TYPE_CHECKING:
     # Slow to import, and every DAG file imports this module: what only a run needs is imported in it.
     from airflow_provider_truto.client.sync import Listing
     from airflow_provider_truto.hooks.truto import TrutoHook
-    from airflow_provider_truto.updates.typed import Typed
     from airflow_provider_truto.updates.verified import Verification
     from airflow_provider_truto.updates.way import Care, Done, Preview
 
 Verify = Literal["warn", "fail"] | None
-#: The key under which everything but the response goes to XCom.
-XCOM_KEY = "truto"
-#: Arguments that are lists of names.
-_NAMES = ("exclude_fields", "extra_fields")
-#: Arguments that are objects of any shape.
-_OBJECTS = ("query", "remote_query")
-#: Arguments that say which record is meant, and under which conditions: ``None`` is no way to leave them out.
-_NEVER_NONE = ("record_id", "tenant_id", "integration", "expected_tenant_id", "expect")
 _BODY_HINT = "; set on_none='omit' to leave such fields out, on_none='null' to clear them"
+#: Characters of an error's message that go to XCom.
+_LONGEST_MESSAGE = 10_000
 
 
-class _NotGiven:
-    """Tells an argument that was left out from one that was given as ``None``."""
-
-    def __repr__(self) -> str:
-        return "<not given>"
-
-
-NOT_GIVEN: Any = _NotGiven()
-
-
-class TrutoCallOperator(TypedRenderingMixin, BaseOperator):
+class TrutoCallOperator(TrutoOperator):
     """One call for one customer: rendered with types kept, typed, checked, sent once over retries, verified.
 
     :param integrated_account_id: the customer's integrated account (a UUID); left out, the connection's default.
@@ -74,19 +54,24 @@ class TrutoCallOperator(TypedRenderingMixin, BaseOperator):
     :param query: query parameters of the method: filters, ``limit``. (templated)
     :param on_none: what a template that gives ``None`` means: ``"error"``, ``"omit"`` the field, or send
         ``"null"``. A ``None`` that is written in the DAG file is always sent as null, which clears the field.
+        (templated)
     :param preflight: before the call, make sure that the account is active, not blocked, and has the method.
-    :param preview: read the record, say what would be changed, with a hash of it, and send nothing.
+        (templated)
+    :param preview: read the record, say what would be changed, with a hash of it, and send nothing. (templated)
     :param expect: the hash of a preview: send only where it would change just what was previewed. (templated)
     :param skip_unchanged: read the record first and send only the top-level fields that differ, nothing where none
-        does. Not a lock: somebody else may write in between.
+        does. Not a lock: somebody else may write in between. (templated)
     :param verify: what to do with fields that the answer does not confirm: ``"warn"``, ``"fail"`` (the write has
-        happened then), or ``None``.
-    :param skip_on: names of errors that skip the task instead of failing it, such as ``("not_found",)``.
+        happened then), or ``None``. (templated)
+    :param skip_on: names of errors that skip the task instead of failing it, such as ``("not_found",)``. (templated)
     :param idempotency_key: a key of your own. Truto executes a key once an account and path, also after a
         clear. (templated)
     :param output_path: an ``ObjectStoragePath`` for a streamed answer, for one too large for XCom, or for a list, as
         JSON Lines. (templated)
-    :param max_records: end a list with the page in which it reaches so many records.
+    :param max_records: end a list with the page in which it reaches so many records. (templated)
+
+    Flags, numbers and choices may be text that means one, as templates give it: ``"false"``, ``"32"``. What is none
+    fails the task, and nothing is sent.
 
     XCom: ``return_value`` is the response; status, attempts, verification, preview, cursor and paths are under
     ``truto``.
@@ -96,34 +81,34 @@ class TrutoCallOperator(TypedRenderingMixin, BaseOperator):
     id_name: ClassVar[str] = "record_id"
     needs_id: ClassVar[bool] = False
     #: ``None`` for the proxy API.
-    model: str | None = None
-    resource: str
-    method: str
+    model: Any = None
+    resource: Any
+    method: Any
+    integrated_account_id: Any
+    tenant_id: Any
+    integration: Any
+    expected_tenant_id: Any
+    truto_conn_id: Any
+    query: Any
+    on_none: Any
+    preflight: Any
+    preview: Any
+    expect: Any
+    skip_unchanged: Any
+    verify: Any
+    skip_on: Any
+    idempotency_key: Any
+    output_path: Any
+    max_records: Any
     # What only the unified API has.
-    response_format: str = "unified"
-    ignore_remote_data: bool = False
-    exclude_fields: Sequence[str] | None = None
-    remote_query: Mapping[str, Any] | None = None
+    response_format: Any = "unified"
+    ignore_remote_data: Any = False
+    exclude_fields: Any = None
+    remote_query: Any = None
     schema: SchemaSource = None
-    extra_fields: Sequence[str] | None = None
-    allow_empty: bool = True
-    check_custom_fields: bool = False
-
-    template_fields: Sequence[str] = (
-        "truto_conn_id",
-        "integrated_account_id",
-        "tenant_id",
-        "integration",
-        "expected_tenant_id",
-        "body",
-        "body_file",
-        "query",
-        "expect",
-        "idempotency_key",
-        "output_path",
-    )
-    template_fields_renderers: ClassVar[dict[str, str]] = {"body": "json", "query": "json"}
-    ui_color = "#e3f2ee"
+    extra_fields: Any = None
+    allow_empty: Any = True
+    check_custom_fields: Any = False
 
     def __init__(
         self,
@@ -134,177 +119,151 @@ class TrutoCallOperator(TypedRenderingMixin, BaseOperator):
         expected_tenant_id: str = NOT_GIVEN,
         truto_conn_id: str = DEFAULT_CONN_ID,
         body: Mapping[str, Any] | str = NOT_GIVEN,
-        body_file: str | None = None,
-        query: Mapping[str, Any] | None = None,
-        on_none: OnNone = "error",
-        preflight: bool = False,
-        preview: bool = False,
+        body_file: str | PathLike[str] | None = None,
+        query: Mapping[str, Any] | str | None = None,
+        on_none: OnNone | str = "error",
+        preflight: bool | str = False,
+        preview: bool | str = False,
         expect: str = NOT_GIVEN,
-        skip_unchanged: bool = False,
-        verify: Verify = "warn",
-        skip_on: Sequence[str] = (),
+        skip_unchanged: bool | str = False,
+        verify: Verify | str = "warn",
+        skip_on: Collection[str] | str = (),
         idempotency_key: str | None = None,
-        output_path: str | None = None,
-        max_records: int | None = None,
+        output_path: str | PathLike[str] | None = None,
+        max_records: int | str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if body is not NOT_GIVEN and body_file is not None:
-            raise ValueError("give either body or body_file")
-        if on_none not in get_args(OnNone):
-            raise ValueError(f"on_none: expects one of {', '.join(get_args(OnNone))}, got {on_none!r}")
-        if verify not in {"warn", "fail", None}:
-            raise ValueError(f"verify: expects 'warn', 'fail' or None, got {verify!r}")
-        if isinstance(skip_on, str) or (unknown := set(skip_on) - set(codes_of_errors())):
-            named = skip_on if isinstance(skip_on, str) else ", ".join(sorted(unknown))
-            raise ValueError(f"skip_on: expects a list out of {', '.join(sorted(codes_of_errors()))}, got {named}")
-        if preview and (expect is not NOT_GIVEN or skip_unchanged):
-            raise ValueError("preview: sends nothing; expect and skip_unchanged go to a later task")
-        if max_records is not None and max_records < 1:
-            raise ValueError(f"max_records: must be 1 or more, got {max_records}")
-        self._given: set[str] = set()
-        self.integrated_account_id = self._noted("integrated_account_id", integrated_account_id)
-        self.tenant_id = self._noted("tenant_id", tenant_id)
-        self.integration = self._noted("integration", integration)
-        self.expected_tenant_id = self._noted("expected_tenant_id", expected_tenant_id)
-        self.truto_conn_id = truto_conn_id
-        self.body = self._noted("body", body)
-        self.body_file = body_file
-        self.query = query
-        self.on_none = on_none
-        self.preflight = preflight
-        self.preview = preview
-        self.expect = self._noted("expect", expect)
-        self.skip_unchanged = skip_unchanged
-        self.verify = verify
-        self.skip_on = skip_on
-        self.idempotency_key = idempotency_key
-        self.output_path = output_path
-        self.max_records = max_records
+        self._take(
+            integrated_account_id=integrated_account_id,
+            tenant_id=tenant_id,
+            integration=integration,
+            expected_tenant_id=expected_tenant_id,
+            truto_conn_id=truto_conn_id,
+            body=body,
+            body_file=body_file,
+            query=query,
+            on_none=on_none,
+            preflight=preflight,
+            preview=preview,
+            expect=expect,
+            skip_unchanged=skip_unchanged,
+            verify=verify,
+            skip_on=skip_on,
+            idempotency_key=idempotency_key,
+            output_path=output_path,
+            max_records=max_records,
+        )
+        self._check_literals()
+        #: What is known of the call: whom and what it is for, and how it went.
+        self._subject: dict[str, Any] = {}
+        self._outcome: dict[str, Any] = {}
 
-    def _noted(self, name: str, value: Any) -> Any:
-        """Remember that an argument was given. A mapped task gets ``None`` where its row holds nothing."""
-        if value is NOT_GIVEN:
-            return None
-        self._given.add(name)
-        return value
+    template_fields: Sequence[str] = templated(__init__)
+    template_fields_renderers: ClassVar[dict[str, str]] = {"body": "json", "query": "json"}
+
+    def _contradictions(self, given: Mapping[str, Any], present: Collection[str]) -> Iterator[Problem]:
+        yield from super()._contradictions(given, present)
+        if self._taken["body"] and "body_file" in present:
+            yield Problem("/body", "give either body or body_file")
+        if given.get("preview") and ("expect" in present or given.get("skip_unchanged")):
+            yield Problem("/preview", "sends nothing; expect and skip_unchanged go to a later task")
 
     def execute(self, context: Any) -> Any:
         """Make the call: typed, checked, called, answered, verified, XCom."""
-        with failing_in_airflow_terms(self, skip_on=self.skip_on):
+        self._subject, self._outcome = {}, {}
+        self._problems = self._read_arguments()
+        with failing_in_airflow_terms(self, skip_on=self.skip_on or (), tell=partial(self._push_failure, context)):
             return self._called(context)
 
     def _called(self, context: Any) -> Any:
         from airflow_provider_truto.hooks.truto import TrutoHook
         from airflow_provider_truto.updates.way import Typing, record_way
 
-        arguments = self._typed_arguments()
-        conn_id = arguments.value.get("truto_conn_id")
-        if not (conn_id and isinstance(conn_id, str)):
-            nameless = Problem("/truto_conn_id", f"expects the name of a connection, got {conn_id!r}")
-            raise TrutoSchemaError.of(f"task {self.task_id!r} names no connection", arguments.problems or [nameless])
-        hook = TrutoHook(conn_id)
-        request, problems = self._request(arguments)
-        care = self._care(arguments.value)
-        output_path = arguments.value.get("output_path")
+        problems = list(self._problems)
+        request = self._request(problems)
+        self._subject = _subject(request)
+        if self.truto_conn_id is None:
+            raise TrutoSchemaError.of(f"task {self.task_id!r} names no connection", problems)
+        hook = TrutoHook(self.truto_conn_id)
+        if not problems and request.integrated_account_id is None and request.tenant_id is None:
+            self._subject["integrated_account_id"] = hook.connection.settings.integrated_account_id
         if request.method == "list":
-            return self._listed(context, hook, request, problems, care, output_path)
+            return self._listed(context, hook, request, problems)
         way = record_way(
             request,
             typing=Typing(on_none=self.on_none, hint=_BODY_HINT),
             earlier=problems,
-            care=care,
+            care=self._care(),
             task=task_identity(context),
         )
         done: Done = hook.do(way, suffixes=task_suffixes(context))
-        return self._finished(context, done, output_path, hide_values=hook.connection.settings.hide_values)
+        return self._finished(context, done, hide_values=hook.connection.settings.hide_values)
 
-    def _typed_arguments(self) -> Typed:
-        """Type the rendered arguments: ids become text, what is JSON text becomes an object or a list."""
-        from airflow_provider_truto.updates.typed import typed
-
-        properties: dict[str, Any] = {
-            name: {"type": "string"}
-            for name in ("model", "resource", "method", "response_format", *self.template_fields)
-            if name not in {"body", "body_file"}
-        }
-        properties |= {name: {"type": "array", "items": {"type": "string"}} for name in _NAMES}
-        properties |= {name: {"type": "object"} for name in _OBJECTS}
-        return typed({name: getattr(self, name) for name in properties}, {"properties": properties})
-
-    def _request(self, arguments: Typed) -> tuple[RecordRequest, list[Problem]]:
-        given = arguments.value
-        problems = list(arguments.problems)
-        account = given.get("integrated_account_id")
-        if account is None and "integrated_account_id" in self._given:
+    def _request(self, problems: list[Problem]) -> RecordRequest:
+        """Make the request of the arguments that are right, and add what only all of them tell."""
+        account = self.integrated_account_id
+        if account is None and self._taken["integrated_account_id"]:
             account = ""  # given, and nothing came of it: the connection's default must not step in
-        told = {problem.pointer for problem in problems}
-        problems += [
-            Problem(f"/{name}", "was given and is None: leave it out where nothing is meant")
-            for name in _NEVER_NONE
-            if name in self._given and given.get(name) is None and f"/{name}" not in told
-        ]
-        if given.get("response_format") == "stream" and not given.get("output_path"):
+        if self.response_format == "stream" and self.output_path is None:
             problems.append(Problem("/output_path", "is needed for response_format 'stream'"))
-        request = RecordRequest(
-            model=given.get("model"),
-            resource=given.get("resource") or "",
-            method=given.get("method") or "",
-            record_id=given.get(self.id_name),
+        return RecordRequest(
+            model=self.model,
+            resource=self.resource or "",
+            method=self.method or "",
+            record_id=getattr(self, self.id_name),
             id_name=self.id_name,
             needs_id=self.needs_id,
             body=self.body,
-            query=given.get("query"),
+            query=self.query,
             integrated_account_id=account,
-            tenant_id=given.get("tenant_id"),
-            integration=given.get("integration"),
-            response_format=given.get("response_format") or "",
-            ignore_remote_data=self.ignore_remote_data,
-            exclude_fields=given.get("exclude_fields"),
-            remote_query=given.get("remote_query"),
+            tenant_id=self.tenant_id,
+            integration=self.integration,
+            response_format=self.response_format or "",
+            ignore_remote_data=bool(self.ignore_remote_data),
+            exclude_fields=self.exclude_fields,
+            remote_query=self.remote_query,
             schema=schema_beside_dag(self, self.schema),
-            extra_fields=given.get("extra_fields"),
-            allow_empty=self.allow_empty,
-            idempotency_key=given.get("idempotency_key"),
+            extra_fields=self.extra_fields,
+            allow_empty=bool(self.allow_empty),
+            idempotency_key=self.idempotency_key,
         )
-        return request, problems
 
-    def _care(self, given: Mapping[str, Any]) -> Care:
+    def _care(self) -> Care:
         from airflow_provider_truto.updates.way import Care
 
         return Care(
-            preflight=self.preflight,
-            expected_tenant_id=given.get("expected_tenant_id"),
-            check_custom_fields=self.check_custom_fields,
-            preview=self.preview,
-            expect=given.get("expect"),
-            skip_unchanged=self.skip_unchanged,
+            preflight=bool(self.preflight),
+            expected_tenant_id=self.expected_tenant_id,
+            check_custom_fields=bool(self.check_custom_fields),
+            preview=bool(self.preview),
+            expect=self.expect,
+            skip_unchanged=bool(self.skip_unchanged),
         )
 
-    def _finished(self, context: Any, done: Done, output_path: str | None, *, hide_values: bool) -> Any:
+    def _finished(self, context: Any, done: Done, *, hide_values: bool) -> Any:
         from airflow_provider_truto.updates.verified import Verification, doubts, verified
 
-        verification = verified(done.request, done.response) if done.outcome else Verification()
-        value, stored = self._stored(done, output_path)
         outcome = done.outcome
-        self._push(
-            context,
-            {
-                "status": outcome.answer.status if outcome else None,
-                "attempts": outcome.attempts if outcome else 0,
-                "waited_seconds": round(outcome.waited, 3) if outcome else 0.0,
-                "paced_seconds": round(outcome.paced, 3) if outcome else 0.0,
-                "idempotency_key": outcome.call.idempotency_key if outcome else None,
-                "integrated_account_id": done.request.integrated_account_id,
-                "verification": verification.as_dict(),
-                **({"preview": self._shown(done.preview, hide_values=hide_values)} if done.preview else {}),
-                **({"unchanged": list(done.unchanged)} if self.skip_unchanged else {}),
-                **stored,
-            },
-        )
+        verification = verified(done.request, done.response) if outcome else Verification()
+        self._subject = _subject(done.request)
+        self._outcome |= {
+            "status": outcome.answer.status if outcome else None,
+            "attempts": outcome.attempts if outcome else 0,
+            "waited_seconds": round(outcome.waited, 3) if outcome else 0.0,
+            "paced_seconds": round(outcome.paced, 3) if outcome else 0.0,
+            "idempotency_key": outcome.call.idempotency_key if outcome else None,
+            "integrated_account_id": done.request.integrated_account_id,
+            **({} if done.request.is_read else {"verification": verification.as_dict()}),
+            **({"preview": self._shown(done.preview, hide_values=hide_values)} if done.preview else {}),
+            **({"unchanged": list(done.unchanged)} if self.skip_unchanged else {}),
+        }
+        value, stored = self._stored(done)
+        self._outcome |= stored
         self._tell(done)
         if self.verify is not None:
             self._judge(done, verification, doubts(done.request, done.response, verification))
+        self._push(context, self._outcome)
         return value
 
     def _shown(self, preview: Preview, *, hide_values: bool) -> dict[str, Any]:
@@ -315,22 +274,22 @@ class TrutoCallOperator(TypedRenderingMixin, BaseOperator):
             shown = preview.as_dict(hide_values=True)
         return cast("dict[str, Any]", storable(shown))
 
-    def _stored(self, done: Done, output_path: str | None) -> tuple[Any, dict[str, Any]]:
+    def _stored(self, done: Done) -> tuple[Any, dict[str, Any]]:
         """Give what goes to XCom as the response, and where a file holds it instead."""
         record_id = done.request.record_id
         of_record = {} if record_id is None else {"id": record_id}
-        if output_path is not None and done.outcome is not None and done.outcome.answer.stream is not None:
-            size = write_whole(output_path, done.outcome.answer.stream)
-            return {**of_record, "path": output_path}, {"path": output_path, "bytes": size}
+        if self.output_path is not None and done.outcome is not None and done.outcome.answer.stream is not None:
+            written = self._written(done.outcome.answer.stream)
+            return {**of_record, "path": written["path"]}, written
         if isinstance(done.response, bytes) and (len(done.response) > XCOM_LIMIT or not is_text(done.response)):
-            return self._stored_bytes(done.response, of_record, output_path)
+            return self._stored_bytes(done.response, of_record)
         value = xcom_value(done.response, record_id, without_remote_data=self.ignore_remote_data)
         size = json_size(value)
         if size <= XCOM_LIMIT:
             return storable(value), {}
-        if output_path is not None:
-            write_whole(output_path, [json_bytes(value)])
-            return {"id": value.get("id"), "path": output_path}, {"path": output_path, "bytes": size}
+        if self.output_path is not None:
+            written = self._written([json_bytes(value)])
+            return {"id": value.get("id"), "path": written["path"]}, written
         self.log.warning(
             "The answer has %d bytes, more than the %d that go to XCom: only a summary does. Set output_path, or"
             " name fields to leave out in exclude_fields.",
@@ -339,48 +298,42 @@ class TrutoCallOperator(TypedRenderingMixin, BaseOperator):
         )
         return summary(value, size=size), {"bytes": size}
 
-    def _stored_bytes(
-        self, content: bytes, of_record: dict[str, Any], output_path: str | None
-    ) -> tuple[Any, dict[str, Any]]:
+    def _stored_bytes(self, content: bytes, of_record: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Put an answer that is no JSON, and too large or no text, into the file as it is."""
         size = len(content)
-        if output_path is not None:
-            write_whole(output_path, [content])
-            return {**of_record, "path": output_path}, {"path": output_path, "bytes": size}
+        if self.output_path is not None:
+            written = self._written([content])
+            return {**of_record, "path": written["path"]}, written
         self.log.warning(
             "The answer is %d bytes that XCom does not take: only a summary goes there. Set output_path.", size
         )
         return summary(of_record, size=size), {"bytes": size}
 
-    def _listed(
-        self,
-        context: Any,
-        hook: TrutoHook,
-        request: RecordRequest,
-        problems: Iterable[Problem],
-        care: Care,
-        output_path: str | None,
-    ) -> Any:
+    def _written(self, chunks: Iterable[bytes]) -> dict[str, Any]:
+        """Write the file that ``output_path`` names, and say so for XCom."""
+        return {"path": str(self.output_path), "bytes": write_whole(self.output_path, chunks)}
+
+    def _listed(self, context: Any, hook: TrutoHook, request: RecordRequest, problems: Sequence[Problem]) -> Any:
         """Read a list page by page: to XCom up to a limit, or as JSON Lines to a file."""
         from airflow_provider_truto.updates.way import list_way
 
-        listing = hook.listing(list_way(request, earlier=list(problems), care=care))
+        listing = hook.listing(list_way(request, earlier=problems, care=self._care()))
         lines = self._lines(listing)
         stored: dict[str, Any] = {}
         value: Any
-        if output_path is not None:
-            size = write_whole(output_path, lines)
-            stored = {"path": output_path, "bytes": size}
-            value = {"count": listing.count, "path": output_path, "cursor": listing.cursor}
+        if self.output_path is not None:
+            stored = self._written(lines)
+            value = {"count": listing.count, "path": stored["path"], "cursor": listing.cursor}
         else:
             value = listed_value(lines)
-        state = {
+        self._outcome |= {
             "count": listing.count,
             "cursor": listing.cursor,
             "is_partial_response": listing.is_partial_response,
             "ended_early": listing.ended_early,
+            **stored,
         }
-        self._push(context, {**state, **stored})
+        self._push(context, self._outcome)
         self.log.info(
             "%s: %d records%s", request, listing.count, "" if listing.cursor is None else ", and more after that"
         )
@@ -416,13 +369,60 @@ class TrutoCallOperator(TypedRenderingMixin, BaseOperator):
             return
         if self.verify == "fail":
             happened = "" if done.request.is_read or done.outcome is None else " The write HAS happened;"
+            self._outcome["error"] = "not_confirmed"
             raise AirflowFailException(f"{doubts}{happened} verify='fail' fails the task for it.")
         self.log.warning(doubts)
 
-    @staticmethod
-    def _push(context: Mapping[str, Any], value: dict[str, Any]) -> None:
-        if ti := context.get("ti"):
-            ti.xcom_push(key=XCOM_KEY, value=value)
+    def _push_failure(self, context: Mapping[str, Any], error: Exception, is_skip: bool) -> None:
+        """Push what is known of a call that failed, so that a later task can say what became of all of them."""
+        outcome = {**self._subject, **self._outcome}
+        outcome |= {name: value for name, value in _details(error).items() if outcome.get(name) is None}
+        message = str(error)
+        if len(message) > _LONGEST_MESSAGE:
+            message = f"{message[:_LONGEST_MESSAGE]}…"
+        outcome |= {"message": message, "skipped": is_skip}
+        try:
+            self._push(context, storable(outcome))
+        except Exception:  # the task fails for a reason of its own, which must not be hidden
+            self.log.warning("Why this task fails could not be pushed to XCom", exc_info=True)
+
+    def _do_render_template_fields(
+        self, parent: Any, template_fields: Iterable[str], context: Any, jinja_env: Any, seen_oids: Any
+    ) -> None:
+        try:
+            super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
+        except Exception as error:
+            if parent is self:
+                self._push_failure(context, error, is_skip=False)
+            raise
+
+
+def _subject(request: RecordRequest) -> dict[str, Any]:
+    """Name the customer and the record for XCom, as far as they are known."""
+    named = {
+        "tenant_id": request.tenant_id,
+        "integration": request.integration,
+        "record_id": request.record_id,
+    }
+    return {
+        "integrated_account_id": request.integrated_account_id or None,
+        **{name: value for name, value in named.items() if value is not None},
+    }
+
+
+def _details(error: Exception) -> dict[str, Any]:
+    """Say for XCom what an error knows of itself and of its call."""
+    details: dict[str, Any] = {"error": type(error).__name__, "status": None}
+    if isinstance(error, TrutoError):
+        details |= {
+            "error": error.code,
+            "status": getattr(error, "status", None) or None,
+            "attempts": error.attempts,
+            "waited_seconds": round(error.waited, 3),
+            "idempotency_key": error.idempotency_key,
+            "integrated_account_id": error.integrated_account_id,
+        }
+    return details
 
 
 def schema_beside_dag(operator: Any, schema: SchemaSource) -> SchemaSource:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from airflow_provider_truto._compat import object_storage_path
@@ -12,9 +13,10 @@ from airflow_provider_truto.bulk.ledger_files import is_local, sync_file, sync_f
 from airflow_provider_truto.bulk.storage import anew
 
 
-def write_whole(path: str, chunks: Iterable[bytes]) -> int:
+def write_whole(path: Any, chunks: Iterable[bytes]) -> int:
     """Write the chunks beside the path and move them there at the end; give the number of bytes.
 
+    The path is text or an ``ObjectStoragePath``.
     A local file gets mode 0600: it holds customers' data. What breaks off leaves no file behind.
     """
     target = object_storage_path(path)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from airflow_provider_truto._compat import AirflowFailException, AirflowSkipException
+from airflow_provider_truto._compat import AirflowException, AirflowFailException, AirflowSkipException
 from airflow_provider_truto.client.errors import TrutoApiError, TrutoError, TrutoNotFoundError
 from airflow_provider_truto.updates.keys import TaskIdentity
 
@@ -71,14 +71,35 @@ def codes_of_errors() -> dict[str, type[TrutoApiError]]:
     return classes
 
 
+class TrutoBulkError(TrutoError, AirflowException):
+    """A bulk that did not end well: too many of its records failed, or its source, its ledger or its time gave out.
+
+    ``transient``: the next try may do what is left. ``counts`` are those of the bulk, where it came to its end.
+    """
+
+    def __init__(self, message: str, *, transient: bool = False, counts: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.transient = transient
+        self.counts = counts
+
+
 @contextmanager
-def failing_in_airflow_terms(operator: Any, *, skip_on: Collection[str] = ()) -> Iterator[None]:
-    """Let what an operator does fail the way ``airflow_error`` says, with the ``TrutoError`` as the cause."""
+def failing_in_airflow_terms(
+    operator: Any, *, skip_on: Collection[str] = (), tell: Callable[[Exception, bool], None] | None = None
+) -> Iterator[None]:
+    """Let what an operator does fail the way ``airflow_error`` says, with the ``TrutoError`` as the cause.
+
+    Before that, ``tell`` gets the error, and whether it skips the task.
+    """
     try:
         yield
-    except TrutoError as error:
-        has_policy = getattr(operator, "retry_policy", None) is not None
-        failure = airflow_error(error, skip_on=skip_on, has_retry_policy=has_policy)
+    except Exception as error:
+        failure: Exception = error
+        if isinstance(error, TrutoError):
+            has_policy = getattr(operator, "retry_policy", None) is not None
+            failure = airflow_error(error, skip_on=skip_on, has_retry_policy=has_policy)
+        if tell is not None:
+            tell(error, isinstance(failure, AirflowSkipException))
         if failure is error:
             raise
         raise failure from error

@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from airflow_provider_truto.client.errors import Problem
+from airflow_provider_truto.operators._arguments import NOT_GIVEN, REQUIRED
 from airflow_provider_truto.operators._bulk import TrutoBulkOperator
+from airflow_provider_truto.operators._operator import templated
 from airflow_provider_truto.operators.unified import TrutoUnifiedOperator
+
+#: What the unified operator asks and an account update is already.
+_FIXED = ("model", "resource", "method", "record_id")
 
 
 class TrutoUpdateAccountOperator(TrutoUnifiedOperator):
@@ -27,16 +33,22 @@ class TrutoUpdateAccountOperator(TrutoUnifiedOperator):
 
     id_name: ClassVar[str] = "account_id"
     needs_id: ClassVar[bool] = True
-    template_fields: Sequence[str] = (
-        "account_id",
-        *TrutoUnifiedOperator.template_fields[len(("model", "resource", "method", "record_id")) :],
-    )
 
-    def __init__(self, *, account_id: str, **kwargs: Any) -> None:
-        if "body" not in kwargs and kwargs.get("body_file") is None:
-            raise ValueError("give either body or body_file")
+    def __init__(self, *, account_id: str = REQUIRED, **kwargs: Any) -> None:
+        meant_for_others = [name for name in _FIXED if kwargs.pop(name, NOT_GIVEN) is not NOT_GIVEN]
         super().__init__(model="crm", resource="accounts", method="update", **kwargs)
-        self.account_id = account_id
+        self._take(account_id=account_id)
+        self._refuse(
+            Problem(f"/{name}", "is not an argument of an account update: TrutoUnifiedOperator makes other calls")
+            for name in meant_for_others
+        )
+        if not self._taken["body"] and self.body_file is None:
+            self._refuse([Problem("/body", "is missing: give either body or body_file")])
+
+    template_fields: Sequence[str] = (
+        *templated(__init__),
+        *filter(lambda name: name not in _FIXED, TrutoUnifiedOperator.template_fields),
+    )
 
 
 class TrutoBulkUpdateAccountsOperator(TrutoBulkOperator):

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from airflow_provider_truto._compat import AirflowFailException, BaseOperator, object_storage_path
+from airflow_provider_truto._compat import object_storage_path
 from airflow_provider_truto.bulk.shards import shards
-from airflow_provider_truto.operators._bulk import check_max_failures, is_within
-from airflow_provider_truto.operators._calls import XCOM_KEY
+from airflow_provider_truto.client.errors import TrutoSchemaError
+from airflow_provider_truto.operators._arguments import BULK_ARGUMENTS, REQUIRED
+from airflow_provider_truto.operators._bulk import is_within
 from airflow_provider_truto.operators._files import write_whole
-from airflow_provider_truto.operators._task import task_identity
+from airflow_provider_truto.operators._operator import TrutoOperator, templated
+from airflow_provider_truto.operators._task import TrutoBulkError, failing_in_airflow_terms, task_identity
 
 if TYPE_CHECKING:
     from airflow_provider_truto.bulk.report import Report  # slow to import, as is all that only a run needs
 
-__all__ = ["TrutoBulkSummaryOperator", "shards"]
+__all__ = ["TrutoBulkError", "TrutoBulkSummaryOperator", "shards"]
 
 #: Accounts that go to XCom, those with the most failures first; the report file has all of them.
 _MOST_ACCOUNTS = 100
 
 
-class TrutoBulkSummaryOperator(BaseOperator):
+class TrutoBulkSummaryOperator(TrutoOperator):
     """Add up what the shards of a bulk have written into their ledgers; fails for all of them where too much failed.
 
     Give the shards ``max_failures=None``, so that they only report, and choose here.
@@ -41,47 +44,57 @@ class TrutoBulkSummaryOperator(BaseOperator):
     task fails.
     """
 
-    template_fields: Sequence[str] = ("bulk_task_id", "output_path", "expected_shards")
-    ui_color = "#e3f2ee"
+    arguments = BULK_ARGUMENTS
+    bulk_task_id: Any
+    output_path: Any
+    max_failures: Any
+    expected_shards: Any
 
     def __init__(
         self,
         *,
-        bulk_task_id: str,
-        output_path: str,
-        max_failures: float | None,
-        expected_shards: int | None = None,
+        bulk_task_id: str = REQUIRED,
+        output_path: str | PathLike[str] = REQUIRED,
+        max_failures: float | str | None = REQUIRED,
+        expected_shards: int | str | None = None,
         trigger_rule: str = "all_done",
         **kwargs: Any,
     ) -> None:
         super().__init__(trigger_rule=trigger_rule, **kwargs)
-        check_max_failures(max_failures)
-        self.bulk_task_id = bulk_task_id
-        self.output_path = output_path
-        self.max_failures = max_failures
-        self.expected_shards = expected_shards
+        self._take(
+            bulk_task_id=bulk_task_id,
+            output_path=output_path,
+            max_failures=max_failures,
+            expected_shards=expected_shards,
+        )
+
+    template_fields: Sequence[str] = templated(__init__, BULK_ARGUMENTS)
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Read the summaries, write the report, and judge."""
+        with failing_in_airflow_terms(self):
+            return self._summed(context)
+
+    def _summed(self, context: Any) -> dict[str, Any]:
         from airflow_provider_truto.bulk.ledger import LedgerError, task_folder
         from airflow_provider_truto.bulk.report import merged
 
+        if problems := self._read_arguments():
+            raise TrutoSchemaError.of(f"the arguments of task {self.task_id!r} are not valid", problems)
         identity = task_identity(context)
         if identity is None:
-            raise AirflowFailException(
-                "the summary of a bulk is part of a DAG run: its ledgers lie under the run's id"
-            )
+            raise TrutoBulkError("the summary of a bulk is part of a DAG run: its ledgers lie under the run's id")
         run_folder = task_folder(object_storage_path(self.output_path), identity.dag_id, identity.run_id)
         try:
             report = merged(task_folder(run_folder, self.bulk_task_id))
         except LedgerError as error:
-            raise AirflowFailException(str(error)) from error
+            raise TrutoBulkError(str(error)) from error
         whole = report.as_dict()
         path = str(task_folder(run_folder, self.task_id) / f"report-{uuid4().hex}.json")
         write_whole(path, [json.dumps(whole, ensure_ascii=False, indent=2).encode(errors="replace")])
         accounts = dict(list(whole["accounts"].items())[:_MOST_ACCOUNTS])
         shown = {**whole, "accounts": accounts, "account_count": len(report.accounts), "report": path}
-        context["ti"].xcom_push(key=XCOM_KEY, value=shown)  # a task that fails returns nothing
+        self._push(context, shown)  # a task that fails returns nothing
         self._judge(report, path)
         return shown
 
@@ -93,19 +106,19 @@ class TrutoBulkSummaryOperator(BaseOperator):
             f" {sums['skipped']} were skipped. The report is in {path}"
         )
         problems = "".join(f"\n  {problem}" for problem in report.problems.told())
-        expected = None if self.expected_shards is None else int(self.expected_shards)
+        expected = self.expected_shards
         if not report.shards or (expected is not None and report.shards < expected):
-            raise AirflowFailException(
+            raise TrutoBulkError(
                 f"{told}\n{report.shards} shards have a ledger, {expected or 'at least one'} should:"
                 f" is output_path that of {self.bulk_task_id!r}?"
             )
         if report.unfinished:
             numbers = ", ".join(map(str, report.unfinished))
-            raise AirflowFailException(
+            raise TrutoBulkError(
                 f"{told}{problems}\nThe shards {numbers} did not come to the end of their records: clear them."
             )
         if not is_within(self.max_failures, report.failed_records, sums["records"]):
-            raise AirflowFailException(
+            raise TrutoBulkError(
                 f"{told}\nThe failures are in {', '.join(report.failures)}, which can be a source again.{problems}"
             )
         self.log.info("%s%s", told, problems)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from airflow_provider_truto.operators._calls import NOT_GIVEN, TrutoCallOperator
+from airflow_provider_truto.operators._arguments import NOT_GIVEN, REQUIRED
+from airflow_provider_truto.operators._calls import TrutoCallOperator
+from airflow_provider_truto.operators._operator import templated
 
 
 class TrutoProxyOperator(TrutoCallOperator):
@@ -20,10 +22,10 @@ class TrutoProxyOperator(TrutoCallOperator):
     The others are those of ``TrutoCallOperator``.
     """
 
-    template_fields: Sequence[str] = ("resource", "method", "record_id", *TrutoCallOperator.template_fields)
-
-    def __init__(self, *, resource: str, method: str, record_id: str = NOT_GIVEN, **kwargs: Any) -> None:
+    def __init__(
+        self, *, resource: str = REQUIRED, method: str = REQUIRED, record_id: str = NOT_GIVEN, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
-        self.resource = resource
-        self.method = method
-        self.record_id = self._noted("record_id", record_id)
+        self._take(resource=resource, method=method, record_id=record_id)
+
+    template_fields: Sequence[str] = (*templated(__init__), *TrutoCallOperator.template_fields)

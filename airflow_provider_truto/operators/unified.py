@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
+from airflow_provider_truto.client.errors import Problem
+from airflow_provider_truto.operators._arguments import BULK_ARGUMENTS, NOT_GIVEN, REQUIRED
 from airflow_provider_truto.operators._bulk import TrutoBulkOperator
-from airflow_provider_truto.operators._calls import NOT_GIVEN, TrutoCallOperator
+from airflow_provider_truto.operators._calls import TrutoCallOperator
+from airflow_provider_truto.operators._operator import templated
 from airflow_provider_truto.updates.request import PACKAGED, SchemaSource
 
 
@@ -19,7 +22,7 @@ class TrutoUnifiedOperator(TrutoCallOperator):
     :param record_id: the record's id in the customer's CRM, for get, update and delete. (templated)
     :param response_format: ``unified``, ``raw``, ``normalized`` or ``stream``; the last needs ``output_path``.
         (templated)
-    :param ignore_remote_data: leave the CRM's own record out of the answer.
+    :param ignore_remote_data: leave the CRM's own record out of the answer. (templated)
     :param exclude_fields: fields to leave out of the answer. (templated)
     :param remote_query: parameters that go to the CRM as they are. (templated)
     :param schema: ``"packaged"`` for this package's schema where it has one (crm accounts update), ``"live"`` for
@@ -27,59 +30,51 @@ class TrutoUnifiedOperator(TrutoCallOperator):
         beside the DAG file; ``None`` checks no body. Never rendered.
     :param extra_fields: names or JSON pointers of fields that the schema does not know and that are meant.
         (templated)
-    :param allow_empty: let an update send ``[]`` and ``{}``; they may wipe a list in the CRM.
+    :param allow_empty: let an update send ``[]`` and ``{}``; they may wipe a list in the CRM. (templated)
     :param check_custom_fields: ask which custom fields this customer's CRM has, type by them, and refuse unknown or
-        read-only ones. For crm accounts, contacts and opportunities.
+        read-only ones. For crm accounts, contacts and opportunities. (templated)
 
     The others are those of ``TrutoCallOperator``.
     """
 
-    template_fields: Sequence[str] = (
-        "model",
-        "resource",
-        "method",
-        "record_id",
-        *TrutoCallOperator.template_fields,
-        "response_format",
-        "exclude_fields",
-        "remote_query",
-        "extra_fields",
-    )
+    def __init__(
+        self,
+        *,
+        model: str = REQUIRED,
+        resource: str = REQUIRED,
+        method: str = REQUIRED,
+        record_id: str = NOT_GIVEN,
+        response_format: str = "unified",
+        ignore_remote_data: bool | str = True,
+        exclude_fields: Sequence[str] | str | None = None,
+        remote_query: Mapping[str, Any] | str | None = None,
+        schema: SchemaSource = PACKAGED,
+        extra_fields: Sequence[str] | str | None = None,
+        allow_empty: bool | str = False,
+        check_custom_fields: bool | str = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self._take(
+            model=model,
+            resource=resource,
+            method=method,
+            record_id=record_id,
+            response_format=response_format,
+            ignore_remote_data=ignore_remote_data,
+            exclude_fields=exclude_fields,
+            remote_query=remote_query,
+            schema=schema,
+            extra_fields=extra_fields,
+            allow_empty=allow_empty,
+            check_custom_fields=check_custom_fields,
+        )
+
+    template_fields: Sequence[str] = (*templated(__init__), *TrutoCallOperator.template_fields)
     template_fields_renderers: ClassVar[dict[str, str]] = {
         **TrutoCallOperator.template_fields_renderers,
         "remote_query": "json",
     }
-
-    def __init__(
-        self,
-        *,
-        model: str,
-        resource: str,
-        method: str,
-        record_id: str = NOT_GIVEN,
-        response_format: str = "unified",
-        ignore_remote_data: bool = True,
-        exclude_fields: Sequence[str] | None = None,
-        remote_query: Mapping[str, Any] | None = None,
-        schema: SchemaSource = PACKAGED,
-        extra_fields: Sequence[str] | None = None,
-        allow_empty: bool = False,
-        check_custom_fields: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.model = model
-        self.resource = resource
-        self.method = method
-        self.record_id = self._noted("record_id", record_id)
-        self.response_format = response_format
-        self.ignore_remote_data = ignore_remote_data
-        self.exclude_fields = exclude_fields
-        self.remote_query = remote_query
-        self.schema = schema
-        self.extra_fields = extra_fields
-        self.allow_empty = allow_empty
-        self.check_custom_fields = check_custom_fields
 
 
 class TrutoBulkUnifiedOperator(TrutoBulkOperator):
@@ -96,12 +91,16 @@ class TrutoBulkUnifiedOperator(TrutoBulkOperator):
     The others are those of ``TrutoBulkOperator``.
     """
 
-    template_fields: Sequence[str] = ("model", "resource", "method", *TrutoBulkOperator.template_fields)
-
-    def __init__(self, *, model: str, resource: str, method: str = "update", **kwargs: Any) -> None:
-        if method in {"list", "get"}:
-            raise ValueError(f"method: a bulk writes, and {method} reads")
+    def __init__(
+        self, *, model: str = REQUIRED, resource: str = REQUIRED, method: str = "update", **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
-        self.model = model
-        self.resource = resource
-        self.method = method
+        self._take(model=model, resource=resource, method=method)
+        self._check_literals("method")
+
+    template_fields: Sequence[str] = (*templated(__init__, BULK_ARGUMENTS), *TrutoBulkOperator.template_fields)
+
+    def _contradictions(self, given: Mapping[str, Any], present: Collection[str]) -> Iterator[Problem]:
+        yield from super()._contradictions(given, present)
+        if given.get("method") in {"list", "get"}:
+            yield Problem("/method", f"a bulk writes, and {given['method']} reads")

@@ -11,6 +11,7 @@ from typing import Any
 from airflow_provider_truto.client.call import json_body, path_of, query_pairs
 from airflow_provider_truto.client.endpoints import names_record
 from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
+from airflow_provider_truto.client.names import customer_name
 from airflow_provider_truto.client.programs import account_fault
 from airflow_provider_truto.schemas.validator import (
     Finding,
@@ -103,11 +104,43 @@ def _body_problems(
             warnings.append(f"{pointer}: {finding.message}")
         else:
             problems.append(Problem(pointer, finding.message))
+    told = {problem.pointer for problem in problems}
+    problems += [problem for problem in _names_problems(request, schema) if problem.pointer not in told]
     if request.body in (None, {}) and request.needs_body and not problems:
         problems.append(Problem("/body", "is empty: there is nothing in it to send"))
     if schema is not None and request.method == "update" and not request.allow_empty:
         problems += _emptiness(request.body)
     return problems, warnings
+
+
+def _names_problems(request: RecordRequest, schema: Schema | None) -> list[Problem]:
+    """Names in a body that say whose record it is, where something else has said so already: Truto drops them.
+
+    A caller's schema, or ``extra_fields``, tells that this CRM has such a field.
+    """
+    body = request.body if isinstance(request.body, dict) else {}
+    properties = schema.source.get("properties") if schema else None
+    known = properties if isinstance(properties, Mapping) else {}
+    extra = request.extra_fields if _are_names(request.extra_fields) else None
+
+    def is_field(name: str) -> bool:
+        pointer = f"/{name.replace('~', '~0').replace('/', '~1')}"
+        return name in known or any(_opens(one, pointer) for one in extra or ())
+
+    problems = [
+        Problem(
+            f"/body/{name}",
+            f"chooses no customer in a body: this one would go to {request.integrated_account_id}. Did you mean the"
+            f" argument {meant}? Where the CRM has such a field, name it in extra_fields",
+        )
+        for name in body
+        if isinstance(name, str) and (meant := customer_name(name)) and not is_field(name)
+    ]
+    other = body.get("id")
+    if request.record_id is not None and other is not None and str(other) != request.record_id and not is_field("id"):
+        message = f"is another record's id than {request.id_name}: the call is for one of them"
+        problems.append(Problem("/body/id", message))
+    return problems
 
 
 def _findings(schema: Schema, body: Any, *, hide_values: bool) -> list[Finding]:

@@ -165,9 +165,10 @@ def admitted_request(
     Asks Truto for what the request names indirectly: the customer by tenant, the schema of this integration.
     """
     settings: ClientSettings = yield ReadSettings()
+    told = {problem.pointer for problem in earlier}
     problems = [*earlier, *_care_problems(request, care), *_target_problems(request, care)]
     request, found = yield from _with_account(request, settings, may_ask=not problems)
-    problems += found
+    problems = [*earlier, *(problem for problem in [*problems, *found] if problem.pointer not in told)]
     if not problems:  # what is wrong already would make Truto's answers wrong as well
         yield from _looked_after(request, care)
         request = yield from _with_schema(request, care)

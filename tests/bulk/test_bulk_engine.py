@@ -536,6 +536,27 @@ def test_progress_is_reported_with_what_was_done(make_truto, output, monkeypatch
     assert [progress["updated"] for progress in seen] == sorted(progress["updated"] for progress in seen)
 
 
+def test_the_rate_does_not_swing_with_the_bursts_that_a_limit_lets_through():
+    """500 calls at once, then none for ten seconds: 49 a second all the time."""
+    now, told = 0.0, []
+    rate = engine._Rate(now, 0)
+    while now < 300:
+        now += 0.5
+        bursts = int(now / 10.2) + 1
+        told.append((now, rate.at(now, 500 * bursts)))
+    assert [seen for now, seen in told if now < 20.4] == [None] * 40
+    seen = sorted(rate for _, rate in told if rate is not None)
+    assert 47 < seen[len(seen) // 20] <= seen[-len(seen) // 20 - 1] < 51, "but for the moment of a burst itself"
+    assert max(seen) < 75
+
+
+def test_the_rate_is_that_of_late_also_where_it_is_seldom_asked_for():
+    rate = engine._Rate(100.0, 1_000)
+    assert rate.at(110.0, 1_500) is None
+    assert rate.at(121.0, 1_525) == pytest.approx(25.0)
+    assert rate.at(181.0, 1_525) == 0.0, "nothing since"
+
+
 def test_the_seconds_that_were_waited_are_counted(truto, output):
     truto.emulator.fault(status=429, headers={"retry-after": "7"})
     assert 7 <= truto.run(truto.rows(), output)["waited_seconds"] <= 8

@@ -340,9 +340,11 @@ def test_before_the_first_write_the_log_tells_rows_limit_and_the_shortest_time(o
 
 def test_progress_is_logged_with_rate_and_time_left(one, task, logged, monkeypatch):
     monkeypatch.setattr("airflow_provider_truto.bulk.engine._REPORT_SECONDS", 0.0)
+    monkeypatch.setattr("airflow_provider_truto.bulk.engine._RATE_SECONDS", 0.6)
     one.emulator.fault(times=None, delay_before=0.1)
-    run(task(one.rows(), concurrency=3))
-    assert re.search(r"\b\d+ of 40 records, \d+\.\d a second, \d s left; 0 failed or skipped", logged())
+    run(task(one.rows(), concurrency=2))
+    assert re.search(r"\b\d+ of 40 records, \d+\.\d a second, \d s left; 0 failed or skipped", text := logged())
+    assert re.search(r"\b\d+ of 40 records; 0 failed or skipped", text), "no rate is told before there is one"
 
 
 def test_one_call_is_no_line_of_the_log(one, task, logged):
@@ -369,7 +371,7 @@ def test_the_token_is_nowhere_in_the_log_the_ledger_or_what_is_raised(one, task,
 
 def test_a_customer_that_renders_to_nothing_never_becomes_the_default_one(one, task):
     connect(one, integrated_account_id=one.accounts[0])
-    with pytest.raises(AirflowFailException, match="integrated_account_id was given and rendered to nothing"):
+    with pytest.raises(AirflowFailException, match="/integrated_account_id: is empty"):
         run(task([{"id": "r1", "body": {"name": "x"}}], integrated_account_id=""))
     assert one.emulator.requests == []
 

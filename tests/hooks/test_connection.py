@@ -106,12 +106,32 @@ def test_a_connection_that_cannot_work_is_refused_without_showing_its_token(conn
         ("verify_tls", "False", False),
         ("verify_tls", "true", True),
         ("allow_http", "true", True),
+        ("allow_http", "y", True),
         ("proxy", "http://proxy:3128", "http://proxy:3128"),
     ],
 )
 def test_extras_may_arrive_as_text(name, raw, value):
     names = {"timeout": "read_timeout"}
     assert getattr(read(Conn(extra={name: raw})).settings, names.get(name, name)) == value
+
+
+@pytest.mark.parametrize(
+    "extras",
+    [{"extra__truto__timeout": "30"}, {"timeout": "30", "extra__truto__timeout": "30"}],
+    ids=["before Airflow 2.3", "as Airflow 2.11 tests a connection"],
+)
+def test_an_extra_may_have_the_prefix_of_the_form(extras):
+    connection = read(Conn(extra=extras))
+    assert connection.settings.read_timeout == 30
+    assert connection.warnings == ()
+
+
+def test_two_spellings_of_an_extra_that_contradict_are_refused_without_their_values():
+    with pytest.raises(TrutoSchemaError) as refused:
+        read(Conn(extra={"proxy": "http://a:hidden@b", "extra__truto__proxy": "http://a:secret@b"}))
+    said = "/extra/proxy: is given twice, with different values: as proxy and as extra__truto__proxy"
+    assert said in str(refused.value)
+    assert not any(secret in str(refused.value) for secret in ("hidden", "secret"))
 
 
 @pytest.mark.parametrize("raw", ["", None])
@@ -126,6 +146,7 @@ def test_what_the_form_left_empty_keeps_its_default(name, raw):
         ("verify_tls", "no", "expects true or false, got 'no'"),
         ("verify_tls", 0, "expects true or false, got 0"),
         ("verify_tls", "1", "expects true or false, got '1'"),
+        ("verify_tls", "n", "expects true or false, got 'n'"),
         ("timeout", "soon", "expects a number, got 'soon'"),
         ("timeout", 0, "must be 1 or more, got 0"),
         ("timeout", True, "expects a number, got True"),
@@ -190,7 +211,7 @@ UNREADABLE = {
     "null": ("null", "/extra: expects a JSON object, got null"),
     "a name that comes twice": (
         '{"allowed_integrated_accounts": "' + ACCOUNT + '", "allowed_integrated_accounts": ""}',
-        "/extra: the name 'allowed_integrated_accounts' comes twice",
+        "/extra: an object names 'allowed_integrated_accounts' more than once",
     ),
     "a list of nothing": ({"allowed_integrated_accounts": ","}, "names no integrated account: ','"),
     "a list of blanks": ({"allowed_integrated_accounts": " "}, "names no integrated account: ' '"),

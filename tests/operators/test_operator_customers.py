@@ -41,7 +41,7 @@ LOST = {
     "an account that is no uuid": ("integrated_account_id='acme'", "/integrated_account_id: 'acme' is no UUID"),
     "a tenant that comes to nothing": ("tenant_id='{{ none }}'", "/tenant_id: {{ none }} is None"),
     "a tenant that is undefined": ("tenant_id='{{ params.no }}'", "/tenant_id: {{ params.no }} is undefined"),
-    "an empty tenant": ("tenant_id='{{ params.empty }}'", "/tenant_id: is missing or empty"),
+    "an empty tenant": ("tenant_id='{{ params.empty }}'", "/tenant_id: is empty"),
     "a tenant of None": ("tenant_id=None", "/tenant_id: was given and is None"),
     "an integration that comes to nothing": (
         "tenant_id='acme', integration='{{ none }}'",
@@ -82,7 +82,7 @@ LOST = {
     ),
     "an empty expectation": (
         "integrated_account_id=ACME, expected_tenant_id=''",
-        "belongs to tenant 'acme', not to ''",
+        "/expected_tenant_id: is empty",
     ),
     "the default of another tenant": ("expected_tenant_id='acme'", f"{GLOBEX} belongs to tenant 'globex'"),
     "one that is not allowed": (

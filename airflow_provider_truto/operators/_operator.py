@@ -1,0 +1,174 @@
+"""What all operators share: how they take their arguments, and read them after rendering."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection, Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any, ClassVar
+
+from airflow_provider_truto._compat import BaseOperator
+from airflow_provider_truto.client.errors import Problem
+from airflow_provider_truto.operators._arguments import (
+    ARGUMENTS,
+    NOT_GIVEN,
+    REQUIRED,
+    Argument,
+    as_given,
+    is_known_early,
+)
+from airflow_provider_truto.operators._rendering import TypedRenderingMixin
+from airflow_provider_truto.updates.rendered import Missing
+
+#: The key under which everything but the response goes to XCom.
+XCOM_KEY = "truto"
+
+
+def templated(init: Callable[..., None], arguments: Mapping[str, Argument] = ARGUMENTS) -> tuple[str, ...]:
+    """Give the arguments of a constructor that are templated."""
+    return tuple(name for name in keyword_arguments(init) if name in arguments and arguments[name].is_templated)
+
+
+def keyword_arguments(init: Callable[..., None]) -> tuple[str, ...]:
+    """Give the names of a constructor's arguments."""
+    parameters = inspect.signature(init).parameters.values()
+    return tuple(parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY)
+
+
+class TrutoOperator(TypedRenderingMixin, BaseOperator):
+    """An operator whose arguments are those of one table.
+
+    What can never be right is a ``ValueError`` while the DAG file is parsed. A row of a mapped task is different: its
+    arguments come while the task runs, so that what is wrong with them waits for ``execute``, which fails once, with
+    all of it.
+
+    Attributes are what was given, templates among them, until ``execute`` has read them.
+    """
+
+    arguments: ClassVar[Mapping[str, Argument]] = ARGUMENTS
+    ui_color = "#e3f2ee"
+    body: Any = None
+    body_file: Any = None
+
+    def __init__(self, **kwargs: Any) -> None:
+        self._take_only_known(kwargs)
+        super().__init__(**kwargs)
+
+    def _take(self, **values: Any) -> None:
+        """Take a constructor's arguments as they are given. Raises ``TypeError`` and ``ValueError``."""
+        missing = [name for name, value in values.items() if value is REQUIRED]
+        if missing and not self._is_row:
+            raise TypeError(f"missing keyword arguments: {', '.join(missing)}")
+        self._refuse(Problem(f"/{name}", "is missing") for name in missing)
+        for name, value in values.items():
+            self._taken[name] = value is not NOT_GIVEN and value is not REQUIRED
+            setattr(self, name, as_given(value) if self._taken[name] else None)
+        if not self._is_row:
+            literals = [
+                name for name in values if self.arguments[name].kind.is_fixed and is_known_early(getattr(self, name))
+            ]
+            _, problems = self._read(literals)
+            self._refuse(problems)
+
+    def _check_literals(self, *also: str) -> None:
+        """Refuse what contradicts itself in the DAG file already; for the end of a constructor."""
+        if not self._is_row:
+            fixed = [name for name in self._taken if self.arguments[name].kind.is_fixed or name in also]
+            literals, _ = self._read(name for name in fixed if is_known_early(getattr(self, name)))
+            self._refuse(self._contradictions(literals, self._present()))
+
+    def _refuse(self, problems: Iterable[Problem]) -> None:
+        problems = list(problems)
+        if self._is_row:
+            self._refused.extend(problems)
+        elif problems:
+            raise ValueError("\n".join(f"{pointer.lstrip('/')}: {message}" for pointer, message in problems))
+
+    def _read_arguments(self) -> list[Problem]:
+        """Make the attributes what they mean, ``None`` where they are wrong; give all that is wrong."""
+        present = self._present()
+        typed, problems = self._read([name for name, is_given in self._taken.items() if is_given])
+        for name, value in typed.items():
+            setattr(self, name, value)
+        return [*self._refused, *problems, *self._contradictions(typed, present)]
+
+    def _read(self, names: Iterable[str]) -> tuple[dict[str, Any], list[Problem]]:
+        typed: dict[str, Any] = {}
+        problems: list[Problem] = []
+        for name in names:
+            typed[name], found = self.arguments[name].read(getattr(self, name), at=f"/{name}")
+            problems += found
+        return typed, problems
+
+    def _present(self) -> set[str]:
+        return {name for name in self._taken if getattr(self, name) is not None}
+
+    def _contradictions(
+        self,
+        given: Mapping[str, Any],  # noqa: ARG002
+        present: Collection[str],  # noqa: ARG002
+    ) -> Iterable[Problem]:
+        """Say what does not go together.
+
+        ``given`` are the arguments whose values are known, ``present`` the names of all that are not ``None``.
+        """
+        return ()
+
+    def _take_only_known(self, kwargs: dict[str, Any]) -> None:
+        """Keep what a row has and no argument is from Airflow, which would raise what looks as if it might pass."""
+        if not self._is_row:
+            return
+        unknown = kwargs.keys() - inspect.signature(BaseOperator.__init__).parameters.keys()
+        known = [
+            name
+            for cls in type(self).__mro__
+            if issubclass(cls, TrutoOperator)
+            for name in keyword_arguments(cls.__init__)
+        ]
+        for name in sorted(unknown):
+            del kwargs[name]
+            near = get_close_matches(name, known, n=1)
+            hint = f": did you mean {near[0]}?" if near else ""
+            self._refuse([Problem(f"/{name}", f"is not an argument of {type(self).__name__}{hint}")])
+
+    @property
+    def _is_row(self) -> bool:
+        """Whether Airflow makes this operator in the worker, out of a mapped task and one of its rows."""
+        return bool(getattr(self, "_BaseOperator__from_mapped", False))
+
+    # Both are needed before Airflow's constructor, which makes attributes possible, has run.
+    @property
+    def _taken(self) -> dict[str, bool]:
+        """The names of the arguments, and whether they were given."""
+        taken: dict[str, bool] = self.__dict__.setdefault("_taken_arguments", {})
+        return taken
+
+    @property
+    def _refused(self) -> list[Problem]:
+        """What is wrong with this row, known before it was rendered."""
+        refused: list[Problem] = self.__dict__.setdefault("_refused_arguments", [])
+        return refused
+
+    def _do_render_template_fields(
+        self, parent: Any, template_fields: Iterable[str], context: Any, jinja_env: Any, seen_oids: Any
+    ) -> None:
+        super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
+        if parent is self:
+            for name in template_fields:
+                if name not in self._taken:  # a subclass's own: it gets what Airflow would give
+                    setattr(self, name, without_markers(getattr(self, name)))
+
+    def _push(self, context: Mapping[str, Any], value: dict[str, Any]) -> None:
+        if self.do_xcom_push and (ti := context.get("ti")):
+            ti.xcom_push(key=XCOM_KEY, value=value)
+
+
+def without_markers(value: Any) -> Any:
+    """Give a rendered value with ``None`` where a template gave nothing."""
+    if isinstance(value, Missing):
+        return None
+    if isinstance(value, dict):
+        return {key: without_markers(item) for key, item in value.items()}
+    if type(value) in {list, tuple, set}:
+        return type(value)(without_markers(item) for item in value)
+    return value

@@ -1,0 +1,238 @@
+"""Every argument of every operator: declared, templated, typed after rendering, refused by its name.
+
+The table is made from the signatures, so that a new argument is in it by itself: it fails here until its kind is
+declared, and a new kind until it has values that are right and wrong.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import pytest
+
+from airflow_provider_truto import operators
+from airflow_provider_truto._compat import AirflowFailException, object_storage_path
+from airflow_provider_truto.client.errors import TrutoSchemaError
+from airflow_provider_truto.operators._arguments import Argument
+from airflow_provider_truto.operators._operator import TrutoOperator, keyword_arguments
+from airflow_provider_truto.operators.accounts import TrutoUpdateAccountOperator
+
+for module in pkgutil.iter_modules(operators.__path__):
+    importlib.import_module(f"{operators.__name__}.{module.name}")
+
+
+def kinds_of(cls):
+    """A class and all that are made of it, without those of tests."""
+    found = [cls] if cls.__module__.startswith("airflow_provider_truto.") else []
+    return [*found, *(each for child in cls.__subclasses__() for each in kinds_of(child))]
+
+
+#: The operators that a DAG file names, and what each needs at least.
+NEEDED: dict[str, dict[str, Any]] = {
+    "TrutoUpdateAccountOperator": {"account_id": "23423523", "body": {"name": "x"}},
+    "TrutoUnifiedOperator": {"model": "crm", "resource": "accounts", "method": "get", "record_id": "23423523"},
+    "TrutoProxyOperator": {"resource": "companies", "method": "get", "record_id": "23423523"},
+    "TrutoBulkUpdateAccountsOperator": {"source": [], "max_failures": 0},
+    "TrutoBulkUnifiedOperator": {"source": [], "max_failures": 0, "model": "crm", "resource": "accounts"},
+    "TrutoBulkSummaryOperator": {"bulk_task_id": "bulk", "max_failures": 0},
+}
+OPERATORS = {
+    cls.__name__: cls
+    for cls in sorted(kinds_of(TrutoOperator), key=lambda cls: cls.__name__)
+    if not cls.__module__.rpartition(".")[2].startswith("_")
+}
+#: Airflow's own, whose default is another here.
+OF_AIRFLOW = {"trigger_rule"}
+
+
+class Case(NamedTuple):
+    operator: type[TrutoOperator]
+    name: str
+
+    @property
+    def argument(self) -> Argument:
+        return self.operator.arguments[self.name]
+
+
+CASES = {
+    f"{operator.__name__}-{name}": Case(operator, name)
+    for operator in OPERATORS.values()
+    for cls in operator.__mro__
+    if issubclass(cls, TrutoOperator)
+    for name in keyword_arguments(cls.__init__)
+    if name not in OF_AIRFLOW
+    # An account update is the unified operator with these given.
+    and not (operator is TrutoUpdateAccountOperator and name in {"model", "resource", "method", "record_id"})
+}
+every_operator = pytest.mark.parametrize("operator", OPERATORS.values(), ids=OPERATORS)
+
+
+def cases_of(operator: type[TrutoOperator], *, templated: bool = False) -> list[Case]:
+    """The arguments of an operator; a body is typed by its schema, and a body file is read while it is rendered."""
+    found = [case for case in CASES.values() if case.operator is operator]
+    if templated:
+        found = [case for case in found if case.argument.is_templated and case.name not in {"body", "body_file"}]
+    return found
+
+
+PATH = object_storage_path("file:///tmp/x")
+#: By kind: what a template may give and what that means, and what is refused.
+VALUES: dict[str, tuple[list[tuple[Any, Any]], list[Any]]] = {
+    "flag": ([("false", False), ("True", True), (False, False)], ["no", "", 1, "1", 0.0, [], {}]),
+    "count": ([("32", 32), (7, 7), (7.0, 7)], ["many", "", "0", -1, 0, 1.5, "1.5", True, "true", "1e999", [3]]),
+    "rate": ([("2.5", 2.5), ("0", 0), (5, 5)], ["fast", "", -1, "-0.1", True, "NaN", float("inf"), {}]),
+    "failures": ([("0.01", 0.01), ("100", 100), (0, 0)], ["1.0", 1.0, "some", "", -1, "-1", True, float("nan"), [0]]),
+    "seconds": (
+        [("3600", 3600), (0.5, 0.5), (timedelta(minutes=2), 120.0)],
+        ["1 h", "", 0, "-5", timedelta(0), timedelta(-1), True, "01:00:00", float("inf"), ["1"]],
+    ),
+    "text": ([("x", "x"), ("", "")], [5, True, [], {"a": 1}, 1.5]),
+    "name": ([("x", "x")], ["", " ", "\n", 5, True, ["x"], {}]),
+    "id": ([("x", "x"), (5, "5")], ["", " ", 5.5, True, ["x"], {}]),
+    "path": ([("/tmp/x", "/tmp/x"), (Path("/tmp/x"), "/tmp/x"), (PATH, PATH)], ["", " ", 5, True, ["x"], {}]),
+    "source": (
+        [
+            ("/tmp/x", "/tmp/x"),
+            (Path("/tmp/x"), "/tmp/x"),
+            ([PATH, "y"], [PATH, "y"]),
+            ([{"id": "1"}], [{"id": "1"}]),
+        ],
+        ["", " ", ["x", ""], [Path("x"), " "]],
+    ),
+    "names": ([(["a"], ["a"]), ('["a"]', ["a"]), ((), [])], ["a", "", "a,b", 5, [5], [""], {"a": 1}, [None]]),
+    "object": ([({"a": 1}, {"a": 1}), ('{"a": 1}', {"a": 1})], ["a=1", "", 5, [1], "[1]"]),
+    "parameters": ([({"a": 1}, {"a": 1}), ([1], [1]), ("[1]", [1])], ["a", "", 5, True]),
+    "hook params": ([({"a": 1}, {"a": 1}), ('{"a": 1}', {"a": 1})], ["a", "", 5, [1], "[1]"]),
+    "shard": (
+        [
+            ({"index": "1", "count": "3"}, {"index": 1, "count": 3, "by": "account"}),
+            ([1, 3], {"index": 1, "count": 3, "by": "account"}),
+        ],
+        ["", "1/3", 5, [3, 3], [0], {"index": -1, "count": 3}, {"index": 0, "count": "x"}, ["a", "b"], {"by": "id"}],
+    ),
+    "codes": ([(["not_found"], ["not_found"]), ('["conflict"]', ["conflict"]), ((), [])], ["not_found", 5, ["gone"]]),
+    "choice": ([], ["maybe", "", 5, True, ["error"], {}]),
+}
+#: Read by what they are for, see `test_typed.py`, `test_bulk_mapping.py` and the schemas' tests.
+AS_IS = {"body", "schema", "mapping"}
+
+
+def a_task(case: Case, output: Path, **arguments: Any) -> TrutoOperator:
+    given = {**NEEDED[case.operator.__name__], "task_id": "t", **arguments}
+    if "output_path" in case.operator.template_fields and case.operator.arguments["output_path"].is_optional is False:
+        given = {"output_path": str(output), **given}
+    if case.name in {"query", "sql_conn_id", "query_parameters", "hook_params"} and "source" in given:
+        given = {**given, "query": "select 1", "sql_conn_id": "w", "source": None, **arguments}
+    if case.name == "body_file":
+        given = {**given, "body_file": "body.json", **arguments}
+        given.pop("body", None)
+    return case.operator(**given)
+
+
+def test_every_operator_of_the_package_is_in_the_table():
+    assert set(OPERATORS) == set(NEEDED)
+
+
+@every_operator
+def test_every_argument_is_declared_taken_and_templated_as_declared(operator, tmp_path):
+    for case in cases_of(operator):
+        assert case.name in operator.arguments, f"{case.name}: declare of what kind it is"
+        assert case.name in a_task(case, tmp_path)._taken, f"{case.name}: take it with the others"
+        assert (case.name in operator.template_fields) == case.argument.is_templated
+        kind = case.argument.kind.name
+        assert kind in VALUES or case.name in AS_IS, f"{kind}: say what is right and what is wrong"
+
+
+def test_what_is_not_templated_is_what_the_design_keeps_from_rendering():
+    assert {case.name for case in CASES.values() if not case.argument.is_templated} == {"schema", "mapping"}
+
+
+READ = {case.argument.kind.name: case.argument for case in CASES.values() if case.argument.kind.name in VALUES}
+
+
+@pytest.mark.parametrize("kind", READ)
+def test_a_kind_means_its_values_and_refuses_all_others(kind):
+    right, wrong = VALUES[kind]
+    for given, meant in right:
+        value, problems = READ[kind].read(given, at="/name")
+        assert (problems, value, type(value)) == ([], meant, type(meant))
+        assert READ[kind].read(value, at="/name") == (value, []), "what has been read is read as the same"
+    for given in wrong:
+        value, problems = READ[kind].read(given, at="/name")
+        assert value is None, given
+        assert problems, given
+        assert all(problem.pointer.startswith("/name") for problem in problems), given
+
+
+@every_operator
+def test_what_a_template_gives_becomes_what_it_means(operator, tmp_path):
+    for case in cases_of(operator, templated=True):
+        given, meant = next(iter(VALUES[case.argument.kind.name][0]), (default(case), default(case)))
+        task = a_task(case, tmp_path, **{case.name: "{{ value }}"})
+        task.render_template_fields({"value": given})
+        problems = [problem for problem in task._read_arguments() if problem.pointer.startswith(f"/{case.name}")]
+        assert (problems, getattr(task, case.name)) == ([], meant), case.name
+
+
+@pytest.fixture
+def nothing_done(tmp_path, emulator, connection, monkeypatch):
+    """After the test nothing was sent, and no file was written."""
+    monkeypatch.chdir(tmp_path)
+    connection(emulator.url, emulator.token, max_attempts=1)
+    yield
+    assert emulator.requests == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@every_operator
+@pytest.mark.usefixtures("nothing_done")
+def test_what_a_template_gives_wrongly_is_refused_by_its_name(operator, tmp_path):
+    for case in cases_of(operator, templated=True):
+        for given in (VALUES[case.argument.kind.name][1][0], None):
+            told = refusal(a_task(case, tmp_path / "ledgers", **{case.name: "{{ value }}"}), value=given)
+            assert f"\n  /{case.name}" in told
+
+
+@every_operator
+@pytest.mark.usefixtures("nothing_done")
+def test_all_that_templates_give_wrongly_is_told_at_once(operator):
+    # The rows of a bulk come from a source or a query.
+    names = {case.name for case in cases_of(operator, templated=True)} - {"source"}
+    needed = {name: value for name, value in NEEDED[operator.__name__].items() if name != "source"}
+    task = operator(task_id="t", **{**needed, **dict.fromkeys(names, "{{ none }}")})
+    told = refusal(task)
+    assert {line.split(":")[0].strip() for line in told.splitlines()[1:]} >= {f"/{name}" for name in names}
+
+
+def refusal(task: TrutoOperator, **context: Any) -> str:
+    task.render_template_fields(context)
+    names = {"dag_id": "d", "run_id": "r", "task_id": "t", "map_index": -1, "max_tries": 0, "try_number": 1}
+    ti = SimpleNamespace(**names, xcom_push=lambda **_: None)
+    with pytest.raises(AirflowFailException) as caught:
+        task.execute({"task": task, "ti": ti})
+    assert isinstance(caught.value.__cause__, TrutoSchemaError)
+    return str(caught.value)
+
+
+def default(case: Case) -> Any:
+    for cls in case.operator.__mro__:
+        if case.name in keyword_arguments(cls.__init__):
+            return inspect.signature(cls.__init__).parameters[case.name].default
+    raise LookupError(case.name)
+
+
+@every_operator
+def test_a_literal_that_can_never_be_right_breaks_the_dag_file(operator, tmp_path):
+    for case in cases_of(operator):
+        right, wrong = VALUES.get(case.argument.kind.name, ([], []))
+        for given, _ in right[:1]:
+            a_task(case, tmp_path, **{case.name: given})
+        if case.argument.kind.is_fixed:
+            with pytest.raises(ValueError, match=f"^{case.name}: "):
+                a_task(case, tmp_path, **{case.name: wrong[0]})
