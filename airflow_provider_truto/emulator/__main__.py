@@ -19,6 +19,13 @@ def main() -> None:
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8765, help="0 takes a free one (default: %(default)s)")
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name by which it may be called, beside localhost and the address it listens on; may be repeated",
+    )
     parser.add_argument("--seed", metavar="FILE.json", help="accounts, records and tokens to start with")
     parser.add_argument("--rate-limits", action="store_true", help="enforce Truto's limits and those of the CRMs")
     parser.add_argument(
@@ -31,6 +38,7 @@ def main() -> None:
     parser.add_argument("--quiet", action="store_true", help="do not report every call on stderr")
     arguments = parser.parse_args()
     try:
+        from airflow_provider_truto.emulator.callers import is_loopback
         from airflow_provider_truto.emulator.serving import Server, listen, url_of
     except ImportError as error:
         parser.exit(1, f"{error}\n")
@@ -48,8 +56,12 @@ def main() -> None:
     except (OSError, OverflowError) as error:  # the latter for a port above 65535
         parser.exit(1, f"cannot listen on {arguments.host}:{arguments.port}: {error}\n")
     url = url_of(listener)
+    if not is_loopback(listener.getsockname()[0]):
+        _write(sys.stderr, f"warning: whoever reaches {url} can read and change all that it holds, and steer it")
     report = None if arguments.quiet else lambda line: _write(sys.stderr, line)
-    Server(state, on_ready=lambda: _write(sys.stdout, f"listening on {url}"), report=report).run([listener])
+    hosts = [arguments.host, *arguments.allow_host]
+    server = Server(state, on_ready=lambda: _write(sys.stdout, f"listening on {url}"), report=report, hosts=hosts)
+    server.run([listener])
 
 
 def _write(stream: TextIO, line: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from airflow_provider_truto.emulator.state import State
 
@@ -14,6 +14,7 @@ try:
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
     from airflow_provider_truto.emulator.app import application
+    from airflow_provider_truto.emulator.callers import KnownCallers
 except ImportError as error:
     raise ImportError(
         f"The Truto emulator needs {error.name}: pip install 'airflow-provider-truto[emulator]'"
@@ -35,13 +36,21 @@ class _Connection(H11Protocol):
 
 
 class Server(uvicorn.Server):
-    """Serves one state on a listening socket until `should_exit`; `on_ready` is called once it accepts."""
+    """Serves one state on a listening socket until `should_exit`; `on_ready` is called once it accepts.
+
+    `hosts` are names by which it is called, beside those of loopback and the address of the socket.
+    """
 
     def __init__(
-        self, state: State, *, on_ready: Callable[[], None], report: Callable[[str], None] | None = None
+        self,
+        state: State,
+        *,
+        on_ready: Callable[[], None],
+        report: Callable[[str], None] | None = None,
+        hosts: Collection[str] = (),
     ) -> None:
         config = uvicorn.Config(
-            application(state, report=report),
+            KnownCallers(application(state, report=report), hosts=hosts),
             http=_Connection,
             ws="none",
             loop="asyncio",  # another loop may not give its socket away

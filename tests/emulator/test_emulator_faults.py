@@ -16,7 +16,7 @@ def read_all(emulator, *, method="PATCH", body=b'{"name": "N"}'):
     host, _, port = emulator.url.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port)), timeout=10) as connection:
         connection.sendall(
-            f"{method} {NORTHWIND}?integrated_account_id={ACME} HTTP/1.1\r\nHost: x\r\n"
+            f"{method} {NORTHWIND}?integrated_account_id={ACME} HTTP/1.1\r\nHost: localhost\r\n"
             f"Authorization: Bearer {emulator.token}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
             + body
         )
