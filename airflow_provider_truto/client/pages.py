@@ -16,6 +16,8 @@ from airflow_provider_truto.client.errors import TrutoTransportError, where
 from airflow_provider_truto.client.exchange import Outcome
 
 _CURSOR = "next_cursor"
+#: Pages in a row without a record, after which a list is taken for one that has no end.
+_MOST_EMPTY = 1_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,15 +38,20 @@ class Page:
 def pages(first: Call) -> Generator[Call | Page, Outcome | None, None]:
     """Yield each page's call, receive its outcome, and yield the page. One page is held at a time.
 
-    A cursor that had been given before ends the list, which its page then notes.
+    A cursor that had been given before ends the list, which its page then notes. Raises ``TrutoTransportError`` where
+    page after page holds no record and names another one, and as ``page_of`` does.
     """
     # A cursor may be a kilobyte long and there may be a million of them: their digests are remembered.
     seen = {_digest(value) for name, value in first.query if name == _CURSOR}
     was_partial = False
+    empty = 0
     call: Call | None = first
     while call is not None:
         outcome = yield call
         page = page_of(call, outcome.value if outcome else None)
+        empty = 0 if page.items else empty + 1
+        if empty >= _MOST_EMPTY and page.cursor is not None:
+            raise _endless(call, page.cursor)
         notes = []
         if page.is_partial and not was_partial:
             was_partial = True
@@ -60,6 +67,15 @@ def pages(first: Call) -> Generator[Call | Page, Outcome | None, None]:
             seen.add(_digest(cursor))
         yield replace(page, cursor=cursor, notes=tuple(notes), ended_early=cursor is None and page.cursor is not None)
         call = None if cursor is None else _with_cursor(first, cursor)
+
+
+def _endless(call: Call, cursor: str) -> TrutoTransportError:
+    error = TrutoTransportError(
+        f"{where(call)}: {_MOST_EMPTY:,} pages in a row held no record, and each named a further one: the list seems"
+        f" to have no end. Ask for less with a filter, or go on from the last page with next_cursor={cursor[:500]!r}."
+    )
+    error.transient = False
+    return error
 
 
 def page_of(call: Call, value: Any) -> Page:

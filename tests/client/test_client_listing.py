@@ -7,6 +7,7 @@ import contextlib
 import copy
 import json
 import tracemalloc
+from types import SimpleNamespace
 from urllib.parse import parse_qs
 
 import pytest
@@ -14,8 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_truto.client.aio import AsyncClient
+from airflow_provider_truto.client.call import Call
 from airflow_provider_truto.client.driver import Observer
 from airflow_provider_truto.client.errors import TrutoBadRequestError, TrutoTransportError
+from airflow_provider_truto.client.pages import pages
 from airflow_provider_truto.client.settings import ClientSettings
 from airflow_provider_truto.client.sync import SyncClient
 from airflow_provider_truto.client.tokens import ApiToken, Token
@@ -117,6 +120,40 @@ def test_a_cursor_that_comes_again_ends_the_list_with_a_warning(name, both_at):
     [warning] = result.warned
     assert "a cursor that it had given before" in warning
     assert f"for integrated account {ACME}" in warning
+
+
+def test_pages_without_a_record_that_name_ever_new_ones_are_a_failure(both_at, monkeypatch):
+    monkeypatch.setattr("airflow_provider_truto.client.pages._MOST_EMPTY", 20)
+
+    def answers():
+        """Nineteen empty pages and a record, again and again; in the end only empty ones."""
+        numbers = iter(range(1000))
+
+        def answer(conversation):
+            number = next(numbers)
+            conversation.answer(page(*[number] * (number in {19, 39}), cursor=f"c{number}"))
+
+        return answer
+
+    result = both_at(answers, everything, **FOR_ACME)
+    assert type(result.error) is TrutoTransportError
+    assert not result.error.transient
+    assert len(result.requests) == 60
+    assert "20 pages in a row held no record" in str(result.error)
+    assert "next_cursor='c59'" in str(result.error)
+
+
+def test_many_pages_without_a_record_are_a_list_like_any_other_where_it_ends():
+    call = Call(method="GET", path="/x")
+    program, reply, taken = pages(call), None, 0
+    for number in range(1_000):
+        next_call = program.send(reply)
+        value = {"result": [], "next_cursor": f"c{number}" if number < 999 else None}
+        taken += len(program.send(SimpleNamespace(value=value)).items)
+        reply = None
+        assert next_call.method == "GET"
+    assert next(program, "the end") == "the end"
+    assert taken == 0
 
 
 def test_a_list_that_is_resumed_knows_the_cursor_it_was_resumed_at(both_at):
