@@ -29,6 +29,7 @@ __all__ = [
     "conf",
     "count_metric",
     "get_async_connection",
+    "instance_count",
     "mask_secret",
     "object_storage_path",
 ]
@@ -54,6 +55,19 @@ def count_metric(name: str, count: int) -> None:
         from airflow.stats import Stats
     if count:
         Stats.incr(name, count)
+
+
+def instance_count(context: Any, task_id: str) -> int | None:
+    """Count the instances of a task in this DAG run, as of a mapped one; ``None`` where nobody knows."""
+    ti = context["ti"]
+    if hasattr(ti, "get_ti_count"):  # Airflow 3
+        asked = {"dag_id": ti.dag_id, "task_ids": [task_id], "run_ids": [ti.run_id]}
+        count: int = ti.get_ti_count(**asked) - ti.get_ti_count(**asked, states=["removed"])
+        return count
+    if hasattr(context.get("dag_run"), "get_task_instances"):  # Airflow 2.11
+        found = context["dag_run"].get_task_instances()
+        return len([one for one in found if one.task_id == task_id and one.state != "removed"])
+    return None
 
 
 async def get_async_connection(conn_id: str) -> Any:

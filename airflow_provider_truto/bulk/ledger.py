@@ -1,6 +1,6 @@
 """The files that account for every record and outlive the worker: results, failures, a header and a summary.
 
-    <output_path>/<dag>/<run>/<task>/<map index>/<generation>/
+    <output_path>/<dag>/<run>/<task>/<map index>/<generation>/      and beside it, what ``tries`` leaves
         header-<try>-<uuid>.json                  what the bulk is, and what its source is; binds the tries to come
         results-<try>-<uuid>-<n>.jsonl            a line a record: what became of it
         failures-<try>-<uuid>-<n>.jsonl           records that failed, with their bodies, to be fed back
@@ -40,6 +40,7 @@ from airflow_provider_truto.bulk.ledger_files import (
     read_headers,
     read_summaries,
     try_of,
+    write_file,
 )
 from airflow_provider_truto.bulk.problems import Problems
 from airflow_provider_truto.bulk.rows import FedBack, ResultRow, Status, failure_line, ordinal_of_failure
@@ -364,13 +365,7 @@ class Ledger:
     def _write(self, name: str, value: Mapping[str, Any]) -> Any:
         data = json.dumps(value, ensure_ascii=False, indent=2).encode(errors="replace")  # ids may hold anything
         path = self.folder / name
-        if not self._is_local:
-            path.write_bytes(data)
-            return path
-        self.folder.mkdir(parents=True, exist_ok=True)
-        part = Part(path)  # a kill leaves no half of it under its name
-        part.write(data)
-        part.close()
+        write_file(path, data)
         return path
 
 

@@ -216,9 +216,11 @@ def _is_snapshot(value: Any) -> bool:
 
 
 _CLAIM: dict[str, tuple[bool, _Fits]] = {"file": (True, _is_snapshot), "rows": (True, is_count)}
+_SHARD: dict[str, tuple[bool, _Fits]] = {"index": (True, is_count), "count": (True, is_count)}
 _HEADER: dict[str, tuple[bool, _Fits]] = {
     "fingerprint": (True, is_text),
     "generation": (False, is_count),
+    "shard": (False, is_none_or(lambda value: fault_of(value, _SHARD) is None)),
     "snapshot": (False, is_none_or(lambda value: fault_of(value, _CLAIM) is None)),
 }
 _COUNTS = ("records", "updated", "unchanged", "failed", "skipped", "transient_failures", "requests", "retries")
@@ -266,6 +268,17 @@ class Part:
         self._file.close()
         os.rename(f"{self._name}.part", self._name)  # noqa: PTH104  (a path of any pathlib-like class)
         sync_folder(os.path.dirname(self._name))  # noqa: PTH120
+
+
+def write_file(path: Any, data: bytes) -> None:
+    """Write a new file, whole or not at all: a kill leaves no half of it under its name."""
+    if not is_local(path):
+        path.write_bytes(data)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = Part(path)
+    part.write(data)
+    part.close()
 
 
 def sync_file(name: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_truto.bulk.ledger import generations
-from airflow_provider_truto.bulk.ledger_files import ledger_files, read_summary, try_of
+from airflow_provider_truto.bulk.ledger_files import ledger_files, read_headers, read_summary, try_of
 from airflow_provider_truto.bulk.problems import Problems
 from airflow_provider_truto.bulk.storage import anew
 
@@ -21,10 +21,13 @@ class Report:
     """The numbers of all shards.
 
     ``unfinished`` are the map indexes of those that have not come to the end of their source, with what is known of
-    them; ``accounts`` has the counts of each integrated account.
+    them; ``accounts`` has the counts of each integrated account. ``parts`` has, by the number of shards that a source
+    was split into, the places of those that are here.
     """
 
     shards: int = 0
+    map_indexes: set[int] = field(default_factory=set)
+    parts: dict[int, set[int]] = field(default_factory=dict)
     unfinished: list[int] = field(default_factory=list)
     sums: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
@@ -37,9 +40,24 @@ class Report:
         """Records that failed or were skipped."""
         return self.sums["failed"] + self.sums["skipped"]
 
-    def add(self, map_index: int, summary: Mapping[str, Any] | None) -> None:
+    def missing(self, expected: int | None = None) -> list[int]:
+        """List the shards that have left nothing here: of so many as there must be, and as the others say there are.
+
+        By their places in the source where the ledgers say them, else by their map indexes.
+        """
+        absent = {place for count, places in self.parts.items() for place in set(range(count)) - places}
+        if expected is not None and self.shards < expected:
+            absent |= set(range(expected)) - self.map_indexes
+        return sorted(absent)
+
+    def add(
+        self, map_index: int, summary: Mapping[str, Any] | None, *, shard: Mapping[str, Any] | None = None
+    ) -> None:
         """Add a shard; ``None`` where it has written nothing at its end, as one that was killed."""
         self.shards += 1
+        self.map_indexes.add(map_index)
+        if shard is not None:
+            self.parts.setdefault(shard["count"], set()).add(shard["index"])
         if summary is None or not summary["complete"]:
             self.unfinished.append(map_index)
         if summary is None:
@@ -69,21 +87,26 @@ class Report:
 def merged(folder: Any) -> Report:
     """Read the ledgers below a task's folder, the latest generation of each map index.
 
-    Raises ``LedgerError`` for a summary that cannot be read.
+    Raises ``LedgerError`` for a header or a summary that cannot be read.
     """
     report = Report()
     for map_index, ledger in _ledgers(folder):
-        report.add(map_index, _last_summary(ledger))
+        if ledger is None:
+            report.add(map_index, None)
+            continue
+        header = next(iter(read_headers(ledger)), {})
+        report.add(map_index, _last_summary(ledger), shard=header.get("shard"))
     return report
 
 
 def _ledgers(folder: Any) -> Iterator[tuple[int, Any]]:
+    """Give the ledger of each map index; ``None`` where a try has begun and left none."""
     if not anew(folder).exists():
         return
     indexes = sorted(int(entry.name) for entry in folder.iterdir() if entry.name.removeprefix("-").isdecimal())
     for index in indexes:
-        if existing := generations(folder / str(index)):
-            yield index, folder / str(index) / str(existing[-1])
+        existing = generations(folder / str(index))
+        yield index, folder / str(index) / str(existing[-1]) if existing else None
 
 
 def _last_summary(ledger: Any) -> dict[str, Any] | None:

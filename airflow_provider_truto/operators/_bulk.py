@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 OnSourceChange = Literal["error", "restart"]
 OnClear = Literal["resume", "restart"]
+#: Methods that mean the same when they are done again; anything else may make another record.
+_REPEATABLE = frozenset({"update", "delete"})
 #: What is said of rows that a check has found, after their number, and what can be done.
 _CHECKED_FIRST = (
     "rows of the source are not valid; nothing was sent. Correct them where they come from and clear the task, which"
@@ -242,16 +244,12 @@ class TrutoBulkOperator(TrutoOperator):
 
     def _done(self, context: Any) -> dict[str, Any]:
         from airflow_provider_truto.bulk.ledger import forget_failed_checks, task_folder
+        from airflow_provider_truto.bulk.tries import begin_try
         from airflow_provider_truto.hooks.truto import TrutoHook
         from airflow_provider_truto.operators._bulk_source import prepared_source
 
         if problems := self._read_arguments():
             raise TrutoSchemaError.of(f"the arguments of task {self.task_id!r} are not valid", problems)
-        hook = TrutoHook(self.truto_conn_id, requests_per_second=self.requests_per_second)
-        try:
-            prepared = prepared_source(self, context, hide_values=hook.connection.settings.hide_values)
-        except ValueError as error:
-            raise TrutoSchemaError(f"the source cannot be read: {error}. Nothing was sent.") from error
         identity = task_identity(context) or TaskIdentity(
             dag_id="no-dag", run_id=uuid4().hex, task_id=self.task_id, map_index=-1, generation=0
         )
@@ -263,6 +261,14 @@ class TrutoBulkOperator(TrutoOperator):
             identity.map_index,
         )
         try_number = getattr(context.get("ti"), "try_number", 1)
+        may_repeat = self.method in _REPEATABLE or self.on_clear == "restart"
+        if warning := begin_try(folder, try_number=try_number, may_repeat=may_repeat):
+            self.log.warning("%s", warning)
+        hook = TrutoHook(self.truto_conn_id, requests_per_second=self.requests_per_second)
+        try:
+            prepared = prepared_source(self, context, hide_values=hook.connection.settings.hide_values)
+        except ValueError as error:
+            raise TrutoSchemaError(f"the source cannot be read: {error}. Nothing was sent.") from error
         ledger, begun, header = self._ledger(folder, prepared, identity, try_number)
         try:
             opened = prepared.open(ledger.folder, (begun or {}).get("snapshot"))
@@ -386,6 +392,7 @@ class TrutoBulkOperator(TrutoOperator):
             "package_version": __version__,
             "operation": f"{self.model}.{self.resource}.{self.method}",
             "fingerprint": prepared.fingerprint,
+            "shard": None if prepared.shard is None else vars(prepared.shard),
             "generation": generation,
         }
         # A task's generation is the number of its tries that came before it was cleared.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_truto._compat import object_storage_path
 from airflow_provider_truto.bulk.mapping import FunctionMapping, TemplateMapping, imported_function
 from airflow_provider_truto.bulk.records import Reading, RowMapping
-from airflow_provider_truto.bulk.shards import shard_of
+from airflow_provider_truto.bulk.shards import Shard, shard_of
 from airflow_provider_truto.bulk.snapshot import Result, SnapshotSource, query_fingerprint
 from airflow_provider_truto.bulk.sources import FileSource, ListSource, ShardedSource, Source, rows_of
 from airflow_provider_truto.operators._arguments import is_path
@@ -42,10 +42,11 @@ class PreparedSource:
     """A source that is not read yet: what it is called in the ledger, and how it is opened beside it.
 
     ``open`` takes the generation's folder, in which a query keeps its rows, and what ``keep`` gave for the header of
-    the ledger there, if it is begun; it raises ``ValueError``.
+    the ledger there, if it is begun; it raises ``ValueError``. ``shard`` is which part of the whole it is.
     """
 
     fingerprint: str
+    shard: Shard | None = None
     open: Callable[[Any, Mapping[str, Any] | None], OpenedSource]
 
 
@@ -66,7 +67,9 @@ def prepared_source(operator: TrutoBulkOperator, context: Any, *, hide_values: b
 
     if operator.query is None:
         source = sharded(_given_source(operator.source, reading))
-        return PreparedSource(fingerprint=source.fingerprint(), open=lambda *_: OpenedSource(source=source))
+        return PreparedSource(
+            fingerprint=source.fingerprint(), shard=shard, open=lambda *_: OpenedSource(source=source)
+        )
     query, conn_id = operator.query, operator.sql_conn_id
     parameters, hook_params = operator.query_parameters, operator.hook_params
     fingerprint = query_fingerprint(conn_id, query, parameters, hook_params)
@@ -78,7 +81,8 @@ def prepared_source(operator: TrutoBulkOperator, context: Any, *, hide_values: b
         snapshot = SnapshotSource(folder, fingerprint, ask, reading, begun_with=begun_with)
         return OpenedSource(source=sharded(snapshot), snapshot=snapshot)
 
-    return PreparedSource(fingerprint=fingerprint if shard is None else f"{fingerprint}, {shard}", open=opened)
+    named = fingerprint if shard is None else f"{fingerprint}, {shard}"
+    return PreparedSource(fingerprint=named, shard=shard, open=opened)
 
 
 def _given_source(value: Any, reading: Reading) -> Source:

@@ -8,7 +8,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from airflow_provider_truto._compat import object_storage_path
+from airflow_provider_truto._compat import instance_count, object_storage_path
 from airflow_provider_truto.bulk.shards import shards
 from airflow_provider_truto.client.errors import TrutoSchemaError
 from airflow_provider_truto.operators._arguments import BULK_ARGUMENTS, REQUIRED
@@ -34,10 +34,11 @@ class TrutoBulkSummaryOperator(TrutoOperator):
     :param bulk_task_id: the mapped bulk task of this DAG, with the task group's name where it is in one.
     :param output_path: that of the bulk task. (templated)
     :param max_failures: as of the bulk operators, for the records of all shards.
-    :param expected_shards: how many there must be; fewer, as where a task was never started, is a failure.
+    :param expected_shards: how many there must be, where Airflow and the ledgers do not say so.
 
-    A shard that has not come to the end of its source fails this task whatever ``max_failures`` says. It runs when
-    all shards are done, failed or not (``trigger_rule="all_done"``).
+    A shard that has not come to the end of its source, or whose ledger is missing, fails this task whatever
+    ``max_failures`` says. How many there must be is known from Airflow, and from the ledgers of the others. It runs
+    when all shards are done, failed or not (``trigger_rule="all_done"``).
 
     XCom: ``return_value`` are the counts, the paths of the failures, and the counts of the accounts with the most
     failures; all accounts are in the file named by ``report``. The same is under ``truto``, and there also where the
@@ -85,8 +86,9 @@ class TrutoBulkSummaryOperator(TrutoOperator):
         if identity is None:
             raise TrutoBulkError("the summary of a bulk is part of a DAG run: its ledgers lie under the run's id")
         run_folder = task_folder(object_storage_path(self.output_path), identity.dag_id, identity.run_id)
+        folder = task_folder(run_folder, self.bulk_task_id)
         try:
-            report = merged(task_folder(run_folder, self.bulk_task_id))
+            report = merged(folder)
         except LedgerError as error:
             raise TrutoBulkError(str(error)) from error
         whole = report.as_dict()
@@ -95,10 +97,12 @@ class TrutoBulkSummaryOperator(TrutoOperator):
         accounts = dict(list(whole["accounts"].items())[:_MOST_ACCOUNTS])
         shown = {**whole, "accounts": accounts, "account_count": len(report.accounts), "report": path}
         self._push(context, shown)  # a task that fails returns nothing
-        self._judge(report, path)
+        known = [self.expected_shards, instance_count(context, self.bulk_task_id)]
+        least = max((number for number in known if number is not None), default=None)
+        self._judge(report, path, folder=folder, missing=report.missing(least))
         return shown
 
-    def _judge(self, report: Report, path: str) -> None:
+    def _judge(self, report: Report, path: str, *, folder: Any, missing: Sequence[int]) -> None:
         sums = report.sums
         told = (
             f"{sums['records']} records of {len(report.accounts)} customers in {report.shards} shards:"
@@ -106,11 +110,17 @@ class TrutoBulkSummaryOperator(TrutoOperator):
             f" {sums['skipped']} were skipped. The report is in {path}"
         )
         problems = "".join(f"\n  {problem}" for problem in report.problems.told())
-        expected = self.expected_shards
-        if not report.shards or (expected is not None and report.shards < expected):
+        if missing or not report.shards:
+            named = f"those of the shards {', '.join(map(str, missing))} are missing" if missing else "there is none"
             raise TrutoBulkError(
-                f"{told}\n{report.shards} shards have a ledger, {expected or 'at least one'} should:"
-                f" is output_path that of {self.bulk_task_id!r}?"
+                f"{told}{problems}\nNot every shard has a ledger in {folder}: {named}. Did their tasks run? If they"
+                f" did: is output_path that of {self.bulk_task_id!r}, and do all workers share it?"
+            )
+        if len(report.parts) > 1:
+            raise TrutoBulkError(
+                f"{told}{problems}\nThe ledgers in {folder} are of sources that were split into"
+                f" {' and '.join(map(str, sorted(report.parts)))} shards, so that records are counted twice: move the"
+                " folders of the map indexes that are no more"
             )
         if report.unfinished:
             numbers = ", ".join(map(str, report.unfinished))

@@ -31,7 +31,7 @@ def files(output):
     """A function that lists what lies in the task's ledgers: ``<generation>/<kind>``."""
     folder = Path(folder_of(output).path)
     return lambda: sorted(
-        f"{path.parent.name}/{path.name.partition('-')[0]}" for path in folder.rglob("*") if path.is_file()
+        f"{path.parent.name}/{path.name.partition('-')[0]}" for path in folder.glob("*/*") if path.is_file()
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -173,7 +172,7 @@ def test_a_try_that_was_killed_after_a_clearing_is_gone_on_with_and_not_begun_an
     assert set(one.writes().values()) == {1}
     # What was in flight when the first was killed was written as well.
     assert 10 <= len(one.writes()) - 40 <= 12
-    assert Counter(path.name for path in Path(folder_of(output).path).iterdir()) == {"0": 1, "1": 1}
+    assert sorted(path.name for path in Path(folder_of(output).path).iterdir() if path.is_dir()) == ["0", "1"]
 
 
 @pytest.mark.slow

@@ -383,11 +383,42 @@ def test_the_report_fails_where_too_much_failed_and_still_tells_all(run, emulato
 def test_the_report_fails_where_shards_are_away(run, emulator):
     done = run(shards_with(expected=4))
     assert done["report"].state == "failed"
-    assert "3 shards have a ledger, 4 should" in done["report"].failure["message"]
+    told = done["report"].failure["message"]
+    assert "Not every shard has a ledger in " in told
+    assert (
+        "those of the shards 3 are missing. Did their tasks run? If they did: is output_path that of 'bulk'" in told
+    )
     nowhere = run("""
 TrutoBulkSummaryOperator(task_id="report", bulk_task_id="nothing", output_path=LEDGERS, max_failures=None)
 """)
-    assert "0 shards have a ledger, at least one should" in nowhere["report"].failure["message"]
+    assert "there is none. Did their tasks run?" in nowhere["report"].failure["message"]
+
+
+#: What is in the folder of each of two workers, who do not share it.
+APART = """
+bulks = TrutoBulkUpdateAccountsOperator.partial(
+    task_id="bulk", **{**common, "max_failures": None, "output_path": LEDGERS + "/{{ ti.map_index % 2 }}"}, **MORE
+).expand(**MAPPED)
+bulks >> TrutoBulkSummaryOperator(
+    task_id="report", bulk_task_id="bulk", output_path=LEDGERS + "/0", max_failures=None
+)
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "mapped"),
+    [("dict(source=rows)", "dict(shard=shards(3, by='id'))"), ("{}", "dict(source=[rows[:1], rows[1:2], rows[2:]])")],
+    ids=["shards", "other mapped bulks"],
+)
+def test_the_report_fails_where_workers_do_not_share_the_ledger_although_nobody_said_how_many_there_are(
+    run, emulator, more, mapped
+):
+    rows = [{"id": record, "body": {"description": "x"}} for record in IDS]
+    done = run(f"rows = {rows!r}\nMORE, MAPPED = {more}, {mapped}\n{APART}")
+    assert {done[f"bulk[{index}]"].state for index in range(3)} == {"success"}
+    told = done["report"].failure["message"]
+    assert "those of the shards 1 are missing. Did their tasks run?" in told
+    assert "do all workers share it?" in told
 
 
 def test_another_number_of_shards_for_a_run_that_is_not_finished_is_refused(run, emulator):
