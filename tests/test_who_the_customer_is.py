@@ -449,6 +449,22 @@ def test_a_file_of_another_customer_s_records_deletes_none_of_the_default_s(colu
     assert emulator.requests == []
 
 
+def test_a_query_whose_columns_are_in_capitals_deletes_none_of_the_default_s(
+    tmp_path, connect, emulator, monkeypatch
+):
+    pytest.importorskip("airflow.providers.sqlite.hooks.sqlite")
+    connect(integrated_account_id=ACME)
+    conn = json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "warehouse.db")})
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", conn)
+    query = f"select '{RECORD}' as \"id\", '{GLOBEX}' as INTEGRATED_ACCOUNT_ID"
+    with pytest.raises(AirflowFailException, match="did you mean integrated_account_id"):
+        bulk(tmp_path, None, query=query, sql_conn_id="warehouse").execute({})
+    assert emulator.requests == []
+    named = query.replace("INTEGRATED_ACCOUNT_ID", '"integrated_account_id"').replace(RECORD, "70010001")
+    bulk(tmp_path, None, query=named, sql_conn_id="warehouse").execute({})
+    assert [(one["record_id"], one["integrated_account_id"]) for one in emulator.executions] == [("70010001", GLOBEX)]
+
+
 @pytest.mark.parametrize("name", ["integrated_account_id", "integratedAccountId", "tenant_id", "TENANT_ID"])
 def test_a_body_that_names_a_customer_is_not_sent_to_another(name, tmp_path, connect, emulator):
     connect(integrated_account_id=ACME)
