@@ -25,7 +25,8 @@ ui: $(VENV)/run.stamp ## Airflow in the browser beside the emulator; Ctrl-C stop
 test: $(VENV)/dev.stamp ## the test suite but for what takes long, in five minutes on two cores
 	@$(PYTEST) -m "not slow"
 
-test-all: $(VENV)/dev.stamp ## kills, real schedulers, real servers, a browser, and more random cases as well
+test-all: $(VENV)/dev.stamp ## kills, real schedulers, servers, a browser, other Pythons, more random cases as well
+	@$(PYTHON) scripts/test_constraints.py pythons
 	@$(PYTEST) --hypothesis-profile thorough
 
 lint: $(VENV)/dev.stamp ## lint, format and types
@@ -37,7 +38,7 @@ format: $(VENV)/dev.stamp ## format, and mend what can be mended
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-test-constraints: ## install and test under the pins of AIRFLOW="2.11.2 3.0.6 3.2.1 3.3.1"
+test-constraints: ## install and test under the pins of AIRFLOW="2.11.2 3.0.6 3.1.8 3.2.1 3.3.1", and the lowest ones
 	@$(PYTHON) scripts/test_constraints.py $(AIRFLOW)
 
 constraints: $(VENV)/dev.stamp ## renew the pins of constraints.txt
