@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import http.client
+import inspect
 import ipaddress
 import json
 import os
@@ -337,21 +338,25 @@ def certificates(tmp_path_factory):
     """Self-made certificates.
 
     ``ca`` is the path of a CA that signed ``server`` (a server's context for 127.0.0.1) and ``misnamed`` (one for
-    another host); ``stranger`` is the path of a CA that signed nothing here.
+    another host); ``stranger`` is the path of a CA that signed nothing here. ``lax`` is the path of a CA that lacks
+    what Python demands since 3.13, and signed ``lax_server``.
     """
     folder = tmp_path_factory.mktemp("certificates")
     ca = _Authority("a CA of the tests")
     stranger = _Authority("another CA of the tests")
+    lax = _Authority("a CA of long ago", has_key_usage=False)
     return SimpleNamespace(
         ca=str(ca.written(folder / "ca.pem")),
         stranger=str(stranger.written(folder / "stranger.pem")),
         server=ca.server(folder / "server.pem", "127.0.0.1"),
         misnamed=ca.server(folder / "misnamed.pem", "192.0.2.1"),
+        lax=str(lax.written(folder / "lax.pem")),
+        lax_server=lax.server(folder / "lax-server.pem", "127.0.0.1"),
     )
 
 
 class _Authority:
-    def __init__(self, name):
+    def __init__(self, name, *, has_key_usage=True):
         from cryptography import x509
         from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -359,9 +364,11 @@ class _Authority:
         self._new_key = lambda: ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
         self._key = self._new_key()
-        self._certificate = self._signed(
-            self._name, self._key.public_key(), x509.BasicConstraints(ca=True, path_length=None)
-        )
+        extensions = [x509.BasicConstraints(ca=True, path_length=None)]
+        if has_key_usage:
+            uses = dict.fromkeys(inspect.signature(x509.KeyUsage).parameters, False)
+            extensions.append(x509.KeyUsage(**{**uses, "key_cert_sign": True, "crl_sign": True}))
+        self._certificate = self._signed(self._name, self._key.public_key(), *extensions)
 
     def written(self, path: Path) -> Path:
         path.write_bytes(self._pem(self._certificate))
@@ -382,7 +389,7 @@ class _Authority:
         context.load_cert_chain(path)
         return context
 
-    def _signed(self, subject, public_key, extension):
+    def _signed(self, subject, public_key, *extensions):
         from cryptography.hazmat.primitives import hashes
 
         x509, now, day = self._x509, datetime.datetime.now(datetime.timezone.utc), datetime.timedelta(days=1)
@@ -395,7 +402,8 @@ class _Authority:
             not_valid_after=now + day,
         )
         own, issuer = x509.SubjectKeyIdentifier, x509.AuthorityKeyIdentifier
-        builder = builder.add_extension(extension, critical=True)
+        for extension in extensions:
+            builder = builder.add_extension(extension, critical=True)
         builder = builder.add_extension(own.from_public_key(public_key), critical=False)
         builder = builder.add_extension(issuer.from_issuer_public_key(self._key.public_key()), critical=False)
         return builder.sign(self._key, hashes.SHA256())

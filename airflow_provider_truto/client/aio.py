@@ -190,7 +190,7 @@ class AsyncClient(Driver, TrutoApi):
         try:
             session = self._session()
         except OSError as error:  # a CA bundle which cannot be read
-            return tls_failure(self.settings, error, is_gone=False)
+            return tls_failure(self.settings, error, is_gone=False, maybe_sent=False)
         self.requests += 1
         # The wait for a place is no part of the attempt: nothing was sent yet.
         async with self._places:
@@ -473,10 +473,11 @@ def _no_answer(error: BaseException, settings: ClientSettings) -> NoAnswer:
             is_gone = isinstance(root, (ssl.SSLEOFError, ssl.SSLZeroReturnError)) or not isinstance(
                 root, ssl.SSLError
             )
-            return tls_failure(settings, root, is_gone=is_gone)
+            return tls_failure(settings, root, is_gone=is_gone, maybe_sent=False)
         case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
             return proxy_failure(settings, _root(error))
-    return connection_failure(settings, _root(error))
+    # A connector's error is one of connecting, a handshake that was broken off included.
+    return connection_failure(settings, _root(error), maybe_sent=not isinstance(error, aiohttp.ClientConnectorError))
 
 
 def _root(error: BaseException) -> BaseException:

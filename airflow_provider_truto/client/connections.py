@@ -114,8 +114,21 @@ def _timely_pool(pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
     return type(pool.__name__, (pool,), {"ConnectionCls": connection})
 
 
+def was_connecting(error: BaseException) -> bool:
+    """Whether it was raised before there was a connection that a request could have gone out on."""
+    return getattr(error, "_truto_was_connecting", False)
+
+
 class _TimelyConnection(HTTPConnection):
     response_class = None  # type: ignore[assignment]  # set below: it is a class of this module
+
+    def connect(self) -> None:
+        """Connect, a proxy's CONNECT and TLS included. What fails is marked: the same may happen to a request."""
+        try:
+            super().connect()
+        except Exception as error:
+            error._truto_was_connecting = True  # type: ignore[attr-defined]
+            raise
 
     def _new_conn(self) -> socket.socket:
         """Connect. All addresses of a host share the time that urllib3 would give to each."""

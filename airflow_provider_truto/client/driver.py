@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Generator, Hashable
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +22,9 @@ from airflow_provider_truto.client.tokens import AccountTokens, ApiToken, Owner,
 CHUNK = 16 * 1024
 #: Characters of a warning; names and words of a server may stand in it.
 _LONGEST_WARNING = 4_000
+#: OpenSSL's codes for what only a strict check minds, which Python asks for since 3.13: a CA without Key Usage, a
+#: certificate without key identifiers and the like (X509_V_ERR_PATHLEN_INVALID_FOR_NON_CA to EC_KEY_EXPLICIT_PARAMS).
+_STRICT_TLS = range(80, 95)
 #: Shared by all clients of the process.
 MEMORY = Memory()
 
@@ -151,7 +155,9 @@ def request_headers(call: Call) -> dict[str, str]:
 
 def connect_timeout(settings: ClientSettings) -> NoAnswer:
     """No connection in time."""
-    return NoAnswer(f"no connection to {settings.origin.host} within {settings.connect_timeout:g} s")
+    return NoAnswer(
+        f"no connection to {settings.origin.host} within {settings.connect_timeout:g} s", maybe_sent=False
+    )
 
 
 def read_timeout(settings: ClientSettings) -> NoAnswer:
@@ -173,20 +179,33 @@ def interim_answer(status: int) -> NoAnswer:
     return NoAnswer(f"HTTP {status} is an interim answer, which nobody asked for")
 
 
-def tls_failure(settings: ClientSettings, cause: BaseException, *, is_gone: bool) -> NoAnswer:
+def tls_failure(settings: ClientSettings, cause: BaseException, *, is_gone: bool, maybe_sent: bool) -> NoAnswer:
     """TLS came to no end. A peer that went away may be back; one that is not trusted will not change."""
-    hint = "" if is_gone else "; check the base URL and ca_bundle"
-    return NoAnswer(f"TLS with {settings.origin.host} failed ({sentence(cause)}){hint}", transient=is_gone)
+    failed = f"TLS with {settings.origin.host} failed"
+    if isinstance(cause, ssl.SSLCertVerificationError) and cause.verify_code in _STRICT_TLS:
+        reason = (
+            f"{failed}: {cause.verify_message}, and Python 3.13 and later take no such certificate. What to do: have"
+            " who made it (a company CA, a proxy that inspects TLS) issue it anew as RFC 5280 asks, and put that one"
+            " into ca_bundle; until then, workers on Python 3.12 or earlier take the old one"
+        )
+    else:
+        hint = "" if is_gone else "; check the base URL and ca_bundle"
+        reason = f"{failed} ({sentence(cause)}){hint}"
+    return NoAnswer(reason, transient=is_gone, maybe_sent=maybe_sent)
 
 
 def proxy_failure(settings: ClientSettings, cause: BaseException, *, transient: bool = True) -> NoAnswer:
     """The proxy did not let the call through; not ``transient`` where it is of a kind that cannot be used."""
-    return NoAnswer(f"the proxy in front of {settings.origin.host} failed ({sentence(cause)})", transient=transient)
+    return NoAnswer(
+        f"the proxy in front of {settings.origin.host} failed ({sentence(cause)})",
+        transient=transient,
+        maybe_sent=False,
+    )
 
 
-def connection_failure(settings: ClientSettings, cause: BaseException) -> NoAnswer:
+def connection_failure(settings: ClientSettings, cause: BaseException, *, maybe_sent: bool) -> NoAnswer:
     """The connection was refused, reset or closed, or what came over it was no HTTP."""
-    return NoAnswer(f"the connection to {settings.origin.host} failed ({sentence(cause)})")
+    return NoAnswer(f"the connection to {settings.origin.host} failed ({sentence(cause)})", maybe_sent=maybe_sent)
 
 
 def too_large(settings: ClientSettings, status: int) -> NoAnswer:

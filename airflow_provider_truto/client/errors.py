@@ -2,7 +2,7 @@
 
     TrutoError
     ├── TrutoSchemaError        what was given is wrong; nothing was sent
-    ├── TrutoTransportError     no answer that can be read; whether a write happened is unknown
+    ├── TrutoTransportError     no answer that can be read; whether a write happened is mostly unknown
     └── TrutoApiError           Truto answered, and it was no success
         └── one subclass a remedy, see ``_CLASS_OF_STATUS``
 
@@ -82,9 +82,14 @@ class TrutoSchemaError(TrutoError):
 
 
 class TrutoTransportError(TrutoError):
-    """No answer that can be read. A write may or may not have happened: its outcome is unknown."""
+    """No answer that can be read.
+
+    ``maybe_sent`` says whether the request can have gone out: a write may then have happened or not. Where it is
+    false (no connection, a failed TLS handshake) nothing was written, and a repeat is safe without any key.
+    """
 
     transient = True
+    maybe_sent = True
 
 
 class TrutoApiError(TrutoError):

@@ -89,6 +89,8 @@ class NoAnswer:
     reason: str
     #: Whether repeating it may help; a certificate that does not fit stays so.
     transient: bool = True
+    #: Whether the request can have gone out; false only where it is known that no connection came about.
+    maybe_sent: bool = True
 
 
 class Pacing(Protocol):
@@ -236,9 +238,9 @@ class _Run:
                 self._pace.lost(account)
 
     def _after_loss(self, loss: NoAnswer) -> Generator[Step, Any, None]:
-        """The outcome is unknown: a write is repeated only under the key that it went out with."""
-        self._in_doubt = True
-        may_retry = loss.transient and self._is_repeatable
+        """A request that can have gone out leaves a doubt: a write is repeated only under the key that it had."""
+        self._in_doubt = self._in_doubt or loss.maybe_sent
+        may_retry = loss.transient and (self._is_repeatable or not loss.maybe_sent)
         yield from self._wait_or_raise(self._lost(loss), None, may_retry=may_retry)
 
     @property
@@ -247,14 +249,22 @@ class _Run:
 
     def _lost(self, loss: NoAnswer) -> TrutoTransportError:
         reason = shortened(self._scrubbed(loss.reason))
-        doubt = " Whether the write happened is unknown." if self.call.is_write else ""
-        if doubt and self.call.idempotency_key is not None:
+        doubt = self._doubt() if self.call.is_write else ""
+        error = TrutoTransportError(f"{where(self.call)}: no usable answer after {self._tries()}: {reason}.{doubt}")
+        error.transient = loss.transient
+        error.maybe_sent = self._in_doubt
+        return error
+
+    def _doubt(self) -> str:
+        """Say what is known of a write that got no answer."""
+        if not self._in_doubt:
+            return " Nothing was written: there was no connection that the request could have gone out on."
+        doubt = " Whether the write happened is unknown."
+        if self.call.idempotency_key is not None:
             doubt += (
                 " A repeat under the same Idempotency-Key, such as a retry of the task, is executed at most once."
             )
-        error = TrutoTransportError(f"{where(self.call)}: no usable answer after {self._tries()}: {reason}.{doubt}")
-        error.transient = loss.transient
-        return error
+        return doubt
 
     def _read(self, answer: Answer) -> Any:
         """Parse a 2xx, or say why not: a cut-off JSON is worth another try, a web page is not."""

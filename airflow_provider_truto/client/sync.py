@@ -18,7 +18,7 @@ from urllib3.exceptions import ReadTimeoutError
 from airflow_provider_truto.client.answer import Answer
 from airflow_provider_truto.client.api import TrutoApi
 from airflow_provider_truto.client.call import Call
-from airflow_provider_truto.client.connections import Deadline, TimelyAdapter
+from airflow_provider_truto.client.connections import Deadline, TimelyAdapter, was_connecting
 from airflow_provider_truto.client.driver import (
     CHUNK,
     Driver,
@@ -394,9 +394,12 @@ def _body(response: requests.Response, limit: int) -> bytes | None:
 def _no_answer(error: OSError, settings: ClientSettings) -> NoAnswer:
     root = _root(error)
     if not isinstance(error, requests.RequestException):
-        return tls_failure(settings, root, is_gone=False)
+        return tls_failure(settings, root, is_gone=False, maybe_sent=False)
+    maybe_sent = not any(map(was_connecting, _causes(error)))
     match error:
         case requests.exceptions.ConnectTimeout():
+            return connect_timeout(settings)
+        case requests.exceptions.ReadTimeout() if not maybe_sent:  # within the TLS handshake
             return connect_timeout(settings)
         case requests.exceptions.ReadTimeout():
             return read_timeout(settings)
@@ -404,21 +407,28 @@ def _no_answer(error: OSError, settings: ClientSettings) -> NoAnswer:
             is_gone = isinstance(root, (ssl.SSLEOFError, ssl.SSLZeroReturnError)) or not isinstance(
                 root, ssl.SSLError
             )
-            return tls_failure(settings, root, is_gone=is_gone)
+            return tls_failure(settings, root, is_gone=is_gone, maybe_sent=maybe_sent)
         case requests.exceptions.ProxyError():
             return proxy_failure(settings, root)
         case requests.exceptions.InvalidSchema():  # a SOCKS proxy, without PySocks
             return proxy_failure(settings, root, transient=False)
         case requests.exceptions.ConnectionError() if isinstance(root, ReadTimeoutError):  # within the body
             return read_timeout(settings)
-    return connection_failure(settings, root)
+    return connection_failure(settings, root, maybe_sent=maybe_sent)
 
 
 def _root(error: BaseException) -> BaseException:
-    """Find the innermost cause: requests wraps urllib3, which wraps the socket's error."""
-    while True:
+    """Find the innermost cause that has words of its own."""
+    *_, root = _causes(error, also_implied=False)
+    return root
+
+
+def _causes(error: BaseException | None, *, also_implied: bool = True) -> Iterator[BaseException]:
+    """Give an error and what it wraps: requests wraps urllib3, which wraps the socket's error."""
+    while error is not None:
+        yield error
         inner = next((arg for arg in error.args if isinstance(arg, BaseException)), None)
         inner = inner or getattr(error, "reason", None)
         if not isinstance(inner, BaseException):
-            return error
+            inner = error.__cause__ if also_implied else None
         error = inner

@@ -122,7 +122,7 @@ def test_a_connection_that_fails_is_tried_again(raw_server, make_client, write, 
 
 
 def test_a_host_at_which_nobody_listens_is_tried_to_the_end(make_client, write, sleeps):
-    with pytest.raises(TrutoTransportError, match=r"5 attempts.*Whether the write happened is unknown") as caught:
+    with pytest.raises(TrutoTransportError, match=r"5 attempts.*Nothing was written") as caught:
         make_client("http://127.0.0.1:1").run(write())
     assert caught.value.attempts == 5
     assert len(sleeps) == 4
