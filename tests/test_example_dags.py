@@ -222,6 +222,35 @@ def test_each_customer_is_updated_once(airflow, emulator, dag_id):
     assert writes(emulator) == sorted([(ACME, "23423523"), (GLOBEX, "70010001")])
 
 
+@pytest.mark.airflow
+def test_the_last_task_says_which_of_the_mapped_ones_failed_and_why(airflow, emulator):
+    conflict = {"message": "The domain is taken", "truto_is_remote_error": True}
+    emulator.fault(method="PATCH", account=GLOBEX, status=409, body=conflict)
+    run = airflow.run("health_scores")
+    assert run.state == "failed"
+    assert run.tasks == {
+        "health_scores": "success",
+        ("update_account", ACME): "success",
+        ("update_account", GLOBEX): "failed",
+        "tell_failures": "failed",
+    }
+    log = airflow.log.read_text()
+    assert f"1 of 2 customers failed:\n1 {GLOBEX}: conflict: PATCH" in log
+    assert '"The domain is taken"' in log
+
+
+@pytest.mark.airflow
+def test_a_customer_who_is_skipped_is_told_and_fails_no_run(airflow, emulator):
+    emulator.fault(method="PATCH", account=ACME, status=401, body=RECONNECT)
+    run = airflow.run("health_scores")
+    assert (run.state, run.tasks["update_account", ACME], run.tasks["tell_failures"]) == (
+        "success",
+        "skipped",
+        "success",
+    )
+    assert f"skipped:\n0 {ACME}: reauthorization_required: PATCH" in airflow.log.read_text()
+
+
 EVERY_CUSTOMER = sorted([(ACME, "23423523"), (WAYNE, "31000001"), (STARK, "57000001")])
 RECONNECT = {"message": "The token was revoked", "truto_is_remote_error": True}
 

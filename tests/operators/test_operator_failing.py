@@ -272,6 +272,44 @@ def test_a_retry_policy_decides_on_the_error_itself(
     assert reason in run.log
 
 
+@pytest.mark.skipif(before("3.3"), reason="retry policies came with Airflow 3.3")
+@pytest.mark.parametrize(
+    ("action", "body", "fault", "tries", "error"),
+    [
+        ("RETRY", {"nme": "x"}, None, 3, "TrutoBulkError"),
+        ("FAIL", {"name": "x"}, 502, 1, "TrutoBulkError"),
+        ("RETRY", "no source", None, 3, "TrutoSchemaError"),
+    ],
+)
+def test_a_retry_policy_decides_on_what_a_bulk_fails_of(
+    airflow, emulator, tmp_path, action, body, fault, tries, error
+):
+    if fault:
+        emulator.fault(status=fault, times=None)
+    policy, _ = POLICY.rsplit("update(", 1)
+    rows = [{"id": "23423523", "body": body}] if isinstance(body, dict) else f"{tmp_path}/nowhere.jsonl"
+    run = airflow.run(
+        policy.format(action=action)
+        + f"""
+        from airflow_provider_truto.operators.accounts import TrutoBulkUpdateAccountsOperator
+
+        TrutoBulkUpdateAccountsOperator(
+            task_id="update",
+            source={rows!r},
+            integrated_account_id=ACME,
+            output_path="{tmp_path}/ledgers",
+            max_failures=0,
+            retries=2,
+            retry_delay=timedelta(0),
+            retry_policy=Mine(),
+        )
+        """
+    )
+    assert {failure["type"] for failure in run.update.failures} == {error}
+    assert (run.update.state, run.update.tries) == ("failed", tries)
+    assert f"{error} None" in run.log
+
+
 @pytest.mark.parametrize("conn_id", ["no_such", "{{ params.conn }}"])
 def test_a_connection_that_does_not_exist_is_named(airflow, emulator, conn_id):
     run = airflow.run(f"update(body={{'name': 'x'}}, truto_conn_id={conn_id!r})", params={"conn": "no_such"})
