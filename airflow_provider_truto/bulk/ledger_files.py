@@ -18,7 +18,8 @@ from typing import Any
 from airflow_provider_truto.bulk.storage import anew
 
 LEDGER_VERSION = 1
-_LOCAL = frozenset({"", "file", "local"})
+#: Protocols of this machine's own disk.
+LOCAL = frozenset({"", "file", "local"})
 #: Bytes that file systems take for one name.
 LONGEST_NAME = 255
 _NAME = re.compile(
@@ -41,7 +42,7 @@ class LedgerError(RuntimeError):
 
 def is_local(path: Any) -> bool:
     """Whether a path is on this machine's own disk."""
-    return getattr(path, "protocol", "") in _LOCAL
+    return getattr(path, "protocol", "") in LOCAL
 
 
 def ledger_files(folder: Any, *kinds: str) -> list[Any]:

@@ -15,6 +15,7 @@ from os import PathLike
 from pathlib import PurePath
 from typing import Any, NamedTuple, get_args
 
+from airflow_provider_truto.bulk.ledger_files import LOCAL
 from airflow_provider_truto.bulk.shards import shard_of
 from airflow_provider_truto.client.errors import Problem
 from airflow_provider_truto.operators._task import codes_of_errors
@@ -231,6 +232,18 @@ def _path(value: Any) -> Any:
     return _not_blank(str(value))
 
 
+def _output(value: Any) -> Any:
+    """Read a path to write to. A relative one means another folder on each worker, and another on Airflow 2.11."""
+    path = _path(value)
+    protocol, _, rest = str(path).rpartition("://")
+    if protocol in LOCAL and not rest.startswith("/"):
+        raise _refused(
+            f"{_described(str(path))} is relative, and would be another folder on each worker: write an absolute path"
+            " on a disk that all workers share, or a URL such as 's3://aws_default@bucket/truto'"
+        )
+    return path
+
+
 def _source(value: Any) -> Any:
     """Read a path or a list of paths; rows are data, and stay as they come."""
     if isinstance(value, str) or is_path(value):
@@ -341,6 +354,7 @@ TEXT = Kind("text", _text)
 NAME = Kind("name", _filled)
 ID = Kind("id", _id)
 PATH = Kind("path", _path)
+OUTPUT = Kind("output", _output)
 SOURCE = Kind("source", _source)
 NAMES = Kind("names", _names)
 OBJECT = Kind("object", _object)
@@ -386,7 +400,7 @@ ARGUMENTS: Mapping[str, Argument] = {
     "verify": Argument(choice("warn", "fail", None), is_optional=True),
     "skip_on": Argument(CODES),
     # Where the answer goes.
-    "output_path": Argument(PATH, is_optional=True),
+    "output_path": Argument(OUTPUT, is_optional=True),
     "max_records": Argument(COUNT, is_optional=True),
 }
 #: Those of the bulk operators: what they have beside the others, and what means something else there.
@@ -399,7 +413,7 @@ BULK_ARGUMENTS: Mapping[str, Argument] = {
     "hook_params": Argument(HOOK_PARAMS, is_optional=True),
     "mapping": Argument(AS_IS, is_optional=True, is_templated=False),
     "shard": Argument(SHARD, is_optional=True),
-    "output_path": Argument(PATH),
+    "output_path": Argument(OUTPUT),
     "max_failures": Argument(FAILURES, is_optional=True),
     "concurrency": Argument(COUNT),
     "requests_per_second": Argument(RATE, is_optional=True),

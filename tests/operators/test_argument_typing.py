@@ -96,6 +96,14 @@ VALUES: dict[str, tuple[list[tuple[Any, Any]], list[Any]]] = {
     "name": ([("x", "x")], ["", " ", "\n", 5, True, ["x"], {}]),
     "id": ([("x", "x"), (5, "5")], ["", " ", 5.5, True, ["x"], {}]),
     "path": ([("/tmp/x", "/tmp/x"), (Path("/tmp/x"), "/tmp/x"), (PATH, PATH)], ["", " ", 5, True, ["x"], {}]),
+    "output": (
+        [
+            *((given, given) for given in ("/tmp/x", "file:///tmp/x", "s3://conn@bucket/x", "gs://bucket")),
+            (Path("/tmp/x"), "/tmp/x"),
+            (PATH, PATH),
+        ],
+        ["x", "", " ", "./x", "~/x", "file://x", "local://x/y", "file:x", Path("x"), 5, True, ["x"], {}],
+    ),
     "source": (
         [
             ("/tmp/x", "/tmp/x"),

@@ -1,0 +1,39 @@
+"""Files that operators write: whole or not at all, whatever they are called."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from airflow_provider_truto.operators._files import write_whole
+
+
+def test_a_name_may_be_as_long_as_the_disk_takes(tmp_path):
+    path = tmp_path / ("n" * 250 + ".json")
+    assert write_whole(str(path), [b"{", b"}"]) == 2
+    assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == [(path.name, b"{}")]
+
+
+def test_what_has_its_name_outlives_a_loss_of_power(tmp_path, monkeypatch):
+    calls = []
+    for name in ("fsync", "replace"):
+        real = getattr(os, name)
+
+        def noted(*arguments, name=name, real=real, **options):
+            calls.append(name)
+            return real(*arguments, **options)
+
+        monkeypatch.setattr(os, name, noted)
+    write_whole(str(tmp_path / "x.json"), [b"{}"])
+    assert calls == ["fsync", "replace", "fsync"]
+
+
+def test_what_breaks_off_leaves_nothing(tmp_path):
+    def chunks():
+        yield b"{"
+        raise RuntimeError("the answer broke off")
+
+    with pytest.raises(RuntimeError):
+        write_whole(str(tmp_path / "x.json"), chunks())
+    assert list(tmp_path.iterdir()) == []
