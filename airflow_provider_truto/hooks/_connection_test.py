@@ -64,6 +64,8 @@ def _asked(client: SyncClient) -> tuple[bool, str]:
             f" API tokens) into this connection. Asked: {client.settings.base_url}."
         )
     except TrutoTransportError as error:
+        if "What to do:" in str(error):
+            return False, str(error)
         return False, f"{error} What to do: check the base URL, and the proxy of the machine that tests."
     except TrutoError as error:
         return False, str(error)

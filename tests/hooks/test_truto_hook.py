@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import socket
+import sys
 import threading
 import time
 
@@ -149,6 +150,17 @@ def test_a_server_that_accepts_and_never_finishes_ends_the_test_in_time(connect,
     assert not result
     assert time.monotonic() - began < 15
     assert message
+
+
+@pytest.mark.parametrize("ca", ["stranger", "lax"])
+def test_a_certificate_that_is_not_taken_is_told_with_one_thing_to_do(ca, connect, certificates, raw_server):
+    if ca == "lax" and sys.version_info < (3, 13):
+        pytest.skip("Python is strict about certificates since 3.13")
+    server = raw_server(lambda conversation: conversation.answer({}), tls=certificates.lax_server)
+    works, message = connect(host=server.url, extra={"ca_bundle": getattr(certificates, ca)}).test_connection()
+    assert not works
+    assert "TLS with 127.0.0.1 failed" in message
+    assert message.count("What to do:") == 1
 
 
 def test_the_session_sends_the_token_to_the_connection_s_origin_and_to_no_other(connect, emulator):
