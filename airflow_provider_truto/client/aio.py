@@ -152,7 +152,9 @@ class AsyncClient(Driver, TrutoApi):
             case Send():
                 return await self._send(step.call, step.token)
             case Sleep():
-                with self.around_waits() if step.is_between_attempts else nullcontext():
+                if step.reason:
+                    self.observer.waits(step.reason)
+                with self.around_waits() if step.reason else nullcontext():
                     return await self._sleep(step.seconds)
             case CurrentToken():
                 return await self._token(step.call)

@@ -51,12 +51,14 @@ def _ignore(_value: Any) -> None:
 class Observer:
     """Who is told of what the client does.
 
-    ``called`` gets each finished exchange, ``warned`` a sentence, ``minted`` the text of a token that was minted,
-    before anything goes out under it, so that it can be masked; for the driver on aiohttp it may give an awaitable.
+    ``called`` gets each finished exchange, ``warned`` a sentence, ``waits`` a sentence before each wait between two
+    attempts, ``minted`` the text of a token that was minted, before anything goes out under it, so that it can be
+    masked; for the driver on aiohttp it may give an awaitable.
     """
 
     called: Callable[[Outcome], None] = _ignore
     warned: Callable[[str], None] = _ignore
+    waits: Callable[[str], None] = _ignore
     minted: Callable[[str], Any] = _ignore
 
 

@@ -17,10 +17,12 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
+from itertools import islice
 from typing import Any, NamedTuple
 
 from airflow_provider_truto.client.answer import Answer
 from airflow_provider_truto.client.call import Call
+from airflow_provider_truto.client.names import folded
 from airflow_provider_truto.client.redaction import one_line, redacted, shortened
 
 #: Raw answers are for reading, not for storing: an exception keeps this many characters of one.
@@ -269,7 +271,7 @@ _BY_CRM: dict[type[TrutoApiError], _Remedy] = {
     TrutoConflictError: _Remedy(
         "the data's", "another record in this CRM already has this unique value: merge them or change it"
     ),
-    TrutoUnprocessableError: _Remedy("the data's", "correct the values that the CRM names"),
+    TrutoUnprocessableError: _Remedy("the data's", "correct the values that the CRM refuses"),
     TrutoRateLimitError: _Remedy(
         "too many calls at once",
         "the CRM's own limit is used up: run fewer tasks for this customer at a time",
@@ -278,6 +280,14 @@ _BY_CRM: dict[type[TrutoApiError], _Remedy] = {
     TrutoTemporaryError: _Remedy("the CRM's", "let the task retry later"),
     TrutoApiError: _Remedy("unclear", "look up what the CRM means by it"),
 }
+
+
+#: What CRMs call the fields that they complain of, and what is wrong with these; folded.
+_FIELD_NAMES = ("field", "fields", "fieldname", "property", "propertyname", "apiname", "attribute", "param")
+_CODE_NAMES = ("code", "errorcode", "errortype")
+_MOST_NAMED = 8
+_MOST_LOOKED_AT = 200
+_LONGEST_NAME = 100
 
 
 def api_error(
@@ -402,9 +412,35 @@ def _insight_sentences(error: TrutoApiError) -> Iterable[str]:
             yield f" {label}: {_text(', '.join(names))}."
     if error.missing_scopes:
         yield f" Missing scopes: {_text(', '.join(error.missing_scopes))}."
+    if error.is_remote and error.status < 500 and (named := ", ".join(_named_by_crm(error.raw_response))):
+        yield f" The CRM names: {_text(named)}."
     failures = error.details.get("failures") if isinstance(error.details, dict) else None
     if failures:
         yield f" Details: {_text(failures)}."
+
+
+def _named_by_crm(raw: Any) -> list[str]:
+    """Find the fields that a CRM complains of, each with its code: every CRM has a shape of its own for them."""
+    named: dict[str, str] = {}
+    pending = [(raw, "")]
+    for _ in range(_MOST_LOOKED_AT):
+        if not pending:
+            break
+        value, code = pending.pop(0)
+        if isinstance(value, list):
+            pending += [(item, code) for item in value[:_MOST_LOOKED_AT]]
+        elif isinstance(value, dict):
+            by_name = {folded(str(key)): item for key, item in value.items()}
+            code = next((text for key in _CODE_NAMES for text in _texts(by_name.get(key))), code)
+            for name in (text for key in _FIELD_NAMES for text in _texts(by_name.get(key))):
+                named.setdefault(name, code)
+            pending += [(item, code) for item in value.values() if isinstance(item, (dict, list))]
+    return [f"{name} ({code})" if code else name for name, code in islice(named.items(), _MOST_NAMED)]
+
+
+def _texts(value: Any) -> list[str]:
+    values = value if isinstance(value, list) else [value]
+    return [text for text in values if isinstance(text, str) and 0 < len(text) <= _LONGEST_NAME]
 
 
 def _reason(status: int) -> str:

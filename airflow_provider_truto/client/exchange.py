@@ -50,11 +50,11 @@ class Send:
 class Sleep:
     """Wait so many seconds; no reply.
 
-    ``is_between_attempts``: because of this call's last attempt, not for a place that other calls take up.
+    ``reason`` says how this call's last attempt ended; ``""`` where it waits for a place that other calls take up.
     """
 
     seconds: float
-    is_between_attempts: bool = False
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,7 +339,14 @@ class _Run:
             # Spread those who were told the same moment; never come early.
             seconds = min(left, seconds + self._jitter())
         self.waited += seconds
-        yield Sleep(seconds, is_between_attempts=True)
+        yield Sleep(seconds, reason=self._told_wait(error, seconds))
+
+    def _told_wait(self, error: TrutoError, seconds: float) -> str:
+        how = f"answered {error.status}" if isinstance(error, TrutoApiError) else "gave no usable answer"
+        return (
+            f"{self.call} integrated_account={self.call.integrated_account_id}: attempt {self.attempts} of"
+            f" {self._patience.max_attempts} {how}; the next one comes in {seconds:.1f} s"
+        )
 
     def _maybe_advance_key(self) -> Generator[Step, Any, None]:
         self._refusals += 1

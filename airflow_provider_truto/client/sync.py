@@ -229,6 +229,8 @@ class SyncClient(Driver, TrutoApi):
             case Send():
                 return self._send(step.call, step.token)
             case Sleep():
+                if step.reason:
+                    self.observer.waits(step.reason)
                 return self._sleep(step.seconds)
             case CurrentToken():
                 return self._token(step.call)

@@ -181,7 +181,7 @@ class _ConnectionHook(BaseHook, TrutoApi):
     def _observer(self, minted: Any) -> Observer:
         from airflow_provider_truto.client.driver import Observer
 
-        return Observer(called=self._log_call, warned=self.log.warning, minted=minted)
+        return Observer(called=self._log_call, warned=self.log.warning, waits=self.log.info, minted=minted)
 
     def _log_call(self, outcome: Outcome, level: int = logging.INFO) -> None:
         self.log.log(
@@ -277,7 +277,10 @@ class TrutoHook(_ConnectionHook):
             return await asyncio.get_running_loop().run_in_executor(None, self._reread_token)
 
         observer = Observer(
-            called=partial(self._log_call, level=logging.DEBUG), warned=self.log.debug, minted=_mask_in_thread
+            called=partial(self._log_call, level=logging.DEBUG),
+            warned=self.log.debug,
+            waits=self.log.debug,
+            minted=_mask_in_thread,
         )
         tokens = ApiToken(self.connection.token, reread=reread)
         return AsyncClient(self.connection.settings, tokens, observer=observer, connections=connections)

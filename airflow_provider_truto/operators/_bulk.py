@@ -307,6 +307,7 @@ class TrutoBulkOperator(TrutoOperator):
                 schema=schema_beside_dag(self, self.schema),
                 extra_fields=self.extra_fields,
                 allow_empty=self.allow_empty,
+                text_advice=self._text_advice(),
             ),
             typing=Typing(on_none=self.on_none, hint="; on_none says what a null in a record means"),
             care=Care(check_custom_fields=self.check_custom_fields, skip_unchanged=self.skip_unchanged),
@@ -316,6 +317,16 @@ class TrutoBulkOperator(TrutoOperator):
             max_runtime=self.max_runtime,
             is_stopped=lambda: self._is_stopped,
         )
+
+    def _text_advice(self) -> str:
+        """Say where a row's number is made text."""
+        if isinstance(self.mapping, Mapping):
+            return "make it text in the mapping: `{{ row.… | string }}`"
+        if self.mapping is not None:
+            return "make it text in the mapping: str(…)"
+        if self.query is not None:
+            return "make it text in the query: cast(… as varchar)"
+        return "make it text in the source, in quotes where that is JSON"
 
     def _validate(self, hook: TrutoHook, plan: Plan, opened: OpenedSource, ledger: Ledger, past: Past | None) -> None:
         """Check what is not done yet; a try that ends here leaves nothing which binds the next one.

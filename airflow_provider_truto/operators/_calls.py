@@ -227,6 +227,7 @@ class TrutoCallOperator(TrutoOperator):
             extra_fields=self.extra_fields,
             allow_empty=bool(self.allow_empty),
             idempotency_key=self.idempotency_key,
+            text_advice="make it text: `{{ … | string }}`, or where the value comes from",
         )
 
     def _care(self) -> Care:

@@ -54,8 +54,8 @@ class Finding:
     """One mismatch. ``pointer`` is a JSON pointer to the value, for an unknown key to the key itself.
 
     ``keyword`` is the schema's keyword that is not met, ``x-read-only`` for a property that cannot be written;
-    ``wants_scalar`` says that only the type is wrong and that it should be a scalar; ``is_advisory`` that the
-    schema calls this a warning.
+    ``wants_scalar`` says that only the type is wrong and that it should be a scalar, ``wants_text`` that a number
+    stands where text is wanted; ``is_advisory`` that the schema calls this a warning.
     """
 
     pointer: str
@@ -63,6 +63,7 @@ class Finding:
     keyword: str
     is_null: bool
     wants_scalar: bool
+    wants_text: bool
     is_advisory: bool
 
 
@@ -250,12 +251,11 @@ def described(value: Any, *, hide_values: bool = False) -> str:
         return "an object"
     if isinstance(value, list):
         return "an array"
-    is_number = isinstance(value, (int, float, Decimal))
-    kind = "the text" if isinstance(value, str) else "the number" if is_number else "the value"
+    kind = "the text" if isinstance(value, str) else "the number" if is_number(value) else "the value"
     if hide_values:
         return kind.replace("the ", "a ")
     try:
-        text = str(value) if is_number else repr(value)
+        text = str(value) if is_number(value) else repr(value)
     except ValueError:  # Python writes no whole number of more than 4,300 digits
         text = "of too many digits"
     return f"{kind} {text if len(text) <= _LONGEST_VALUE else f'{text[:_LONGEST_VALUE]}…'}"
@@ -277,6 +277,7 @@ def _finding(pointer: str, message: str, error: ValidationError) -> Finding:
         keyword="x-read-only" if _read_only(error.schema) else str(error.validator),
         is_null=error.instance is None,
         wants_scalar=bool(wanted) and wanted.isdisjoint({"object", "array"}),
+        wants_text="string" in wanted and is_number(error.instance),
         is_advisory=error.validator in schema.get("x-advisory", ()),
     )
 
@@ -340,7 +341,7 @@ def _sentence(error: ValidationError, *, hide_values: bool) -> str:
         return read_only
     match error.validator:
         case "type":
-            return f"expects {type_names(wanted)}, got {got}{_type_hint(wanted, error.instance)}"
+            return f"expects {type_names(wanted)}, got {got}{meant_by(error.instance, error.schema)}"
         case "format" if wanted == "date-time":
             return f"expects a date-time with its zone such as 2026-01-31T12:00:00Z, got {got}"
         case "format" if wanted == "date":
@@ -362,10 +363,21 @@ def _sentence(error: ValidationError, *, hide_values: bool) -> str:
     return error.message if len(error.message) <= 300 else f"{error.message[:300]}…"
 
 
-def _type_hint(wanted: str | list[str], value: Any) -> str:
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and "string" in wanted:
-        return " (make it text: `{{ ... | string }}`)"
-    return ""
+def is_number(value: Any) -> bool:
+    """Whether a value is a number; a boolean is not."""
+    return isinstance(value, (int, float, Decimal)) and not isinstance(value, bool)
+
+
+def meant_by(value: Any, schema: Any) -> str:
+    """Say what is most likely meant by text where the schema wants an object; ``""`` where nothing is."""
+    if not isinstance(value, str) or not isinstance(schema, Mapping) or "object" not in str(schema.get("type")):
+        return ""
+    if schema.get("required") == ["id"]:
+        return '; did you mean {"id": …}?'
+    text = value.strip()
+    if text.startswith("{") and "'" in text:
+        return " (JSON has double quotes)"
+    return "; did you mean body_file?" if text.endswith(".json") else ""
 
 
 @lru_cache(maxsize=1)

@@ -20,7 +20,7 @@ from airflow_provider_truto.schemas.validator import (
     packaged_schema,
     schema_from,
 )
-from airflow_provider_truto.updates.request import PACKAGED, RESPONSE_FORMATS, RecordRequest
+from airflow_provider_truto.updates.request import PACKAGED, RESPONSE_FORMATS, RecordRequest, method_slip
 
 #: Where the path parameters' schema is; every record's id is like an account's.
 _PATH_PARAMETERS = "crm.accounts.update"
@@ -103,7 +103,7 @@ def _body_problems(
         if finding.is_advisory:
             warnings.append(f"{pointer}: {finding.message}")
         else:
-            problems.append(Problem(pointer, finding.message))
+            problems.append(Problem(pointer, _told(finding, request)))
     told = {problem.pointer for problem in problems}
     problems += [problem for problem in _names_problems(request, schema) if problem.pointer not in told]
     if request.body in (None, {}) and request.needs_body and not problems:
@@ -143,6 +143,10 @@ def _names_problems(request: RecordRequest, schema: Schema | None) -> list[Probl
     return problems
 
 
+def _told(finding: Finding, request: RecordRequest) -> str:
+    return f"{finding.message} ({request.text_advice})" if finding.wants_text else finding.message
+
+
 def _findings(schema: Schema, body: Any, *, hide_values: bool) -> list[Finding]:
     try:
         return schema.findings(body, hide_values=hide_values)
@@ -161,6 +165,8 @@ def _argument_problems(request: RecordRequest) -> list[Problem]:
         if (value := getattr(request, name)) is not None
         for problem in _refusals(f"/{name}", path_of, value)
     ]
+    if (slip := method_slip(request.method)) is not None:
+        problems.append(Problem("/method", slip))
     problems += _id_problems(request)
     problems += _account_problems(request)
     if request.response_format not in RESPONSE_FORMATS:
@@ -197,7 +203,7 @@ def _id_problems(request: RecordRequest) -> list[Problem]:
     if request.method not in {"get", "update", "delete"}:
         return [Problem(at, f"{request.method} takes no record id; a custom method takes it in its body")]
     findings = packaged_schema(_PATH_PARAMETERS, "path").findings({"id": request.record_id})
-    problems = [Problem(at, finding.message) for finding in findings]
+    problems = [Problem(at, _told(finding, request)) for finding in findings]
     return problems or _refusals(at, path_of, request.record_id or "")
 
 

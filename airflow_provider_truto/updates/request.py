@@ -26,6 +26,7 @@ class RecordRequest:
     ``needs_id`` says that the method means nothing without one.
     ``tenant_id`` and ``integration`` may name the customer instead of ``integrated_account_id``.
     ``allow_null`` is true for null at every scalar, or the JSON pointers at which null is meant.
+    ``text_advice`` says in messages how the caller makes text of a number.
     """
 
     model: str | None
@@ -48,6 +49,7 @@ class RecordRequest:
     allow_null: bool | Collection[str] = False
     allow_empty: bool = False
     idempotency_key: str | None = None
+    text_advice: str = "pass it as text"
 
     @property
     def operation(self) -> str:
@@ -71,6 +73,20 @@ class RecordRequest:
     def __str__(self) -> str:
         subject = f"{self.model}/{self.resource}" if self.model else f"{self.resource} of the CRM"
         return f"{self.method} of {subject}{f' {self.record_id!r}' if self.record_id is not None else ''}"
+
+
+#: What other names of Truto's own methods are theirs; any further name is a custom method's.
+_MEANT = {name: name for name in ("list", "get", "create", "update", "delete")}
+_MEANT |= {"patch": "update", "put": "update", "post": "create"}
+
+
+def method_slip(method: Any) -> str | None:
+    """Say what is wrong with a method that names one of Truto's own in another way; ``None`` for any other name.
+
+    It would be called as a custom method of that name: ``POST /unified/crm/accounts/patch``.
+    """
+    meant = _MEANT.get(method.lower()) if isinstance(method, str) else None
+    return None if meant in (None, method) else f"would call a custom method {method!r}: did you mean {meant!r}?"
 
 
 def account_update(account_id: str, body: Any, **given: Any) -> RecordRequest:

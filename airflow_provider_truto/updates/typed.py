@@ -16,7 +16,7 @@ from uuid import UUID
 from airflow_provider_truto.client.call import iso_utc
 from airflow_provider_truto.client.errors import Problem
 from airflow_provider_truto.client.numbers import SAFE, exact_json, number_problem, plain_number, whole_number
-from airflow_provider_truto.schemas.validator import child_pointer, described, type_names
+from airflow_provider_truto.schemas.validator import child_pointer, described, meant_by, type_names
 from airflow_provider_truto.updates.rendered import Missing, as_data
 from airflow_provider_truto.updates.request import OnNone
 
@@ -117,7 +117,8 @@ class _Work:
                 # Null inside JSON text is data like any other None that was not written in the DAG file.
                 return self.value(as_data(fitting, source="the JSON text"), schema, at)
             return fitting
-        return self._problem(at, f"expects {type_names(types)}, got {described(text, hide_values=self.hide_values)}")
+        got = described(text, hide_values=self.hide_values)
+        return self._problem(at, f"expects {type_names(types)}, got {got}{meant_by(text, schema)}")
 
     def _object(self, value: Mapping[Any, Any], schema: Mapping[str, Any], at: str) -> Any:
         result = {}

@@ -57,6 +57,8 @@ class Result:
     requests: list[Request] = field(default_factory=list)
     sleeps: list[float] = field(default_factory=list)
     warned: list[str] = field(default_factory=list)
+    #: Each sentence of a wait, and how many waits were over by then.
+    waits: list[tuple[int, str]] = field(default_factory=list)
     called: list[tuple] = field(default_factory=list)
     minted: int = 0
     connections: int = 0
@@ -163,6 +165,7 @@ class Drivers:
         observer = Observer(
             called=lambda outcome: result.called.append(self._called(outcome)),
             warned=result.warned.append,
+            waits=lambda sentence: result.waits.append((len(result.sleeps), sentence)),
             minted=lambda _text: self._count(result),
         )
         tokens = ApiToken(Token(token), reread=reread or (lambda: Token(token)))

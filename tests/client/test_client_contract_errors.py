@@ -391,6 +391,21 @@ def test_a_429_may_ask_for_a_moment(both_at):
     assert 80 < result.sleeps[0] <= 102
 
 
+def test_a_wait_is_told_before_it_begins(both_at):
+    def answers():
+        return [
+            lambda conversation: conversation.answer(envelope(429), status=429, headers={"Retry-After": "7"}),
+            lambda conversation: conversation.reset(),
+            lambda conversation: conversation.answer({"id": "1"}),
+        ]
+
+    result = both_at(answers, update, integrated_account_id=ACME)
+    (refused, lost), (before_first, before_second) = result.sleeps, result.waits
+    call = f"PATCH /unified/crm/accounts/23423523 integrated_account={ACME}"
+    assert before_first == (0, f"{call}: attempt 1 of 5 answered 429; the next one comes in {refused:.1f} s")
+    assert before_second == (1, f"{call}: attempt 2 of 5 gave no usable answer; the next one comes in {lost:.1f} s")
+
+
 def test_a_wait_that_does_not_fit_ends_the_call_and_tells_how_long_it_was(both_at):
     answers = lambda: lambda c: c.answer(envelope(429), status=429, headers={"Retry-After": "90"})  # noqa: E731
     result = both_at(answers, update, integrated_account_id=ACME, max_wait=60)

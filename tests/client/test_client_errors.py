@@ -470,6 +470,37 @@ def test_an_error_survives_being_pickled_and_copied(error):
         assert vars(other)["attempts"] == 3
 
 
+#: How CRMs say which field they refuse, and why.
+COMPLAINTS = {
+    "of HubSpot": (
+        {
+            "category": "VALIDATION_ERROR",
+            "errors": [{"code": "INVALID_EMAIL", "context": {"propertyName": ["email"]}}],
+        },
+        "email (INVALID_EMAIL)",
+    ),
+    "of Salesforce": (
+        [{"errorCode": "REQUIRED_FIELD_MISSING", "fields": ["Name", "Phone"]}],
+        "Name (REQUIRED_FIELD_MISSING), Phone (REQUIRED_FIELD_MISSING)",
+    ),
+    "of Zoho": ({"data": [{"code": "INVALID_DATA", "details": {"api_name": "Website"}}]}, "Website (INVALID_DATA)"),
+    "as Truto's page has it": ({"errors": [{"field": "email", "code": "invalid"}]}, "email (invalid)"),
+    "without a code": ({"field": "email"}, "email"),
+}
+
+
+@pytest.mark.parametrize(("raw", "named"), COMPLAINTS.values(), ids=COMPLAINTS)
+def test_the_fields_that_the_crm_refuses_are_named_with_its_codes(raw, named):
+    error = error_of(422, {"message": "Invalid", "truto_is_remote_error": True, "raw_response": raw})
+    assert f" The CRM names: {named}. Whose fault: the data's. What to do: correct the values that" in str(error)
+
+
+@pytest.mark.parametrize("raw", ["text", None, 5, [], {"errors": "no"}, {"field": 5, "code": {}}, [[[[]]]]])
+def test_a_crm_that_names_no_field_is_not_said_to_name_any(raw):
+    error = error_of(422, {"message": "Invalid", "truto_is_remote_error": True, "raw_response": raw})
+    assert "The CRM names" not in str(error)
+
+
 def test_a_schema_error_lists_every_problem():
     error = EXAMPLES["schema"]
     assert error.problems == (("/body/name", "is required"), ("/account_id", "must not be empty"))

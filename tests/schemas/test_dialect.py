@@ -86,10 +86,10 @@ def test_a_whole_schema_is_converted_without_a_warning():
     ("changed", "pointer", "message"),
     [
         ({"webSite": "x"}, "/webSite", "is not a known field: did you mean `website`?"),
-        ({"name": 5}, "/name", "expects text, got the number 5 (make it text: `{{ ... | string }}`)"),
+        ({"name": 5}, "/name", "expects text, got the number 5"),
         ({"created_at": "now"}, "/created_at", "expects a date-time with its zone such as 2026-01-31T12:00:00Z"),
         ({"owner": {}}, "/owner/id", "is required"),
-        ({"owner": "u1"}, "/owner", "expects an object, got the text 'u1'"),
+        ({"owner": "u1"}, "/owner", "expects an object, got the text 'u1'; did you mean {\"id\": …}?"),
         ({"owner": {"id": "u", "nme": 1}}, "/owner/nme", "is not a known field"),
         ({"addresses": [{"citty": "x"}]}, "/addresses/0/citty", "is not a known field: did you mean `city`?"),
         ({"phone_numbers": [{}]}, "/phone_numbers/0/number", "is required"),

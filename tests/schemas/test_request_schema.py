@@ -131,9 +131,24 @@ def test_no_field_is_required():
     assert "required" not in REQUEST.source
 
 
-def test_a_number_where_text_is_expected_tells_how_to_make_it_text():
+def test_a_number_where_text_is_wanted_is_known_as_such():
     (finding,) = REQUEST.findings({"name": 5})
-    assert finding.message == "expects text, got the number 5 (make it text: `{{ ... | string }}`)"
+    assert (finding.message, finding.wants_text) == ("expects text, got the number 5", True)
+    assert not any(finding.wants_text for finding in REQUEST.findings({"name": [5], "number_of_employees": "5"}))
+
+
+@pytest.mark.parametrize(
+    ("body", "ending"),
+    [
+        ({"owner": "u1"}, "got the text 'u1'; did you mean {\"id\": …}?"),
+        ("body.json", "got the text 'body.json'; did you mean body_file?"),
+        ("{'name': 'Acme'}", "(JSON has double quotes)"),
+        ("Acme", "got the text 'Acme'"),
+    ],
+)
+def test_text_where_an_object_is_wanted_tells_what_is_most_likely_meant(body, ending):
+    (finding,) = REQUEST.findings(body)
+    assert finding.message.endswith(ending)
 
 
 @pytest.mark.parametrize(

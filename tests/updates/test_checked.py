@@ -82,6 +82,25 @@ def test_every_problem_is_listed_at_once_each_on_a_line_of_its_own():
     assert lines == [f"  {problem.pointer}: {problem.message}" for problem in error.problems]
 
 
+@pytest.mark.parametrize("given", [{}, {"text_advice": "cast it"}])
+def test_how_a_number_becomes_text_is_told_as_the_caller_can_do_it(given):
+    advice = given.get("text_advice", "pass it as text")
+    error = refusal(an_update({"name": 5}, account_id=17.5, **given))
+    assert [problem.message for problem in error.problems] == [
+        f"expects text, got the number 17.5 ({advice})",
+        f"expects text, got the number 5 ({advice})",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("method", "meant"),
+    [("patch", "update"), ("PUT", "update"), ("post", "create"), ("Update", "update"), ("GET", "get")],
+)
+def test_a_slip_of_a_method_is_not_called_as_a_custom_one(method, meant):
+    error = refusal(an_update().having(method=method, record_id=None, needs_id=False, schema=None))
+    assert error.problems == (Problem("/method", f"would call a custom method {method!r}: did you mean {meant!r}?"),)
+
+
 def test_one_problem_is_counted_as_one():
     assert "1 problem, nothing was sent." in str(refusal(an_update({"nme": "x"})))
 
