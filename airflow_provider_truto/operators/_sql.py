@@ -9,6 +9,8 @@ from typing import Any
 
 from airflow_provider_truto._compat import BaseHook
 from airflow_provider_truto.bulk.snapshot import Result
+from airflow_provider_truto.operators._columns import Cast, casts_of, cells_of_row, keep_json_exact
+from airflow_provider_truto.operators._statements import has_several
 
 #: Rows that are fetched at a time.
 _ROWS = 2_000
@@ -23,13 +25,24 @@ def asked(
 ) -> Iterator[Result]:
     """Run a query and give its columns and rows, which are fetched as they are read; nothing is committed.
 
-    Raises ``ValueError`` where the connection is of a type that has no SQL, or the query gives no rows, and what the
-    database's driver raises.
+    Raises ``ValueError`` where the connection is of a type that has no SQL, the query is several statements, gives no
+    rows, or has a column whose values are not what they look like, and what the database's driver raises.
     """
     hook = BaseHook.get_connection(conn_id).get_hook(hook_params=dict(hook_params or {}))
     if not hasattr(hook, "get_conn") or not hasattr(hook, "get_records"):
         raise ValueError(f"the connection {conn_id!r} leads to a {type(hook).__name__}, which asks no SQL")
-    with closing(hook.get_conn()) as connection, closing(_cursor(connection)) as cursor:
+    with closing(hook.get_conn()) as connection:
+        if has_several(query, driver=type(connection).__module__):
+            raise ValueError(
+                "the query is several statements: only the rows of one would be read, and what the others change"
+                " might be committed. Write a single SELECT"
+            )
+        keep_json_exact(connection)
+        yield from _answered(connection, query, parameters)
+
+
+def _answered(connection: Any, query: str, parameters: Mapping[str, Any] | Sequence[Any] | None) -> Iterator[Result]:
+    with closing(_cursor(connection)) as cursor:
         if parameters:
             cursor.execute(query, parameters)
         else:
@@ -39,13 +52,20 @@ def asked(
         if cursor.description is None:  # a named cursor knows its columns after the first rows
             raise ValueError("the query gives no rows: it must be a SELECT")
         columns = [str(column[0]) for column in cursor.description]
-        yield Result(columns=columns, rows=_rows(cursor, first, columns))
+        yield Result(columns=columns, rows=_rows(cursor, first, columns, casts_of(connection, cursor)))
 
 
-def _rows(cursor: Any, rows: Sequence[Any], columns: Sequence[str]) -> Iterator[Sequence[Any]]:
+def _rows(
+    cursor: Any, rows: Sequence[Any], columns: Sequence[str], casts: Mapping[int, Cast]
+) -> Iterator[Sequence[Any]]:
     while rows:
         for row in rows:
-            yield [row[name] for name in columns] if isinstance(row, Mapping) else row
+            cells = cells_of_row(row, columns)
+            if casts:
+                cells = list(cells)
+                for place, cast in casts.items():
+                    cells[place] = None if cells[place] is None else cast(cells[place])
+            yield cells
         rows = cursor.fetchmany(_ROWS)
 
 
