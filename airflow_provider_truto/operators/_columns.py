@@ -51,7 +51,11 @@ def keep_json_exact(connection: Any) -> None:
         for register in (extras.register_default_json, extras.register_default_jsonb):
             register(connection, loads=exact_json)
     elif driver == "psycopg":
-        import_module("psycopg.types.json").set_json_loads(exact_json, connection)
+        import_module("psycopg.types.json").set_json_loads(_exact_json_of_bytes, connection)
+
+
+def _exact_json_of_bytes(data: str | bytes) -> Any:
+    return exact_json(data if isinstance(data, str) else data.decode())
 
 
 def cells_of_row(row: Any, names: Sequence[str]) -> Sequence[Any]:
