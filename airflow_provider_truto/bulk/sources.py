@@ -164,7 +164,8 @@ class FileSource(Source):
 
     def fingerprint(self) -> str:
         """Name each file with its size and its time of change, or whatever the storage has instead."""
-        digest = hashlib.sha256(json.dumps(self._versions).encode()).hexdigest()
+        facts = [*self._versions, *([] if self._delimiter == "," else [self._delimiter])]
+        digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
         return f"files-{len(self._versions)}-{digest[:32]}"
 
     def _of_file(self, path: Any, start: int) -> Iterator[tuple[Row, Record]]:

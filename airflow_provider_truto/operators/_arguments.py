@@ -210,6 +210,13 @@ def _filled(value: Any) -> str:
     return _not_blank(_text(value))
 
 
+def _delimiter(value: Any) -> str:
+    made = _text(value)
+    if len(made) != 1 or made in '"\r\n':
+        raise _refused(f"expects one character that is no quote and ends no line, got {_described(made)}")
+    return made
+
+
 def _id(value: Any) -> str:
     made = _typed(value, {"type": "string"}, name="id")
     if not isinstance(made, str):
@@ -350,6 +357,7 @@ FAILURES = Kind("failures", _failures, is_fixed=True)
 SECONDS = Kind("seconds", _seconds, is_fixed=True)
 CODES = Kind("codes", _codes, is_fixed=True)
 SHARD = Kind("shard", _shard, is_fixed=True)
+DELIMITER = Kind("delimiter", _delimiter, is_fixed=True)
 TEXT = Kind("text", _text)
 NAME = Kind("name", _filled)
 ID = Kind("id", _id)
@@ -418,6 +426,7 @@ BULK_ARGUMENTS: Mapping[str, Argument] = {
     "concurrency": Argument(COUNT),
     "requests_per_second": Argument(RATE, is_optional=True),
     "null_marker": Argument(TEXT, is_optional=True),
+    "delimiter": Argument(DELIMITER),
     "validate_first": Argument(FLAG),
     "max_runtime": Argument(SECONDS, is_optional=True),
     "on_source_change": Argument(choice("error", "restart")),

@@ -86,6 +86,7 @@ class TrutoBulkOperator(TrutoOperator):
     :param on_none: what a null in a record's body means: ``"error"``, ``"omit"`` the field, or send ``"null"``.
     :param null_marker: the text of a cell that is sent as null; an empty cell of a CSV is not given. Not beside
         ``mapping``, which gets an empty cell as ``None``.
+    :param delimiter: what separates the cells of a CSV: one character, such as ``";"`` or a tab. (templated)
     :param allow_empty: let ``[]`` and ``{}`` through; they may wipe a list in the CRM.
     :param check_custom_fields: as of ``TrutoUnifiedOperator``.
     :param skip_unchanged: as of ``TrutoUnifiedOperator``; costs a read a record.
@@ -124,6 +125,7 @@ class TrutoBulkOperator(TrutoOperator):
     extra_fields: Any
     on_none: Any
     null_marker: Any
+    delimiter: Any
     allow_empty: Any
     check_custom_fields: Any
     skip_unchanged: Any
@@ -152,6 +154,7 @@ class TrutoBulkOperator(TrutoOperator):
         extra_fields: Sequence[str] | str | None = None,
         on_none: OnNone | str = "error",
         null_marker: str | None = None,
+        delimiter: str = ",",
         allow_empty: bool | str = False,
         check_custom_fields: bool | str = False,
         skip_unchanged: bool | str = False,
@@ -180,6 +183,7 @@ class TrutoBulkOperator(TrutoOperator):
             extra_fields=extra_fields,
             on_none=on_none,
             null_marker=null_marker,
+            delimiter=delimiter,
             allow_empty=allow_empty,
             check_custom_fields=check_custom_fields,
             skip_unchanged=skip_unchanged,

@@ -66,7 +66,7 @@ def prepared_source(operator: TrutoBulkOperator, context: Any, *, hide_values: b
         return source if shard is None else ShardedSource(source, shard)
 
     if operator.query is None:
-        source = sharded(_given_source(operator.source, reading))
+        source = sharded(_given_source(operator.source, reading, delimiter=operator.delimiter))
         return PreparedSource(
             fingerprint=source.fingerprint(), shard=shard, open=lambda *_: OpenedSource(source=source)
         )
@@ -85,11 +85,11 @@ def prepared_source(operator: TrutoBulkOperator, context: Any, *, hide_values: b
     return PreparedSource(fingerprint=named, shard=shard, open=opened)
 
 
-def _given_source(value: Any, reading: Reading) -> Source:
+def _given_source(value: Any, reading: Reading, *, delimiter: str) -> Source:
     if isinstance(value, str) or is_path(value):
         value = [value]
     if isinstance(value, (list, tuple)) and value and all(isinstance(item, str) or is_path(item) for item in value):
-        return FileSource(*map(object_storage_path, value), reading=reading)
+        return FileSource(*map(object_storage_path, value), reading=reading, delimiter=delimiter)
     rows = rows_of(value)
     if rows is None:
         raise ValueError(f"it is a {type(value).__name__}: expects a list of records, or paths")

@@ -176,10 +176,15 @@ ONE = [
     "with function f() returns int begin return 1; end select f()",
 ]  # fmt: skip
 SEVERAL = [
-    "select 1; select 2", "select 1; update t set a = 1; commit", "select ';' ; delete from t", "begin; select 1; end",
-    "select '' ; drop table t", "select 1;\n-- x\nselect 2", "select 1 /* ; */ ; /* b */ drop table t",
+    "select 1; select 2",
+    "select 1; update t set a = 1; commit",
+    "select ';' ; delete from t",
+    "begin; select 1; end",
+    "select '' ; drop table t",
+    "select 1;\n-- x\nselect 2",
+    "select 1 /* ; */ ; /* b */ drop table t",
     'select "a"; delete from t',
-]  # fmt: skip
+]
 DRIVERS = [
     "psycopg2.extensions",
     "psycopg",

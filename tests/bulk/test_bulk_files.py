@@ -138,6 +138,22 @@ def test_a_delimiter_of_another_kind_is_an_argument(tmp_path, delimiter):
     assert told(source_of(tmp_path, {"rows.csv": text}, delimiter=delimiter)) == expected
 
 
+def test_the_operator_reads_by_its_delimiter(truto, output, tmp_path):
+    (tmp_path / "rows.csv").write_text(f"id;integrated_account_id;description\nr1;{account_number(0)};a,b\n")
+    connect(truto)
+    operator = TrutoBulkUpdateAccountsOperator(
+        task_id="bulk", source=str(tmp_path / "rows.csv"), output_path=str(output), max_failures=0, delimiter=";"
+    )
+    assert run(operator)["updated"] == 1
+    assert truto.text_of(account_number(0), "r1") == "a,b"
+
+
+def test_another_delimiter_is_another_source(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("id\n1\n")
+    assert FileSource(path, delimiter=";").fingerprint() != FileSource(path, delimiter="|").fingerprint()
+
+
 @pytest.mark.parametrize("delimiter", ["", ",,", '"', "\n", "\r"])
 def test_what_cannot_delimit_is_refused(tmp_path, delimiter):
     with pytest.raises(ValueError, match=r"^delimiter: expects one character"):

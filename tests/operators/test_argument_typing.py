@@ -124,6 +124,7 @@ VALUES: dict[str, tuple[list[tuple[Any, Any]], list[Any]]] = {
         ],
         ["", "1/3", 5, [3, 3], [0], {"index": -1, "count": 3}, {"index": 0, "count": "x"}, ["a", "b"], {"by": "id"}],
     ),
+    "delimiter": ([(";", ";"), ("\t", "\t")], ["", ";;", '"', "\n", 5, True, [";"]]),
     "codes": ([(["not_found"], ["not_found"]), ('["conflict"]', ["conflict"]), ((), [])], ["not_found", 5, ["gone"]]),
     "choice": ([], ["maybe", "", 5, True, ["error"], {}]),
 }
