@@ -9,9 +9,11 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --durations 10
 
 # An environment of its own, with what is compared; truto-python-sdk needs Python 3.12.
 BENCH := .venv-bench
+# Another, with what reaches an S3 server and a PostgreSQL, and both of them.
+SERVICES := .venv-services
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all ui lint format test-constraints constraints bench clean
+.PHONY: help demo test test-all test-services ui lint format test-constraints constraints bench clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -27,7 +29,11 @@ test: $(VENV)/dev.stamp ## the test suite but for what takes long, in five minut
 
 test-all: $(VENV)/dev.stamp ## kills, real schedulers, servers, a browser, other Pythons, more random cases as well
 	@$(PYTHON) scripts/test_constraints.py pythons
+	@$(MAKE) --no-print-directory test-services
 	@$(PYTEST) --hypothesis-profile thorough
+
+test-services: $(SERVICES)/services.stamp ## sources and ledgers on a real S3 server, queries of a real PostgreSQL
+	@$(SERVICES)/bin/python -m pytest tests/bulk/services
 
 lint: $(VENV)/dev.stamp ## lint, format and types
 	@$(BIN)/ruff check .
@@ -59,6 +65,14 @@ $(VENV)/run.stamp: pyproject.toml constraints.txt
 
 $(VENV)/dev.stamp: $(VENV)/run.stamp
 	@$(PIP) --no-compile --group test --group lint
+	@touch $@
+
+$(SERVICES)/services.stamp: pyproject.toml constraints.txt
+	@echo "Installing into $(SERVICES) (about a minute, once) ..."
+	@$(PYTHON) -m venv $(SERVICES)
+	@$(SERVICES)/bin/pip install -q --disable-pip-version-check -c constraints.txt pip
+	@$(SERVICES)/bin/pip install -q --disable-pip-version-check -c constraints.txt --no-compile \
+	  apache-airflow -e ".[emulator]" --group test --group services
 	@touch $@
 
 $(BENCH)/bench.stamp: pyproject.toml constraints.txt
