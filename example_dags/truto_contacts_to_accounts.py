@@ -7,7 +7,8 @@ are data: a `{{ … }}` in them is written as it stands.
 Runs as it is against the emulator (`make ui`). To run it against Truto, change the ids, and look up in your warehouse
 what `COMPANIES` says. To run it by itself, set `schedule=CronDataIntervalTimetable("@daily", timezone="UTC")` and
 the parameter `since` to `None`: each run then reads what changed since its data interval began. (In Airflow 3 the
-interval of a plain "@daily" has no length: it would read nothing.)
+interval of a plain "@daily" has no length: it would read nothing. A run by hand or by an asset has no interval, and
+fails without `since`.)
 """
 
 from __future__ import annotations

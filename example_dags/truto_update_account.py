@@ -42,7 +42,7 @@ with DAG(
             # A lone expression keeps its type: this arrives as the number 140, not as text.
             "number_of_employees": "{{ params.employees }}",
             "phone_numbers": [{"number": "+1 206 555 0199", "type": "work"}],
-            "custom_fields": {"tier": "gold", "last_synced": "{{ ds }}"},
+            "custom_fields": {"tier": "gold", "last_synced": "{{ dag_run.start_date | ds }}"},
         },
         retries=2,
         retry_delay=timedelta(minutes=1),

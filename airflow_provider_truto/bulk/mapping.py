@@ -10,11 +10,12 @@ from copy import copy
 from importlib import import_module
 from typing import Any
 
-from jinja2 import Environment, TemplateSyntaxError, UndefinedError, nodes
+from jinja2 import Environment, TemplateSyntaxError, nodes
 
 from airflow_provider_truto.bulk.records import RECORD_KEYS, Record, left_out, mapped_record, record_of, unreadable
 from airflow_provider_truto.client.errors import Problem
 from airflow_provider_truto.client.names import other_account
+from airflow_provider_truto.updates.plain import plain_text
 from airflow_provider_truto.updates.rendered import compiled
 
 #: What a row is called in templates.
@@ -36,7 +37,7 @@ class TemplateMapping:
 
     ``env`` and ``context`` are Airflow's, so that ``params`` and macros are there as well. A lone expression keeps
     its type. What a template makes of nothing is decided by ``on_none``; a ``None`` that is written here clears a
-    field.
+    field. A name that does not exist, as of a key that a row does not have, is a problem of that row.
     Raises ``ValueError`` where the templates cannot make a record.
     """
 
@@ -55,8 +56,6 @@ class TemplateMapping:
         for key, is_needed in (("id", needs_id), ("body", needs_body)):
             if is_needed and key not in templates:
                 raise ValueError(f"mapping: names no {key}: a record has {', '.join(RECORD_KEYS)}")
-        # Text rendering would write "None" into a text for a part that is None.
-        env = env.overlay(finalize=_given)
         self._context = context
         self._needs = {"needs_id": needs_id, "needs_body": needs_body}
         self._columns: set[str] = set()
@@ -95,7 +94,8 @@ class TemplateMapping:
         if isinstance(content, str):
             return self._prepared_text(content, env, at)
         if isinstance(content, Mapping):
-            members = {str(key): self._prepared(item, env, f"{at}/{key}") for key, item in content.items()}
+            named = {plain_text(key) if isinstance(key, str) else key: item for key, item in content.items()}
+            members = {key: self._prepared(item, env, f"{at}/{key}") for key, item in named.items()}
             return lambda context, problems: {key: make(context, problems) for key, make in members.items()}
         if isinstance(content, (list, tuple)):
             items = [self._prepared(item, env, f"{at}/{number}") for number, item in enumerate(content)]
@@ -167,12 +167,6 @@ def imported_function(path: str) -> Callable[[Any], Any]:
 
 def _told(error: Exception, *, hide_values: bool) -> str:
     return f"the mapping raised {type(error).__name__}{'' if hide_values else f': {error}'}"
-
-
-def _given(value: Any) -> Any:
-    if value is None:
-        raise UndefinedError("a part of it is None")
-    return value
 
 
 def _columns_in(template: nodes.Template) -> Iterator[str]:

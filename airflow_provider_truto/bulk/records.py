@@ -11,6 +11,7 @@ from uuid import UUID
 from airflow_provider_truto.client.errors import Problem
 from airflow_provider_truto.client.names import CUSTOMER_NAMES, nearest
 from airflow_provider_truto.client.numbers import exact_json, whole_number
+from airflow_provider_truto.updates.plain import as_number, is_nothing, plain_text
 from airflow_provider_truto.updates.rendered import Missing, as_data
 
 #: What a failures file has beside the record itself, so that it can be a source as it is.
@@ -404,12 +405,15 @@ def _without_gaps(node: Any) -> Any:
 
 
 def _as_id(value: Any) -> Any:
-    """Write whole numbers and UUIDs as text; a warehouse gives whole numbers as Decimal, too."""
-    if isinstance(value, bool):
-        return value
+    """Write whole numbers and UUIDs as text, whatever library they are of; a warehouse gives them as Decimal, too."""
+    if isinstance(value, str):
+        return plain_text(value)
     if isinstance(value, UUID):
         return str(value)
-    whole = whole_number(value)
+    if is_nothing(value):
+        return None
+    number = as_number(value)
+    whole = None if number is None or isinstance(number, bool) else whole_number(number)
     return value if whole is None else str(whole)
 
 

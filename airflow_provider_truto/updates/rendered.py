@@ -2,18 +2,47 @@
 
 Airflow's text rendering makes ``"None"`` out of ``None`` and its native rendering makes numbers out of phone
 numbers. Here neither happens, in both modes: what comes of nothing is a ``Missing``, which a later step turns
-into a problem, an omission or a null. Only the DAG author's text is rendered, never data.
+into a problem, an omission or a null; what names something that does not exist is an ``Unknown``, always a problem.
+Only the DAG author's text is rendered, never data.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from copy import copy
-from functools import partial
+from difflib import get_close_matches
+from functools import partial, wraps
 from typing import Any, cast
 
-from jinja2 import Environment, Template, Undefined, UndefinedError, nodes
+from jinja2 import Environment, StrictUndefined, Template, Undefined, UndefinedError, nodes
+from jinja2.nativetypes import NativeEnvironment
 from jinja2.runtime import Context
+from jinja2.utils import missing
+
+from airflow_provider_truto.updates.plain import plain_text, unwrapped, written
+
+#: Names that Airflow's context has only in a run with a logical date; Airflow 3 has runs without one.
+_OF_LOGICAL_DATE = frozenset(
+    {
+        "data_interval_end",
+        "data_interval_start",
+        "ds",
+        "ds_nodash",
+        "logical_date",
+        "prev_data_interval_end_success",
+        "prev_data_interval_start_success",
+        "task_instance_key_str",
+        "ts",
+        "ts_nodash",
+        "ts_nodash_with_tz",
+    }
+)
+_NO_LOGICAL_DATE = (
+    "a run without a logical date has none, such as one that was triggered by hand or by an asset; every run has"
+    " run_id, dag_run.start_date and, in Airflow 3, dag_run.run_after"
+)
+_MAY_BE_ABSENT = "Where a value may be absent, write .get('name') of what should hold it, or {{ … | default(none) }}"
 
 
 class Missing:
@@ -25,28 +54,59 @@ class Missing:
         self.reason = reason
 
     def __repr__(self) -> str:
-        return f"<missing: {self.reason}>"
+        return f"<{type(self).__name__.lower()}: {self.reason}>"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Missing) and self.reason == other.reason
+        return isinstance(other, Missing) and (type(self), self.reason) == (type(other), other.reason)
 
     def __hash__(self) -> int:
         return hash(self.reason)
+
+
+class Unknown(Missing):
+    """Stands where a template names something that does not exist: a mistake of its author, whatever ``on_none``."""
+
+    __slots__ = ()
+
+
+class _UnknownName(StrictUndefined):
+    """Jinja's object for a name that does not exist; says which one, and which one may have been meant."""
+
+    __slots__ = ()
+
+    @property
+    def _undefined_message(self) -> str:
+        name, holder = self._undefined_name, self._undefined_obj
+        if self._undefined_hint:
+            return self._undefined_hint
+        if holder is missing and name in _OF_LOGICAL_DATE:
+            return f"{name!r} is unknown: {_NO_LOGICAL_DATE}"
+        if holder is None:
+            return f"{name!r} is asked of None"
+        names = [key for key in holder if isinstance(key, str)] if isinstance(holder, Mapping) else []
+        near = get_close_matches(str(name), names, n=1)
+        return f"{name!r} is unknown" + (f": did you mean {near[0]!r}?" if near else "")
+
+
+class _NoneInTextError(Exception):
+    """A part of a text is ``None``, for which Jinja would write the word."""
 
 
 def rendered(text: str, context: MutableMapping[str, Any], env: Environment) -> Any:
     """Render one string of the DAG author.
 
     Returns the value of a lone expression with its Python type, text for anything else, ``Missing`` where
-    the outcome is ``None`` or undefined. Raises what the template's own code raises, and
-    ``TemplateSyntaxError``.
+    the outcome, or a part of the text, is ``None``, ``Unknown`` where a name does not exist, also where the DAG's
+    ``template_undefined`` is lenient. Raises what the template's own code raises, and ``TemplateSyntaxError``.
     """
     return compiled(text, env)(context)
 
 
 def compiled(text: str, env: Environment) -> Callable[[MutableMapping[str, Any]], Any]:
     """Prepare the rendering of one string for many contexts. Raises ``TemplateSyntaxError``."""
+    text = plain_text(text)
     source = text.strip()
+    env = _strict_text_environment(env)
     expression = _lone_expression(text, env)
     if expression is None:
         template = env.from_string(text)
@@ -59,8 +119,10 @@ def compiled(text: str, env: Environment) -> Callable[[MutableMapping[str, Any]]
     def render_in(context: MutableMapping[str, Any]) -> Any:
         try:
             return render(template, context)
+        except _NoneInTextError:
+            return Missing(f"{source}: a part of it is None")
         except UndefinedError as error:
-            return Missing(f"{source} is undefined ({error})")
+            return _unknown(source, str(error))
 
     return render_in
 
@@ -71,17 +133,59 @@ def as_data(value: Any, *, source: str) -> Any:
     A ``None`` that the author wrote clears a field; one that arrived as data may be an accident, so the two
     must not look alike. ``source`` says in the marker where it came from.
     """
+    value = unwrapped(value)
     if value is None:
         return Missing(f"{source} is None")
-    if isinstance(value, Undefined):
-        return Missing(f"{source} is undefined")
+    if isinstance(value, _UnknownName):
+        return _unknown(source, value._undefined_message)
+    if isinstance(value, Undefined):  # of `{{ x if condition }}`, which has no else
+        return Missing(f"{source} gives nothing, since its condition does not hold")
     if isinstance(value, str):
-        return str(value)  # a Markup of `| tojson` is text like any other
+        return plain_text(value)  # a Markup of `| tojson` is text like any other
     if isinstance(value, Mapping):
-        return {key: as_data(item, source=f"{source} → {key}") for key, item in value.items()}
+        return {
+            plain_text(key) if isinstance(key, str) else key: as_data(item, source=f"{source} → {key}")
+            for key, item in value.items()
+        }
     if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
         return [as_data(item, source=f"{source} → {number}") for number, item in enumerate(value)]
     return value
+
+
+def _unknown(source: str, message: str) -> Unknown:
+    return Unknown(f"{source}: {message.rstrip('.')}. {_MAY_BE_ABSENT}")
+
+
+def _strict_text_environment(env: Environment) -> Environment:
+    """Make an environment like the DAG's in which unknown names are errors, and which writes text.
+
+    A native one would make numbers of the text inside a template: of ``{% set %}`` blocks, macros and filters.
+    """
+    # Bytecode that somebody caches was compiled for the DAG's own environment.
+    env = env.overlay(undefined=_UnknownName, finalize=_finalizer(env.finalize), bytecode_cache=None)
+    if isinstance(env, NativeEnvironment):
+        for name in ("code_generator_class", "concat", "template_class"):
+            setattr(env, name, getattr(Environment, name))
+    return env
+
+
+def _finalizer(of_the_dag: Callable[..., Any] | None) -> Callable[..., Any]:
+    """Refuse ``None`` as a part of a text, where the DAG itself has nothing to make of it."""
+
+    def finalize(value: Any) -> Any:
+        value = unwrapped(value)
+        if value is None:
+            raise _NoneInTextError
+        return written(value)
+
+    if of_the_dag is None:
+        return finalize
+
+    @wraps(of_the_dag)  # Jinja reads off the function whether it takes the context
+    def finalize_both(*arguments: Any) -> Any:
+        return finalize(of_the_dag(*arguments))
+
+    return finalize_both
 
 
 def _lone_expression(text: str, env: Environment) -> nodes.Expr | None:
@@ -97,7 +201,10 @@ def _value(template: Template, context: MutableMapping[str, Any], *, source: str
     scope = _scope(template, context)
     for _ in template.root_render_func(scope):
         pass
-    return as_data(scope.vars["result"], source=source)
+    value = as_data(scope.vars["result"], source=source)
+    if type(value) is Missing and not _OF_LOGICAL_DATE.isdisjoint(re.findall(r"\w+", source)):
+        return Missing(f"{value.reason} ({_NO_LOGICAL_DATE})")
+    return value
 
 
 def _text(template: Template, context: MutableMapping[str, Any]) -> str:

@@ -1,7 +1,8 @@
 """Making a rendered value typed: JSON-plain, in the types that the schema asks for, without loss.
 
 Text that the schema wants as a number, boolean, object or array becomes that where it parses to it; ids become
-text; ``Missing`` becomes a problem, an omission or a null. What fits nowhere is a problem, never a guess.
+text; ``Missing``, and what numpy and pandas write for nothing, become a problem, an omission or a null. What fits
+nowhere is a problem, never a guess.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from airflow_provider_truto.client.call import iso_utc
 from airflow_provider_truto.client.errors import Problem
 from airflow_provider_truto.client.numbers import SAFE, exact_json, number_problem, plain_number, whole_number
 from airflow_provider_truto.schemas.validator import child_pointer, described, meant_by, type_names
-from airflow_provider_truto.updates.rendered import Missing, as_data
+from airflow_provider_truto.updates.plain import as_number, is_nothing, plain_text
+from airflow_provider_truto.updates.rendered import Missing, Unknown, as_data
 from airflow_provider_truto.updates.request import OnNone
 
 #: What a value is turned into when it is to vanish from its object or list.
@@ -51,9 +53,10 @@ def typed(
 ) -> Typed:
     """Type a rendered value by a JSON Schema; where that says nothing, it is only made JSON-plain.
 
-    ``on_none`` decides on every ``Missing``: ``"error"`` makes it a problem that ends in ``hint``, ``"omit"``
-    leaves the field out, ``"null"`` sends null. A ``None`` of the author's own stays null; with ``data_of``, which
-    says in messages what the value is data of, it is taken as ``Missing`` (see ``rendered.as_data``). Raises nothing.
+    ``on_none`` decides on every ``Missing``, and on NaN, NaT and ``pandas.NA``: ``"error"`` makes it a problem that
+    ends in ``hint``, ``"omit"`` leaves the field out, ``"null"`` sends null. ``Unknown`` is always a problem. A
+    ``None`` of the author's own stays null; with ``data_of``, which says in messages what the value is data of, it is
+    taken as ``Missing`` (see ``rendered.as_data``). Raises nothing.
     """
     work = _Work(root=schema, on_none=on_none, hint=hint, data_of=data_of, hide_values=hide_values)
     try:
@@ -87,7 +90,7 @@ class _Work:
             self.nulls.add(at)
             return None
         if isinstance(value, str):
-            return self._text(str(value), schema, at)
+            return self._text(plain_text(value), schema, at)
         if isinstance(value, bool):
             return value
         if isinstance(value, (dict, Mapping)):  # the latter alone takes ten times as long to say yes
@@ -97,6 +100,8 @@ class _Work:
         return self._scalar(value, schema, at)
 
     def _missing(self, missing: Missing, at: str) -> Any:
+        if isinstance(missing, Unknown):
+            return self._problem(at, missing.reason)
         if self.on_none == "omit":
             return _OMITTED
         if self.on_none == "null":
@@ -126,6 +131,7 @@ class _Work:
             if not isinstance(key, str):
                 self._problem(at, f"has the key {key!r}: the keys of a JSON object are text")
                 continue
+            key = plain_text(key)
             typed_item = self.value(item, _member(schema, key), child_pointer(at, key))
             if typed_item is not _OMITTED:
                 result[key] = typed_item
@@ -145,6 +151,8 @@ class _Work:
 
     def _scalar(self, value: Any, schema: Mapping[str, Any], at: str) -> Any:
         types = _types(schema)
+        if is_nothing(value):
+            return self._missing(Missing("is NaN, NaT or NA, which stand for no value"), at)
         if isinstance(value, datetime):
             try:
                 return iso_utc(value, "the value")
@@ -154,13 +162,18 @@ class _Work:
             return value.isoformat()
         if isinstance(value, UUID):
             return str(value)
-        if isinstance(value, (int, float, Decimal)):
-            if types == ("string",) and _is_id(at) and (whole := whole_number(value)) is not None:
-                return str(whole)
-            number = plain_number(value)
-            return self._number_problem(value, at) if number is None else number
+        if (number := as_number(value)) is not None:
+            return self._number(number, types, at)
         name = value.type_name if isinstance(value, Formless) else type(value).__name__
         return self._problem(at, f"is a {name}, which JSON has no form for")
+
+    def _number(self, given: float | Decimal, types: tuple[str, ...], at: str) -> Any:
+        if isinstance(given, bool):
+            return given
+        if types == ("string",) and _is_id(at) and (whole := whole_number(given)) is not None:
+            return str(whole)
+        number = plain_number(given)
+        return self._number_problem(given, at) if number is None else number
 
     def _number_problem(self, value: float | Decimal, at: str) -> Any:
         return self._problem(at, f"{described(value, hide_values=self.hide_values)} {number_problem(value)}")

@@ -93,6 +93,7 @@ def test_rows_that_are_no_records_count_for_no_customer(one, task):
         (UUID(int=7), str(UUID(int=7))),
         ((1, 2), [1, 2]),
         (Missing("the column website"), None),
+        (float("nan"), None),
     ],
 )
 def test_a_value_that_json_holds_is_written_as_it_would_be_sent(value, written):
@@ -107,9 +108,7 @@ def test_a_value_that_json_holds_is_written_as_it_would_be_sent(value, written):
     [
         b"bytes",
         {1, 2},
-        float("nan"),
         float("inf"),
-        Decimal("NaN"),
         Decimal("0.1234567890123456789"),
         datetime(2026, 1, 31, 12),
         "half a character \ud800",

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from datetime import date
 from decimal import Decimal
+from enum import Enum
 
 import jinja2
 import pytest
@@ -17,7 +18,8 @@ from jinja2.sandbox import SandboxedEnvironment
 from airflow_provider_truto.bulk.mapping import FunctionMapping, TemplateMapping, imported_function
 from airflow_provider_truto.bulk.records import Reading
 from airflow_provider_truto.bulk.sources import FileSource, ListSource
-from airflow_provider_truto.updates.rendered import Missing
+from airflow_provider_truto.updates.rendered import Missing, Unknown
+from airflow_provider_truto.updates.typed import typed
 
 ENVIRONMENTS = {
     "Airflow's": lambda: SandboxedEnvironment(undefined=jinja2.StrictUndefined),
@@ -90,8 +92,38 @@ def test_what_comes_of_none_is_missing_and_never_the_text_none(env, template):
 
 
 @pytest.mark.parametrize("template", ["{{ row.x }}", "{{ row.x }}!", "hello {{ row.x }}", "{{ row['x'] }}"])
-def test_what_is_not_in_the_row_is_missing(template):
-    assert isinstance(body_of(template, {}), Missing)
+def test_what_is_not_in_the_row_is_a_problem_whatever_on_none_says(template):
+    assert isinstance(body_of(template, {}), Unknown)
+    for on_none in ("error", "omit", "null"):
+        (problem,) = typed({"deep": [body_of(template, {"y": 1})]}, {}, on_none=on_none).problems
+        assert problem.pointer == "/deep/0"
+        assert "'x' is unknown" in problem.message
+        assert ".get('name')" in problem.message
+
+
+@pytest.mark.parametrize("template", ["{{ row.get('x') }}", "{{ row.x | default(none) }}"])
+def test_a_key_that_only_some_rows_have_can_be_written_as_such(template):
+    assert type(body_of(template, {})) is Missing
+    assert body_of(template, {"x": 5}) == 5
+
+
+class Tier(str, Enum):
+    GOLD = "gold"
+
+
+@each_environment
+def test_text_of_an_enum_is_its_value_in_the_row_and_in_the_mapping(env):
+    mapping = templates(
+        {"id": "{{ row.x }}", "body": {"a": "{{ row.x }}", "b": "{{ row.x }}!", Tier.GOLD: [Tier.GOLD]}}, env=env
+    )
+    record = mapping.record({"x": Tier.GOLD}, 0)
+    assert (record.id, record.body) == ("gold", {"a": "gold", "b": "gold!", "gold": ["gold"]})
+    assert {type(item) for item in (record.id, *record.body, record.body["a"])} == {str}
+
+
+@each_environment
+def test_what_is_written_inside_a_template_is_text(env):
+    assert body_of("{% set n %}{{ row.x }}{% endset %}{{ n }}", {"x": "1e5"}, env=env) == "1e5"
 
 
 def test_the_author_s_own_none_clears_a_field_and_that_of_the_row_does_not():

@@ -31,12 +31,18 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 try:
-    from airflow.sdk import DAG, Param, literal, task
+    from airflow.sdk import DAG, Param, task
 except ImportError:
     from airflow.decorators import task
     from airflow.models.dag import DAG
     from airflow.models.param import Param
-    from airflow.utils.template import literal
+try:
+    from airflow.sdk import literal
+except ImportError:
+    try:
+        from airflow.sdk.definitions.template import literal  # Airflow 3.0
+    except ImportError:
+        from airflow.utils.template import literal
 
 from airflow_provider_truto.client.driver import MEMORY
 from airflow_provider_truto.emulator.tenants import ACME, GLOBEX, HOOLI, INITECH, STARK, UMBRELLA, WAYNE
@@ -170,8 +176,12 @@ class Airflow:
         conf: dict[str, Any] | None = None,
         params: dict[str, Any] | None = None,
         files: dict[str, str] | None = None,
+        is_dated: bool = True,
     ) -> Run:
-        """Run the DAG whose tasks ``body`` makes, see ``PRELUDE`` for the names it has; ``files`` lie beside it."""
+        """Run the DAG whose tasks ``body`` makes, see ``PRELUDE`` for the names it has; ``files`` lie beside it.
+
+        Airflow 3 has runs without a logical date: ``is_dated=False``.
+        """
         # dag.test() of Airflow 3 reads the whole folder each time.
         shutil.rmtree(self.dags)
         self.dags.mkdir()
@@ -183,7 +193,7 @@ class Airflow:
             path = self.dags / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
-        return self.ask(dag_id, conf=conf)
+        return self.ask(dag_id, conf=conf, is_dated=is_dated)
 
     def ask(self, dag_id: str, **request: Any) -> Run:
         start = self._log.stat().st_size

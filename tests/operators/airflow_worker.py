@@ -136,7 +136,8 @@ def main():
                 if request.get("run_id"):
                     dag_run = again(dag, request["run_id"])
                 else:
-                    dag_run = dag.test(run_conf=request.get("conf"))
+                    date = {} if request.get("is_dated", True) else {"logical_date": None}
+                    dag_run = dag.test(run_conf=request.get("conf"), **date)
                 reply = {"run_id": dag_run.run_id, "state": str(getattr(dag_run.state, "value", dag_run.state))}
             except Exception:
                 reply = {"error": traceback.format_exc()}

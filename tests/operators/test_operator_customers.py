@@ -40,7 +40,7 @@ LOST = {
     "an empty account": ("integrated_account_id='{{ params.empty }}'", "/integrated_account_id: is missing"),
     "an account that is no uuid": ("integrated_account_id='acme'", "/integrated_account_id: 'acme' is no UUID"),
     "a tenant that comes to nothing": ("tenant_id='{{ none }}'", "/tenant_id: {{ none }} is None"),
-    "a tenant that is undefined": ("tenant_id='{{ params.no }}'", "/tenant_id: {{ params.no }} is undefined"),
+    "a tenant that is undefined": ("tenant_id='{{ params.no }}'", "/tenant_id: {{ params.no }}: 'no' is unknown"),
     "an empty tenant": ("tenant_id='{{ params.empty }}'", "/tenant_id: is empty"),
     "a tenant of None": ("tenant_id=None", "/tenant_id: was given and is None"),
     "an integration that comes to nothing": (

@@ -6,6 +6,7 @@ import json
 import re
 
 import pytest
+from airflow_runs import before
 
 from airflow_provider_truto.emulator import ACME, GLOBEX
 
@@ -80,6 +81,9 @@ EXPRESSIONS = {
     "looks like a list": ("[{{ params.number }}]", "[120]"),
     "looks like a number": ("1{{ params.number }}", "1120"),
     "looks like none": ("{{ 'No' }}ne", "None"),
+    "text set inside": ("{% set x %}1e5{% endset %}{{ x }}", "1e5"),
+    "text of a macro": ("{% macro m() %}007{% endmacro %}{{ m() }}", "007"),
+    "text of a filter": ("{% filter trim %} 1e5 {% endfilter %}", "1e5"),
     "mixed with data that is a template": ("x {{ params.template }}", "x {{ ds }} {% raw %}"),
     "mixed with quotes": ("{{ params.quoted }}!", 'He said "hi" \\ {x}\n!'),
     "statement": ("{% if params.yes %}yes{% else %}no{% endif %}", "yes"),
@@ -272,13 +276,13 @@ NOTHING = """
         body={{
             "name": "Acme",
             "website": "{{{{ ti.xcom_pull(task_ids='nobody') }}}}",
-            "industry": "{{{{ missing_name }}}}",
+            "industry": "{{{{ params.industry | default(none) }}}}",
             "description": "{{{{ params.nothing }}}}",
-            "number_of_employees": "{{{{ missing_name.size }}}}",
+            "number_of_employees": "{{{{ params.get('size') }}}}",
             "owner": {{"id": "{{{{ none }}}}"}},
             "addresses": [{{"city": "{{{{ ti.xcom_pull(task_ids='up')['nothing'] }}}}"}}, {{"city": "Pune"}}],
             "custom_fields": {{
-                "list": "{{{{ ti.xcom_pull(task_ids='up')['list'] }}}}", "text": "x{{{{ missing_name }}}}"
+                "list": "{{{{ ti.xcom_pull(task_ids='up')['list'] }}}}", "text": "x{{{{ params.nothing }}}}"
             }},
         }},
     )
@@ -310,7 +314,7 @@ def test_what_came_of_nothing_is_by_default_an_error_that_names_every_place(noth
         "  /body/custom_fields/text",
     ]
     assert "{{ params.nothing }} is None" in lines[3]
-    assert "{{ missing_name }} is undefined" in lines[2]
+    assert "{{ params.nothing }}: a part of it is None" in lines[8].replace("x{{", "{{")
     assert all("on_none='omit'" in line for line in lines[1:])
 
 
@@ -339,8 +343,151 @@ def test_the_rendered_fields_that_airflow_shows_say_what_was_missing(nothings):
     run, _ = nothings
     shown = json.dumps(run["omit"].rendered["body"])
     assert "<missing: {{ params.nothing }} is None>" in shown
-    assert "<missing: {{ missing_name }} is undefined>" in shown
+    assert "<missing: x{{ params.nothing }}: a part of it is None>" in shown
     assert "Acme" in shown
+
+
+#: A template with a name that does not exist, and what is said of it.
+UNKNOWN = {
+    "{{ params.indstry }}": "'indstry' is unknown: did you mean 'industry'?",
+    "{{ params['indstry'] }}": "'indstry' is unknown: did you mean 'industry'?",
+    "{{ indstry }}": "'indstry' is unknown",
+    "{{ indstry.name.first }}": "'indstry' is unknown",
+    "{{ ti.xcom_pull('mispelt')['industry'] }}": "'industry' is asked of None",
+    "{{ ti.xcom_pull('mispelt').industry.name }}": "'industry' is asked of None",
+    "{{ dag_run.conf.indstry }}": "'indstry' is unknown: did you mean 'industry'?",
+    "x {{ params.indstry }}": "'indstry' is unknown: did you mean 'industry'?",
+    "{% if params.indstry %}x{% endif %}": "'indstry' is unknown: did you mean 'industry'?",
+}
+
+
+@both_modes
+@pytest.mark.parametrize("undefined", ["StrictUndefined", "Undefined"])
+def test_a_name_that_does_not_exist_fails_whatever_on_none_says(airflow, emulator, native, undefined):
+    fields = {"custom_fields": {"list": list(UNKNOWN)}, "tags": [{"name": "{{ params.indstry }}"}]}
+    run = airflow.run(
+        f"""
+        import jinja2
+        dag.template_undefined = jinja2.{undefined}
+        for way in ("error", "omit", "null"):
+            update(way, on_none=way, body={fields!r}, retries=2)
+        """,
+        params={"industry": "Aerospace"},
+        conf={"industry": "Aerospace"},
+        native=native,
+    )
+    assert emulator.requests == []
+    for way in ("error", "omit", "null"):
+        assert run[way].tries == 1
+        lines = run[way].failure["message"].splitlines()[1:]
+        for line, (number, (template, told)) in zip(lines, enumerate(UNKNOWN.items()), strict=False):
+            assert line.startswith(
+                f"  /body/custom_fields/list/{number}: {template}: {told}. Where a value may be absent"
+            )
+        assert lines[-1].startswith("  /body/tags/0/name: {{ params.indstry }}: 'indstry' is unknown")
+        assert len(lines) == len(UNKNOWN) + 1
+
+
+@pytest.mark.skipif(before("3.0"), reason="every run of Airflow 2 has a logical date")
+def test_a_run_without_a_logical_date_says_that_of_its_dates(airflow, emulator):
+    run = airflow.run(
+        """
+        update("dates", on_none="omit", body={
+            "name": "{{ ds }}",
+            "description": "since {{ data_interval_start | ts }}",
+            "website": "{{ ts }}",
+        })
+        update("none", body={"name": "{{ dag_run.logical_date }}"})
+        update("every", body={
+            "name": "{{ run_id }}", "description": "{{ dag_run.run_after | ds }} {{ dag_run.start_date | ds }}"
+        })
+        """,
+        is_dated=False,
+    )
+    lines = run["dates"].failure["message"].splitlines()[1:]
+    assert len(lines) == 3
+    for line in [*lines, run["none"].failure["message"]]:
+        assert "a run without a logical date has none" in line
+        assert "run_id" in line
+    (execution,) = emulator.executions
+    assert execution["body"]["name"] == run.run_id
+    assert re.fullmatch(r"20\d\d-\d\d-\d\d 20\d\d-\d\d-\d\d", execution["body"]["description"])
+
+
+@both_modes
+def test_text_and_numbers_of_an_enum_are_written_as_their_values(airflow, emulator, native):
+    run = airflow.run(
+        """
+        from enum import Enum, IntEnum
+
+        class Tier(str, Enum):
+            GOLD = "gold"
+
+        class Level(int, Enum):
+            HIGH = 3
+
+        class Rank(IntEnum):
+            FIRST = 1
+
+        dag.user_defined_macros = {"tier": Tier.GOLD, "level": Level.HIGH}
+        update(
+            account_id=Enum("Record", {"ACME": 23423523}, type=int).ACME,
+            truto_conn_id=Enum("Conn", {"DEFAULT": "truto_default"}, type=str).DEFAULT,
+            body={
+                "name": Tier.GOLD,
+                "number_of_employees": Level.HIGH,
+                "owner": {"id": Level.HIGH},
+                "tags": [{"id": Rank.FIRST, "name": "{{ tier }}"}],
+                "custom_fields": {Tier.GOLD: "{{ level }}", "text": "{{ tier }} of {{ level }}", "x": [Tier.GOLD]},
+            },
+            idempotency_key=Tier.GOLD,
+            verify=None,
+        )
+        """,
+        native=native,
+    )
+    assert run.update.failures == []
+    (execution,) = emulator.executions
+    assert (execution["record_id"], execution["idempotency_key"]) == ("23423523", "gold")
+    assert execution["body"] == {
+        "name": "gold",
+        "number_of_employees": 3,
+        "owner": {"id": "3"},
+        "tags": [{"id": "1", "name": "gold"}],
+        "custom_fields": {"gold": 3, "text": "gold of 3", "x": ["gold"]},
+    }
+
+
+def test_values_of_numpy_and_pandas_come_out_of_an_xcom_as_numbers_and_nothing(airflow, emulator):
+    pytest.importorskip("pandas")
+    run = airflow.run(
+        """
+        import numpy as np
+
+        @task
+        def up():
+            return {
+                "account_id": np.int64(23423523),
+                "size": np.int64(7),
+                "fields": {"a": np.float64(1.5), "b": np.bool_(False), "c": np.float64("nan"), "d": np.float32(0.5)},
+            }
+
+        given = up()
+        update(
+            account_id=given["account_id"],
+            body={"number_of_employees": given["size"], "custom_fields": given["fields"]},
+            on_none="null",
+            verify=None,
+        )
+        """
+    )
+    assert run.update.failures == [], run.log[-3000:]
+    (execution,) = emulator.executions
+    assert execution["record_id"] == "23423523"
+    assert execution["body"] == {
+        "number_of_employees": 7,
+        "custom_fields": {"a": 1.5, "b": False, "c": None, "d": 0.5},
+    }
 
 
 def test_the_rendered_fields_that_airflow_shows_are_what_is_sent(airflow):

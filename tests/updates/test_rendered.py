@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 from decimal import Decimal
+from enum import Enum, IntEnum
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jinja2 import Environment, StrictUndefined, TemplateSyntaxError, Undefined
+from jinja2 import (
+    ChainableUndefined,
+    Environment,
+    StrictUndefined,
+    TemplateSyntaxError,
+    pass_context,
+)
 from jinja2.nativetypes import NativeEnvironment
 from jinja2.sandbox import SandboxedEnvironment
 from markupsafe import Markup
 
-from airflow_provider_truto.updates.rendered import Missing, as_data, rendered
+from airflow_provider_truto.updates.rendered import Missing, Unknown, as_data, rendered
 
 
 class NativeSandbox(SandboxedEnvironment, NativeEnvironment):
@@ -25,6 +32,32 @@ class NativeSandbox(SandboxedEnvironment, NativeEnvironment):
 )
 def env(request):
     return request.param(undefined=StrictUndefined, cache_size=0)
+
+
+class Tier(str, Enum):
+    GOLD = "gold"
+
+
+class Level(int, Enum):
+    HIGH = 3
+
+
+class Rank(IntEnum):
+    FIRST = 1
+
+
+class Proxy:
+    """What Airflow's lazy values are: says that it is of the class of what it stands for."""
+
+    def __init__(self, wrapped):
+        self.__wrapped__ = wrapped
+
+    @property
+    def __class__(self):
+        return type(self.__wrapped__)
+
+    def __str__(self):
+        return str(self.__wrapped__)
 
 
 NOW = datetime(2026, 1, 31, tzinfo=timezone.utc)
@@ -47,6 +80,12 @@ CONTEXT = {
     "looks_like_list": "[1, 2]",
     "looks_like_none": "None",
     "empty": "",
+    "tier": Tier.GOLD,
+    "level": Level.HIGH,
+    "rank": Rank.FIRST,
+    "tiers": {Tier.GOLD: [Tier.GOLD]},
+    "lazy": Proxy(NOW),
+    "lazy_none": Proxy(None),
 }
 
 
@@ -90,6 +129,10 @@ CONTEXT = {
         ("{# a comment #}{{ number }}", 120),
         ("{{ '{{ number }}' }}", "{{ number }}"),
         ("{{ template }}", "{{ number }}"),
+        ("{{ tier }}", "gold"),
+        ("{{ tiers }}", {"gold": ["gold"]}),
+        ("{{ tiers[tier][0] }}", "gold"),
+        ("{{ lazy }}", NOW),
     ],
 )
 def test_a_lone_expression_keeps_its_type(env, template, value):
@@ -127,6 +170,18 @@ def test_a_lone_expression_keeps_its_type(env, template, value):
         ("at {{ now.isoformat() }}", "at 2026-01-31T00:00:00+00:00"),
         ("x{{ template }}", "x{{ number }}"),
         ("{# only a comment #}", ""),
+        ("{{ tier }} tier", "gold tier"),
+        ("{{ level }} of {{ rank }}", "3 of 1"),
+        ("at {{ lazy }}", f"at {NOW}"),
+        ("{{ 'x' if not yes }}!", "!"),
+        # what is written inside a template is text as well
+        ("{% set x %}1e5{% endset %}{{ x }}", "1e5"),
+        ("{% set x %}007{% endset %}{{ x }}{{ x }}", "007007"),
+        ("{% filter trim %} 1e5 {% endfilter %}", "1e5"),
+        ("{% macro m(x) %}0{{ x }}{% endmacro %}{{ m(7) }}", "07"),
+        ("{% macro m() %}+{{ caller() }}{% endmacro %}{% call m() %}1e5{% endcall %}", "+1e5"),
+        ("{% set x %}None{% endset %}{{ x }}", "None"),
+        ("{% set x %}[1, 2]{% endset %}{{ x | length }}", "6"),
     ],
 )
 def test_every_other_string_becomes_text(env, template, text):
@@ -142,14 +197,19 @@ def test_every_other_string_becomes_text(env, template, text):
         ("  {{ nothing }} ", "{{ nothing }} is None"),
         ("{{ none }}", "{{ none }} is None"),
         ("{{ mapping.b }}", "{{ mapping.b }} is None"),
-        ("{{ missing }}", "{{ missing }} is undefined"),
-        ("{{ mapping.absent }}", "{{ mapping.absent }} is undefined"),
-        ("{{ number if not yes }}", "{{ number if not yes }} is undefined"),
-        ("{{ missing.x }}", "{{ missing.x }} is undefined ('missing' is undefined)"),
-        ("{{ missing.x.y }}", "{{ missing.x.y }} is undefined ('missing' is undefined)"),
-        ("{{ missing + 1 }}", "{{ missing + 1 }} is undefined ('missing' is undefined)"),
-        ("Hello {{ missing }}", "Hello {{ missing }} is undefined ('missing' is undefined)"),
-        ("{% if missing %}x{% endif %}", "{% if missing %}x{% endif %} is undefined ('missing' is undefined)"),
+        ("{{ lazy_none }}", "{{ lazy_none }} is None"),
+        ("Hello {{ nothing }}", "Hello {{ nothing }}: a part of it is None"),
+        ("Hello {{ lazy_none }}", "Hello {{ lazy_none }}: a part of it is None"),
+        (
+            "{% set x %}{{ nothing }}{% endset %}{{ x }}",
+            "{% set x %}{{ nothing }}{% endset %}{{ x }}: a part of it is None",
+        ),
+        ("{{ missing | default(none) }}", "{{ missing | default(none) }} is None"),
+        ("{{ mapping.get('absent') }}", "{{ mapping.get('absent') }} is None"),
+        (
+            "{{ number if not yes }}",
+            "{{ number if not yes }} gives nothing, since its condition does not hold",
+        ),
     ],
 )
 def test_nothing_becomes_a_marker_that_says_why(env, template, reason):
@@ -158,10 +218,70 @@ def test_nothing_becomes_a_marker_that_says_why(env, template, reason):
     assert repr(found) == f"<missing: {reason}>"
 
 
-@pytest.mark.parametrize("undefined", [Undefined, StrictUndefined])
-def test_an_undefined_name_alone_is_a_marker_under_lenient_undefined_too(undefined):
+#: A template that names something which does not exist, and what is said of it.
+UNKNOWN = {
+    "{{ missing }}": "'missing' is unknown",
+    "{{ mapping.absent }}": "'absent' is unknown",
+    "{{ mapping['dep'] }}": "'dep' is unknown: did you mean 'deep'?",
+    "{{ missing.x }}": "'missing' is unknown",
+    "{{ mapping.dep.c[0].x }}": "'dep' is unknown: did you mean 'deep'?",
+    "{{ items[5] }}": "5 is unknown",
+    "{{ nothing.x }}": "'x' is asked of None",
+    "{{ nothing['x'] }}": "'x' is asked of None",
+    "{{ nothing.x.y }}": "'x' is asked of None",
+    "{{ number.x }}": "'x' is unknown",
+    "{{ missing() }}": "'missing' is unknown",
+    "{{ missing + 1 }}": "'missing' is unknown",
+    "{{ missing | upper }}": "'missing' is unknown",
+    "{{ missing ~ 'x' }}": "'missing' is unknown",
+    "{{ missing or 5 }}": "'missing' is unknown",
+    "{{ missing == none }}": "'missing' is unknown",
+    "Hello {{ missing }}": "'missing' is unknown",
+    "{% if missing %}x{% endif %}": "'missing' is unknown",
+    "{% for x in missing %}{{ x }}{% endfor %}": "'missing' is unknown",
+    "{% set x = missing %}{{ x }}": "'missing' is unknown",
+}
+
+
+@pytest.mark.parametrize("undefined", [StrictUndefined, ChainableUndefined])
+@pytest.mark.parametrize("template", UNKNOWN)
+def test_a_name_that_does_not_exist_is_told_whatever_the_dag_says_of_undefined_ones(undefined, template):
     for kind in (SandboxedEnvironment, NativeSandbox):
-        assert isinstance(rendered("{{ missing }}", {}, kind(undefined=undefined)), Missing)
+        found = rendered(template, CONTEXT, kind(undefined=undefined))
+        assert type(found) is Unknown
+        assert found.reason.startswith(f"{template}: {UNKNOWN[template]}. Where a value may be absent, write .get(")
+        assert found != Missing(found.reason)
+
+
+def test_a_name_that_does_not_exist_is_told_at_its_place_inside_a_value(env):
+    found = rendered("{{ {'a': [mapping.dep], 'b': 1} }}", CONTEXT, env)
+    assert found["b"] == 1
+    assert type(found["a"][0]) is Unknown
+    assert found["a"][0].reason.startswith("{{ {'a': [mapping.dep], 'b': 1} }} → a → 0: 'dep' is unknown")
+
+
+@pytest.mark.parametrize("template", ["{{ ds }}", "at {{ ts }}", "{{ data_interval_start.isoformat() }}"])
+def test_a_date_that_the_run_does_not_have_is_told_as_that(env, template):
+    found = rendered(template, CONTEXT, env)
+    assert type(found) is Unknown
+    assert "a run without a logical date has none" in found.reason
+    assert "run_id" in found.reason
+
+
+def test_a_logical_date_of_none_is_told_as_that(env):
+    found = rendered("{{ dag_run.logical_date }}", {"dag_run": {"logical_date": None}}, env)
+    assert type(found) is Missing
+    assert found.reason.startswith("{{ dag_run.logical_date }} is None (a run without a logical date has none")
+
+
+def test_what_the_dag_makes_of_none_itself_stays(env):
+    env.finalize = lambda value: "-" if value is None else value
+    assert rendered("x{{ nothing }}", CONTEXT, env) == "x-"
+
+
+def test_a_finalizer_of_the_dag_that_takes_the_context_still_gets_it(env):
+    env.finalize = pass_context(lambda context, value: f"{context['number']}:{value}")
+    assert rendered("{{ ratio }}!", CONTEXT, env) == "120:0.1!"
 
 
 def test_none_inside_of_a_value_is_marked_with_its_place(env):
