@@ -30,6 +30,7 @@ __all__ = [
     "count_metric",
     "get_async_connection",
     "instance_count",
+    "is_literal",
     "mask_secret",
     "object_storage_path",
 ]
@@ -87,6 +88,15 @@ async def get_async_connection(conn_id: str) -> Any:
     from asgiref.sync import sync_to_async
 
     return await sync_to_async(BaseHook.get_connection)(conn_id)
+
+
+def is_literal(value: Any) -> bool:
+    """Say whether a value is one that the DAG author wrapped in ``literal()``."""
+    try:
+        from airflow.sdk.definitions._internal.templater import LiteralValue
+    except ImportError:  # Airflow 2.11
+        from airflow.template.templater import LiteralValue
+    return isinstance(value, LiteralValue)
 
 
 def object_storage_path(path: Any) -> Any:

@@ -16,9 +16,10 @@ from airflow_provider_truto import __version__
 from airflow_provider_truto._compat import count_metric, object_storage_path
 from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
 from airflow_provider_truto.connection_fields import DEFAULT_CONN_ID
-from airflow_provider_truto.operators._arguments import BULK_ARGUMENTS, NOT_GIVEN, REQUIRED, is_path
+from airflow_provider_truto.operators._arguments import BULK_ARGUMENTS, NOT_GIVEN, REQUIRED
 from airflow_provider_truto.operators._calls import schema_beside_dag
 from airflow_provider_truto.operators._operator import TrutoOperator, templated
+from airflow_provider_truto.operators._rendering import is_from_upstream, is_reference
 from airflow_provider_truto.operators._task import TrutoBulkError, failing_in_airflow_terms, task_identity
 from airflow_provider_truto.updates.keys import TaskIdentity
 from airflow_provider_truto.updates.request import PACKAGED, OnNone, RecordRequest, SchemaSource
@@ -221,12 +222,12 @@ class TrutoBulkOperator(TrutoOperator):
         self, content: Any, context: Any, jinja_env: Any = None, seen_oids: set[int] | None = None
     ) -> Any:
         """Render a value; rows of another task's stay as lazy as they come, since there may be many."""
-        if content is not None and content is self.source:
-            if hasattr(content, "resolve") and not is_path(content):
-                return content.resolve(context)
-            if seen_oids is not None and id(content) in seen_oids:
-                return content
+        if content is self.source and is_reference(content) and is_from_upstream(content, context):
+            return content.resolve(context)
         return super().render_template(content, context, jinja_env, seen_oids)
+
+    def _as_upstream_data(self, name: str, value: Any) -> Any:
+        return value if name == "source" else super()._as_upstream_data(name, value)
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Do what is not done yet, and account for every record."""

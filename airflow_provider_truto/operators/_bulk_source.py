@@ -71,6 +71,11 @@ def prepared_source(operator: TrutoBulkOperator, context: Any, *, hide_values: b
             fingerprint=source.fingerprint(), shard=shard, open=lambda *_: OpenedSource(source=source)
         )
     query, conn_id = operator.query, operator.sql_conn_id
+    if query.endswith(tuple(operator.template_ext)) and len(query.split()) == 1:
+        raise ValueError(
+            f"query is only the name of a file, {query!r}: a file is read where its name stands in the DAG file as it"
+            " is, not where a template or another task makes it"
+        )
     parameters, hook_params = operator.query_parameters, operator.hook_params
     fingerprint = query_fingerprint(conn_id, query, parameters, hook_params)
 

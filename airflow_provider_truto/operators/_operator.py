@@ -18,7 +18,7 @@ from airflow_provider_truto.operators._arguments import (
     is_known_early,
 )
 from airflow_provider_truto.operators._rendering import TypedRenderingMixin
-from airflow_provider_truto.updates.rendered import Missing
+from airflow_provider_truto.updates.rendered import Missing, Unknown
 
 #: The key under which everything but the response goes to XCom.
 XCOM_KEY = "truto"
@@ -164,7 +164,11 @@ class TrutoOperator(TypedRenderingMixin, BaseOperator):
 
 
 def without_markers(value: Any) -> Any:
-    """Give a rendered value with ``None`` where a template gave nothing."""
+    """Give a rendered value with ``None`` where a template gave nothing. Raises Jinja's error for an unknown name."""
+    if isinstance(value, Unknown):
+        from jinja2 import UndefinedError
+
+        raise UndefinedError(value.reason)
     if isinstance(value, Missing):
         return None
     if isinstance(value, dict):

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_truto._compat import AirflowFailException
+from airflow_provider_truto._compat import AirflowFailException, is_literal
 from airflow_provider_truto.client.numbers import exact_json
-from airflow_provider_truto.updates.rendered import as_data, rendered
+from airflow_provider_truto.operators._arguments import is_path
+from airflow_provider_truto.updates.plain import plain_text
+from airflow_provider_truto.updates.rendered import Missing, as_data, rendered
 
 if TYPE_CHECKING:
     import jinja2
 
+#: What Airflow itself adds to the arguments of a task that it makes of a mapped one.
+_OF_AIRFLOW = frozenset({"task_id", "dag", "task_group", "start_date", "end_date", "params", "_airflow_from_mapped"})
+
 
 class TypedRenderingMixin:
     """Renders ``{{ expression }}`` to its value and other strings to text, whatever the DAG's rendering mode.
+
+    What the DAG's author wrote is rendered wherever it stands: in arguments, defaults, ``default_args``, what a
+    subclass sets, lists that are mapped over. What came from upstream is data and never rendered. Of a mapped task
+    that is what its own row holds; a subclass that puts such a value into a longer text of its own makes it the
+    author's.
 
     An operator that has ``body`` and ``body_file`` gets the file's JSON, or JSON text of the author's, parsed
     first and its strings rendered then: data never breaks the JSON.
@@ -22,6 +33,17 @@ class TypedRenderingMixin:
 
     body: Any
     body_file: Any
+    template_fields: Sequence[str]
+    template_ext: Sequence[str]
+
+    def __new__(cls, *_args: Any, **kwargs: Any) -> Any:
+        """Keep the arguments by which Airflow makes this task of a mapped one, as they were handed over."""
+        operator = super().__new__(cls)
+        if kwargs.get("_airflow_from_mapped"):
+            # Not by setattr, which Airflow has taken over and which needs an operator that is made.
+            arguments = {name: value for name, value in kwargs.items() if name not in _OF_AIRFLOW}
+            operator.__dict__["_arguments_when_mapped"] = arguments
+        return operator
 
     def render_template(
         self,
@@ -34,67 +56,141 @@ class TypedRenderingMixin:
         if content is None:
             return None  # there is but one None, and Airflow may have marked it
         if seen_oids is not None and id(content) in seen_oids:
-            return as_data(content, source="the mapped value")  # Airflow marks what came from upstream
+            return as_data(content, source="the mapped value")
         env = jinja_env or self.get_template_env()  # type: ignore[attr-defined]
         if isinstance(content, str):
             return rendered(content, context, env)
-        value = super().render_template(content, context, env, seen_oids)  # type: ignore[misc]
-        if hasattr(content, "resolve"):
-            return as_data(value, source="the upstream task's XCom")
-        return value
+        if is_literal(content):
+            return content.resolve(context)  # as the author wrote it: a None in it clears a field
+        if is_reference(content):
+            value = content.resolve(context)
+            if is_from_upstream(content, context):
+                return as_data(value, source="the upstream task's XCom")
+            return self.render_template(value, context, env)
+        return super().render_template(content, context, env, seen_oids)  # type: ignore[misc]
 
     def _do_render_template_fields(
         self, parent: Any, template_fields: Iterable[str], context: Any, jinja_env: jinja2.Environment, seen_oids: Any
     ) -> None:
         # Airflow calls this on the operator itself, mapped or not, so that operators can render fields their way.
-        if parent is self:
-            seen_oids |= self._oids_from_upstream(context)
-            self._parse_body(context, jinja_env, seen_oids)
-        super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)  # type: ignore[misc]
+        render = super()._do_render_template_fields  # type: ignore[misc]
+        if parent is not self:
+            render(parent, template_fields, context, jinja_env, seen_oids)
+            return
+        # Airflow's own marks are ids of objects, which data and the author's text may share, and of the rows of
+        # `expand_kwargs` it marks nothing: `seen_oids` is of no use here.
+        partial, row = self._mapped_over(context)
+        of_row = frozenset(_ids_within(row.values()))
+        written = [name for name in template_fields if not self._take_from(row, name)]
+        self._parse_body(context, jinja_env, of_row, is_named_upstream="body_file" not in written)
+        for name in written:
+            if name == "body_file":
+                continue  # rendered already: its outcome is no template
+            value = getattr(self, name, None)
+            if isinstance(value, str) and value.endswith(tuple(self.template_ext)):
+                setattr(self, name, _file_text(name, value, jinja_env))
+            # Only what a subclass has put together may hold a part of the row.
+            marks = frozenset() if value is partial.get(name) else of_row
+            render(self, [name], context, jinja_env, set(marks))
 
-    def _oids_from_upstream(self, context: Any) -> set[int]:
-        """Find the values that ``expand_kwargs`` took from upstream.
+    def _mapped_over(self, context: Any) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """Give the arguments that all tasks of a mapped one share, and those that this one's row took from upstream.
 
-        Airflow marks what ``expand`` took from there, but takes every dict, list and text that comes through
-        ``expand_kwargs`` for the author's own, and would render templates that stand in data.
+        Both are empty for a task that is not mapped, the latter also where the rows stand in the DAG file.
         """
-        task: Any = self.dag.task_dict.get(self.task_id) if self.has_dag() else None  # type: ignore[attr-defined]
-        expanded = getattr(getattr(task, "expand_input", None), "value", None)
-        if isinstance(expanded, Mapping) or expanded is None:
-            return set()  # of `expand`, or not mapped at all
-        if isinstance(expanded, Sequence) and isinstance(expanded[context["ti"].map_index], Mapping):
-            return set()  # written in the DAG file
-        mapped = [name for name in self.template_fields if name not in task.partial_kwargs]  # type: ignore[attr-defined]
-        return {id(getattr(self, name)) for name in mapped}
+        arguments = self.__dict__.get("_arguments_when_mapped")
+        task: Any = self.dag.task_dict.get(self.task_id) if arguments and self.has_dag() else None  # type: ignore[attr-defined]
+        if arguments is None or not hasattr(task, "expand_input"):
+            return {}, {}
+        partial = task.partial_kwargs
+        row = {
+            name: value
+            for name, value in arguments.items()
+            # With `strict=False` a row may hold what is shared, too; then its value is another object.
+            if not (name in partial and partial[name] is value)
+            and _is_from_upstream(task.expand_input, name, context["ti"].map_index)
+        }
+        return partial, row
 
-    def _parse_body(self, context: Any, env: jinja2.Environment, seen_oids: set[int]) -> None:
-        if isinstance(self.body_file, str):
-            self.body_file = self.render_template(self.body_file, context, env, seen_oids)
-            seen_oids.add(id(self.body_file))  # rendered: Airflow must not take the outcome for a template
-            self.body = _parsed_file(str(self.body_file), env)
-        elif isinstance(self.body, str) and id(self.body) not in seen_oids:
+    def _take_from(self, row: Mapping[str, Any], name: str) -> bool:
+        """Take a field as it came in the row; say whether it did: a subclass may have made another value of it."""
+        if name not in row or getattr(self, name, None) is not row[name]:
+            return False
+        if row[name] is not None:  # that is an argument which the row leaves out
+            setattr(self, name, self._as_upstream_data(name, row[name]))
+        return True
+
+    def _as_upstream_data(self, name: str, value: Any) -> Any:
+        return as_data(value, source=f"the mapped value of {name}")
+
+    def _parse_body(
+        self, context: Any, env: jinja2.Environment, of_row: frozenset[int], *, is_named_upstream: bool
+    ) -> None:
+        """Make an object of JSON text that the author wrote, or of a file, before it is rendered."""
+        if self.body_file is not None:
+            if not is_named_upstream:
+                self.body_file = self.render_template(self.body_file, context, env, set(of_row))
+            self.body = _parsed_file(self.body_file, env)
+        elif isinstance(self.body, str) and id(self.body) not in of_row:
             self.body = _parsed_if_object(self.body)
+        elif is_literal(self.body) and isinstance(self.body.value, str):
+            self.body = replace(self.body, value=_parsed_if_object(self.body.value))
+
+
+def is_reference(value: Any) -> bool:
+    """Say whether Airflow resolves a value when the task runs: the output of a task, or a literal of the author's."""
+    return hasattr(value, "resolve") and not is_path(value)  # which has such a method, too
+
+
+def is_from_upstream(reference: Any, context: Any) -> bool:
+    """Say whether what a reference resolves to was made by another task, and not written in the DAG file."""
+    if is_literal(reference):
+        return False
+    expand_input = getattr(reference, "_input", None)  # of a task group that is mapped
+    return expand_input is None or _is_from_upstream(expand_input, reference._key, context["ti"].map_index)
+
+
+def _is_from_upstream(expand_input: Any, name: str, map_index: int) -> bool:
+    """Say whether an argument of one row of a mapped task, or of a mapped task group, was made by another task."""
+    given = expand_input.value
+    if isinstance(given, Mapping):  # of `expand`
+        return name in given and is_reference(given[name])
+    if isinstance(given, Sequence):  # of `expand_kwargs`, a list in the DAG file, of which an item may be a reference
+        return not isinstance(given[map_index], Mapping)
+    return True
+
+
+def _ids_within(values: Iterable[Any]) -> Iterator[int]:
+    """Find the objects in data that a template could stand in, or that hold such."""
+    for value in values:
+        if isinstance(value, str):
+            yield id(value)
+        elif isinstance(value, Mapping):
+            yield id(value)
+            yield from _ids_within(value.values())
+        elif isinstance(value, (list, tuple, set, frozenset)):
+            yield id(value)
+            yield from _ids_within(value)
 
 
 def _parsed_if_object(text: str) -> Any:
     """Parse JSON text that is an object as it stands; with bare expressions in it, it stays a template."""
     try:
-        parsed = exact_json(text)
+        parsed = exact_json(plain_text(text))
     except ValueError:
         return text
     return parsed if isinstance(parsed, dict) else text
 
 
-def _parsed_file(name: str, env: jinja2.Environment) -> Any:
+def _parsed_file(name: Any, env: jinja2.Environment) -> Any:
     """Find a file as Airflow finds templates (the DAG's folder, template_searchpath), and parse it."""
-    from jinja2 import BaseLoader, TemplateNotFound
-
-    loader = env.loader or BaseLoader()
-    try:
-        text, _, _ = loader.get_source(env, name)
-    except TemplateNotFound:
-        folders = ", ".join(getattr(loader, "searchpath", []))
-        raise AirflowFailException(f"body_file {name!r} was not found in {folders or 'any folder'}") from None
+    if isinstance(name, Missing):
+        raise AirflowFailException(f"body_file names no file: {name.reason}")
+    if not isinstance(name, str):
+        raise AirflowFailException(f"body_file: expects the name of a JSON file, got {type(name).__name__}")
+    text = _found(name, env)
+    if text is None:
+        raise AirflowFailException(f"body_file {name!r} was not found in {_folders(env)}")
     try:
         return exact_json(text)
     except ValueError as error:
@@ -102,3 +198,26 @@ def _parsed_file(name: str, env: jinja2.Environment) -> Any:
             f'body_file {name!r} is not JSON ({error}); put templates inside strings, "{{{{ params.x }}}}":'
             " a lone expression keeps its type"
         ) from None
+
+
+def _file_text(argument: str, value: str, env: jinja2.Environment) -> str:
+    """Read the file that an argument names, which Airflow does beforehand for tasks that are not mapped only."""
+    text = _found(value, env)
+    if text is not None:
+        return text
+    if len(value.split()) > 1:  # text that ends like the name of a file, such as a query with a comment
+        return value
+    raise AirflowFailException(f"{argument} {value!r} was not found in {_folders(env)}")
+
+
+def _found(name: str, env: jinja2.Environment) -> str | None:
+    from jinja2 import BaseLoader, TemplateNotFound
+
+    try:
+        return (env.loader or BaseLoader()).get_source(env, name)[0]
+    except TemplateNotFound:
+        return None
+
+
+def _folders(env: jinja2.Environment) -> str:
+    return ", ".join(getattr(env.loader, "searchpath", [])) or "any folder"

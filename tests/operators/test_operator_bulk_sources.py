@@ -140,6 +140,54 @@ def test_a_query_may_stand_in_a_file_beside_the_dag(run, emulator, warehouse):
     assert list(bodies(emulator)) == [IDS[1]]
 
 
+@pytest.mark.parametrize(
+    "expanded",
+    [
+        "expand(query=['accounts.sql'])",
+        "expand(integrated_account_id=[ACME])",
+        "expand_kwargs([{'query': 'accounts.sql'}])",
+        "expand_kwargs(give())",
+    ],
+)
+def test_a_query_in_a_file_is_found_for_mapped_tasks_too(run, emulator, warehouse, expanded):
+    query = "" if "query" in expanded else 'query="accounts.sql", '
+    done = run(
+        warehouse[0]
+        + f"""
+@task
+def give():
+    return [{{"integrated_account_id": ACME}}]
+shared = {{"sql_conn_id": "warehouse", "output_path": LEDGERS, "max_failures": 0}}
+TrutoBulkUpdateAccountsOperator.partial(task_id="bulk", {query}**shared).{expanded}
+""",
+        params={"id": IDS[1]},
+        files={
+            "accounts.sql": "select id, customer as integrated_account_id, about as description from accounts"
+            " where id = '{{ params.id }}'"
+        },
+    )
+    assert done["bulk[0]"].failures == [], done.log[-4000:]
+    assert list(bodies(emulator)) == [IDS[1]]
+
+
+def test_a_query_that_only_names_a_file_never_goes_to_the_database(run, emulator, warehouse):
+    done = run(
+        warehouse[0]
+        + """
+@task
+def give():
+    return "absent.sql"
+bulk(sql_conn_id="warehouse", query="absent.sql", retries=2)
+bulk("of_a_template", sql_conn_id="warehouse", query="{{ 'absent' }}.sql", retries=2)
+bulk("of_data", sql_conn_id="warehouse", query=give(), retries=2)
+"""
+    )
+    assert "query 'absent.sql' was not found in " in done["bulk"].failure["message"]
+    for task_id in ("of_a_template", "of_data"):
+        assert "query is only the name of a file, 'absent.sql'" in done[task_id].failure["message"]
+    assert {task.tries for name, task in done.tasks.items() if name != "give"} == {1}
+
+
 def test_a_retry_reads_what_the_first_try_read_and_a_cleared_finished_bulk_asks_anew(run, emulator, warehouse):
     emulator.fault(method="PATCH", path=IDS[2], status=500, times=1)
     done = run(
