@@ -15,6 +15,7 @@ import textwrap
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple, get_args
@@ -44,7 +45,7 @@ from airflow_provider_truto.updates.typed import typed
 
 ROOT = Path(__file__).parent.parent
 #: Where the pages keep their files and ledgers; a test has a folder instead.
-_ELSEWHERE = ("s3://aws_default@bucket", "/tmp/truto-ledgers")
+_ELSEWHERE = "s3://aws_default@bucket"
 
 
 class Block(NamedTuple):
@@ -58,6 +59,18 @@ class Block(NamedTuple):
     text: str
 
 
+def imported_as_here(source):
+    """On Airflow 2.11, names come from where the comment beside the import says."""
+    if find_spec("airflow.sdk") is not None:
+        return source
+    places = {"DAG": "airflow.models.dag", "task": "airflow.decorators"}
+
+    def imports(found):
+        return "\n".join(f"from {places[name]} import {name}" for name in found[1].split(", "))
+
+    return re.sub(r"^from airflow\.sdk import ([\w, ]+?)(?:  #.*)?$", imports, source, flags=re.MULTILINE)
+
+
 class PageDag(NamedTuple):
     """A DAG that stands on a page, and the records that it sends as the page says, if it does."""
 
@@ -65,11 +78,8 @@ class PageDag(NamedTuple):
     sends: list[dict] | None
 
     def using(self, folder):
-        """Have a local folder instead of the storage that the page names."""
-        source = self.source
-        for elsewhere in _ELSEWHERE:
-            source = source.replace(elsewhere, f"file://{folder}")
-        return source
+        """Have a local folder instead of the storage on the page, and imports as this Airflow has them."""
+        return imported_as_here(self.source).replace(_ELSEWHERE, f"file://{folder}")
 
 
 class Page:
@@ -305,7 +315,7 @@ def test_every_path_of_the_table_of_sources_can_be_read(tmp_path):
     (folder / "older").mkdir()
     read = {}
     for path, _ in BULK.table("path"):
-        name = path.strip("`").removeprefix(f"{_ELSEWHERE[0]}/")
+        name = path.strip("`").removeprefix(f"{_ELSEWHERE}/")
         read[name] = sum(1 for _ in FileSource(object_storage_path(f"file://{tmp_path}/{name}")).records())
     assert read == {
         "tiers/tiers.jsonl": 2,
