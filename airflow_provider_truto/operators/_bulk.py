@@ -63,7 +63,7 @@ class TrutoBulkOperator(TrutoOperator):
         ``on_none="null"``. (templated)
     :param sql_conn_id: the connection to ask, of any type whose hook is a ``DbApiHook``. (templated)
     :param query_parameters: what the query's placeholders stand for. (templated)
-    :param hook_params: more arguments of that connection's hook, such as a warehouse or a database.
+    :param hook_params: more arguments of that connection's hook, such as a warehouse or a database. (templated)
     :param mapping: makes records of rows that are none: ``{"id", "integrated_account_id"?, "body"}`` whose texts are
         templates of ``row``, as in ``{"id": "{{ row.crm_id }}", "body": {"name": "{{ row.name }}"}}``; or a function
         of yours, also by its name (``"my_package.my_module.to_record"``), that takes a row and gives such a record,
@@ -72,35 +72,39 @@ class TrutoBulkOperator(TrutoOperator):
     :param shard: which part of the source this task does, an item of ``operators.bulk.shards(n)``:
         ``.partial(…).expand(shard=shards(8))``. Each task reads the whole source, or asks the query. Each takes its
         own share of the limits: set ``requests_per_second`` to 50 / n, and with ``shards(n, by="id")``, which splits
-        one customer's records, to 5 / n. The number must not change between the tries of a run.
+        one customer's records, to 5 / n. The number must not change between the tries of a run. (templated)
     :param output_path: an ``ObjectStoragePath`` for the ledger, which a resume needs: it must outlive the worker.
         (templated)
     :param max_failures: how many failed and skipped records the task may have and still succeed: a number, a share
-        such as ``0.01``, or ``None`` to report only. You must choose.
+        such as ``0.01``, or ``None`` to report only. You must choose. (templated)
     :param integrated_account_id: the customer of records that name none; left out, the connection's default.
         (templated)
     :param truto_conn_id: the Airflow connection. (templated)
-    :param concurrency: how many calls are in flight at most.
-    :param requests_per_second: instead of the connection's: this task's share.
+    :param concurrency: how many calls are in flight at most. (templated)
+    :param requests_per_second: instead of the connection's: this task's share. (templated)
     :param schema: as of ``TrutoUnifiedOperator``. Never rendered.
     :param extra_fields: as of ``TrutoUnifiedOperator``. (templated)
     :param on_none: what a null in a record's body means: ``"error"``, ``"omit"`` the field, or send ``"null"``.
+        (templated)
     :param null_marker: the text of a cell that is sent as null; an empty cell of a CSV is not given. Not beside
-        ``mapping``, which gets an empty cell as ``None``.
+        ``mapping``, which gets an empty cell as ``None``. (templated)
     :param delimiter: what separates the cells of a CSV: one character, such as ``";"`` or a tab. (templated)
-    :param allow_empty: let ``[]`` and ``{}`` through; they may wipe a list in the CRM.
-    :param check_custom_fields: as of ``TrutoUnifiedOperator``.
-    :param skip_unchanged: as of ``TrutoUnifiedOperator``; costs a read a record.
+    :param allow_empty: let ``[]`` and ``{}`` through; they may wipe a list in the CRM. (templated)
+    :param check_custom_fields: as of ``TrutoUnifiedOperator``. (templated)
+    :param skip_unchanged: as of ``TrutoUnifiedOperator``; costs a read a record. (templated)
     :param validate_first: check the whole source before the first write, and before each later try's first the rows
         that are not done yet: what is final already need not be valid any more. Where a fault is found, nothing is
         sent, and where no earlier try has sent anything either, the source may be corrected: the next try reads it
-        anew, and asks the query again.
-    :param max_runtime: seconds after which this try ends, and the next one goes on.
+        anew, and asks the query again. (templated)
+    :param max_runtime: seconds, or a ``timedelta``, after which this try ends, and the next one goes on. (templated)
     :param on_source_change: where the source is another than in the first try: ``"error"``, or ``"restart"`` in a new
-        ledger.
+        ledger. (templated)
     :param on_clear: what clearing this task means where the bulk was not finished: to go on in its ledger under its
         keys (``"resume"``), or to begin a new one, in which every record is written again under new keys
-        (``"restart"``). A retry goes on in its ledger either way.
+        (``"restart"``). A retry goes on in its ledger either way. (templated)
+
+    Flags, numbers and choices may be text that means one, as of ``TrutoCallOperator``: what is none fails the task
+    before anything is sent and before a ledger is begun.
 
     XCom: ``return_value`` are the counts, paths and times.
     """

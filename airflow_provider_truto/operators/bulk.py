@@ -32,9 +32,10 @@ class TrutoBulkSummaryOperator(TrutoOperator):
     Give the shards ``max_failures=None``, so that they only report, and choose here.
 
     :param bulk_task_id: the mapped bulk task of this DAG, with the task group's name where it is in one.
+        (templated)
     :param output_path: that of the bulk task. (templated)
-    :param max_failures: as of the bulk operators, for the records of all shards.
-    :param expected_shards: how many there must be, where Airflow and the ledgers do not say so.
+    :param max_failures: as of the bulk operators, for the records of all shards. (templated)
+    :param expected_shards: how many there must be, where Airflow and the ledgers do not say so. (templated)
 
     A shard that has not come to the end of its source, or whose ledger is missing, fails this task whatever
     ``max_failures`` says. How many there must be is known from Airflow, and from the ledgers of the others. It runs
