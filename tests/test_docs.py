@@ -66,9 +66,9 @@ def imported_as_here(source):
     places = {"DAG": "airflow.models.dag", "task": "airflow.decorators"}
 
     def imports(found):
-        return "\n".join(f"from {places[name]} import {name}" for name in found[1].split(", "))
+        return "\n".join(f"{found[1]}from {places[name]} import {name}" for name in found[2].split(", "))
 
-    return re.sub(r"^from airflow\.sdk import ([\w, ]+?)(?:  #.*)?$", imports, source, flags=re.MULTILINE)
+    return re.sub(r"^( *)from airflow\.sdk import ([\w, ]+?)(?:  #.*)?$", imports, source, flags=re.MULTILINE)
 
 
 class PageDag(NamedTuple):
