@@ -16,17 +16,15 @@ def test_a_name_may_be_as_long_as_the_disk_takes(tmp_path):
 
 
 def test_what_has_its_name_outlives_a_loss_of_power(tmp_path, monkeypatch):
-    calls = []
-    for name in ("fsync", "replace"):
-        real = getattr(os, name)
+    path, real, had_its_name = tmp_path / "x.json", os.fsync, []
 
-        def noted(*arguments, name=name, real=real, **options):
-            calls.append(name)
-            return real(*arguments, **options)
+    def noted(descriptor):
+        had_its_name.append(path.exists())
+        real(descriptor)
 
-        monkeypatch.setattr(os, name, noted)
-    write_whole(str(tmp_path / "x.json"), [b"{}"])
-    assert calls == ["fsync", "replace", "fsync"]
+    monkeypatch.setattr(os, "fsync", noted)
+    write_whole(str(path), [b"{}"])
+    assert had_its_name == [False, True], "the file before, its folder after"
 
 
 def test_what_breaks_off_leaves_nothing(tmp_path):
