@@ -118,7 +118,14 @@ class TrutoOperator(TypedRenderingMixin, BaseOperator):
         """Keep what a row has and no argument is from Airflow, which would raise what looks as if it might pass."""
         if not self._is_row:
             return
-        unknown = kwargs.keys() - inspect.signature(BaseOperator.__init__).parameters.keys()
+        # The BaseOperator that Airflow 3.0 gives here takes any argument, and its parent takes them by name.
+        of_airflow = {
+            name
+            for cls in BaseOperator.__mro__
+            if "__init__" in vars(cls) and cls is not object
+            for name in inspect.signature(cls.__init__).parameters
+        }
+        unknown = kwargs.keys() - of_airflow
         known = [
             name
             for cls in type(self).__mro__
