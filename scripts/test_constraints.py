@@ -23,8 +23,11 @@ ROOT = Path(__file__).resolve().parent.parent
 WHOLE = ["-m", "not slow or browser", "tests"]
 #: What differs between the versions of Airflow: discovery, rendering, who a task is, the example DAGs.
 DIFFERS = ["-m", "not slow", "tests/test_discovery.py", "tests/test_provider_info.py", "tests/test_example_dags.py"]
-DIFFERS += [f"tests/operators/{name}" for name in ("test_operator_rendering.py", "test_operator_mapped.py")]
-DIFFERS += [f"tests/operators/{name}" for name in ("test_operator_idempotency.py", "test_operator_connections.py")]
+DIFFERS += [
+    str(path.relative_to(ROOT))
+    for subject in ("rendering", "provenance", "mapped", "idempotency", "identity", "connections")
+    for path in sorted((ROOT / "tests" / "operators").glob(f"test_*{subject}*.py"))
+]
 #: What uses the libraries whose versions have a floor.
 LIBRARIES = ["-m", "not slow", "tests/client", "tests/hooks"]
 
