@@ -55,7 +55,7 @@ FIELDS = {
     "zero employees": {"number_of_employees": 0},
     "a phone number with a plus": {"phone_numbers": [{"number": "+15550100"}]},
     "a moment with an offset": {"created_at": "2021-08-10T10:00:00+05:30"},
-    "a large number of its own": {"custom_fields": {"id": 12345678901234567890, "small": 5e-324, "minus": -0.5}},
+    "a large number of its own": {"custom_fields": {"id": 9007199254740992, "small": 5e-324, "minus": -0.5}},
     "two fields": {"name": "Acme", "website": "https://acme.test"},
 }
 
