@@ -115,8 +115,8 @@ def _float(text: str) -> float | Inexact:
         raise ValueError(f"{text[:20]}… is a number beyond reason") from None
     if math.isfinite(number) and (
         value in (Decimal(repr(number)), Decimal(number))
-        # Java, PHP and others write up to 17 digits of a double where fewer would do.
-        or value == Decimal(f"{number:.{_MOST_DIGITS}g}")
+        # Java, PHP and others write up to 17 digits of a double, also where fewer would do.
+        or value == Decimal(f"{number:.{min(len(value.as_tuple().digits), _MOST_DIGITS)}g}")
     ):
         return number
     return Inexact(text)

@@ -67,6 +67,7 @@ def test_json_is_read_without_rounding(text, value):
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
+@example(5e-324)
 def test_a_double_comes_back_from_json_however_it_is_written(number):
     for text in (repr(number), f"{number:.17g}", f"{number:e}" if number == float(f"{number:e}") else "0.5"):
         read = exact_json(text)

