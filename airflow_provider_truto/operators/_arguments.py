@@ -300,7 +300,7 @@ def _parameters(value: Any) -> Any:
         value = _typed(value, {"type": ["object", "array"]})
     if not isinstance(value, (Mapping, Sequence)):
         raise _refused(f"expects an object or a list, got {_described(value)}")
-    if missing := list(_missing_in(value, "")):
+    if missing := [Problem(at, marker.reason) for at, marker in missing_in(value)]:
         raise RefusedError(*missing)
     return value
 
@@ -312,15 +312,16 @@ def _hook_params(value: Any) -> Any:
     return made
 
 
-def _missing_in(value: Any, at: str) -> Iterator[Problem]:
+def missing_in(value: Any, at: str = "") -> Iterator[tuple[str, Missing]]:
+    """Find where templates within a value gave nothing, with pointers."""
     if isinstance(value, Missing):
-        yield Problem(at, value.reason)
+        yield at, value
     elif isinstance(value, Mapping):
         for name, item in value.items():
-            yield from _missing_in(item, f"{at}/{name}")
-    elif isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+            yield from missing_in(item, f"{at}/{name}")
+    elif isinstance(value, (Sequence, set)) and not isinstance(value, (str, bytes)):
         for number, item in enumerate(value):
-            yield from _missing_in(item, f"{at}/{number}")
+            yield from missing_in(item, f"{at}/{number}")
 
 
 def _shard(value: Any) -> Any:

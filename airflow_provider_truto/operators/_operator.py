@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any, ClassVar
 
-from airflow_provider_truto._compat import BaseOperator
-from airflow_provider_truto.client.errors import Problem
+from airflow_provider_truto._compat import AirflowFailException, BaseOperator
+from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
 from airflow_provider_truto.operators._arguments import (
     ARGUMENTS,
     NOT_GIVEN,
@@ -16,6 +16,7 @@ from airflow_provider_truto.operators._arguments import (
     Argument,
     as_given,
     is_known_early,
+    missing_in,
 )
 from airflow_provider_truto.operators._rendering import TypedRenderingMixin
 from airflow_provider_truto.updates.rendered import Missing, Unknown
@@ -161,9 +162,21 @@ class TrutoOperator(TypedRenderingMixin, BaseOperator):
     ) -> None:
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
         if parent is self:
-            for name in template_fields:
-                if name not in self._taken:  # a subclass's own: it gets what Airflow would give
-                    setattr(self, name, without_markers(getattr(self, name)))
+            self._hand_over([name for name in template_fields if name not in self._taken])
+
+    def _hand_over(self, own_fields: Iterable[str]) -> None:
+        """Give a subclass its own fields as Airflow would; a name that does not exist fails the task."""
+        unknown = [
+            Problem(f"/{name}{at}", marker.reason)
+            for name in own_fields
+            for at, marker in missing_in(getattr(self, name))
+            if isinstance(marker, Unknown)
+        ]
+        if unknown:
+            what = f"the template fields of task {self.task_id!r} are not valid"
+            raise AirflowFailException(str(TrutoSchemaError.of(what, unknown)))
+        for name in own_fields:
+            setattr(self, name, without_markers(getattr(self, name)))
 
     def _push(self, context: Mapping[str, Any], value: dict[str, Any]) -> None:
         if self.do_xcom_push and (ti := context.get("ti")):

@@ -20,7 +20,7 @@ def test_a_wrong_body_fails_the_first_try_with_every_problem_and_nothing_is_sent
                 "updated_at": "{{ ds }}",
                 "phone_numbers": [{"number": "{{ 15550100 }}"}],
             },
-            response_format="xml",
+            response_format="{{ 'xml' }}",
             retries=3,
         )
         """

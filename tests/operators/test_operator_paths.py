@@ -35,7 +35,7 @@ def test_a_path_may_be_text_a_path_or_storage_wherever_the_docs_name_one(airflow
         for name, make in KINDS.items():
             unified(f"list_{name}", "list", output_path=make(FOLDER / "out-{{ params.n }}" / f"{name}.jsonl"))
             bulk(f"bulk_{name}", source=make(FOLDER / "{{ params.n }}.jsonl"), output_path=make(FOLDER / f"l-{name}"))
-            bulk(f"bulks_{name}", source=[make(FOLDER / "7.jsonl")], output_path=make(FOLDER / f"ls-{name}"))
+        bulk("bulks", source=[make(FOLDER / "7.jsonl") for make in KINDS.values()], max_failures=2)
         update("file", body_file=Path("bodies/{{ params.n }}.json"))
         update("schema", body={"name": "x"}, schema=Path("schemas/open.json"))
         """.replace("\n        ", "\n"),
@@ -49,7 +49,7 @@ def test_a_path_may_be_text_a_path_or_storage_wherever_the_docs_name_one(airflow
     assert {name: task.state for name, task in run.tasks.items()} == dict.fromkeys(run.tasks, "success"), run.log[
         -4000:
     ]
-    assert len(run.tasks) == 11
+    assert len(run.tasks) == 9
     folder = airflow.dags
     for kind in ("text", "path", "storage"):
         told = run[f"list_{kind}"].xcom["truto"]["path"]
@@ -97,11 +97,11 @@ def test_a_subclass_has_template_fields_of_its_own_of_any_type(airflow, emulator
                 context["ti"].xcom_push(key="seen", value=repr(seen))
                 return super().execute(context)
 
+        given = {"account_id": RECORD, "integrated_account_id": ACME, "body": {"name": "x"}}
+        Mine(task_id="misspelt", window=1, names=(), extra=["{{ params.nn }}"], retries=2, **given)
         Mine(
             task_id="update",
-            account_id=RECORD,
-            integrated_account_id=ACME,
-            body={"name": "x"},
+            **given,
             window=timedelta(hours=1),
             names={"a", "{{ 'b' }}"},
             made="{{ none }}",
@@ -113,6 +113,9 @@ def test_a_subclass_has_template_fields_of_its_own_of_any_type(airflow, emulator
     assert run.update.state == "success", run.log[-4000:]
     seen = "[datetime.timedelta(seconds=3600), ['a', 'b'], None, None, [7, {'deep': None}]]"
     assert run.update.xcom["seen"] == seen
+    assert (run["misspelt"].state, run["misspelt"].tries) == ("failed", 1)
+    assert "/extra/0: {{ params.nn }}: 'nn' is unknown" in run["misspelt"].failure["message"]
+    assert len(emulator.executions) == 1
 
 
 def test_a_flag_of_a_template_decides_whether_anything_is_written(airflow, emulator):
