@@ -55,12 +55,13 @@ class BucketFileSystem(AbstractFileSystem):
 
     def _listed(self, path):
         entries = {}
+        folder = f"{path}/" if path else ""
         for name, (data, etag) in self.bucket.objects.items():
             if name == path:
                 entries[name] = {"name": name, "size": len(data), "type": "file", "ETag": etag}
-            elif name.startswith(f"{path}/"):
-                first, slash, _ = name.removeprefix(f"{path}/").partition("/")
-                entry = {"name": f"{path}/{first}", "size": 0, "type": "directory"}
+            elif name.startswith(folder):
+                first, slash, _ = name.removeprefix(folder).partition("/")
+                entry = {"name": f"{folder}{first}", "size": 0, "type": "directory"}
                 if not slash:
                     entry |= {"size": len(data), "type": "file", "ETag": etag}
                 entries[entry["name"]] = entry
