@@ -202,8 +202,13 @@ def account_named(tenant_id: str, integration: str | None) -> Program[str]:
     fitting = [account for account in of_tenant if integration in (None, integration_name(account))]
     asked = " and ".join(f"{name} {value!r}" for name, value in filters.items())
     if len(fitting) == 1 and isinstance(fitting[0].get("id"), str):
-        check_allowed(f"the only one with {asked}", fitting[0]["id"], settings)
-        return str(fitting[0]["id"])
+        found_id = str(fitting[0]["id"])
+        if not settings.allows(found_id):
+            message = (
+                f"{found_id} is not among the connection's allowed_integrated_accounts; no other one has {asked}"
+            )
+            raise TrutoSchemaError.of("wrong customer", [Problem("/integrated_account_id", message)])
+        return found_id
     there = [account for account in fitting or of_tenant if settings.allows(account.get("id"))]
     listed_ones = "; ".join(f"{a.get('id')} ({integration_name(a)}, {a.get('status')})" for a in there[:20])
     found = f"{len(fitting)} integrated accounts have" if fitting else "no integrated account has"
