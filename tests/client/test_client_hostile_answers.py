@@ -150,6 +150,7 @@ CONFUSED = {
     "two answers, one of them long": own_and(whole({**FOREIGN, "x": "x" * 100_000})),
     "line ends after the body": own_and(b"\r\n\r\n"),
     "bytes after the body": own_and(b"x"),
+    "a byte too many, and an answer later": lambda own: (whole(own) + b"x", SMUGGLED),
     "204 with a body": lambda own: whole(SMUGGLED, status=204),
     "304 with a body": lambda own: whole(SMUGGLED, status=304),
     "an answer after a 204": lambda own: b"HTTP/1.1 204 x\r\n\r\n" + SMUGGLED,
@@ -172,6 +173,11 @@ CONFUSED = {
     "a header without a colon": framed(b"nonsense", b"Content-Length: 2", body=b"{}" + SMUGGLED),
     "no length": framed(b"X-A: 1", body=b"{}" + SMUGGLED),
 }
+#: Of these, nobody can say where the answer ends: it is none.
+UNCERTAIN = [
+    *("two lengths", "two lengths in one line", "a signed length", "a length in Python's spelling"),
+    *("chunks that are no chunks", "an unknown transfer encoding"),
+]
 #: What comes while the connection lies in the pool. (After the next request, it could not be told from its answer.)
 LATE = {
     "a second answer": lambda own: (whole(own), SMUGGLED),
@@ -208,16 +214,30 @@ def test_no_call_gets_the_answer_of_another(name, driver, drivers, raw_server):
     assert_apart(run(drivers, driver, calls("1", "2", "3", "4"), server, read_timeout=0.3).value)
 
 
+@pytest.mark.parametrize("name", UNCERTAIN)
+def test_an_answer_without_a_certain_end_is_none(name, driver, drivers, raw_server):
+    server = raw_server([lambda c: c.send(CONFUSED[name]({"id": "1"})), lambda c: c.answer({"id": "1"})])
+    result = run(drivers, driver, lambda client: get(client, "1"), server, max_attempts=2, read_timeout=0.5)
+    assert result.value == {"id": "1"}
+    assert len(result.requests) == 2
+
+
 @pytest.mark.parametrize("name", LATE)
 def test_what_comes_over_a_connection_in_the_pool_is_no_answer_to_the_next_call(name, driver, drivers, raw_server):
     server = raw_server(confused(LATE[name]))
     assert_apart(run(drivers, driver, calls("1", "2", "3", "4", pause=PAUSE), server, read_timeout=0.3).value)
 
 
-@pytest.mark.parametrize("name", ["two answers at once", "two answers, one of them long"])
-def test_no_call_gets_what_tls_has_unpacked_already(name, driver, drivers, raw_server, certificates):
+def full_buffer(own):
+    """An answer that fills the buffer of http.client, and behind it another one."""
+    short = whole(json.dumps(own).encode() + b" " * 8000)
+    return whole(json.dumps(own).encode() + b" " * (8000 + 8192 - len(short))) + SMUGGLED
+
+
+@pytest.mark.parametrize("hostile", [CONFUSED["two answers, one of them long"], full_buffer])
+def test_no_call_gets_what_tls_has_unpacked_already(hostile, driver, drivers, raw_server, certificates):
     """Both answers come in one record: the socket is empty, and the rest waits within TLS."""
-    server = raw_server(confused(CONFUSED[name]), tls=certificates.server)
+    server = raw_server(confused(hostile), tls=certificates.server)
     case = calls("1", "2", "3", "4")
     assert_apart(run(drivers, driver, case, server, read_timeout=0.3, ca_bundle=certificates.ca).value)
 
@@ -231,6 +251,17 @@ def test_an_interim_answer_ends_the_connection_and_is_a_passing_loss(status, dri
         assert result.value == {"id": "1"}
         assert [attempts for _, _, attempts, _, _ in result.called] == [2]
         assert server.connections == 2
+
+
+def test_a_session_that_users_hold_gives_no_interim_answer_and_no_answer_of_another(raw_server, make_client):
+    import requests
+
+    server = raw_server(confused(CONFUSED["103, and the answer later"]))
+    session = make_client(server.url).session
+    for number in ("1", "3"):
+        with pytest.raises(requests.ConnectionError, match="an interim answer, 103"):
+            session.get(f"/{number}")
+        assert session.get("/2").json() == {"id": "2"}
 
 
 # --------------------------------------------------------------------------------------- what never ends

@@ -99,6 +99,7 @@ def test_a_connection_that_cannot_work_is_refused_without_showing_its_token(conn
         ("timeout", "30", 30),
         ("timeout", "2.5", 2.5),
         ("max_attempts", "3", 3),
+        ("deadline", "30.5", 30.5),
         ("max_wait", 0, 0),
         ("max_wait", "0", 0),
         ("verify_tls", False, False),
@@ -153,6 +154,7 @@ def test_what_the_form_left_empty_keeps_its_default(name, raw):
         ("timeout", "NaN", "expects a number, got 'NaN'"),
         ("max_attempts", 2.5, "expects a whole number, got 2.5"),
         ("max_attempts", "0", "must be 1 or more, got 0"),
+        ("deadline", 0.5, "must be 1 or more, got 0.5"),
         ("max_wait", -1, "must be 0 or more, got -1"),
         ("integrated_account_id", 7, "expects the UUID of an integrated account, got 7"),
         ("integrated_account_id", " ", "expects the UUID of an integrated account, got ' '"),
@@ -178,9 +180,10 @@ def test_every_problem_is_listed_at_once():
 
 
 def test_an_argument_wins_over_the_extra_and_zero_counts_as_given():
-    conn = Conn(extra={"max_wait": 60, "max_attempts": 9, "timeout": 5})
-    settings = read(conn, max_wait=0, max_attempts=2, timeout=None).settings
+    conn = Conn(extra={"max_wait": 60, "max_attempts": 9, "timeout": 5, "deadline": 7})
+    settings = read(conn, max_wait=0, max_attempts=2, timeout=None, deadline=8).settings
     assert (settings.max_wait, settings.max_attempts, settings.read_timeout) == (0, 2, 5)
+    assert settings.deadline == 8
 
 
 def test_an_empty_integrated_account_of_an_argument_counts_as_given():
