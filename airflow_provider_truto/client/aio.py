@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiohttp
 import certifi
+from aiohttp.client_proto import ResponseHandler
 from requests.utils import get_environ_proxies, prepend_scheme_if_needed, select_proxy
 from yarl import URL
 
@@ -73,6 +74,8 @@ T = TypeVar("T")
 _ACCOUNT_TOKENS = AccountTokens()
 #: Bytes of a line in the head of an answer.
 _LONGEST_LINE = 65536
+#: Lines in the head of an answer.
+_MOST_LINES = 1_000
 #: Seconds that a request may need to get on its way; beyond, it had to wait for a connection, or for a busy loop.
 _AT_ONCE = 0.05
 #: What aiohttp raises where there is no usable answer.
@@ -264,11 +267,35 @@ class AsyncClient(Driver, TrutoApi):
         return str(prepend_scheme_if_needed(proxy, "http")) if proxy else None  # type: ignore[no-untyped-call]
 
 
+class _Handler(ResponseHandler):
+    """Ends a connection over which a head of too many lines comes.
+
+    Before 3.14, aiohttp counts no headers, and takes a minute for a megabyte of those of one name.
+    """
+
+    _lines = 0
+
+    def data_received(self, data: bytes) -> None:
+        if self._payload is None or self._payload.is_eof():
+            self._lines += data.partition(b"\r\n\r\n")[0].count(b"\n")
+            if self._lines > _MOST_LINES and self.transport is not None:
+                self.set_exception(aiohttp.ClientPayloadError("a head of too many lines"))
+                self.transport.abort()
+                return
+        super().data_received(data)
+        if self._buffer:
+            self._lines = 0
+
+
 class _Connector(aiohttp.TCPConnector):
     """Takes no connection out of the pool over which something came while it lay there.
 
     aiohttp would give it to the next call as the answer to that one.
     """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._factory = partial(_Handler, loop=self._loop)  # type: ignore[assignment]
 
     async def _get(self, *args: Any) -> Any:
         while (connection := await super()._get(*args)) is not None:

@@ -19,7 +19,7 @@ from airflow_provider_truto.emulator import ACME
 pytestmark = pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
 
 #: Nothing here takes a tenth of it; what hangs takes all of it.
-GENEROUS = 8.0
+GENEROUS = 40.0
 #: Seconds after a hostile answer, in which what comes too late has arrived.
 PAUSE = 0.1
 
@@ -269,7 +269,7 @@ def test_a_session_that_users_hold_gives_no_interim_answer_and_no_answer_of_anot
 # Each keeps saying something long before the timeout, and would go on for ever.
 
 DEADLINE = 0.2
-SILENCE = 5.0
+SILENCE = 15.0
 STEP = 0.02
 
 
@@ -408,7 +408,7 @@ def test_a_request_that_nobody_reads_ends_by_the_deadline(driver, drivers, raw_s
         return False
 
     server = raw_server(lambda _: None, accepts=unread)
-    case = lambda client: client.unified("crm", "accounts").update("1", {"name": "x" * 20_000_000})  # noqa: E731
+    case = lambda client: client.custom("POST", "x", body=b"x" * 20_000_000)  # noqa: E731
     assert_ended_by_its_deadline(drivers, driver, case, server, connect_timeout=SILENCE)
 
 
