@@ -45,6 +45,7 @@ from airflow_provider_truto.bulk.ledger_files import (
 from airflow_provider_truto.bulk.problems import Problems
 from airflow_provider_truto.bulk.rows import FedBack, ResultRow, Status, failure_line, ordinal_of_failure
 from airflow_provider_truto.bulk.storage import anew, buffered
+from airflow_provider_truto.updates.keys import RunSeen
 
 __all__ = [
     "Ledger",
@@ -55,6 +56,8 @@ __all__ = [
     "generation_for",
     "generations",
     "is_local",
+    "is_of_another_run",
+    "latest_begun",
     "task_folder",
 ]
 
@@ -102,28 +105,43 @@ def generations(folder: Any) -> list[int]:
     return sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal())
 
 
-def generation_for(folder: Any, task_generation: int, *, restarts: bool = False) -> int:
-    """Choose the ledger that a try belongs to.
+def generation_for(folder: Any, task_generation: str, *, restarts: bool = False) -> int:
+    """Choose the ledger that a try belongs to, of those that its DAG run has begun.
 
     A retry goes on in the ledger of its task. A cleared task goes on in the latest one that is not finished, with its
-    keys, and begins anew where that one is finished, or ``restarts`` says so. A folder without a header is no ledger:
-    the try that made it was killed, or failed its check, before it sent anything.
+    keys, and begins anew where that one is finished, or ``restarts`` says so. ``task_generation`` tells the two
+    apart: before a try sends anything, a header has it.
     """
-    latest = next(
-        (number for number in reversed(generations(folder)) if _names(folder / str(number), "header")), None
-    )
+    latest = latest_begun(folder)
     if latest is None:
-        return task_generation
+        return 0
     ledger = folder / str(latest)
-    found = read_summaries(ledger)
-    # Tries count on over clearing, and a killed one leaves no summary: what it began has its number all the same.
-    is_retry = any(summary["task_generation"] == task_generation for summary in found) or any(
-        try_of(name) > task_generation for name in _names(ledger, "header", "results")
-    )
-    is_finished = any(summary["finished"] for summary in found)
-    if is_retry or not (is_finished or restarts):
-        return latest
-    return max(task_generation, latest + 1)
+    is_retry = any(header.get("task_generation") == task_generation for header in read_headers(ledger))
+    is_finished = any(summary["finished"] for summary in read_summaries(ledger))
+    return latest if is_retry or not (is_finished or restarts) else latest + 1
+
+
+def latest_begun(folder: Any) -> int | None:
+    """Find the latest ledger of a task.
+
+    A folder without a header is no ledger: the try that made it was killed, or failed its check, before it sent
+    anything.
+    """
+    begun = (number for number in reversed(generations(folder)) if _names(folder / str(number), "header"))
+    return next(begun, None)
+
+
+def is_of_another_run(ledger: Any, run: RunSeen, task_generation: str | None, *, try_number: int | None) -> bool:
+    """Whether a ledger was begun in a DAG run of the same id that has been deleted since.
+
+    ``None`` for the last two where another task than the ledger's asks.
+    """
+    headers = read_headers(ledger)
+    if not headers or any(header.get("task_generation") == task_generation for header in headers):
+        return False
+    tries = map(try_of, _names(ledger, "header", "results", "summary"))
+    is_later_try = try_number is None or try_number > max(tries)
+    return run.is_other_than(RunSeen.read(headers[-1].get("run")), is_later_try=is_later_try)
 
 
 def forget_failed_checks(folder: Any, *, after: int) -> None:
@@ -200,8 +218,8 @@ class Past:
 class Ledger:
     """The ledger of one try in one generation's folder.
 
-    ``try_number`` counts the task's tries, ``cleared_tries`` those of them that came before somebody cleared it.
-    ``clock`` is in seconds. Files on a local disk get mode 0600: failures hold customers' data.
+    ``try_number`` counts the task's tries, those before a clear among them. ``clock`` is in seconds. Files on a local
+    disk get mode 0600: failures hold customers' data.
     """
 
     def __init__(
@@ -209,12 +227,11 @@ class Ledger:
         folder: Any,
         *,
         try_number: int,
-        cleared_tries: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.folder = folder
         self._name = f"{try_number}-{uuid4().hex}"
-        self._cleared_tries = cleared_tries
+        self._try_number = try_number
         self._is_local = is_local(folder)
         self._clock = clock
         self._began = clock()
@@ -231,13 +248,20 @@ class Ledger:
     def open(self, header: Mapping[str, Any]) -> Past:
         """Read what earlier tries did, after making sure that they did it from the same source.
 
-        ``header`` has the ``fingerprint`` of the source, and as ``snapshot`` which of its readings is sent, if there
-        are any. Raises ``LedgerError`` where the source has changed, or a file cannot be read, and ``LiveTryError``
-        where another try has begun it with another reading in the meantime.
+        ``header`` has the ``fingerprint`` of the source, as ``snapshot`` which of its readings is sent, if there
+        are any, and the ``task_generation`` of the try. The first try of each writes its own; what tries before it
+        failed is to be done again, since somebody has cleared the task. Raises ``LedgerError`` where the source has
+        changed, or a file cannot be read, and ``LiveTryError`` where another try has begun it with another reading in
+        the meantime.
         """
         own = None
-        if not self._headers():
-            own = self._write(f"header-{self._name}.json", {"ledger_version": LEDGER_VERSION, **header})
+        generation = header.get("task_generation")
+        begun = self._headers()
+        for stored in begun:
+            self._check(stored, header)
+        if not any(stored.get("task_generation") == generation for stored in begun):
+            signed = {"ledger_version": LEDGER_VERSION, "try": self._try_number, **header}
+            own = self._write(f"header-{self._name}.json", signed)
         try:
             for stored in self._headers():  # a live try may have written one at the same time
                 self._check(stored, header)
@@ -246,13 +270,14 @@ class Ledger:
                 own.unlink()  # nothing was sent under it, and beside the other one it would hold up every retry
             raise
         past = Past()
+        cleared_before = self._first_try_of(generation)
         for path, number, line in self._lines("results"):
             try:
                 row = ResultRow.read(line)
             except ValueError as error:
                 what = f"has no result in line {number}: {error}"
                 raise LedgerError.of_file(path, what, _WAY_OUT_OF_RESULTS) from None
-            is_new = past.add(row, is_cleared=try_of(path.name) <= self._cleared_tries)
+            is_new = past.add(row, is_cleared=try_of(path.name) < cleared_before)
             if is_new and is_open(path):
                 self._results.add(line)
         for write in self._results.closed():  # so that the next try finds them closed, and need not copy them again
@@ -328,6 +353,10 @@ class Ledger:
 
     def _headers(self) -> list[dict[str, Any]]:
         return read_headers(self.folder)
+
+    def _first_try_of(self, task_generation: Any) -> int:
+        own = [header for header in self._headers() if header.get("task_generation") == task_generation]
+        return min([self._try_number, *(int(header["try"]) for header in own)])
 
     def _keep_failures(self, past: Past) -> None:
         """Copy the records that earlier tries failed for good: this try's failures are then all there are."""

@@ -17,7 +17,7 @@ from typing import Any
 
 from airflow_provider_truto.bulk.storage import anew
 
-LEDGER_VERSION = 1
+LEDGER_VERSION = 2
 #: Protocols of this machine's own disk.
 LOCAL = frozenset({"", "file", "local"})
 #: Bytes that file systems take for one name.
@@ -220,6 +220,9 @@ _CLAIM: dict[str, tuple[bool, _Fits]] = {"file": (True, _is_snapshot), "rows": (
 _SHARD: dict[str, tuple[bool, _Fits]] = {"index": (True, is_count), "count": (True, is_count)}
 _HEADER: dict[str, tuple[bool, _Fits]] = {
     "fingerprint": (True, is_text),
+    "try": (True, is_count),
+    "task_generation": (False, is_text),
+    "keys": (False, is_text),
     "generation": (False, is_count),
     "shard": (False, is_none_or(lambda value: fault_of(value, _SHARD) is None)),
     "snapshot": (False, is_none_or(lambda value: fault_of(value, _CLAIM) is None)),
@@ -237,7 +240,7 @@ _SUMMARY: dict[str, tuple[bool, _Fits]] = {
     **dict.fromkeys(("complete", "finished"), (True, is_flag)),
     **dict.fromkeys(("failures", "first_problems"), (True, is_list_of(is_text))),
     "problems": (True, is_list_of(_is_problem)),
-    "task_generation": (True, is_count),
+    "task_generation": (True, is_text),
     "accounts": (True, lambda value: isinstance(value, dict) and all(map(_is_counts, value.values()))),
 }
 

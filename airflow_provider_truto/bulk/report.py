@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_truto.bulk.ledger import generations
+from airflow_provider_truto.bulk.ledger import generations, is_of_another_run
 from airflow_provider_truto.bulk.ledger_files import ledger_files, read_headers, read_summary, try_of
 from airflow_provider_truto.bulk.problems import Problems
 from airflow_provider_truto.bulk.storage import anew
+from airflow_provider_truto.updates.keys import RunSeen
 
 _STATUSES = ("updated", "unchanged", "failed", "skipped")
 _SUMS = ("records", *_STATUSES, "transient_failures", "requests", "retries", "waited_seconds", "paced_seconds")
@@ -84,15 +85,18 @@ class Report:
         }
 
 
-def merged(folder: Any) -> Report:
+def merged(folder: Any, *, run: RunSeen | None = None) -> Report:
     """Read the ledgers below a task's folder, the latest generation of each map index.
 
-    Raises ``LedgerError`` for a header or a summary that cannot be read.
+    Those of a DAG run of the same id that was deleted do not count: ``run`` is the one that asks. Raises
+    ``LedgerError`` for a header or a summary that cannot be read.
     """
     report = Report()
     for map_index, ledger in _ledgers(folder):
         if ledger is None:
             report.add(map_index, None)
+            continue
+        if is_of_another_run(ledger, run or RunSeen(), None, try_number=None):
             continue
         header = next(iter(read_headers(ledger)), {})
         report.add(map_index, _last_summary(ledger), shard=header.get("shard"))

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 from uuid import uuid4
@@ -20,8 +19,13 @@ from airflow_provider_truto.operators._arguments import BULK_ARGUMENTS, NOT_GIVE
 from airflow_provider_truto.operators._calls import schema_beside_dag
 from airflow_provider_truto.operators._operator import TrutoOperator, templated
 from airflow_provider_truto.operators._rendering import is_from_upstream, is_reference
-from airflow_provider_truto.operators._task import TrutoBulkError, failing_in_airflow_terms, task_identity
-from airflow_provider_truto.updates.keys import TaskIdentity
+from airflow_provider_truto.operators._task import (
+    RunningTask,
+    TrutoBulkError,
+    failing_in_airflow_terms,
+    running_task,
+)
+from airflow_provider_truto.updates.keys import RunSeen, TaskIdentity
 from airflow_provider_truto.updates.request import PACKAGED, OnNone, RecordRequest, SchemaSource
 
 if TYPE_CHECKING:
@@ -259,9 +263,8 @@ class TrutoBulkOperator(TrutoOperator):
 
         if problems := self._read_arguments():
             raise TrutoSchemaError.of(f"the arguments of task {self.task_id!r} are not valid", problems)
-        identity = task_identity(context) or TaskIdentity(
-            dag_id="no-dag", run_id=uuid4().hex, task_id=self.task_id, map_index=-1, generation=0
-        )
+        task = running_task(context)
+        identity = task.identity if task else self._nobody()
         folder = task_folder(
             object_storage_path(self.output_path),
             identity.dag_id,
@@ -269,7 +272,7 @@ class TrutoBulkOperator(TrutoOperator):
             identity.task_id,
             identity.map_index,
         )
-        try_number = getattr(context.get("ti"), "try_number", 1)
+        try_number = task.try_number if task else 1
         may_repeat = self.method in _REPEATABLE or self.on_clear == "restart"
         if warning := begin_try(folder, try_number=try_number, may_repeat=may_repeat):
             self.log.warning("%s", warning)
@@ -278,13 +281,13 @@ class TrutoBulkOperator(TrutoOperator):
             prepared = prepared_source(self, context, hide_values=hook.connection.settings.hide_values)
         except ValueError as error:
             raise TrutoSchemaError(f"the source cannot be read: {error}. Nothing was sent.") from error
-        ledger, begun, header = self._ledger(folder, prepared, identity, try_number)
+        ledger, begun, header = self._ledger(folder, prepared, identity, task)
         try:
             opened = prepared.open(ledger.folder, (begun or {}).get("snapshot"))
         except ValueError as error:
             raise TrutoSchemaError(f"the source cannot be read: {error}. Nothing was sent.") from error
-        generations = {"task_generation": identity.generation, "generation": header["generation"]}
-        plan = self._plan(identity, header["generation"])
+        generations = {name: header[name] for name in ("task_generation", "generation")}
+        plan = self._plan(identity, header)
         # A ledger that is begun says what is done; one that is not must not bind this source before it is checked.
         past = None if begun is None else ledger.open({**header, "snapshot": opened.keep()})
         if self.validate_first:
@@ -299,9 +302,15 @@ class TrutoBulkOperator(TrutoOperator):
         self._announce(hook.connection.settings, opened.source, past)
         counts = asyncio.run(self._run(hook, plan, opened.source, ledger, past, generations))
         self._judge(counts)
+        if task:
+            task.done()
         return counts
 
-    def _plan(self, identity: TaskIdentity, generation: int) -> Plan:
+    def _nobody(self) -> TaskIdentity:
+        """Give the identity of a call outside of a DAG run, which nothing goes on with."""
+        return TaskIdentity(dag_id="no-dag", run_id=uuid4().hex, task_id=self.task_id, map_index=-1, generation="")
+
+    def _plan(self, identity: TaskIdentity, header: Mapping[str, Any]) -> Plan:
         from airflow_provider_truto.bulk.engine import Plan
         from airflow_provider_truto.updates.way import Care, Typing
 
@@ -320,8 +329,8 @@ class TrutoBulkOperator(TrutoOperator):
             ),
             typing=Typing(on_none=self.on_none, hint="; on_none says what a null in a record means"),
             care=Care(check_custom_fields=self.check_custom_fields, skip_unchanged=self.skip_unchanged),
-            identity=replace(identity, generation=generation),
-            cleared_identity=identity,
+            identity=replace(identity, generation=header["keys"]),
+            cleared_identity=replace(identity, generation=f"{identity.generation}/{header['generation']}"),
             concurrency=self.concurrency,
             max_runtime=self.max_runtime,
             is_stopped=lambda: self._is_stopped,
@@ -373,7 +382,7 @@ class TrutoBulkOperator(TrutoOperator):
         source: Source,
         ledger: Ledger,
         past: Past,
-        generations: Mapping[str, int],
+        generations: Mapping[str, Any],
     ) -> dict[str, Any]:
         from airflow_provider_truto.bulk.engine import Bulk
 
@@ -399,35 +408,54 @@ class TrutoBulkOperator(TrutoOperator):
         return {name: value for name, value in whole.items() if name not in {"accounts", "problems"}}
 
     def _ledger(
-        self, folder: Any, prepared: PreparedSource, identity: TaskIdentity, try_number: int
+        self, folder: Any, prepared: PreparedSource, identity: TaskIdentity, task: RunningTask | None
     ) -> tuple[Ledger, dict[str, Any] | None, dict[str, Any]]:
         """Choose the ledger; give it with the header that it was begun with, if it was, and the one of this try.
 
         Nothing is written. Raises ``LedgerError`` where it was begun with another source.
         """
-        from airflow_provider_truto.bulk.ledger import Ledger, generation_for, generations
+        from airflow_provider_truto.bulk.ledger import (
+            Ledger,
+            generation_for,
+            generations,
+            is_of_another_run,
+            latest_begun,
+        )
 
-        generation = generation_for(folder, identity.generation, restarts=self.on_clear == "restart")
+        run = task.run if task else RunSeen()
+        try_number = task.try_number if task else 1
+        latest = latest_begun(folder)
+        if latest is not None and is_of_another_run(
+            folder / str(latest), run, identity.generation, try_number=try_number
+        ):
+            self.log.warning(
+                "The ledger in %s is of a DAG run of this id that was deleted: nothing of it counts here",
+                folder / str(latest),
+            )
+            generation = latest + 1
+        else:
+            generation = generation_for(folder, identity.generation, restarts=self.on_clear == "restart")
+        ledger = Ledger(folder / str(generation), try_number=try_number)
+        begun = ledger.begun()
+        if begun is None and generation > min(generations(folder), default=generation):
+            self.log.info("Beginning anew, in generation %d", generation)
+        if begun is not None and begun.get("fingerprint") != prepared.fingerprint:
+            if self.on_source_change != "restart":
+                ledger.open({"fingerprint": prepared.fingerprint})  # raises, before a query is asked in vain
+            generation += 1
+            self.log.warning("The source has changed: beginning anew, in generation %d", generation)
+            ledger, begun = Ledger(folder / str(generation), try_number=try_number), None
         header = {
             "package_version": __version__,
             "operation": f"{self.model}.{self.resource}.{self.method}",
             "fingerprint": prepared.fingerprint,
             "shard": None if prepared.shard is None else vars(prepared.shard),
             "generation": generation,
+            "task_generation": identity.generation,
+            "run": run.as_dict(),
+            # What the keys are made of stays what it was when the ledger was begun, also after a clear.
+            "keys": (begun or {}).get("keys", f"{identity.generation}/{generation}"),
         }
-        # A task's generation is the number of its tries that came before it was cleared.
-        of_try = partial(Ledger, try_number=try_number, cleared_tries=identity.generation)
-        ledger = of_try(folder / str(generation))
-        begun = ledger.begun()
-        if begun is None and generation > min(generations(folder), default=generation):
-            self.log.info("Beginning anew, in generation %d", generation)
-        if begun is not None and begun.get("fingerprint") != prepared.fingerprint:
-            if self.on_source_change != "restart":
-                ledger.open(header)  # raises, before a query is asked in vain
-            generation = max(identity.generation, generation + 1)
-            self.log.warning("The source has changed: beginning anew, in generation %d", generation)
-            ledger, begun = of_try(folder / str(generation)), None
-            header["generation"] = generation
         return ledger, begun, header
 
     def _announce(self, settings: ClientSettings, source: Source, past: Past) -> None:

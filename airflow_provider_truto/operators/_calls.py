@@ -14,7 +14,7 @@ from airflow_provider_truto.connection_fields import DEFAULT_CONN_ID
 from airflow_provider_truto.operators._arguments import NOT_GIVEN
 from airflow_provider_truto.operators._files import write_whole
 from airflow_provider_truto.operators._operator import TrutoOperator, templated
-from airflow_provider_truto.operators._task import failing_in_airflow_terms, task_identity, task_suffixes
+from airflow_provider_truto.operators._task import failing_in_airflow_terms, running_task
 from airflow_provider_truto.updates.request import LIVE, PACKAGED, OnNone, RecordRequest, SchemaSource
 from airflow_provider_truto.updates.xcom import (
     XCOM_LIMIT,
@@ -190,15 +190,20 @@ class TrutoCallOperator(TrutoOperator):
             self._subject["integrated_account_id"] = hook.connection.settings.integrated_account_id
         if request.method == "list":
             return self._listed(context, hook, request, problems)
+        is_write = not (request.is_read or self.preview)
+        task = running_task(context) if is_write else None
         way = record_way(
             request,
             typing=Typing(on_none=self.on_none, hint=_BODY_HINT),
             earlier=problems,
             care=self._care(),
-            task=task_identity(context),
+            task=task.identity if task else None,
         )
-        done: Done = hook.do(way, suffixes=task_suffixes(context))
-        return self._finished(context, done, hide_values=hook.connection.settings.hide_values)
+        done: Done = hook.do(way, suffixes=task.suffixes if task else None)
+        value = self._finished(context, done, hide_values=hook.connection.settings.hide_values)
+        if task:
+            task.done()
+        return value
 
     def _request(self, problems: list[Problem]) -> RecordRequest:
         """Make the request of the arguments that are right, and add what only all of them tell."""

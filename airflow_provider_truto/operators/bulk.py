@@ -15,7 +15,7 @@ from airflow_provider_truto.operators._arguments import BULK_ARGUMENTS, REQUIRED
 from airflow_provider_truto.operators._bulk import is_within
 from airflow_provider_truto.operators._files import write_whole
 from airflow_provider_truto.operators._operator import TrutoOperator, templated
-from airflow_provider_truto.operators._task import TrutoBulkError, failing_in_airflow_terms, task_identity
+from airflow_provider_truto.operators._task import TrutoBulkError, failing_in_airflow_terms, run_seen
 
 if TYPE_CHECKING:
     from airflow_provider_truto.bulk.report import Report  # slow to import, as is all that only a run needs
@@ -83,13 +83,13 @@ class TrutoBulkSummaryOperator(TrutoOperator):
 
         if problems := self._read_arguments():
             raise TrutoSchemaError.of(f"the arguments of task {self.task_id!r} are not valid", problems)
-        identity = task_identity(context)
-        if identity is None:
+        ti = context.get("ti")
+        if ti is None:
             raise TrutoBulkError("the summary of a bulk is part of a DAG run: its ledgers lie under the run's id")
-        run_folder = task_folder(object_storage_path(self.output_path), identity.dag_id, identity.run_id)
+        run_folder = task_folder(object_storage_path(self.output_path), ti.dag_id, ti.run_id)
         folder = task_folder(run_folder, self.bulk_task_id)
         try:
-            report = merged(folder)
+            report = merged(folder, run=run_seen(context))
         except LedgerError as error:
             raise TrutoBulkError(str(error)) from error
         whole = report.as_dict()

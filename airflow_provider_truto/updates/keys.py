@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 _VERSION = "v1"
 _JSON = json.JSONEncoder(sort_keys=True)
@@ -17,20 +19,66 @@ _JSON = json.JSONEncoder(sort_keys=True)
 class TaskIdentity:
     """Which write of which task this is.
 
-    ``generation`` is ``max_tries - retries``: constant over automatic retries, changed by clearing, so that a
-    cleared task writes again while a retried one replays. ``ordinal`` is the record's place in its source.
+    ``generation`` is constant over automatic retries and another after a clear, and in a DAG run that was deleted and
+    made again under its id, so that a retried task replays and the others write; ``operators._task`` says what it is
+    made of. ``ordinal`` is the record's place in its source.
     """
 
     dag_id: str
     run_id: str
     task_id: str
     map_index: int
-    generation: int
+    generation: str
     ordinal: int = 0
 
     def of(self, ordinal: int) -> TaskIdentity:
         """Give the write of another record of the same task."""
         return TaskIdentity(**{**vars(self), "ordinal": ordinal})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSeen:
+    """What a task sees of its DAG run that tells it from another one of the same id.
+
+    ``number`` is the id of its row, which Airflow 2 shows and Airflow 3 does not. ``after`` never changes: the run's
+    ``run_after``, in Airflow 2 its logical date. ``started`` changes when a finished run goes on, which a clear makes
+    it do; ``clears`` grows then (since Airflow 3.2 with every clear of a task in it). ``None``: not told.
+    """
+
+    number: int | None = None
+    after: str | None = None
+    started: str | None = None
+    clears: int | None = None
+
+    @classmethod
+    def read(cls, stored: Any) -> RunSeen:
+        """Read what ``as_dict`` gave; knows nothing where it was something else."""
+        known = stored if isinstance(stored, Mapping) else {}
+        return cls(**{field.name: known.get(field.name) for field in fields(cls)})
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give it as JSON."""
+        return dict(vars(self))
+
+    def is_other_than(self, earlier: RunSeen, *, is_later_try: bool) -> bool:
+        """Whether the run that was seen before has been deleted, and this one made again under its id.
+
+        ``is_later_try``: the task's tries have gone on counting since then; those of a run that is made again begin
+        at 1. False where nothing tells.
+        """
+        if _differ(self.number, earlier.number) or _differ(self.after, earlier.after):
+            return True
+        is_known_by_number = None not in {self.number, earlier.number}
+        if is_known_by_number or not _differ(self.started, earlier.started):
+            return False
+        if self.clears is None or earlier.clears is None:
+            return not is_later_try
+        # What has come to its end goes on when a task in it is cleared, and that is counted.
+        return self.clears <= earlier.clears or not is_later_try
+
+
+def _differ(one: Any, other: Any) -> bool:
+    return None not in {one, other} and one != other
 
 
 def task_key(task: TaskIdentity, *, integrated_account_id: str, path: str, body: bytes) -> str:

@@ -14,15 +14,16 @@ def connect(truto, token=None, **extra):
     os.environ["AIRFLOW_CONN_TRUTO_DEFAULT"] = json.dumps(conn)
 
 
-def run(operator, *, try_number=1, generation=0):
-    """One try; ``generation`` is the number of the task's tries that came before it was cleared."""
-    return operator.execute(context_of(operator, try_number=try_number, generation=generation))
+def run(operator, *, try_number=1, generation=0, dag_run=None):
+    """One try; ``generation`` is another after each clear, ``dag_run`` what Airflow shows of the run."""
+    return operator.execute(context_of(operator, try_number=try_number, generation=generation, dag_run=dag_run))
 
 
-def context_of(operator, *, try_number=1, generation=0):
+def context_of(operator, *, try_number=1, generation=0, dag_run=None):
     names = {"dag_id": "dag", "run_id": "run", "task_id": operator.task_id, "map_index": -1}
     max_tries = generation + operator.retries
-    return {"ti": SimpleNamespace(**names, max_tries=max_tries, try_number=try_number), "task": operator}
+    ti = SimpleNamespace(**names, max_tries=max_tries, try_number=try_number)
+    return {"ti": ti, "task": operator, "dag_run": dag_run}
 
 
 def broken(rows, *ordinals):

@@ -20,7 +20,7 @@ from airflow_provider_truto.updates.keys import TaskIdentity
 from airflow_provider_truto.updates.request import RecordRequest
 from airflow_provider_truto.updates.way import Care, Typing
 
-TASK = TaskIdentity(dag_id="dag", run_id="run", task_id="bulk", map_index=-1, generation=0)
+TASK = TaskIdentity(dag_id="dag", run_id="run", task_id="bulk", map_index=-1, generation="0")
 TEMPLATE = RecordRequest(model="crm", resource="accounts", method="update", id_name="id", needs_id=True)
 
 
@@ -48,10 +48,12 @@ def open_ledger(output, source, *, try_number=1, task=TASK, **ledger):
     """The ledger of a try, what is past, and the task with the ledger's generation."""
     folder = folder_of(output, task)
     generation = generation_for(folder, task.generation)
-    opened = Ledger(folder / str(generation), try_number=try_number, cleared_tries=task.generation, **ledger)
+    opened = Ledger(folder / str(generation), try_number=try_number, **ledger)
     kept = source.keep() if isinstance(source, SnapshotSource) else None
-    past = opened.open({"fingerprint": source.fingerprint(), "generation": generation, "snapshot": kept})
-    return opened, past, replace(task, generation=generation)
+    keys = (opened.begun() or {}).get("keys", f"{task.generation}/{generation}")
+    header = {"fingerprint": source.fingerprint(), "task_generation": task.generation, "keys": keys}
+    past = opened.open({**header, "snapshot": kept})
+    return opened, past, replace(task, generation=keys)
 
 
 async def one_try(
@@ -76,7 +78,7 @@ async def one_try(
         typing=Typing(),
         care=care or Care(),
         identity=identity,
-        cleared_identity=replace(identity, generation=task.generation),
+        cleared_identity=replace(identity, generation=f"{task.generation}/{identity.generation}"),
         **plan,
     )
     async with new_client(url, token, **(client or {})) as opened_client:

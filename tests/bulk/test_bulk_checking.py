@@ -82,7 +82,7 @@ def test_a_source_that_was_corrected_after_a_failed_check_is_read(one, task, wri
         run(task(source, validate_first=True))
     written(one.rows())
     counts = run(task(source, validate_first=True), try_number=2, generation=generation)
-    assert (counts["updated"], counts["resumed"], counts["ledger"].endswith(f"/{generation}")) == (40, 0, True)
+    assert (counts["updated"], counts["resumed"], counts["ledger"].endswith("/0")) == (40, 0, True)
 
 
 @pytest.mark.parametrize("generation", [0, 1], ids=["retried", "cleared"])

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
+from datetime import datetime, timezone
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from bulk_operator import run
@@ -98,6 +101,40 @@ def test_beginning_anew_asks_the_warehouse_again_and_going_on_does_not(one, task
     assert one.text_of(one.accounts[2], "r4") == "of the first day"
     run(task(**query, on_clear="restart"), try_number=3, generation=2)
     assert {one.text_of(account, record) for account in one.accounts for record in one.ids} == {"of the second day"}
+
+
+def dag_run(hour, *, clears=0):
+    """What Airflow 3 shows of a run that began at this hour."""
+    day = datetime(2026, 3, 1, tzinfo=timezone.utc)
+    return SimpleNamespace(run_after=day, start_date=day.replace(hour=hour), clear_number=clears)
+
+
+def test_a_run_that_was_deleted_and_is_made_again_begins_anew_and_its_retries_go_on_in_that(one, task, logged):
+    run(task(one.rows()), dag_run=dag_run(10))
+    one.emulator.fault(account=one.accounts[2], path="r4$", status=500)
+    with pytest.raises(AirflowException, match="1 of 40 records failed"):
+        run(task(one.rows()), dag_run=dag_run(11))
+    assert "is of a DAG run of this id that was deleted" in logged()
+    counts = run(task(one.rows()), try_number=2, dag_run=dag_run(11))
+    assert (counts["updated"], counts["resumed"], counts["ledger"].endswith("/1")) == (40, 39, True)
+    assert len(one.writes()) == 80
+
+
+def test_a_cleared_run_begins_later_and_is_the_same(one, task, logged):
+    one.emulator.fault(account=one.accounts[2], path="r4$", status=500)
+    with pytest.raises(AirflowException, match="1 of 40 records failed"):
+        run(task(one.rows()), dag_run=dag_run(10))
+    counts = run(task(one.rows()), try_number=2, generation=1, dag_run=dag_run(11, clears=1))
+    assert (counts["updated"], counts["resumed"], counts["ledger"].endswith("/0")) == (40, 39, True)
+    assert "deleted" not in logged()
+    assert len(one.writes()) == 40
+
+
+def test_keys_of_a_run_that_is_made_again_differ_also_where_nothing_is_left_of_the_first_ledger(one, task, output):
+    run(task(one.rows()), dag_run=dag_run(10))
+    shutil.rmtree(Path(folder_of(output).path))
+    run(task(one.rows()), dag_run=dag_run(11))
+    assert len(one.writes()) == 80
 
 
 @pytest.mark.parametrize("on_clear", ["", "error", None, True])

@@ -26,10 +26,13 @@ from airflow_provider_truto.bulk.ledger import (
     forget_failed_checks,
     generation_for,
     generations,
+    is_of_another_run,
+    latest_begun,
     task_folder,
 )
 from airflow_provider_truto.bulk.rows import FedBack, ResultRow, failure_line
 from airflow_provider_truto.bulk.sources import ListSource
+from airflow_provider_truto.updates.keys import RunSeen
 
 HEADER = {"fingerprint": "f"}
 #: A snapshot, as a header holds it.
@@ -405,7 +408,7 @@ def test_a_ledger_of_another_version_is_refused(folder, monkeypatch):
     opened(folder)
     monkeypatch.undo()
     with pytest.raises(
-        LedgerError, match=r"version 99, this package writes 1: finish it with .* another output_path"
+        LedgerError, match=r"version 99, this package writes 2: finish it with .* another output_path"
     ):
         opened(folder, try_number=2)
 
@@ -490,7 +493,7 @@ def test_a_ledger_goes_with_the_rows_that_it_was_begun_with(folder, stored, give
 def test_a_worker_that_dies_while_it_writes_a_header_or_a_summary_holds_up_nobody(tmp_path, name):
     (tmp_path / "0").mkdir()
     (tmp_path / "0" / name).write_text('{"ledger_ver')
-    assert generation_for(UPath(tmp_path), 0) == 0
+    assert latest_begun(UPath(tmp_path)) is None
     opened(UPath(tmp_path / "0"))
 
 
@@ -504,68 +507,114 @@ def test_a_header_is_not_there_before_it_is_whole(tmp_path, monkeypatch):
     assert list(tmp_path.glob("*.json")) == []
 
 
-def summary(folder, generation, *, finished, task_generation):
-    ledger, _ = opened(folder / str(generation))
-    ends = {"complete": True, "finished": finished, "task_generation": task_generation}
-    ledger.close({**Progress().as_dict(), "accounts": {}, "problems": [], **ends})
+def ends(ledger, *, finished):
+    """Close a ledger as a try does that came to its end."""
+    of_end = {"complete": True, "finished": finished, "task_generation": "of the try"}
+    ledger.close({**Progress().as_dict(), "accounts": {}, "problems": [], **of_end})
 
 
-def test_the_first_try_begins_the_generation_of_its_task(folder):
-    assert [generation_for(folder, number) for number in (0, 3)] == [0, 3]
+def begun(folder, *tasks, try_number=1, run=None):
+    """A ledger that a try of each of these generations of the task has opened, one after the other."""
+    for number, task in enumerate(tasks):
+        header = {**HEADER, "task_generation": task, "run": run}
+        ledger, _ = opened(folder, try_number=try_number + number, header=header)
+    return ledger
 
 
-def test_a_retry_stays_in_the_generation_of_its_task(folder):
-    opened(folder / "0")
-    assert generation_for(folder, 0) == 0
-    summary(folder, 0, finished=False, task_generation=0)
-    assert generation_for(folder, 0) == 0
-    summary(folder, 0, finished=True, task_generation=0)
-    assert generation_for(folder, 0) == 0
+def test_the_first_ledger_is_the_first_whatever_the_task_has_been_through(folder):
+    assert [generation_for(folder, task) for task in ("a", "b")] == [0, 0]
+
+
+@pytest.mark.parametrize("finished", [None, False, True], ids=["killed", "ended", "finished"])
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_retry_stays_in_the_ledger_of_its_task(folder, finished, restarts):
+    ledger = begun(folder / "0", "a")
+    if finished is not None:
+        ends(ledger, finished=finished)
+    assert generation_for(folder, "a", restarts=restarts) == 0
 
 
 def test_a_cleared_task_goes_on_where_there_is_more_to_do_and_begins_anew_where_not(folder):
-    summary(folder, 0, finished=False, task_generation=0)
-    assert generation_for(folder, 2) == 0
-    summary(folder, 0, finished=True, task_generation=2)
-    assert [generation_for(folder, number) for number in (2, 3)] == [0, 3]
-    summary(folder, 3, finished=False, task_generation=3)
-    assert [generation_for(folder, number) for number in (3, 5)] == [3, 3]
-    assert generation_for(folder, 0) == 3  # whatever its number says, the latest is the one to go on with
+    ends(begun(folder / "0", "a"), finished=False)
+    assert generation_for(folder, "b") == 0
+    ends(begun(folder / "0", "b", try_number=2), finished=True)
+    assert [generation_for(folder, task) for task in ("b", "c")] == [0, 1]
+    ends(begun(folder / "1", "c", try_number=3), finished=False)
+    assert [generation_for(folder, task) for task in ("c", "d")] == [1, 1]
 
 
 def test_a_cleared_task_begins_anew_where_that_is_said_and_its_retries_go_on(folder):
-    summary(folder, 0, finished=False, task_generation=0)
-    assert [generation_for(folder, number, restarts=True) for number in (0, 1)] == [0, 1]
-    opened(folder / "1", try_number=2)  # and is killed
-    assert [generation_for(folder, number, restarts=True) for number in (1, 2)] == [1, 2]
-    assert generation_for(folder, 2) == 1
+    ends(begun(folder / "0", "a"), finished=False)
+    assert [generation_for(folder, task, restarts=True) for task in ("a", "b")] == [0, 1]
+    begun(folder / "1", "b", try_number=2)  # and is killed
+    assert [generation_for(folder, task, restarts=True) for task in ("b", "c")] == [1, 2]
+    assert generation_for(folder, "c") == 1
 
 
-def test_a_retry_goes_on_where_a_killed_one_of_its_clearing_has_written_rows(folder):
-    summary(folder, 0, finished=False, task_generation=0)
-    assert generation_for(folder, 1, restarts=True) == 1
-    cleared, _ = opened(folder / "0", try_number=2)  # as it was before the DAG said so
-    cleared.add(row(1))
-    for write in cleared.full_parts(all_of_them=True):
-        write()
-    assert generation_for(folder, 1, restarts=True) == 0
+def test_a_retry_goes_on_where_a_killed_one_of_its_clearing_has_gone_on(folder):
+    ends(begun(folder / "0", "a"), finished=False)
+    begun(folder / "0", "b", try_number=2)  # as it was before the DAG said so
+    assert generation_for(folder, "b", restarts=True) == 0
 
 
-def test_a_new_generation_has_a_number_that_no_keys_were_made_of(folder):
-    opened(folder / "5", try_number=1)
-    assert generation_for(folder, 2, restarts=True) == 6
+def test_what_failed_before_a_clear_is_done_again_also_by_the_retry_of_a_killed_try(folder):
+    ledger = begun(folder / "0", "a")
+    ledger.add(row(1, "failed", attempts=1), failed=FedBack(body=None))
+    ends(ledger, finished=False)
+    begun(folder / "0", "b", try_number=2)  # and is killed
+    _, past = opened(folder / "0", try_number=3, header={**HEADER, "task_generation": "b"})
+    assert (past.is_final(1), past.was_refused(1)) == (False, True)
+    _, past = opened(folder / "0", try_number=4, header={**HEADER, "task_generation": "a"})
+    assert (past.is_final(1), past.was_refused(1)) == (True, False)
+
+
+RUN = {"number": None, "after": "2026-01-01", "started": "10:00", "clears": 0}
+
+
+@pytest.mark.parametrize(
+    ("seen", "try_number", "expected"),
+    [
+        ({}, 2, False),
+        ({"started": "11:00", "clears": 1}, 2, False),  # cleared when it was finished
+        ({"started": "11:00"}, 2, True),  # nobody has cleared it
+        ({"started": "11:00", "clears": 1}, 1, True),  # tries of one run count on
+        ({"after": "2026-01-02", "clears": 5}, 7, True),
+        ({"started": None, "after": None, "clears": None}, 2, False),
+    ],
+)
+def test_a_ledger_of_a_run_that_was_deleted_is_told_by_what_airflow_shows_of_this_one(
+    folder, seen, try_number, expected
+):
+    begun(folder / "0", "a", run=RUN)
+    now = RunSeen.read({**RUN, **seen})
+    assert is_of_another_run(folder / "0", now, "b", try_number=try_number) is expected
+    assert is_of_another_run(folder / "0", now, "a", try_number=try_number) is False
+
+
+@pytest.mark.parametrize(("number", "expected"), [(7, False), (8, True)])
+def test_the_number_of_a_run_that_airflow_2_shows_says_it_all(folder, number, expected):
+    begun(folder / "0", "a", run={**RUN, "number": 7})
+    now = RunSeen.read({**RUN, "number": number, "started": "11:00"})
+    assert is_of_another_run(folder / "0", now, "b", try_number=2) is expected
+
+
+def test_a_run_is_compared_with_what_the_last_try_saw_of_it(folder):
+    begun(folder / "0", "a", run=RUN)
+    begun(folder / "0", "b", try_number=2, run={**RUN, "started": "11:00", "clears": 1})
+    again = RunSeen.read({**RUN, "started": "12:00", "clears": 1})
+    assert is_of_another_run(folder / "0", again, "c", try_number=3) is True
 
 
 def test_a_folder_that_nobody_has_begun_is_no_ledger(folder):
-    summary(folder, 0, finished=False, task_generation=0)
+    ends(begun(folder / "0", "a"), finished=False)
     Ledger(folder / "3", try_number=2).tell_faults(["row 1: why"])
     assert names(folder / "3")
-    assert generation_for(folder, 3) == 0
+    assert (generation_for(folder, "b"), latest_begun(folder)) == (0, 0)
     assert Ledger(folder / "3", try_number=4).begun() is None
 
 
 def test_failed_checks_of_later_generations_are_forgotten_and_nothing_else(folder):
-    summary(folder, 0, finished=False, task_generation=0)
+    ends(begun(folder / "0", "a"), finished=False)
     for number in (0, 3, 4):
         Ledger(folder / str(number), try_number=2).tell_faults(["row 1: why"])
     (folder / "4" / "snapshot-0.jsonl.gz").write_bytes(b"x")
@@ -577,8 +626,8 @@ def test_failed_checks_of_later_generations_are_forgotten_and_nothing_else(folde
 
 def test_generations_are_ordered_as_numbers(folder):
     for generation in (0, 9, 10):
-        summary(folder, generation, finished=generation != 10, task_generation=generation)
-    assert generation_for(folder, 11) == 10
+        ends(begun(folder / str(generation), str(generation)), finished=generation != 10)
+    assert generation_for(folder, "11") == 10
 
 
 def test_a_name_of_a_task_is_one_segment_whatever_it_holds():

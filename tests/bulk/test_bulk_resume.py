@@ -157,12 +157,12 @@ def test_a_retry_after_everything_was_done_does_nothing(truto, output):
 def test_clearing_a_bulk_that_succeeded_writes_all_of_it_again_under_new_keys(truto, output):
     rows = truto.rows()
     truto.run(rows, output)
-    cleared = truto.run(rows, output, try_number=2, task=replace(TASK, generation=1))
+    cleared = truto.run(rows, output, try_number=2, task=replace(TASK, generation="1"))
     assert (cleared["updated"], cleared["resumed"]) == (40, 0)
     assert len(truto.writes()) == 80
     # and a retry of it goes on in it
     truto.state.requests.clear()
-    truto.run(rows, output, try_number=3, task=replace(TASK, generation=1))
+    truto.run(rows, output, try_number=3, task=replace(TASK, generation="1"))
     assert truto.emulator.requests == []
 
 
@@ -174,7 +174,7 @@ def test_clearing_a_bulk_that_was_broken_off_goes_on_with_its_keys(make_truto, o
     done = len(truto.emulator.executions)
     # What was in flight when a worker died was executed and is in no ledger.
     lost = cut_last_rows(output, 3)
-    summary = truto.run(rows, output, try_number=4, task=replace(TASK, generation=3))
+    summary = truto.run(rows, output, try_number=4, task=replace(TASK, generation="3"))
     assert (summary["updated"], summary["resumed"]) == (120, done - lost)
     assert set(truto.writes().values()) == {1}
     assert len(truto.writes()) == 120
@@ -198,7 +198,7 @@ def test_clearing_a_bulk_that_failed_sends_what_failed_again_and_nothing_else(tr
     truto.run(rows, output, try_number=2, max_failures=0)
     assert len(truto.emulator.requests) == before
     lost.record.update(status="active")
-    cleared = truto.run(rows, output, try_number=3, max_failures=0, task=replace(TASK, generation=2))
+    cleared = truto.run(rows, output, try_number=3, max_failures=0, task=replace(TASK, generation="2"))
     assert len(truto.emulator.requests) == before + 10
     assert (cleared["updated"], cleared["resumed"], cleared["failed"]) == (40, 30, 0)
     truto.assert_applied(rows)

@@ -20,6 +20,7 @@ from airflow_provider_truto.bulk.records import Reading
 from airflow_provider_truto.bulk.report import merged
 from airflow_provider_truto.bulk.shards import Shard, shard_of, shards
 from airflow_provider_truto.bulk.sources import ListSource, ShardedSource
+from airflow_provider_truto.updates.keys import RunSeen
 
 ROW = st.fixed_dictionaries(
     {},
@@ -233,6 +234,15 @@ def test_a_shard_that_was_killed_is_unfinished(truto, output):
     (ledger / "results-2-killed-0.jsonl.part").unlink()
     mark(ledger.parent, lambda summary: {**summary, "complete": False})
     assert merged(task_of(output)).unfinished == [1]
+
+
+def test_ledgers_of_a_run_that_was_deleted_do_not_count_in_the_one_that_was_made_again(truto, output):
+    truto.run(truto.rows(), output)
+    (header,) = UPath(folder_of(output)).glob("0/header-*")
+    stored = json.loads(header.read_text())
+    header.write_text(json.dumps({**stored, "run": {"started": "10:00", "clears": 0}}))
+    told = [merged(task_of(output), run=RunSeen(started=hour, clears=0)).shards for hour in ("10:00", "11:00")]
+    assert told == [1, 0]
 
 
 def test_where_nothing_ran_the_report_says_so(output):

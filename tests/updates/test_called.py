@@ -14,7 +14,7 @@ from airflow_provider_truto.updates.keys import TaskIdentity, task_key
 from airflow_provider_truto.updates.request import account_update
 
 ACCOUNT = "acae0000-0000-4000-8000-000000000001"
-TASK = TaskIdentity(dag_id="d", run_id="r", task_id="t", map_index=-1, generation=0)
+TASK = TaskIdentity(dag_id="d", run_id="r", task_id="t", map_index=-1, generation="g")
 
 
 def call_of(*, task=None, **changes):
