@@ -13,7 +13,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_truto import __version__
-from airflow_provider_truto._compat import BaseHook, conf, get_async_connection, mask_secret
+from airflow_provider_truto._compat import AirflowException, BaseHook, conf, get_async_connection, mask_secret
 from airflow_provider_truto.client.api import TrutoApi
 from airflow_provider_truto.client.errors import Problem, TrutoError, TrutoSchemaError
 from airflow_provider_truto.client.tokens import ApiToken, Token
@@ -44,6 +44,11 @@ if TYPE_CHECKING:
     from airflow_provider_truto.client.sync import Listing, SyncClient
 
 _LONGEST_TEST_MESSAGE = 2000
+#: Airflow 3.0 says of a connection whose extra is no JSON object that it is not defined.
+_UNREADABLE = (
+    "Airflow cannot read this connection, or has none of this name. /extra: is not a JSON object, most likely: write"
+    ' it as {"name": "value"}.'
+)
 
 
 class _ConnectionHook(BaseHook, TrutoApi):
@@ -245,7 +250,11 @@ class TrutoHook(_ConnectionHook):
         Answers within 15 seconds, also where the server accepts and stays mute. Never shows the token.
         """
         try:
-            connection = self._read(self.get_connection(self.truto_conn_id), is_test=True)
+            conn = self.get_connection(self.truto_conn_id)
+        except (AirflowException, ValueError):
+            return False, _UNREADABLE
+        try:
+            connection = self._read(conn, is_test=True)
         except TrutoError as error:
             return False, str(error)[:_LONGEST_TEST_MESSAGE]
         tokens = ApiToken(connection.token, reread=lambda: connection.token)
