@@ -169,6 +169,8 @@ class Past:
         self.counts: Counter[str] = Counter()
         self.of_accounts: dict[str, Counter[str]] = {}
         self.problems = Problems()
+        #: Records that failed, and stand in no failures file: it was emptied or deleted since.
+        self.lost_failures = 0
 
     def is_final(self, ordinal: int) -> bool:
         """Whether this record needs nothing more."""
@@ -372,6 +374,7 @@ class Ledger:
             if ordinal not in kept and past.has_failed(ordinal):
                 kept.add(ordinal)
                 self._failures.add(line)
+        past.lost_failures = past.counts["failed"] + past.counts["skipped"] - len(kept)
 
     def _lines(self, kind: str) -> Iterator[tuple[Any, int, bytes]]:
         """Read the lines of other tries, those of open parts last, with their files and their numbers from 1.

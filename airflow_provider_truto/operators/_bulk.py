@@ -299,6 +299,12 @@ class TrutoBulkOperator(TrutoOperator):
             self.log.info("Going on in %s: %d records are accounted for already", ledger.folder, done)
         else:
             self.log.info("The ledger is in %s", ledger.folder)
+        if past.lost_failures:
+            self.log.warning(
+                "%d records failed in earlier tries and stand in no failures file any more, which was emptied or"
+                " deleted: this try's lacks them too. The results files have their ids and rows",
+                past.lost_failures,
+            )
         self._announce(hook.connection.settings, opened.source, past)
         counts = asyncio.run(self._run(hook, plan, opened.source, ledger, past, generations))
         self._judge(counts)

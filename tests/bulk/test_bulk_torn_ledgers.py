@@ -257,10 +257,18 @@ def test_a_file_that_is_only_called_like_one_of_a_ledger_is_named(torn, name):
     assert str(torn.folder / name) in str(failure.value)
 
 
-def test_other_files_in_a_ledger_s_folder_are_nobody_s_business(torn):
+def test_other_files_in_a_ledger_s_folder_are_nobody_s_business(torn, logged):
     for name in (".DS_Store", "_SUCCESS", "notes.txt"):
         (torn.folder / name).write_bytes(b"{}")
     test_what_was_not_torn_goes_on(torn)
+    assert "stand in no failures file" not in logged()
+
+
+def test_failures_that_are_gone_are_warned_of(torn, logged):
+    for kind in ("failures", "failures.part"):
+        torn.file(kind).write_bytes(b"")
+    test_what_was_not_torn_goes_on(torn)
+    assert "1 records failed in earlier tries and stand in no failures file any more" in logged()
 
 
 def test_every_way_out_leads_out(torn):
