@@ -240,6 +240,7 @@ _SUMMARY: dict[str, tuple[bool, _Fits]] = {
     **dict.fromkeys(("complete", "finished"), (True, is_flag)),
     **dict.fromkeys(("failures", "first_problems"), (True, is_list_of(is_text))),
     "problems": (True, is_list_of(_is_problem)),
+    "generation": (False, is_count),
     "task_generation": (True, is_text),
     "accounts": (True, lambda value: isinstance(value, dict) and all(map(_is_counts, value.values()))),
 }

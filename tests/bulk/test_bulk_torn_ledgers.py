@@ -20,8 +20,9 @@ from upath import UPath
 
 from airflow_provider_truto._compat import AirflowException, AirflowFailException
 from airflow_provider_truto.bulk import snapshot
-from airflow_provider_truto.bulk.ledger_files import Part
+from airflow_provider_truto.bulk.ledger_files import LedgerError, Part, read_headers, read_summary
 from airflow_provider_truto.bulk.records import Reading
+from airflow_provider_truto.bulk.rows import ResultRow, ordinal_of_failure
 from airflow_provider_truto.bulk.snapshot import Result, SnapshotSource
 from airflow_provider_truto.emulator import Emulator
 from airflow_provider_truto.operators.accounts import TrutoBulkUpdateAccountsOperator
@@ -210,6 +211,32 @@ def test_a_retry_names_the_file_or_goes_on_and_writes_nothing_twice(torn, kind, 
         execution["record_id"] for execution in torn.truto.emulator.executions if execution["method"] == "PATCH"
     )
     assert set(records.values()) == {1}
+
+
+#: Of what no reader needs to know the type.
+FREE = {"package_version", "operation", "resumed", "ledger", "body", "id", "integrated_account_id", "unwritable"}
+
+
+@pytest.mark.parametrize("kind", ["header", "summary", "results", "failures"])
+def test_each_single_value_of_another_type_is_named(torn, kind):
+    path = torn.file(kind)
+    read = {
+        "header": lambda _: read_headers(torn.folder),
+        "summary": lambda _: read_summary(path),
+        "results": ResultRow.read,
+        "failures": ordinal_of_failure,
+    }[kind]
+    lines = path.read_bytes().splitlines(keepends=True) if kind in {"results", "failures"} else [path.read_bytes()]
+    names = set()
+    for line in lines:
+        value = json.loads(line)
+        for name in value.keys() - (FREE if kind != "results" else set()):
+            wrongly = json.dumps({**value, name: 5 if isinstance(value[name], dict) else {"of": "another"}}).encode()
+            path.write_bytes(wrongly)
+            with pytest.raises((LedgerError, ValueError), match=name):
+                read(wrongly)
+            names.add(name)
+    assert len(names) >= {"header": 4, "summary": 16, "results": 8, "failures": 2}[kind]
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
