@@ -218,7 +218,12 @@ def _is_snapshot(value: Any) -> bool:
 
 _CLAIM: dict[str, tuple[bool, _Fits]] = {"file": (True, _is_snapshot), "rows": (True, is_count)}
 _SHARD: dict[str, tuple[bool, _Fits]] = {"index": (True, is_count), "count": (True, is_count)}
+_RUN: dict[str, tuple[bool, _Fits]] = {
+    **dict.fromkeys(("number", "clears"), (False, is_none_or(is_count))),
+    **dict.fromkeys(("after", "started"), (False, is_none_or(is_text))),
+}
 _HEADER: dict[str, tuple[bool, _Fits]] = {
+    "run": (False, is_none_or(lambda value: fault_of(value, _RUN) is None)),
     "fingerprint": (True, is_text),
     "try": (True, is_count),
     "task_generation": (False, is_text),
