@@ -66,7 +66,7 @@ EXTRA_FIELDS = (
         "UUIDs, separated by commas. Calls for any other integrated account are refused before they are sent, and"
         " lists show none of any other. Leave it empty to allow all that the token sees.",
         "list",
-        guard_words=frozenset({"allow", "allowed", "integrated"}),
+        guard_words=frozenset({"allow", "allowed", "allowlist", "whitelist", "integrated", "accounts"}),
     ),
     ExtraField(
         "timeout",

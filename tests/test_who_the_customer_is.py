@@ -259,6 +259,9 @@ SPELLED = {
     "deep in a batch's query": lambda hook, name: hook.batch(
         [{"resource": "crm/accounts", "method": "list", "query": {"filters": [{"x": {name: GLOBEX}}]}}]
     ),
+    "deep in a batch's resource": lambda hook, name: hook.batch(
+        [{"resource": "crm/accounts", "method": "list", "recurse": {"config": [{"query": {name: GLOBEX}}]}}]
+    ),
     "a batch's body": lambda hook, name: hook.batch(
         [{"resource": "crm/contacts", "method": "create", "body": {name: GLOBEX}}]
     ),

@@ -5,7 +5,7 @@ What each type becomes when it is sent is decided where all values are typed, in
     ==========================  =====================================================================
     in the row                  in the request
     ==========================  =====================================================================
-    text, bool, int, float      as it is; NaN and infinities are problems
+    text, bool, int, float      as it is; NaN (NaT, NA) is nothing, infinities are problems
     Decimal                     the number that equals it, a problem where JSON has none; never rounded
     date                        ``2026-01-31``
     datetime with a time zone   ``2026-01-31T12:00:00.000Z``
@@ -20,12 +20,14 @@ What each type becomes when it is sent is decided where all values are typed, in
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from airflow_provider_truto.updates.plain import as_number, is_nothing, plain_text
 from airflow_provider_truto.updates.typed import Formless
 
 
@@ -51,19 +53,24 @@ def _packed(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, float)):
         packed = value
     elif isinstance(value, str):
-        packed = str(value)
+        packed = plain_text(value)
     elif isinstance(value, (list, tuple)):
         packed = [_packed(item) for item in value]
     elif isinstance(value, Mapping):
-        packed = {"object": {str(key): _packed(item) for key, item in value.items()}}
+        names = (plain_text(key) if isinstance(key, str) else str(key) for key in value)
+        packed = {"object": dict(zip(names, map(_packed, value.values()), strict=True))}
     elif isinstance(value, Decimal):
         packed = {"decimal": str(value)}
+    elif is_nothing(value):  # pandas.NaT calls itself a datetime
+        packed = math.nan
     elif isinstance(value, datetime):  # before `date`, which it is as well
         packed = {"datetime": value.isoformat()}
     elif isinstance(value, date):
         packed = {"date": value.isoformat()}
     elif isinstance(value, UUID):
         packed = {"uuid": str(value)}
+    elif (number := as_number(value)) is not None:  # of numpy, or of another library
+        packed = number
     else:
         packed = {"formless": value.type_name if isinstance(value, Formless) else type(value).__name__}
     return packed

@@ -309,9 +309,10 @@ def _check_batch_item(item: Mapping[str, Any]) -> None:
     if not isinstance(item, Mapping):
         raise TypeError(f"a resource of a batch is an object, not {type(item).__name__}")
     query, body = item.get("query"), item.get("body")
+    around = {name: value for name, value in item.items() if name != "body"}
     if not isinstance(query, (Mapping, type(None))):
         raise TypeError(f"the query of a batch's resource is an object, not {type(query).__name__}")
-    names = [*item, *_names_within(query), *(body if isinstance(body, Mapping) else ())]
+    names = [*_names_within(around), *(body if isinstance(body, Mapping) else ())]
     if other := other_account(names):
         raise ValueError(f"a batch is for one integrated account: none of its resources may name another ({other!r})")
     for name in ("resource", "method", "id"):

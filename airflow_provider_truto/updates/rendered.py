@@ -20,7 +20,7 @@ from jinja2.nativetypes import NativeEnvironment
 from jinja2.runtime import Context
 from jinja2.utils import missing
 
-from airflow_provider_truto.updates.plain import plain_text, unwrapped, written
+from airflow_provider_truto.updates.plain import is_nothing, plain_text, unwrapped, written
 
 #: Names that Airflow's context has only in a run with a logical date; Airflow 3 has runs without one.
 _OF_LOGICAL_DATE = frozenset(
@@ -88,8 +88,8 @@ class _UnknownName(StrictUndefined):
         return f"{name!r} is unknown" + (f": did you mean {near[0]!r}?" if near else "")
 
 
-class _NoneInTextError(Exception):
-    """A part of a text is ``None``, for which Jinja would write the word."""
+class _NothingInTextError(Exception):
+    """A part of a text is ``None``, or what numpy and pandas write for nothing: Jinja would write the word."""
 
 
 def rendered(text: str, context: MutableMapping[str, Any], env: Environment) -> Any:
@@ -119,8 +119,8 @@ def compiled(text: str, env: Environment) -> Callable[[MutableMapping[str, Any]]
     def render_in(context: MutableMapping[str, Any]) -> Any:
         try:
             return render(template, context)
-        except _NoneInTextError:
-            return Missing(f"{source}: a part of it is None")
+        except _NothingInTextError as error:
+            return Missing(f"{source}: a part of it is {error}")
         except UndefinedError as error:
             return _unknown(source, str(error))
 
@@ -170,12 +170,14 @@ def _strict_text_environment(env: Environment) -> Environment:
 
 
 def _finalizer(of_the_dag: Callable[..., Any] | None) -> Callable[..., Any]:
-    """Refuse ``None`` as a part of a text, where the DAG itself has nothing to make of it."""
+    """Refuse nothing as a part of a text, where the DAG itself has nothing to make of it."""
 
     def finalize(value: Any) -> Any:
         value = unwrapped(value)
         if value is None:
-            raise _NoneInTextError
+            raise _NothingInTextError("None")
+        if is_nothing(value):
+            raise _NothingInTextError("NaN, NaT or NA")
         return written(value)
 
     if of_the_dag is None:

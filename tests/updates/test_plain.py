@@ -9,10 +9,12 @@ from enum import Enum, IntEnum
 from fractions import Fraction
 
 import pytest
+from jinja2 import Environment
 
+from airflow_provider_truto.bulk.cells import cells_line, cells_of
 from airflow_provider_truto.bulk.records import record_of
 from airflow_provider_truto.updates.plain import as_number, is_nothing, plain_text
-from airflow_provider_truto.updates.rendered import as_data
+from airflow_provider_truto.updates.rendered import Missing, as_data, rendered
 from airflow_provider_truto.updates.typed import typed
 
 
@@ -135,6 +137,29 @@ def test_a_value_is_sent_as_the_plain_one_that_it_equals(value, text):
         assert type(made.value["x"]) in (str, int, float, bool, list, dict)
         if isinstance(made.value["x"], dict):
             assert [type(key) for key in made.value["x"]] == [str]
+
+
+def kept(value):
+    """Give a value as it comes back from the rows of a query, or of a lazy sequence, which are kept in a file."""
+    (back,) = cells_of(cells_line([value]))
+    return back
+
+
+@pytest.mark.parametrize(("value", "text"), SENT)
+def test_a_value_that_is_kept_for_the_tries_to_come_is_sent_as_the_same(value, text):
+    assert json.dumps(typed(kept(value), {}).value) == text
+
+
+@pytest.mark.parametrize("value", NOTHING, ids=repr)
+def test_what_stands_for_no_value_still_does_after_it_was_kept(value):
+    assert typed({"a": kept(value), "b": 1}, {}, on_none="omit").value == {"b": 1}
+    assert record_of({"id": kept(value), "body": {}}, 0).id is None
+
+
+@pytest.mark.parametrize("value", NOTHING, ids=repr)
+def test_what_stands_for_no_value_is_no_part_of_a_text(value):
+    found = rendered("v={{ v }}", {"v": value}, Environment())
+    assert found == Missing("v={{ v }}: a part of it is NaN, NaT or NA")
 
 
 @pytest.mark.parametrize("value", NOTHING, ids=repr)
