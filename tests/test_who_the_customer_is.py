@@ -498,4 +498,7 @@ def test_a_body_that_names_another_record_is_not_sent(tmp_path, connect, emulato
         TrutoUnifiedOperator(task_id="x", record_id="1", body={"id": "2", "last_name": "x"}, **update).execute({})
     with pytest.raises(AirflowFailException, match=r"/body/id: is another record's id"):
         bulk(tmp_path, [{"id": "1", "body": {"id": 2, "last_name": "x"}}], **update).execute({})
+    for name in ("ID", "Id", "record_id", "recordId"):
+        with pytest.raises(AirflowFailException, match=f"/body/{name}: is another record's id"):
+            bulk(tmp_path / name, [{"id": "1", "body": {name: "2", "last_name": "x"}}], **update).execute({})
     assert emulator.requests == []

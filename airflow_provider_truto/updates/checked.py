@@ -11,7 +11,7 @@ from typing import Any
 from airflow_provider_truto.client.call import json_body, path_of, query_pairs
 from airflow_provider_truto.client.endpoints import names_record
 from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
-from airflow_provider_truto.client.names import customer_name
+from airflow_provider_truto.client.names import customer_name, folded
 from airflow_provider_truto.client.programs import account_fault
 from airflow_provider_truto.schemas.validator import (
     Finding,
@@ -32,6 +32,8 @@ _SET_BY = {
     "truto_exclude_fields": "exclude_fields",
     "remote_query": "remote_query",
 }
+#: Names in a body that say which record it is of, whatever their spelling.
+_RECORD_NAMES = frozenset({"id", "recordid"})
 #: An idempotency key goes into a header: visible ASCII, and no longer than servers take.
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -136,10 +138,17 @@ def _names_problems(request: RecordRequest, schema: Schema | None) -> list[Probl
         for name in body
         if isinstance(name, str) and (meant := customer_name(name)) and not is_field(name)
     ]
-    other = body.get("id")
-    if request.record_id is not None and other is not None and str(other) != request.record_id and not is_field("id"):
+    if request.record_id is not None:
         message = f"is another record's id than {request.id_name}: the call is for one of them"
-        problems.append(Problem("/body/id", message))
+        problems += [
+            Problem(f"/body/{name}", message)
+            for name, other in body.items()
+            if isinstance(name, str)
+            and folded(name) in _RECORD_NAMES
+            and other is not None
+            and str(other) != request.record_id
+            and not is_field(name)
+        ]
     return problems
 
 
