@@ -88,7 +88,8 @@ class Progress:
     """What has been done so far: ``counts`` in all tries, and what it cost in this one.
 
     ``requests`` are all that were sent, each attempt and each read beside the writes. ``rate`` are the records a
-    second of late, ``None`` before that can be said.
+    second of late, ``None`` before that can be said. ``others`` are the records whose answers in this try were about
+    another one, ``first_other`` says which the first was.
     """
 
     total: int | None = None
@@ -102,6 +103,8 @@ class Progress:
     waited: float = 0.0
     paced: float = 0.0
     seconds: float = 0.0
+    others: int = 0
+    first_other: str = ""
     problems: Problems = field(default_factory=Problems)
 
     @property
@@ -445,7 +448,11 @@ class Bulk:
         if done.outcome is not None:
             self.progress.waited += done.outcome.waited
             self.progress.paced += done.outcome.paced
-        self._write(_row_of(record, account_id, done), record)
+        row = _row_of(record, account_id, done)
+        if "/id" in row.not_confirmed:
+            self.progress.others += 1
+            self.progress.first_other = self.progress.first_other or f"{record.told}, {record.id}"
+        self._write(row, record)
 
     def _finish_failed(
         self, record: Record, account_id: str, error: TrutoError, *, skipped_since: str | None = None

@@ -402,6 +402,7 @@ class TrutoBulkOperator(TrutoOperator):
             finally:
                 progress = bulk.progress
                 self._count(progress)
+                self._tell_others(progress)
                 summary = {
                     **progress.as_dict(),
                     "complete": is_over,
@@ -501,6 +502,16 @@ class TrutoBulkOperator(TrutoOperator):
         if progress.rate and progress.total is not None:
             told += f", {duration((progress.total - progress.done) / progress.rate)} left"
         self.log.info("%s; %d failed or skipped", told, progress.failures)
+
+    def _tell_others(self, progress: Progress) -> None:
+        if progress.others:
+            self.log.warning(
+                "%d of this try's answers are about another record than the one that was asked for, the first that of"
+                " %s. A CRM that merged the two does this rightly; if it did not, the answer is another call's: look"
+                " at both records. The ledger has /id among their not_confirmed",
+                progress.others,
+                progress.first_other,
+            )
 
     def _tolerates(self, progress: Progress) -> bool:
         return is_within(self.max_failures, progress.failures, progress.done)

@@ -349,7 +349,16 @@ def test_progress_is_logged_with_rate_and_time_left(one, task, logged, monkeypat
 
 def test_one_call_is_no_line_of_the_log(one, task, logged):
     run(task(one.rows()))
-    assert "PATCH" not in logged()
+    assert "PATCH" not in (text := logged())
+    assert "another record" not in text
+
+
+def test_answers_about_another_record_are_one_line_of_the_log(one, task, logged):
+    one.emulator.fault(status=200, body={"id": "another"}, times=2)
+    run(task(one.rows(), concurrency=1))
+    text = logged()
+    assert text.count("about another record") == 1
+    assert re.search(r"2 of this try's answers are about another record .* the first that of row [01], r[01]\.", text)
 
 
 @pytest.mark.parametrize(
