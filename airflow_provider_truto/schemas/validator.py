@@ -97,12 +97,14 @@ class Schema:
     Two keywords of its own shape the findings. ``x-advisory`` lists the keywords of a node that are warnings.
     ``x-read-only`` is, beside ``properties``, a list of names that a closed object refuses in words of their own;
     beside ``"not": {}`` it is the sentence with which a property is refused in any object, closed or not.
-    Raises ``ValueError`` where the schema itself is not valid.
+    Raises ``ValueError`` where the schema itself is not valid; one that ``is_valid``, since this package has made it,
+    is not looked at: that takes a second for some thousand properties, and a server may name any number of them.
     """
 
-    def __init__(self, source: Mapping[str, Any], *, name: str) -> None:
+    def __init__(self, source: Mapping[str, Any], *, name: str, is_valid: bool = False) -> None:
         try:
-            Draft202012Validator.check_schema(source)
+            if not is_valid:
+                Draft202012Validator.check_schema(source)
         except SchemaError as error:
             raise ValueError(
                 f"{name} is not a valid JSON Schema (draft 2020-12):"
@@ -188,8 +190,8 @@ def packaged_schema(operation: str, part: str) -> Schema:
     return Schema(source, name=f"{operation}/{part}")
 
 
-def schema_from(source: Mapping[str, Any] | str | PathLike[str]) -> Schema:
-    """Compile a DAG author's schema: a mapping, or the path of a JSON file.
+def schema_from(source: Mapping[str, Any] | str | PathLike[str], *, is_valid: bool = False) -> Schema:
+    """Compile a DAG author's schema: a mapping, or the path of a JSON file; or one that ``is_valid``, see ``Schema``.
 
     Raises ``ValueError`` where there is no such file, it is not JSON, or not a schema.
     """
@@ -198,12 +200,12 @@ def schema_from(source: Mapping[str, Any] | str | PathLike[str]) -> Schema:
             text = json.dumps(source, sort_keys=True, default=_as_dict)
         except TypeError as error:
             raise ValueError(f"the schema that was given is not JSON: {error}") from None
-        return _compiled(text, "the schema that was given")
+        return _compiled(text, "the schema that was given", is_valid)
     if not isinstance(source, (str, PathLike)):
         raise ValueError(f"a schema is a mapping or the path of one, not {described(source)}")  # noqa: TRY004
     path = Path(source)
     try:
-        return _compiled(path.read_text("utf-8"), f"the schema {path.name}")
+        return _compiled(path.read_text("utf-8"), f"the schema {path.name}", is_valid)
     except OSError as error:
         raise ValueError(f"the schema {str(path)!r} cannot be read: {error.strerror or error}") from None
 
@@ -215,14 +217,14 @@ def _as_dict(value: Any) -> dict[Any, Any]:
 
 
 @lru_cache(maxsize=64)
-def _compiled(text: str, name: str) -> Schema:
+def _compiled(text: str, name: str, is_valid: bool) -> Schema:  # noqa: FBT001
     try:
         source = json.loads(text)
     except ValueError as error:
         raise ValueError(f"{name} is not JSON: {error}") from None
     if not isinstance(source, dict):
         raise ValueError(f"{name} is not a JSON object")  # noqa: TRY004  (a file's content, not an argument's type)
-    return Schema(source, name=name)
+    return Schema(source, name=name, is_valid=is_valid)
 
 
 def pointer_of(path: Iterable[str | int]) -> str:

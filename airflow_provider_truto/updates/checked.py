@@ -49,7 +49,7 @@ def body_schema(request: RecordRequest) -> Schema | None:
     if source == PACKAGED:
         return packaged_schema(request.operation, "request")
     try:
-        return schema_from(source)
+        return schema_from(source, is_valid=request.is_schema_valid)
     except ValueError as error:
         raise _schema_error(error) from None
 

@@ -26,7 +26,8 @@ class RecordRequest:
     ``needs_id`` says that the method means nothing without one.
     ``tenant_id`` and ``integration`` may name the customer instead of ``integrated_account_id``.
     ``allow_null`` is true for null at every scalar, or the JSON pointers at which null is meant.
-    ``text_advice`` says in messages how the caller makes text of a number.
+    ``text_advice`` says in messages how the caller makes text of a number. ``is_schema_valid``: the schema was made
+    by this package, and need not be checked itself.
     """
 
     model: str | None
@@ -45,6 +46,7 @@ class RecordRequest:
     exclude_fields: Sequence[str] | None = None
     remote_query: Mapping[str, Any] | None = None
     schema: SchemaSource = PACKAGED
+    is_schema_valid: bool = False
     extra_fields: Sequence[str] | None = None
     allow_null: bool | Collection[str] = False
     allow_empty: bool = False

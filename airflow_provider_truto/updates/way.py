@@ -270,14 +270,15 @@ def _with_schema(request: RecordRequest, care: Care) -> Program[RecordRequest]:
             live = converted(schema)
             for warning in live.warnings:
                 yield Warn(f"the live schema of {request}: {warning}")
-            request = request.having(schema=_with_remote_data(live.schema))
+            request = request.having(schema=_with_remote_data(live.schema), is_schema_valid=True)
         else:
             yield Warn(f"Truto has no schema for the {request}: its body is not checked")
             request = request.having(schema=None)
     if care.check_custom_fields:
         custom = yield from _custom_fields(request, account)
         base = body_schema(request)
-        request = request.having(schema=with_custom_fields(base.source if base else {"type": "object"}, custom))
+        whole = with_custom_fields(base.source if base else {"type": "object"}, custom)
+        request = request.having(schema=whole, is_schema_valid=True)
     return request
 
 

@@ -773,6 +773,10 @@ BOMBS = {
         {"properties": {f"property number {n:010}": {} for n in range(250_000)}},
         {"a": 1},
     ),
+    "properties of which most are not checked": (
+        {"properties": {f"property_{n}": {"type": "string"} for n in range(60_000)}},
+        {"property_1": 1},
+    ),
     "nine megabytes of names": ({"properties": {"a": {}}, "required": [f"{n:030}" for n in range(250_000)]}, {}),
     "nine megabytes of choices": ({"properties": {"a": {"enum": [f"{n:030}" for n in range(250_000)]}}}, {"a": "x"}),
     "names that are all missing": ({"properties": {"a": {}}, "required": [f"{n:030}" for n in range(50_000)]}, {}),
@@ -806,7 +810,7 @@ def test_no_schema_of_a_server_takes_work_without_end():
         "    found = converted(meta)\n"
         "    assert len(found.warnings) <= 51 and all(len(warning) < 9_000 for warning in found.warnings)\n"
         "    try:\n"
-        "        findings = schema_from(found.schema).findings(body)\n"
+        "        findings = schema_from(found.schema, is_valid=True).findings(body)\n"
         "        assert all(len(finding.message) < 9_000 for finding in findings)\n"
         "        print(name, 'is checked', len(findings), flush=True)\n"
         "    except ValueError as error:\n"
