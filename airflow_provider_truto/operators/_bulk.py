@@ -17,6 +17,7 @@ from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
 from airflow_provider_truto.connection_fields import DEFAULT_CONN_ID
 from airflow_provider_truto.operators._arguments import BULK_ARGUMENTS, NOT_GIVEN, REQUIRED
 from airflow_provider_truto.operators._calls import schema_beside_dag
+from airflow_provider_truto.operators._files import not_a_folder
 from airflow_provider_truto.operators._operator import TrutoOperator, templated
 from airflow_provider_truto.operators._rendering import is_from_upstream, is_reference
 from airflow_provider_truto.operators._task import (
@@ -248,6 +249,8 @@ class TrutoBulkOperator(TrutoOperator):
                 return self._done(context)
             except (LedgerError, SourceError) as error:
                 raise TrutoBulkError(str(error)) from error
+            except (NotADirectoryError, FileExistsError) as error:
+                raise TrutoBulkError(not_a_folder(error)) from error
             except (LiveTryError, UnfinishedError) as error:
                 raise TrutoBulkError(f"bulk not finished: {error}", transient=True) from error
 

@@ -13,7 +13,7 @@ from airflow_provider_truto.bulk.shards import shards
 from airflow_provider_truto.client.errors import TrutoSchemaError
 from airflow_provider_truto.operators._arguments import BULK_ARGUMENTS, REQUIRED
 from airflow_provider_truto.operators._bulk import is_within
-from airflow_provider_truto.operators._files import write_whole
+from airflow_provider_truto.operators._files import not_a_folder, write_whole
 from airflow_provider_truto.operators._operator import TrutoOperator, templated
 from airflow_provider_truto.operators._task import TrutoBulkError, failing_in_airflow_terms, run_seen
 
@@ -92,6 +92,8 @@ class TrutoBulkSummaryOperator(TrutoOperator):
             report = merged(folder, run=run_seen(context))
         except LedgerError as error:
             raise TrutoBulkError(str(error)) from error
+        except (NotADirectoryError, FileExistsError) as error:
+            raise TrutoBulkError(not_a_folder(error)) from error
         whole = report.as_dict()
         path = str(task_folder(run_folder, self.task_id) / f"report-{uuid4().hex}.json")
         write_whole(path, [json.dumps(whole, ensure_ascii=False, indent=2).encode(errors="replace")])

@@ -284,6 +284,22 @@ def test_a_file_that_is_only_called_like_one_of_a_ledger_is_named(torn, name):
     assert str(torn.folder / name) in str(failure.value)
 
 
+def test_a_file_where_a_ledger_has_its_folder_is_named(torn, tmp_path):
+    before = len(torn.truto.emulator.executions)
+    stray = torn.folder.parent / "7"
+    stray.write_bytes(b"{}")
+    output = tmp_path / "a file"
+    output.write_bytes(b"")
+    report = TrutoBulkSummaryOperator(
+        task_id="report", bulk_task_id="bulk", output_path=f"file://{torn.output}", max_failures=None
+    )
+    for told, task in [(stray, torn.task()), (stray, report), (output, Torn(torn.truto, output).task())]:
+        with pytest.raises(AirflowFailException, match="lies at or below a file where a folder is needed") as failure:
+            run(task, try_number=4)
+        assert str(told) in str(failure.value)
+    assert len(torn.truto.emulator.executions) == before
+
+
 def test_other_files_in_a_ledger_s_folder_are_nobody_s_business(torn, logged):
     for name in (".DS_Store", "_SUCCESS", "notes.txt"):
         (torn.folder / name).write_bytes(b"{}")
