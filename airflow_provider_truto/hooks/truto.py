@@ -259,7 +259,7 @@ class TrutoHook(_ConnectionHook):
             return False, str(error)[:_LONGEST_TEST_MESSAGE]
         tokens = ApiToken(connection.token, reread=lambda: connection.token)
         works, message = tested(connection.settings, partial(self._new_client, tokens=tokens))
-        notes = (f"Note: {warning}." for warning in connection.warnings)
+        notes = (f"Note: {warning}{'' if warning.endswith('?') else '.'}" for warning in connection.warnings)
         return works, " ".join([message, *notes])[:_LONGEST_TEST_MESSAGE]
 
     @cached_property
