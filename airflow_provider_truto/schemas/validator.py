@@ -217,7 +217,7 @@ def _as_dict(value: Any) -> dict[Any, Any]:
 
 
 @lru_cache(maxsize=64)
-def _compiled(text: str, name: str, is_valid: bool) -> Schema:  # noqa: FBT001
+def _compiled(text: str, name: str, is_valid: bool) -> Schema:
     try:
         source = json.loads(text)
     except ValueError as error:
