@@ -70,10 +70,9 @@ def unwrapped(value: Any) -> Any:
 
 
 def written(value: Any) -> Any:
-    """Give what ``str()`` is to be asked of, so that an enum of text or numbers is written as its value."""
-    if isinstance(value, Enum):
-        if isinstance(value, str):
-            return plain_text(value)
-        if isinstance(value, (int, float)):
-            return as_number(value)
+    """Give what ``str()`` is to be asked of, so that text and enums are written as they are sent alone."""
+    if isinstance(value, str):
+        return value if hasattr(value, "__html__") else plain_text(value)  # Jinja escapes what is no Markup
+    if isinstance(value, Enum) and isinstance(value, (int, float)):
+        return as_number(value)
     return value

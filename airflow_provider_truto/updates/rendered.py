@@ -43,6 +43,8 @@ _NO_LOGICAL_DATE = (
     " run_id, dag_run.start_date and, in Airflow 3, dag_run.run_after"
 )
 _MAY_BE_ABSENT = "Where a value may be absent, write .get('name') of what should hold it, or {{ … | default(none) }}"
+#: What a part of a text goes through, as a filter of Jinja's.
+_PART = "written_as_a_part"
 
 
 class Missing:
@@ -109,7 +111,7 @@ def compiled(text: str, env: Environment) -> Callable[[MutableMapping[str, Any]]
     env = _strict_text_environment(env)
     expression = _lone_expression(text, env)
     if expression is None:
-        template = env.from_string(text)
+        template = env.from_string(_parsed(text, env))
         render: Callable[..., Any] = _text
     else:
         assignment = nodes.Assign(nodes.Name("result", "store", lineno=1), expression, lineno=1)
@@ -163,6 +165,7 @@ def _strict_text_environment(env: Environment) -> Environment:
     """
     # Bytecode that somebody caches was compiled for the DAG's own environment.
     env = env.overlay(undefined=_UnknownName, finalize=_finalizer(env.finalize), bytecode_cache=None)
+    env.filters = {**env.filters, _PART: _part}
     if isinstance(env, NativeEnvironment):
         for name in ("code_generator_class", "concat", "template_class"):
             setattr(env, name, getattr(Environment, name))
@@ -171,28 +174,37 @@ def _strict_text_environment(env: Environment) -> Environment:
 
 def _finalizer(of_the_dag: Callable[..., Any] | None) -> Callable[..., Any]:
     """Refuse nothing as a part of a text, where the DAG itself has nothing to make of it."""
-
-    def finalize(value: Any) -> Any:
-        value = unwrapped(value)
-        if value is None:
-            raise _NothingInTextError("None")
-        if is_nothing(value):
-            raise _NothingInTextError("NaN, NaT or NA")
-        return written(value)
-
     if of_the_dag is None:
-        return finalize
+        return _part
 
     @wraps(of_the_dag)  # Jinja reads off the function whether it takes the context
     def finalize_both(*arguments: Any) -> Any:
-        return finalize(of_the_dag(*arguments))
+        return _part(of_the_dag(*arguments))
 
     return finalize_both
 
 
+def _part(value: Any) -> Any:
+    """Give what a part of a text is written of. Raises ``_NothingInTextError``."""
+    value = unwrapped(value)
+    if value is None:
+        raise _NothingInTextError("None")
+    if is_nothing(value):
+        raise _NothingInTextError("NaN, NaT or NA")
+    return written(value)
+
+
+def _parsed(text: str, env: Environment) -> nodes.Template:
+    """Parse a template in which ``~`` writes its parts as they are written beside text."""
+    tree = env.parse(text)
+    for joined in tree.find_all(nodes.Concat):
+        joined.nodes = [nodes.Filter(part, _PART, [], [], None, None, lineno=part.lineno) for part in joined.nodes]
+    return tree
+
+
 def _lone_expression(text: str, env: Environment) -> nodes.Expr | None:
     """Give the expression of a text that is one ``{{ }}`` and white space around it."""
-    body = env.parse(text.strip()).body
+    body = _parsed(text.strip(), env).body
     if len(body) == 1 and isinstance(body[0], nodes.Output) and len(body[0].nodes) == 1:
         only = body[0].nodes[0]
         return None if isinstance(only, nodes.TemplateData) else only

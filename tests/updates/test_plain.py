@@ -156,6 +156,18 @@ def test_what_stands_for_no_value_still_does_after_it_was_kept(value):
     assert record_of({"id": kept(value), "body": {}}, 0).id is None
 
 
+@pytest.mark.parametrize(
+    "template", ["{{ v }}x", "{{ v ~ 'x' }}", "{% set a = v ~ 'x' %}{{ a }}", "{{ '' ~ (v ~ 'x') }}"]
+)
+@pytest.mark.parametrize(("value", "text"), [(Tier.GOLD, "goldx"), (Level.HIGH, "3x"), (7, "7x"), (Text("y"), "yx")])
+def test_a_part_of_a_text_is_written_as_it_is_sent_alone(template, value, text):
+    assert rendered(template, {"v": value}, Environment()) == text
+
+
+def test_none_is_joined_to_no_text():
+    assert rendered("{{ v ~ 'x' }}", {"v": None}, Environment()) == Missing("{{ v ~ 'x' }}: a part of it is None")
+
+
 @pytest.mark.parametrize("value", NOTHING, ids=repr)
 def test_what_stands_for_no_value_is_no_part_of_a_text(value):
     found = rendered("v={{ v }}", {"v": value}, Environment())
