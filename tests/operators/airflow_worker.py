@@ -6,6 +6,7 @@ nothing of Truto. Everything that is printed or logged goes where its stdout goe
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import inspect
 import json
@@ -61,6 +62,13 @@ def listen(failures):
     except ImportError:
         from airflow.listeners.listener import get_listener_manager
     get_listener_manager().add_listener(failures)
+
+
+def keep_api():
+    """Have Airflow 3.0 make the API for its tasks once, as later ones do: each costs seconds."""
+    from airflow.sdk.execution_time import supervisor
+
+    supervisor.in_process_api_server = functools.lru_cache(maxsize=1)(supervisor.in_process_api_server)
 
 
 def load(file, dag_id):
@@ -127,6 +135,8 @@ def run_task(dag, ti, session):
 def main():
     failures = Failures()
     listen(failures)
+    if not IS_AIRFLOW_2:
+        keep_api()
     with socket.socket(fileno=int(sys.argv[1])) as connection, connection.makefile("rw") as line:
         for request in map(json.loads, line):
             failures.seen.clear()

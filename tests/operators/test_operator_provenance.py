@@ -201,7 +201,10 @@ KEYS = {
 }
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["text mode", "native mode"])
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(False, id="text mode"), pytest.param(True, id="native mode", marks=pytest.mark.slow)],
+)
 def arrived(request, one_airflow, truto):
     truto.reset()
     failures = {}
