@@ -16,6 +16,9 @@ from typing import Any
 #: complex) are no numbers of JSON, although numpy's durations call themselves integers.
 _NUMERIC_KINDS = frozenset("biuf")
 
+#: What is said of a value that ``is_nothing``.
+NO_VALUE = "is NaN, NaT or NA, which stand for no value"
+
 
 def plain_text(text: str) -> str:
     """Give the characters of a text as plain ``str``.

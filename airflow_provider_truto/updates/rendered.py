@@ -20,7 +20,7 @@ from jinja2.nativetypes import NativeEnvironment
 from jinja2.runtime import Context
 from jinja2.utils import missing
 
-from airflow_provider_truto.updates.plain import is_nothing, plain_text, unwrapped, written
+from airflow_provider_truto.updates.plain import NO_VALUE, is_nothing, plain_text, unwrapped, written
 
 #: Names that Airflow's context has only in a run with a logical date; Airflow 3 has runs without one.
 _OF_LOGICAL_DATE = frozenset(
@@ -130,7 +130,7 @@ def compiled(text: str, env: Environment) -> Callable[[MutableMapping[str, Any]]
 
 
 def as_data(value: Any, *, source: str) -> Any:
-    """Mark every ``None`` in a value that came from outside the DAG file, and make lazy sequences lists.
+    """Mark every ``None`` and NaN in a value that came from outside the DAG file, and make lazy sequences lists.
 
     A ``None`` that the author wrote clears a field; one that arrived as data may be an accident, so the two
     must not look alike. ``source`` says in the marker where it came from.
@@ -151,7 +151,8 @@ def as_data(value: Any, *, source: str) -> Any:
         }
     if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
         return [as_data(item, source=f"{source} → {number}") for number, item in enumerate(value)]
-    return value
+    # Airflow 3 cannot store a rendered NaN, and would fail the task for it without naming the field.
+    return Missing(f"{source} {NO_VALUE}") if is_nothing(value) else value
 
 
 def _unknown(source: str, message: str) -> Unknown:

@@ -18,7 +18,7 @@ from airflow_provider_truto.client.call import iso_utc
 from airflow_provider_truto.client.errors import Problem
 from airflow_provider_truto.client.numbers import SAFE, exact_json, number_problem, plain_number, whole_number
 from airflow_provider_truto.schemas.validator import child_pointer, described, meant_by, type_names
-from airflow_provider_truto.updates.plain import as_number, is_nothing, plain_text
+from airflow_provider_truto.updates.plain import NO_VALUE, as_number, is_nothing, plain_text
 from airflow_provider_truto.updates.rendered import Missing, Unknown, as_data
 from airflow_provider_truto.updates.request import OnNone
 
@@ -152,7 +152,7 @@ class _Work:
     def _scalar(self, value: Any, schema: Mapping[str, Any], at: str) -> Any:
         types = _types(schema)
         if is_nothing(value):
-            return self._missing(Missing("is NaN, NaT or NA, which stand for no value"), at)
+            return self._missing(Missing(NO_VALUE), at)
         if isinstance(value, datetime):
             try:
                 return iso_utc(value, "the value")

@@ -150,7 +150,7 @@ REFUSED = {
     "get of nothing": ("'get', record_id='{{ none }}'", "/record_id: {{ none }} is None"),
     "get of what is undefined": (
         "'get', record_id='{{ params.no_such }}'",
-        "/record_id: {{ params.no_such }} is undefined",
+        "/record_id: {{ params.no_such }}: 'no_such' is unknown",
     ),
     "get of empty text": ("'get', record_id='{{ params.empty }}'", "/record_id: "),
     "get without an id": ("'get'", "/record_id: is missing: get needs the record's id"),

@@ -84,6 +84,7 @@ CONTEXT = {
     "level": Level.HIGH,
     "rank": Rank.FIRST,
     "tiers": {Tier.GOLD: [Tier.GOLD]},
+    "nan": float("nan"),
     "lazy": Proxy(NOW),
     "lazy_none": Proxy(None),
 }
@@ -198,6 +199,7 @@ def test_every_other_string_becomes_text(env, template, text):
         ("{{ none }}", "{{ none }} is None"),
         ("{{ mapping.b }}", "{{ mapping.b }} is None"),
         ("{{ lazy_none }}", "{{ lazy_none }} is None"),
+        ("{{ nan }}", "{{ nan }} is NaN, NaT or NA, which stand for no value"),
         ("Hello {{ nothing }}", "Hello {{ nothing }}: a part of it is None"),
         ("Hello {{ lazy_none }}", "Hello {{ lazy_none }}: a part of it is None"),
         (
