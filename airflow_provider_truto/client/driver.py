@@ -191,7 +191,7 @@ def tls_failure(settings: ClientSettings, cause: BaseException, *, is_gone: bool
             " into ca_bundle; until then, workers on Python 3.12 or earlier take the old one"
         )
     else:
-        hint = "" if is_gone else "; check the base URL and ca_bundle"
+        hint = "" if is_gone else ". What to do: check the base URL and ca_bundle"
         reason = f"{failed} ({sentence(cause)}){hint}"
     return NoAnswer(reason, transient=is_gone, maybe_sent=maybe_sent)
 

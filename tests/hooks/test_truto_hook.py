@@ -109,6 +109,14 @@ def test_a_limit_is_called_what_it_is(connect, raw_server, monkeypatch):
     assert "connection's timeout" not in connect(host=server.url).test_connection()[1]
 
 
+def test_a_certificate_that_is_not_trusted_is_one_thing_to_do(connect, raw_server, certificates):
+    server = raw_server(lambda conversation: conversation.stay_mute(), tls=certificates.server)
+    result, message = connect(host=server.url).test_connection()
+    assert result is False
+    assert message.endswith("What to do: check the base URL and ca_bundle.")
+    assert message.count("What to do:") == 1
+
+
 def test_a_refused_token_names_its_connection(connect):
     with pytest.raises(TrutoAuthenticationError) as refused:
         connect("crm_of_sales", password=WRONG_TOKEN).integrated_account(ACME)
