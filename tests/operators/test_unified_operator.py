@@ -260,7 +260,7 @@ def test_all_that_is_wrong_with_a_call_is_told_at_once(airflow, emulator):
 @pytest.mark.parametrize("way", ["expand(record_id=[RECORD, None])", "expand_kwargs(rows())"])
 @pytest.mark.parametrize("method", ["update", "delete"])
 def test_a_row_without_its_id_fails_and_never_falls_to_the_collection(airflow, emulator, method, way):
-    body = "body={'id': '23423524', 'name': 'x'}, schema=None," if method == "update" else ""
+    body = "body={'id': RECORD, 'name': 'x'}, schema=None," if method == "update" else ""
     run = airflow.run(
         f"""
         @task

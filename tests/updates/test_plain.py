@@ -127,7 +127,15 @@ SENT = [
 ]
 NOTHING = [float("nan"), Decimal("NaN"), NA(), NaT(2026, 1, 1), Scalar(float("nan"), "f")]
 #: What is neither a number nor nothing.
-FORMLESS = [Fraction(1, 3), 1j, Scalar(5, "m"), Scalar(5, "M"), Scalar(5, "i", ndim=1), Scalar(1, "c"), pytest.param(object(), id="an object")]
+FORMLESS = [
+    Fraction(1, 3),
+    1j,
+    Scalar(5, "m"),
+    Scalar(5, "M"),
+    Scalar(5, "i", ndim=1),
+    Scalar(1, "c"),
+    pytest.param(object(), id="an object"),
+]
 
 
 @pytest.mark.parametrize(("value", "text"), SENT)

@@ -105,6 +105,13 @@ def test_many_rows_come_whole_while_the_types_are_looked_up(warehouse, tmp_path)
     assert [record.id for record in source.records()] == [str(number) for number in range(1, 5001)]
 
 
+def test_the_rows_stay_with_the_server(warehouse):
+    """Within its own transaction PostgreSQL shows the cursors whose rows it keeps."""
+    warehouse(TYPES)
+    with asked("warehouse", "select name as id from pg_cursors where name = 'truto_bulk'", None, None) as result:
+        assert [tuple(row) for row in result.rows] == [("truto_bulk",)]
+
+
 SEVERAL = [
     "select id from t; select id from t",
     "select id from t; update t set id = 'changed'; commit",
