@@ -85,7 +85,7 @@ class ListSource(Source):
         """Hash the rows."""
         digest = hashlib.sha256()
         for row in self._flat():
-            digest.update(json.dumps(row, sort_keys=True, default=str).encode() + b"\n")
+            digest.update(_row_bytes(row) + b"\n")
         return f"list-{self._count}-{digest.hexdigest()[:32]}"
 
     def count(self) -> int:
@@ -305,6 +305,14 @@ def _kind(path: Any) -> str:
         if name.endswith(ending):
             return kind
     raise ValueError("expects a name that ends in .jsonl, .ndjson or .csv, maybe with .gz")
+
+
+def _row_bytes(row: Any) -> bytes:
+    """Write a row so that equal ones are alike; keys that are not text are that record's problem, told later."""
+    try:
+        return json.dumps(row, sort_keys=True, default=str).encode()
+    except TypeError:
+        return repr(row).encode()
 
 
 def rows_of(value: Any) -> Sequence[Any] | None:

@@ -505,6 +505,13 @@ def test_a_list_that_changes_is_another_source():
     assert ListSource([*rows, *rows]).fingerprint() != before
 
 
+@pytest.mark.parametrize("body", [{1: "x", "name": "y"}, {("a", "b"): 1}, {None: 1, True: 2}])
+def test_keys_that_are_not_text_are_the_problem_of_their_row_and_not_of_the_source(body):
+    rows = [{"id": "1", "body": body}, {"id": "2", "body": {"name": "x"}}]
+    assert ListSource(rows).fingerprint() == ListSource(list(rows)).fingerprint()
+    assert [record.id for record in ListSource(rows).records()] == ["1", "2"]
+
+
 @pytest.mark.parametrize("nothing", [None, 5, "text", b"bytes", {"id": "1"}])
 def test_what_is_no_list_of_rows_is_none(nothing):
     assert rows_of(nothing) is None
