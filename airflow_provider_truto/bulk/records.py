@@ -144,7 +144,7 @@ def record_of(row: Any, ordinal: int, *, needs_id: bool = True, needs_body: bool
         problems.append(Problem("/integrated_account_id", _NO_ACCOUNT))
     for key, value in (("id", record_id), ("integrated_account_id", account)):
         if value is not None and not isinstance(value, str):
-            problems.append(Problem(f"/{key}", f"expects text, got {type(value).__name__}"))
+            problems.append(Problem(f"/{key}", _not_text(value)))
     if needs_body and row.get("body") is None:
         problems.append(Problem("/body", "is missing"))
     problems += _unwritable_problems(row.get("unwritable"))
@@ -287,8 +287,14 @@ def _id_problems(ids: Mapping[str, Any], *, needs_id: bool) -> list[Problem]:
             elif needs_id:
                 problems.append(Problem("/id", "is missing or empty"))
         elif not isinstance(value, str):
-            problems.append(Problem(f"/{name}", f"expects text, got {type(value).__name__}"))
+            problems.append(Problem(f"/{name}", _not_text(value)))
     return problems
+
+
+def _not_text(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer():
+        return f"expects text, got {value}: had its column a NULL on its way through pandas? Make it whole, or text"
+    return f"expects text, got {type(value).__name__}"
 
 
 def _text_or_none(value: Any) -> str | None:

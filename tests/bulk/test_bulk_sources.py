@@ -119,6 +119,8 @@ def test_a_line_that_is_no_record_leaves_the_others_alone(file, bad, place):
     ({"id": "1"}, ("/body", "is missing")),
     ({"id": "1", "body": None}, ("/body", "is missing")),
     ({"id": 1.5, "body": {}}, ("/id", "expects text, got float")),
+    ({"id": 17.0, "body": {}},
+     ("/id", "expects text, got 17.0: had its column a NULL on its way through pandas? Make it whole, or text")),
     ({"id": True, "body": {}}, ("/id", "expects text, got bool")),
     ({"id": "1", "body": {}, "x": 1}, ("/x", "means nothing here: a record has id, body, integrated_account_id")),
 ])  # fmt: skip
