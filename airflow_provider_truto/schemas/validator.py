@@ -128,10 +128,10 @@ class Schema:
         ``hide_values`` keeps the value's content out of the messages. Raises ``ValueError`` where the schema
         has a reference that cannot be followed, or asks for work beyond reason.
         """
-        if self._is_surely_met(value):
-            return []
         told: set[tuple[Any, ...]] = set()
         try:
+            if self._is_surely_met(value):
+                return []
             _steps.left = max(_LEAST_STEPS, _STEPS_PER_VALUE * _count(value))
             found = [
                 finding
@@ -145,7 +145,7 @@ class Schema:
         except Unresolvable as error:
             raise ValueError(f"{self.name} has a reference that leads nowhere: {error}") from None
         except RecursionError:
-            raise ValueError(f"{self.name} does not come to an end: a reference leads back to itself") from None
+            raise ValueError(f"{self.name} does not come to an end for this value: it leads back to itself") from None
         return sorted(found, key=lambda finding: finding.pointer)
 
     def _findings_of(

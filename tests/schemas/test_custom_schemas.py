@@ -333,3 +333,10 @@ def test_a_value_is_named_by_its_kind_and_shown_unless_hidden(value, shown, hidd
 def test_a_date_time_is_read_with_its_zone(text, iso):
     moment = parsed_date_time(text)
     assert (None if moment is None else moment.isoformat()) == iso
+
+
+def test_a_value_that_a_format_cannot_be_asked_of_is_an_error_and_no_crash():
+    """Python's own parser of patterns goes one call deeper for each bracket."""
+    schema = schema_from({"properties": {"x": {"type": "string", "format": "regex"}}})
+    with pytest.raises(ValueError, match="does not come to an end for this value"):
+        schema.findings({"x": "(" * 20_000})
