@@ -6,6 +6,8 @@ PIP := $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt
 
 # A file stays with one worker, so that what its tests share is made once.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --durations 10
+# What failed, once more and alone: a server may miss its time on a busy machine.
+AGAIN := $(BIN)/python -m pytest --last-failed --last-failed-no-failures none
 
 # An environment of its own, with what is compared; truto-python-sdk needs Python 3.12.
 BENCH := .venv-bench
@@ -25,14 +27,12 @@ ui: $(VENV)/run.stamp ## Airflow in the browser beside the emulator; Ctrl-C stop
 	@$(BIN)/python scripts/ui.py
 
 test: $(VENV)/dev.stamp ## the test suite but for what takes long, in five minutes on two cores
-	@$(PYTEST) -m "not slow"
+	@$(PYTEST) -m "not slow" || { [ $$? = 1 ] && $(AGAIN) -m "not slow"; }
 
 test-all: $(VENV)/dev.stamp ## kills, real schedulers, servers, a browser, other Pythons, more random cases as well
 	@$(PYTHON) scripts/test_constraints.py pythons
 	@$(MAKE) --no-print-directory test-services
-# A real scheduler may miss its time on a busy machine: what failed is tried once more, alone.
-	@$(PYTEST) --hypothesis-profile thorough || \
-		$(BIN)/python -m pytest --hypothesis-profile thorough --last-failed --last-failed-no-failures none
+	@$(PYTEST) --hypothesis-profile thorough || { [ $$? = 1 ] && $(AGAIN) --hypothesis-profile thorough; }
 
 test-services: $(SERVICES)/services.stamp ## sources and ledgers on a real S3 server, queries of a real PostgreSQL
 	@$(SERVICES)/bin/python -m pytest tests/bulk/services

@@ -6,6 +6,7 @@ import asyncio
 import csv
 import gzip
 import json
+import re
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -375,7 +376,10 @@ def test_of_a_torn_file_what_came_before_is_given(tmp_path, kind):
     records, error = read_until_it_breaks_off(FileSource(tmp_path / "rows.jsonl.gz"))
     assert len(records) > 1_000
     assert kind == "corrupt" or len(records) < 2_000
-    assert str(error).startswith(f"rows.jsonl.gz cannot be read beyond line {len(records)}: ")
+    said = re.match(r"rows\.jsonl\.gz cannot be read beyond line (\d+): ", str(error))
+    # What is corrupt may have line ends in it, of lines with nothing else.
+    assert said is not None, error
+    assert int(said[1]) >= len(records)
 
 
 def read_until_it_breaks_off(source):
