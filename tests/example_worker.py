@@ -17,8 +17,12 @@ import time
 import traceback
 from datetime import timedelta
 
+from airflow_logs import log_like_a_worker
+
 try:
     import airflow.sdk
+
+    log_like_a_worker()
 except ImportError:
     import airflow.providers.fab.auth_manager.models  # noqa: F401  (a table of task notes refers to its users)
 
@@ -96,6 +100,7 @@ def respond(dag_id, run_id, option):
 
 
 def main():
+    sys.path.append(sys.argv[2])  # as workers do; Airflow 3.0 does it nowhere else
     bag = DagBag(sys.argv[2])
     with socket.socket(fileno=int(sys.argv[1])) as connection, connection.makefile("rw") as line:
 

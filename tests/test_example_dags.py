@@ -503,7 +503,7 @@ def test_examples_are_parsed_quickly_and_look_nothing_up(airflow, tmp_path):
     files = sorted(map(str, EXAMPLES.glob("*.py")))
     command = [sys.executable, "-c", PARSING, files[-1], *files]
     done = subprocess.run(command, env=airflow.env, capture_output=True, text=True, check=True)
-    parsed = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+    parsed = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('["')]
     assert [file for file, _, _ in parsed] == files
     assert not [
         (file, name) for file, _, read in parsed for name in read if "AIRFLOW_CONN" in name or "connect" in name

@@ -14,6 +14,7 @@ import os
 import socket
 import sys
 import traceback
+from pathlib import Path
 
 from airflow.models.taskinstance import TaskInstance, clear_task_instances
 
@@ -88,6 +89,8 @@ def again(dag, run_id):
         tis = session.query(TaskInstance).filter_by(dag_id=dag.dag_id, run_id=run_id).all()
         known_dag = {"dag": dag} if "dag" in inspect.signature(clear_task_instances).parameters else {}
         clear_task_instances(tis, session, **known_dag)
+        for ti in tis:  # Airflow 3.0 looks for the DAG in the database, where ``dag.test()`` did not put it
+            ti.max_tries = ti.try_number + dag.task_dict[ti.task_id].retries
         session.commit()
         dag_run = session.query(DagRun).filter_by(dag_id=dag.dag_id, run_id=run_id).one()
         dag_run.state = DagRunState.RUNNING
@@ -137,6 +140,10 @@ def main():
     listen(failures)
     if not IS_AIRFLOW_2:
         keep_api()
+        sys.path.append(str(Path(__file__).parent.parent))
+        from airflow_logs import log_like_a_worker
+
+        log_like_a_worker()
     with socket.socket(fileno=int(sys.argv[1])) as connection, connection.makefile("rw") as line:
         for request in map(json.loads, line):
             failures.seen.clear()
