@@ -40,8 +40,8 @@ from airflow_provider_truto.operators import _bulk
 from airflow_provider_truto.operators._arguments import NOT_GIVEN, REQUIRED
 from airflow_provider_truto.operators.accounts import TrutoBulkUpdateAccountsOperator
 from airflow_provider_truto.operators.bulk import TrutoBulkSummaryOperator
-from airflow_provider_truto.updates.rendered import Missing
-from airflow_provider_truto.updates.typed import typed
+from airflow_provider_truto.records.coerce import coerce
+from airflow_provider_truto.records.render import Missing
 
 ROOT = Path(__file__).parent.parent
 #: Where the pages keep their files and ledgers; a test has a folder instead.
@@ -280,7 +280,7 @@ VALUES = {
 def test_a_value_of_a_warehouse_becomes_what_the_table_says(value, sent):
     cells = cells_of(cells_line(["1", eval(value.strip("`"), VALUES)]))
     body = Reading().table(["id", "custom_fields.x"], has_nulls=True).record(cells, 0).body
-    made = typed(body, {"type": "object"})
+    made = coerce(body, {"type": "object"})
     if sent.startswith(("a problem", "nothing")):
         assert len(made.problems) == 1
     else:

@@ -1,4 +1,4 @@
-"""Imports run downward only: operators → hooks → updates → client, schemas; nothing imports the emulator."""
+"""Imports run downward only: operators → hooks → bulk → records → client, schemas; nothing imports the emulator."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ PACKAGE = Path(__file__).parent.parent / "airflow_provider_truto"
 ALLOWED = {
     "client": set(),
     "schemas": set(),
-    "updates": {"client", "schemas"},
-    "bulk": {"client", "schemas", "updates"},
-    "hooks": {"client", "schemas", "updates", "connection_fields", "_compat"},
-    "operators": {"client", "schemas", "updates", "bulk", "hooks", "connection_fields", "_compat"},
+    "records": {"client", "schemas"},
+    "bulk": {"client", "schemas", "records"},
+    "hooks": {"client", "schemas", "records", "connection_fields", "_compat"},
+    "operators": {"client", "schemas", "records", "bulk", "hooks", "connection_fields", "_compat"},
     "emulator": set(),
     "_compat": set(),
     "connection_fields": set(),

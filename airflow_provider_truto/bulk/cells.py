@@ -1,6 +1,6 @@
 """Values of a warehouse as JSON that keeps their types, so that a resume reads what the first try read.
 
-What each type becomes when it is sent is decided where all values are typed, in ``updates.typed``:
+What each type becomes when it is sent is decided where all values are typed, in ``records.coerce``:
 
     ==========================  =====================================================================
     in the row                  in the request
@@ -27,8 +27,8 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from airflow_provider_truto.updates.plain import as_number, is_nothing, plain_text
-from airflow_provider_truto.updates.typed import Formless
+from airflow_provider_truto.records.coerce import Formless
+from airflow_provider_truto.records.scalars import is_nothing, to_number, to_plain_text
 
 
 def cells_line(cells: Iterable[Any]) -> bytes:
@@ -53,11 +53,11 @@ def _packed(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, float)):
         packed = value
     elif isinstance(value, str):
-        packed = plain_text(value)
+        packed = to_plain_text(value)
     elif isinstance(value, (list, tuple)):
         packed = [_packed(item) for item in value]
     elif isinstance(value, Mapping):
-        names = (plain_text(key) if isinstance(key, str) else str(key) for key in value)
+        names = (to_plain_text(key) if isinstance(key, str) else str(key) for key in value)
         packed = {"object": dict(zip(names, map(_packed, value.values()), strict=True))}
     elif isinstance(value, Decimal):
         packed = {"decimal": str(value)}
@@ -69,7 +69,7 @@ def _packed(value: Any) -> Any:
         packed = {"date": value.isoformat()}
     elif isinstance(value, UUID):
         packed = {"uuid": str(value)}
-    elif (number := as_number(value)) is not None:  # of numpy, or of another library
+    elif (number := to_number(value)) is not None:  # of numpy, or of another library
         packed = number
     else:
         packed = {"formless": value.type_name if isinstance(value, Formless) else type(value).__name__}

@@ -28,10 +28,16 @@ from airflow_provider_truto.client.errors import (
     TrutoSchemaError,
 )
 from airflow_provider_truto.client.pacing import MARGIN, TIER_SECONDS
-from airflow_provider_truto.updates.keys import TaskIdentity
-from airflow_provider_truto.updates.request import RecordRequest
-from airflow_provider_truto.updates.verified import verified
-from airflow_provider_truto.updates.way import Care, Done, Typing, admitted_request, record_way
+from airflow_provider_truto.records.keys import TaskIdentity
+from airflow_provider_truto.records.pipeline import (
+    CoercionOptions,
+    RecordResult,
+    Safeguards,
+    prepare_request,
+    write_record,
+)
+from airflow_provider_truto.records.request import RecordRequest
+from airflow_provider_truto.records.verify import verify
 
 if TYPE_CHECKING:
     from airflow_provider_truto.client.aio import AsyncClient  # slow to import; DAG files must not pay for it
@@ -74,8 +80,8 @@ class Plan:
     """
 
     template: RecordRequest
-    typing: Typing
-    care: Care = field(default_factory=Care)
+    coercion: CoercionOptions
+    safeguards: Safeguards = field(default_factory=Safeguards)
     identity: TaskIdentity | None = None
     cleared_identity: TaskIdentity | None = None
     concurrency: int = 32
@@ -199,7 +205,7 @@ class Bulk:
         self._ledger = ledger
         self._past = past
         self._plan = plan
-        self._typing_of_data = replace(plan.typing, data_of="the record")
+        self._coercion_of_data = replace(plan.coercion, data_of="the record")
         self._report = report
         self._requests_before = client.requests
         client.around_waits = self._slot_lent
@@ -271,7 +277,9 @@ class Bulk:
             return None
         request = self._request(record)
         try:
-            await self._client.do(admitted_request(request, typing=self._typing(record), care=self._plan.care))
+            await self._client.do(
+                prepare_request(request, coercion=self._coercion(record), safeguards=self._plan.safeguards)
+            )
         except TrutoSchemaError as error:
             return error
         return None
@@ -409,10 +417,10 @@ class Bulk:
         error: TrutoError | None = None
         try:
             done = await self._client.do(
-                record_way(
+                write_record(
                     self._request(record),
-                    typing=self._typing(record),
-                    care=self._plan.care,
+                    coercion=self._coercion(record),
+                    safeguards=self._plan.safeguards,
                     task=self._identity(record),
                 )
             )
@@ -444,7 +452,7 @@ class Bulk:
         if not waiting:
             account.held.pop(record_id, None)
 
-    def _finish(self, record: Record, account_id: str, done: Done) -> None:
+    def _finish(self, record: Record, account_id: str, done: RecordResult) -> None:
         if done.outcome is not None:
             self.progress.waited += done.outcome.waited
             self.progress.paced += done.outcome.paced
@@ -471,7 +479,7 @@ class Bulk:
 
     def _write(self, row: ResultRow, record: Record) -> None:
         is_failed = row.status in {"failed", "skipped"}
-        self._ledger.add(row, failed=fed_back(record, on_none=self._plan.typing.on_none) if is_failed else None)
+        self._ledger.add(row, failed=fed_back(record, on_none=self._plan.coercion.on_none) if is_failed else None)
         progress = self.progress
         progress.counts[row.status] += 1
         progress.of_accounts.setdefault(row.integrated_account_id or "", Counter())[row.status] += 1
@@ -529,15 +537,15 @@ class Bulk:
                 task.cancel()
 
     def _request(self, record: Record) -> RecordRequest:
-        return self._plan.template.having(
+        return self._plan.template.replace(
             record_id=record.id,
             body=record.body,
             integrated_account_id=self._named_account(record),
         )
 
-    def _typing(self, record: Record) -> Typing:
+    def _coercion(self, record: Record) -> CoercionOptions:
         """A null that a record brings along may be an accident; ``on_none`` says what it means."""
-        return self._plan.typing if record.nulls_are_meant else self._typing_of_data
+        return self._plan.coercion if record.nulls_are_meant else self._coercion_of_data
 
     def _identity(self, record: Record) -> TaskIdentity | None:
         plan = self._plan
@@ -582,7 +590,7 @@ def _row_left_out(record: Record, account_id: str) -> ResultRow:
     )
 
 
-def _row_of(record: Record, account_id: str, done: Done) -> ResultRow:
+def _row_of(record: Record, account_id: str, done: RecordResult) -> ResultRow:
     outcome = done.outcome
     return ResultRow(
         ordinal=record.ordinal,
@@ -592,7 +600,7 @@ def _row_of(record: Record, account_id: str, done: Done) -> ResultRow:
         http_status=outcome.answer.status if outcome else None,
         attempts=outcome.attempts if outcome else 0,
         idempotency_key=outcome.call.idempotency_key if outcome else None,
-        not_confirmed=verified(done.request, done.response).not_confirmed if outcome else (),
+        not_confirmed=verify(done.request, done.response).not_confirmed if outcome else (),
         place=record.place,
     )
 

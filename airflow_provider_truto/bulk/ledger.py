@@ -45,7 +45,7 @@ from airflow_provider_truto.bulk.ledger_files import (
 from airflow_provider_truto.bulk.problems import Problems
 from airflow_provider_truto.bulk.rows import FedBack, ResultRow, Status, failure_line, ordinal_of_failure
 from airflow_provider_truto.bulk.storage import anew, buffered
-from airflow_provider_truto.updates.keys import RunSeen
+from airflow_provider_truto.records.keys import RunSeen
 
 __all__ = [
     "Ledger",

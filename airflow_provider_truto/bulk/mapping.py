@@ -15,8 +15,8 @@ from jinja2 import Environment, TemplateSyntaxError, nodes
 from airflow_provider_truto.bulk.records import RECORD_KEYS, Record, left_out, mapped_record, record_of, unreadable
 from airflow_provider_truto.client.errors import Problem
 from airflow_provider_truto.client.names import other_account
-from airflow_provider_truto.updates.plain import plain_text
-from airflow_provider_truto.updates.rendered import compiled
+from airflow_provider_truto.records.render import compile_template
+from airflow_provider_truto.records.scalars import to_plain_text
 
 #: What a row is called in templates.
 ROW = "row"
@@ -94,7 +94,7 @@ class TemplateMapping:
         if isinstance(content, str):
             return self._prepared_text(content, env, at)
         if isinstance(content, Mapping):
-            named = {plain_text(key) if isinstance(key, str) else key: item for key, item in content.items()}
+            named = {to_plain_text(key) if isinstance(key, str) else key: item for key, item in content.items()}
             members = {key: self._prepared(item, env, f"{at}/{key}") for key, item in named.items()}
             return lambda context, problems: {key: make(context, problems) for key, make in members.items()}
         if isinstance(content, (list, tuple)):
@@ -105,7 +105,7 @@ class TemplateMapping:
     def _prepared_text(self, text: str, env: Environment, at: str) -> _Render:
         try:
             self._columns.update(_columns_in(env.parse(text)))
-            render = compiled(text, env)
+            render = compile_template(text, env)
         except TemplateSyntaxError as error:
             raise ValueError(f"mapping: {at}: {error}") from None
 

@@ -11,8 +11,8 @@ from uuid import UUID
 from airflow_provider_truto.client.errors import Problem
 from airflow_provider_truto.client.names import CUSTOMER_NAMES, nearest
 from airflow_provider_truto.client.numbers import exact_json, whole_number
-from airflow_provider_truto.updates.plain import as_number, is_nothing, plain_text
-from airflow_provider_truto.updates.rendered import Missing, as_data
+from airflow_provider_truto.records.render import Missing, mark_missing
+from airflow_provider_truto.records.scalars import is_nothing, to_number, to_plain_text
 
 #: What a failures file has beside the record itself, so that it can be a source as it is.
 _OF_FAILURES = frozenset({"ordinal", "place", "error", "unwritable"})
@@ -309,7 +309,7 @@ def _cell(name: str, cell: Any) -> Any:
             raise ValueError(f"expects a JSON object, got {type(value).__name__}")
         cell = value
     # Null inside a JSON column came as data; NULL of the column itself was looked at before.
-    return cell if isinstance(cell, str) else as_data(cell, source=f"the column {name}")
+    return cell if isinstance(cell, str) else mark_missing(cell, source=f"the column {name}")
 
 
 def _check_names(names: Sequence[str], extra_fields: Sequence[str]) -> None:
@@ -413,12 +413,12 @@ def _without_gaps(node: Any) -> Any:
 def _as_id(value: Any) -> Any:
     """Write whole numbers and UUIDs as text, whatever library they are of; a warehouse gives them as Decimal, too."""
     if isinstance(value, str):
-        return plain_text(value)
+        return to_plain_text(value)
     if isinstance(value, UUID):
         return str(value)
     if is_nothing(value):
         return None
-    number = as_number(value)
+    number = to_number(value)
     whole = None if number is None or isinstance(number, bool) else whole_number(number)
     return value if whole is None else str(whole)
 

@@ -11,7 +11,7 @@ from airflow_provider_truto.bulk.ledger import generations, is_of_another_run
 from airflow_provider_truto.bulk.ledger_files import ledger_files, read_headers, read_summary, try_of
 from airflow_provider_truto.bulk.problems import Problems
 from airflow_provider_truto.bulk.storage import anew
-from airflow_provider_truto.updates.keys import RunSeen
+from airflow_provider_truto.records.keys import RunSeen
 
 _STATUSES = ("updated", "unchanged", "failed", "skipped")
 _SUMS = ("records", *_STATUSES, "transient_failures", "requests", "retries", "waited_seconds", "paced_seconds")

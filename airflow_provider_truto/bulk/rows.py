@@ -11,8 +11,8 @@ from airflow_provider_truto.bulk.ledger_files import fault_of, is_count, is_flag
 from airflow_provider_truto.bulk.records import Record
 from airflow_provider_truto.client.call import json_body
 from airflow_provider_truto.client.errors import TrutoApiError, TrutoError, TrutoSchemaError
-from airflow_provider_truto.updates.request import OnNone
-from airflow_provider_truto.updates.typed import typed
+from airflow_provider_truto.records.coerce import coerce
+from airflow_provider_truto.records.request import OnNone
 
 Status = Literal["updated", "unchanged", "failed", "skipped"]
 _LONGEST_MESSAGE = 2_000
@@ -126,7 +126,7 @@ def fed_back(record: Record, *, on_none: OnNone) -> FedBack:
 
     What ``on_none`` leaves out is left out. A null that is meant is null, as any other that comes from a file.
     """
-    plain = typed(
+    plain = coerce(
         record.body,
         {},
         on_none="omit" if on_none == "omit" else "null",

@@ -27,8 +27,8 @@ from airflow_provider_truto.connection_fields import (
 )
 from airflow_provider_truto.hooks._connection_test import tested
 from airflow_provider_truto.hooks.connection import AirflowConnection, TrutoConnection, read_connection
-from airflow_provider_truto.updates.request import PACKAGED, SchemaSource, account_update
-from airflow_provider_truto.updates.way import Care, Done, record_way
+from airflow_provider_truto.records.pipeline import RecordResult, Safeguards, write_record
+from airflow_provider_truto.records.request import PACKAGED, SchemaSource, build_account_update
 
 if TYPE_CHECKING:
     # requests takes a tenth of a second to import, and so does aiohttp: DAG files that only name an operator must not
@@ -121,7 +121,7 @@ class _ConnectionHook(BaseHook, TrutoApi):
         """
         if response_format == "stream":
             raise ValueError("response_format='stream' has no JSON answer: call stream_account")
-        request = account_update(
+        request = build_account_update(
             account_id,
             body,
             integrated_account_id=integrated_account_id,
@@ -135,14 +135,14 @@ class _ConnectionHook(BaseHook, TrutoApi):
             allow_empty=allow_empty,
             idempotency_key=idempotency_key,
         )
-        care = Care(
+        safeguards = Safeguards(
             preflight=preflight,
             expected_tenant_id=expected_tenant_id,
             check_custom_fields=check_custom_fields,
             expect=expect,
             skip_unchanged=skip_unchanged,
         )
-        return self.do(_response(record_way(request, care=care)))
+        return self.do(_response(write_record(request, safeguards=safeguards)))
 
     def stream_account(self, account_id: str, body: Mapping[str, Any], **arguments: Any) -> Any:
         """Update an account and give the CRM's answer as an iterable of bytes, never held in memory.
@@ -151,8 +151,8 @@ class _ConnectionHook(BaseHook, TrutoApi):
         happened when this returns; iterating only reads, and raises ``TrutoTransportError`` where the answer breaks
         off.
         """
-        request = account_update(account_id, body, response_format="stream", **arguments)
-        return self.do(_stream(record_way(request)))
+        request = build_account_update(account_id, body, response_format="stream", **arguments)
+        return self.do(_stream(write_record(request)))
 
     def preview_account(self, account_id: str, body: Mapping[str, Any], **arguments: Any) -> Any:
         """Say what an update would change, and send nothing.
@@ -161,7 +161,11 @@ class _ConnectionHook(BaseHook, TrutoApi):
         ``update_account`` does. The hash goes to ``update_account`` as ``expect``, which then applies only what was
         previewed.
         """
-        return self.do(_previewed(record_way(account_update(account_id, body, **arguments), care=Care(preview=True))))
+        return self.do(
+            _previewed(
+                write_record(build_account_update(account_id, body, **arguments), safeguards=Safeguards(preview=True))
+            )
+        )
 
     def _read(self, conn: AirflowConnection, *, is_test: bool = False) -> TrutoConnection:
         from airflow import __version__ as airflow_version
@@ -363,15 +367,15 @@ async def _mask_in_thread(secret: str) -> None:
     await asyncio.get_running_loop().run_in_executor(None, mask_secret, secret)
 
 
-def _response(way: Program[Done]) -> Program[Any]:
+def _response(way: Program[RecordResult]) -> Program[Any]:
     return (yield from way).response
 
 
-def _stream(way: Program[Done]) -> Program[Any]:
+def _stream(way: Program[RecordResult]) -> Program[Any]:
     outcome = (yield from way).outcome
     return outcome.answer.stream if outcome else None
 
 
-def _previewed(way: Program[Done]) -> Program[Any]:
+def _previewed(way: Program[RecordResult]) -> Program[Any]:
     preview = (yield from way).preview
     return preview.as_dict() if preview else None

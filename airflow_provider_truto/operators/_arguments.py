@@ -19,8 +19,8 @@ from airflow_provider_truto.bulk.ledger_files import LOCAL
 from airflow_provider_truto.bulk.shards import shard_of
 from airflow_provider_truto.client.errors import Problem
 from airflow_provider_truto.operators._task import codes_of_errors
-from airflow_provider_truto.updates.rendered import Missing
-from airflow_provider_truto.updates.request import RESPONSE_FORMATS, OnNone
+from airflow_provider_truto.records.render import Missing
+from airflow_provider_truto.records.request import RESPONSE_FORMATS, OnNone
 
 
 class _Sentinel:
@@ -127,9 +127,9 @@ def _described(value: Any) -> str:
 def _typed(value: Any, schema: Mapping[str, Any], *, name: str = "") -> Any:
     """Type a value as bodies are typed, under a name that says what it is: ids become text."""
     # Slow to import, and every DAG file imports this module.
-    from airflow_provider_truto.updates.typed import typed
+    from airflow_provider_truto.records.coerce import coerce
 
-    made = typed({name: value}, {"properties": {name: schema}})
+    made = coerce({name: value}, {"properties": {name: schema}})
     if made.problems:
         raise RefusedError(*(problem._replace(pointer=problem.pointer[len(name) + 1 :]) for problem in made.problems))
     return made.value[name]

@@ -26,8 +26,8 @@ from airflow_provider_truto.operators._task import (
     failing_in_airflow_terms,
     running_task,
 )
-from airflow_provider_truto.updates.keys import RunSeen, TaskIdentity
-from airflow_provider_truto.updates.request import PACKAGED, OnNone, RecordRequest, SchemaSource
+from airflow_provider_truto.records.keys import RunSeen, TaskIdentity
+from airflow_provider_truto.records.request import PACKAGED, OnNone, RecordRequest, SchemaSource
 
 if TYPE_CHECKING:
     # Slow to import, and every DAG file imports this module: what only a run needs is imported in it.
@@ -321,7 +321,7 @@ class TrutoBulkOperator(TrutoOperator):
 
     def _plan(self, identity: TaskIdentity, header: Mapping[str, Any]) -> Plan:
         from airflow_provider_truto.bulk.engine import Plan
-        from airflow_provider_truto.updates.way import Care, Typing
+        from airflow_provider_truto.records.pipeline import CoercionOptions, Safeguards
 
         return Plan(
             template=RecordRequest(
@@ -336,8 +336,8 @@ class TrutoBulkOperator(TrutoOperator):
                 allow_empty=self.allow_empty,
                 text_advice=self._text_advice(),
             ),
-            typing=Typing(on_none=self.on_none, hint="; on_none says what a null in a record means"),
-            care=Care(check_custom_fields=self.check_custom_fields, skip_unchanged=self.skip_unchanged),
+            coercion=CoercionOptions(on_none=self.on_none, hint="; on_none says what a null in a record means"),
+            safeguards=Safeguards(check_custom_fields=self.check_custom_fields, skip_unchanged=self.skip_unchanged),
             identity=replace(identity, generation=header["keys"]),
             cleared_identity=replace(identity, generation=f"{identity.generation}/{header['generation']}"),
             concurrency=self.concurrency,

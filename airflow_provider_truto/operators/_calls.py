@@ -15,24 +15,24 @@ from airflow_provider_truto.operators._arguments import NOT_GIVEN
 from airflow_provider_truto.operators._files import write_whole
 from airflow_provider_truto.operators._operator import TrutoOperator, templated
 from airflow_provider_truto.operators._task import failing_in_airflow_terms, running_task
-from airflow_provider_truto.updates.request import LIVE, PACKAGED, OnNone, RecordRequest, SchemaSource
-from airflow_provider_truto.updates.xcom import (
+from airflow_provider_truto.records.request import LIVE, PACKAGED, OnNone, RecordRequest, SchemaSource
+from airflow_provider_truto.records.xcom import (
     XCOM_LIMIT,
+    build_xcom_value,
+    collect_list,
+    encode_json,
     is_text,
-    json_bytes,
-    json_size,
-    listed_value,
-    storable,
-    summary,
-    xcom_value,
+    make_storable,
+    measure_json,
+    summarize,
 )
 
 if TYPE_CHECKING:
     # Slow to import, and every DAG file imports this module: what only a run needs is imported in it.
     from airflow_provider_truto.client.sync import Listing
     from airflow_provider_truto.hooks.truto import TrutoHook
-    from airflow_provider_truto.updates.verified import Verification
-    from airflow_provider_truto.updates.way import Care, Done, Preview
+    from airflow_provider_truto.records.pipeline import Preview, RecordResult, Safeguards
+    from airflow_provider_truto.records.verify import Verification
 
 Verify = Literal["warn", "fail"] | None
 _BODY_HINT = "; set on_none='omit' to leave such fields out, on_none='null' to clear them"
@@ -178,7 +178,7 @@ class TrutoCallOperator(TrutoOperator):
 
     def _called(self, context: Any) -> Any:
         from airflow_provider_truto.hooks.truto import TrutoHook
-        from airflow_provider_truto.updates.way import Typing, record_way
+        from airflow_provider_truto.records.pipeline import CoercionOptions, write_record
 
         problems = list(self._problems)
         request = self._request(problems)
@@ -192,14 +192,14 @@ class TrutoCallOperator(TrutoOperator):
             return self._listed(context, hook, request, problems)
         is_write = not (request.is_read or self.preview)
         task = running_task(context) if is_write else None
-        way = record_way(
+        way = write_record(
             request,
-            typing=Typing(on_none=self.on_none, hint=_BODY_HINT),
+            coercion=CoercionOptions(on_none=self.on_none, hint=_BODY_HINT),
             earlier=problems,
-            care=self._care(),
+            safeguards=self._safeguards(),
             task=task.identity if task else None,
         )
-        done: Done = hook.do(way, suffixes=task.suffixes if task else None)
+        done: RecordResult = hook.do(way, suffixes=task.suffixes if task else None)
         value = self._finished(context, done, hide_values=hook.connection.settings.hide_values)
         if task:
             task.done()
@@ -235,10 +235,10 @@ class TrutoCallOperator(TrutoOperator):
             text_advice="make it text: `{{ … | string }}`, or where the value comes from",
         )
 
-    def _care(self) -> Care:
-        from airflow_provider_truto.updates.way import Care
+    def _safeguards(self) -> Safeguards:
+        from airflow_provider_truto.records.pipeline import Safeguards
 
-        return Care(
+        return Safeguards(
             preflight=bool(self.preflight),
             expected_tenant_id=self.expected_tenant_id,
             check_custom_fields=bool(self.check_custom_fields),
@@ -247,11 +247,11 @@ class TrutoCallOperator(TrutoOperator):
             skip_unchanged=bool(self.skip_unchanged),
         )
 
-    def _finished(self, context: Any, done: Done, *, hide_values: bool) -> Any:
-        from airflow_provider_truto.updates.verified import Verification, doubts, verified
+    def _finished(self, context: Any, done: RecordResult, *, hide_values: bool) -> Any:
+        from airflow_provider_truto.records.verify import Verification, describe_doubts, verify
 
         outcome = done.outcome
-        verification = verified(done.request, done.response) if outcome else Verification()
+        verification = verify(done.request, done.response) if outcome else Verification()
         self._subject = _subject(done.request)
         self._outcome |= {
             "status": outcome.answer.status if outcome else None,
@@ -268,19 +268,19 @@ class TrutoCallOperator(TrutoOperator):
         self._outcome |= stored
         self._tell(done)
         if self.verify is not None:
-            self._judge(done, verification, doubts(done.request, done.response, verification))
+            self._judge(done, verification, describe_doubts(done.request, done.response, verification))
         self._push(context, self._outcome)
         return value
 
     def _shown(self, preview: Preview, *, hide_values: bool) -> dict[str, Any]:
         """Give a preview for XCom: without its values where these are too large, or are to be hidden."""
         shown = preview.as_dict(hide_values=hide_values)
-        if json_size(shown) > XCOM_LIMIT:
+        if measure_json(shown) > XCOM_LIMIT:
             self.log.warning("The preview is too large for XCom: it goes there without the values")
             shown = preview.as_dict(hide_values=True)
-        return cast("dict[str, Any]", storable(shown))
+        return cast("dict[str, Any]", make_storable(shown))
 
-    def _stored(self, done: Done) -> tuple[Any, dict[str, Any]]:
+    def _stored(self, done: RecordResult) -> tuple[Any, dict[str, Any]]:
         """Give what goes to XCom as the response, and where a file holds it instead."""
         record_id = done.request.record_id
         of_record = {} if record_id is None else {"id": record_id}
@@ -289,12 +289,12 @@ class TrutoCallOperator(TrutoOperator):
             return {**of_record, "path": written["path"]}, written
         if isinstance(done.response, bytes) and (len(done.response) > XCOM_LIMIT or not is_text(done.response)):
             return self._stored_bytes(done.response, of_record)
-        value = xcom_value(done.response, record_id, without_remote_data=self.ignore_remote_data)
-        size = json_size(value)
+        value = build_xcom_value(done.response, record_id, without_remote_data=self.ignore_remote_data)
+        size = measure_json(value)
         if size <= XCOM_LIMIT:
-            return storable(value), {}
+            return make_storable(value), {}
         if self.output_path is not None:
-            written = self._written([json_bytes(value)])
+            written = self._written([encode_json(value)])
             return {"id": value.get("id"), "path": written["path"]}, written
         self.log.warning(
             "The answer has %d bytes, more than the %d that go to XCom: only a summary does. Set output_path, or"
@@ -302,7 +302,7 @@ class TrutoCallOperator(TrutoOperator):
             size,
             XCOM_LIMIT,
         )
-        return summary(value, size=size), {"bytes": size}
+        return summarize(value, size=size), {"bytes": size}
 
     def _stored_bytes(self, content: bytes, of_record: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Put an answer that is no JSON, and too large or no text, into the file as it is."""
@@ -313,7 +313,7 @@ class TrutoCallOperator(TrutoOperator):
         self.log.warning(
             "The answer is %d bytes that XCom does not take: only a summary goes there. Set output_path.", size
         )
-        return summary(of_record, size=size), {"bytes": size}
+        return summarize(of_record, size=size), {"bytes": size}
 
     def _written(self, chunks: Iterable[bytes]) -> dict[str, Any]:
         """Write the file that ``output_path`` names, and say so for XCom."""
@@ -321,9 +321,9 @@ class TrutoCallOperator(TrutoOperator):
 
     def _listed(self, context: Any, hook: TrutoHook, request: RecordRequest, problems: Sequence[Problem]) -> Any:
         """Read a list page by page: to XCom up to a limit, or as JSON Lines to a file."""
-        from airflow_provider_truto.updates.way import list_way
+        from airflow_provider_truto.records.pipeline import list_pages
 
-        listing = hook.listing(list_way(request, earlier=problems, care=self._care()))
+        listing = hook.listing(list_pages(request, earlier=problems, safeguards=self._safeguards()))
         lines = self._lines(listing)
         stored: dict[str, Any] = {}
         value: Any
@@ -331,7 +331,7 @@ class TrutoCallOperator(TrutoOperator):
             stored = self._written(lines)
             value = {"count": listing.count, "path": stored["path"], "cursor": listing.cursor}
         else:
-            value = listed_value(lines)
+            value = collect_list(lines)
         self._outcome |= {
             "count": listing.count,
             "cursor": listing.cursor,
@@ -348,12 +348,14 @@ class TrutoCallOperator(TrutoOperator):
     def _lines(self, listing: Listing) -> Iterator[bytes]:
         for page in listing.pages():
             for record in page.items:
-                shown = xcom_value(record, None, without_remote_data=True) if self.ignore_remote_data else record
-                yield json_bytes(shown) + b"\n"
+                shown = (
+                    build_xcom_value(record, None, without_remote_data=True) if self.ignore_remote_data else record
+                )
+                yield encode_json(shown) + b"\n"
             if self.max_records is not None and listing.count >= self.max_records:
                 return
 
-    def _tell(self, done: Done) -> None:
+    def _tell(self, done: RecordResult) -> None:
         if done.outcome is not None or done.preview is None:
             return
         if self.preview:
@@ -366,7 +368,7 @@ class TrutoCallOperator(TrutoOperator):
         else:
             self.log.info("%s: every field is as it should be already; nothing was sent", done.request)
 
-    def _judge(self, done: Done, verification: Verification, doubts: str) -> None:
+    def _judge(self, done: RecordResult, verification: Verification, doubts: str) -> None:
         if verification.changed:
             self.log.info("%s: the CRM took in its own form: %s", done.request, ", ".join(verification.changed))
         if verification.unverifiable:
@@ -388,7 +390,7 @@ class TrutoCallOperator(TrutoOperator):
             message = f"{message[:_LONGEST_MESSAGE]}…"
         outcome |= {"message": message, "skipped": is_skip}
         try:
-            self._push(context, storable(outcome))
+            self._push(context, make_storable(outcome))
         except Exception:  # the task fails for a reason of its own, which must not be hidden
             self.log.warning("Why this task fails could not be pushed to XCom", exc_info=True)
 

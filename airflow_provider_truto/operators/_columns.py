@@ -17,7 +17,7 @@ from importlib import import_module
 from typing import Any
 
 from airflow_provider_truto.client.numbers import exact_json
-from airflow_provider_truto.updates.typed import Formless
+from airflow_provider_truto.records.coerce import Formless
 
 #: Makes of a value, which is not ``None``, what it is. Raises ``ValueError`` with what to write in the query instead.
 Cast = Callable[[Any], Any]

@@ -19,7 +19,7 @@ from airflow_provider_truto.operators._arguments import (
     missing_in,
 )
 from airflow_provider_truto.operators._rendering import TypedRenderingMixin
-from airflow_provider_truto.updates.rendered import Missing, Unknown
+from airflow_provider_truto.records.render import Missing, Unknown
 
 #: The key under which everything but the response goes to XCom.
 XCOM_KEY = "truto"

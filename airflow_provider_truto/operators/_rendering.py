@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_truto._compat import AirflowFailException, is_literal
 from airflow_provider_truto.client.numbers import exact_json
 from airflow_provider_truto.operators._arguments import is_path
-from airflow_provider_truto.updates.plain import plain_text
-from airflow_provider_truto.updates.rendered import Missing, as_data, rendered
+from airflow_provider_truto.records.render import Missing, mark_missing, render
+from airflow_provider_truto.records.scalars import to_plain_text
 
 if TYPE_CHECKING:
     import jinja2
@@ -56,16 +56,16 @@ class TypedRenderingMixin:
         if content is None:
             return None  # there is but one None, and Airflow may have marked it
         if seen_oids is not None and id(content) in seen_oids:
-            return as_data(content, source="the mapped value")
+            return mark_missing(content, source="the mapped value")
         env = jinja_env or self.get_template_env()  # type: ignore[attr-defined]
         if isinstance(content, str):
-            return rendered(content, context, env)
+            return render(content, context, env)
         if is_literal(content):
             return content.resolve(context)  # as the author wrote it: a None in it clears a field
         if is_reference(content):
             value = content.resolve(context)
             if is_from_upstream(content, context):
-                return as_data(value, source="the upstream task's XCom")
+                return mark_missing(value, source="the upstream task's XCom")
             return self.render_template(value, context, env)
         return super().render_template(content, context, env, seen_oids)  # type: ignore[misc]
 
@@ -121,7 +121,7 @@ class TypedRenderingMixin:
         return True
 
     def _as_upstream_data(self, name: str, value: Any) -> Any:
-        return as_data(value, source=f"the mapped value of {name}")
+        return mark_missing(value, source=f"the mapped value of {name}")
 
     def _parse_body(
         self, context: Any, env: jinja2.Environment, of_row: frozenset[int], *, is_named_upstream: bool
@@ -176,7 +176,7 @@ def _ids_within(values: Iterable[Any]) -> Iterator[int]:
 def _parsed_if_object(text: str) -> Any:
     """Parse JSON text that is an object as it stands; with bare expressions in it, it stays a template."""
     try:
-        parsed = exact_json(plain_text(text))
+        parsed = exact_json(to_plain_text(text))
     except ValueError:
         return text
     return parsed if isinstance(parsed, dict) else text

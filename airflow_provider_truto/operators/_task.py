@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow_provider_truto._compat import AirflowException, AirflowFailException, AirflowSkipException
 from airflow_provider_truto.client.errors import TrutoApiError, TrutoError, TrutoNotFoundError
-from airflow_provider_truto.updates.keys import RunSeen, TaskIdentity
+from airflow_provider_truto.records.keys import RunSeen, TaskIdentity
 
 _STATE_KEY = "truto_task"
 

@@ -10,7 +10,7 @@ from airflow_provider_truto.operators._arguments import BULK_ARGUMENTS, NOT_GIVE
 from airflow_provider_truto.operators._bulk import TrutoBulkOperator
 from airflow_provider_truto.operators._calls import TrutoCallOperator
 from airflow_provider_truto.operators._operator import templated
-from airflow_provider_truto.updates.request import PACKAGED, SchemaSource, method_slip
+from airflow_provider_truto.records.request import PACKAGED, SchemaSource, explain_method_slip
 
 
 class TrutoUnifiedOperator(TrutoCallOperator):
@@ -104,5 +104,5 @@ class TrutoBulkUnifiedOperator(TrutoBulkOperator):
         yield from super()._contradictions(given, present)
         if given.get("method") in {"list", "get"}:
             yield Problem("/method", f"a bulk writes, and {given['method']} reads")
-        elif (slip := method_slip(given.get("method"))) is not None:
+        elif (slip := explain_method_slip(given.get("method"))) is not None:
             yield Problem("/method", slip)

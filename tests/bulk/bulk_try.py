@@ -16,9 +16,9 @@ from airflow_provider_truto.bulk.sources import FileSource, ListSource
 from airflow_provider_truto.client.aio import AsyncClient
 from airflow_provider_truto.client.settings import ClientSettings
 from airflow_provider_truto.client.tokens import ApiToken, Token
-from airflow_provider_truto.updates.keys import TaskIdentity
-from airflow_provider_truto.updates.request import RecordRequest
-from airflow_provider_truto.updates.way import Care, Typing
+from airflow_provider_truto.records.keys import TaskIdentity
+from airflow_provider_truto.records.pipeline import CoercionOptions, Safeguards
+from airflow_provider_truto.records.request import RecordRequest
 
 TASK = TaskIdentity(dag_id="dag", run_id="run", task_id="bulk", map_index=-1, generation="0")
 TEMPLATE = RecordRequest(model="crm", resource="accounts", method="update", id_name="id", needs_id=True)
@@ -65,7 +65,7 @@ async def one_try(
     try_number=1,
     task=TASK,
     client=None,
-    care=None,
+    safeguards=None,
     ledger=None,
     max_failures=None,
     report=lambda _progress: None,
@@ -75,8 +75,8 @@ async def one_try(
     opened, past, identity = open_ledger(output, source, try_number=try_number, task=task, **(ledger or {}))
     whole = Plan(
         template=TEMPLATE,
-        typing=Typing(),
-        care=care or Care(),
+        coercion=CoercionOptions(),
+        safeguards=safeguards or Safeguards(),
         identity=identity,
         cleared_identity=replace(identity, generation=f"{task.generation}/{identity.generation}"),
         **plan,

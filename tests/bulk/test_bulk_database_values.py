@@ -16,7 +16,7 @@ from airflow_provider_truto.bulk.records import Reading
 from airflow_provider_truto.bulk.snapshot import SnapshotSource
 from airflow_provider_truto.operators import _sql
 from airflow_provider_truto.operators._statements import has_several
-from airflow_provider_truto.updates.typed import typed
+from airflow_provider_truto.records.coerce import coerce
 
 BIGQUERY = "airflow.providers.google.cloud.hooks.bigquery"
 SNOWFLAKE = "snowflake.connector.cursor"
@@ -111,7 +111,7 @@ def sent(tmp_path, ask, module, kind, value):
     kinds = [("id", 1043), ("custom_fields.x", kind)]
     source = SnapshotSource(UPath(tmp_path), "sql-f", lambda: ask(module, kinds, [["1", value]]), Reading())
     (record,) = source.records()
-    made = typed(record.body, {"type": "object"})
+    made = coerce(record.body, {"type": "object"})
     return "; ".join(problem.message for problem in made.problems) or made.value["custom_fields"]["x"]
 
 
@@ -158,7 +158,7 @@ def test_sqlite_knows_few_types(sqlite, tmp_path, expression, expected):
     query = f"select '1' as id, {expression} as \"custom_fields.x\";"
     source = SnapshotSource(UPath(tmp_path), "sql-f", lambda: _sql.asked("warehouse", query, None, None), Reading())
     (record,) = source.records()
-    made = typed(record.body, {"type": "object"})
+    made = coerce(record.body, {"type": "object"})
     found = "; ".join(problem.message for problem in made.problems) or made.value["custom_fields"]["x"]
     assert (
         expected.search(found)

@@ -17,7 +17,7 @@ from airflow_provider_truto.bulk.records import record_of
 from airflow_provider_truto.bulk.sources import ListSource, Source
 from airflow_provider_truto.client.errors import TrutoAuthenticationError
 from airflow_provider_truto.client.tokens import Token
-from airflow_provider_truto.updates.way import Care
+from airflow_provider_truto.records.pipeline import Safeguards
 
 
 def update(record, text, account=0):
@@ -474,7 +474,7 @@ def test_a_try_that_is_told_to_stop_does_not_wait_for_a_call_that_waits_for_minu
 
 def test_what_goes_wrong_within_this_package_ends_the_try_loudly(make_truto, output, monkeypatch):
     truto = make_truto(accounts=4, records=50)
-    real, seen = engine.record_way, []
+    real, seen = engine.write_record, []
 
     def way(request, **options):
         seen.append(request)
@@ -482,7 +482,7 @@ def test_what_goes_wrong_within_this_package_ends_the_try_loudly(make_truto, out
             raise ZeroDivisionError("a bug")
         return real(request, **options)
 
-    monkeypatch.setattr(engine, "record_way", way)
+    monkeypatch.setattr(engine, "write_record", way)
     with pytest.raises(ZeroDivisionError, match="a bug"):
         truto.run(truto.rows(), output)
     read = read_ledger(output)
@@ -493,14 +493,14 @@ def test_what_goes_wrong_within_this_package_ends_the_try_loudly(make_truto, out
     assert set(truto.writes().values()) == {1}
 
 
-# ------------------------------------------------------------------------------------------------------------- care
+# ------------------------------------------------------------------------------------------------------- safeguards
 
 
 def test_a_record_that_is_as_it_should_be_is_read_and_not_written(truto, output):
     rows = truto.rows()
     truto.run(rows[:20], output / "first")
     truto.emulator.state.executions.clear()
-    summary = truto.run(rows, output / "second", care=Care(skip_unchanged=True))
+    summary = truto.run(rows, output / "second", safeguards=Safeguards(skip_unchanged=True))
     assert (summary["unchanged"], summary["updated"], summary["requests"]) == (20, len(rows) - 20, 60)
     assert Counter(e["method"] for e in truto.emulator.executions) == {"GET": 40, "PATCH": 20}
 
@@ -513,10 +513,10 @@ def test_a_check_of_the_whole_source_finds_its_faults_and_writes_nothing(truto, 
 
         from airflow_provider_truto.bulk.engine import Bulk, Plan
         from airflow_provider_truto.bulk.ledger import Past
-        from airflow_provider_truto.updates.way import Typing
+        from airflow_provider_truto.records.pipeline import CoercionOptions
 
         async with new_client(truto.url, truto.token) as client:
-            bulk = Bulk(client, None, Past(), Plan(template=TEMPLATE, typing=Typing()), report=print)
+            bulk = Bulk(client, None, Past(), Plan(template=TEMPLATE, coercion=CoercionOptions()), report=print)
             return await bulk.check(ListSource(rows).records())
 
     faults = asyncio.run(check())

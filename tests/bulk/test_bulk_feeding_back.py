@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from airflow_provider_truto.bulk.records import Record, record_of
 from airflow_provider_truto.bulk.rows import ResultRow, failure_line, fed_back
-from airflow_provider_truto.updates.rendered import Missing
-from airflow_provider_truto.updates.typed import typed
+from airflow_provider_truto.records.coerce import coerce
+from airflow_provider_truto.records.render import Missing
 
 AWARE = datetime(2026, 1, 31, 12, tzinfo=timezone(timedelta(hours=2)))
 
@@ -156,13 +156,13 @@ values = st.recursive(
 
 @given(body=st.dictionaries(st.text(max_size=3), values, max_size=4), on_none=st.sampled_from(["omit", "null"]))
 def test_what_is_fed_back_is_what_would_have_been_sent_or_it_is_refused(body, on_none):
-    sent = typed(body, {}, on_none=on_none, data_of="the record")
+    sent = coerce(body, {}, on_none=on_none, data_of="the record")
     line = line_of(Record(ordinal=0, id="r1", body=body), on_none=on_none)
     record = record_of(line, 0, needs_body=False)
     if sent.problems:
         assert record.problems
     elif not record.problems:
-        again = typed(record.body, {}, on_none=on_none, data_of="the record")
+        again = coerce(record.body, {}, on_none=on_none, data_of="the record")
         assert again.value == sent.value
 
 

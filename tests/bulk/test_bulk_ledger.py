@@ -32,7 +32,7 @@ from airflow_provider_truto.bulk.ledger import (
 )
 from airflow_provider_truto.bulk.rows import FedBack, ResultRow, failure_line
 from airflow_provider_truto.bulk.sources import ListSource
-from airflow_provider_truto.updates.keys import RunSeen
+from airflow_provider_truto.records.keys import RunSeen
 
 HEADER = {"fingerprint": "f"}
 #: A snapshot, as a header holds it.

@@ -18,8 +18,8 @@ from jinja2.sandbox import SandboxedEnvironment
 from airflow_provider_truto.bulk.mapping import FunctionMapping, TemplateMapping, imported_function
 from airflow_provider_truto.bulk.records import Reading
 from airflow_provider_truto.bulk.sources import FileSource, ListSource
-from airflow_provider_truto.updates.rendered import Missing, Unknown
-from airflow_provider_truto.updates.typed import typed
+from airflow_provider_truto.records.coerce import coerce
+from airflow_provider_truto.records.render import Missing, Unknown
 
 ENVIRONMENTS = {
     "Airflow's": lambda: SandboxedEnvironment(undefined=jinja2.StrictUndefined),
@@ -95,7 +95,7 @@ def test_what_comes_of_none_is_missing_and_never_the_text_none(env, template):
 def test_what_is_not_in_the_row_is_a_problem_whatever_on_none_says(template):
     assert isinstance(body_of(template, {}), Unknown)
     for on_none in ("error", "omit", "null"):
-        (problem,) = typed({"deep": [body_of(template, {"y": 1})]}, {}, on_none=on_none).problems
+        (problem,) = coerce({"deep": [body_of(template, {"y": 1})]}, {}, on_none=on_none).problems
         assert problem.pointer == "/deep/0"
         assert "'x' is unknown" in problem.message
         assert ".get('name')" in problem.message

@@ -20,7 +20,7 @@ from airflow_provider_truto.bulk.records import Reading
 from airflow_provider_truto.bulk.report import merged
 from airflow_provider_truto.bulk.shards import Shard, shard_of, shards
 from airflow_provider_truto.bulk.sources import ListSource, ShardedSource
-from airflow_provider_truto.updates.keys import RunSeen
+from airflow_provider_truto.records.keys import RunSeen
 
 ROW = st.fixed_dictionaries(
     {},

@@ -21,7 +21,7 @@ from upath import UPath
 from airflow_provider_truto.bulk import lines
 from airflow_provider_truto.bulk.records import Reading
 from airflow_provider_truto.bulk.sources import FileSource, ListSource, SourceError, rows_of
-from airflow_provider_truto.updates.rendered import Missing
+from airflow_provider_truto.records.render import Missing
 
 ENDINGS = {"plain": "", "gzipped": ".gz"}
 

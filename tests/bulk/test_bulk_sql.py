@@ -31,8 +31,8 @@ from airflow_provider_truto.bulk.rows import fed_back
 from airflow_provider_truto.bulk.snapshot import Result, SnapshotSource, query_fingerprint
 from airflow_provider_truto.bulk.sources import SourceError
 from airflow_provider_truto.client.call import iso_utc
-from airflow_provider_truto.updates.rendered import Missing
-from airflow_provider_truto.updates.typed import Formless, typed
+from airflow_provider_truto.records.coerce import Formless, coerce
+from airflow_provider_truto.records.render import Missing
 
 QUERY = query_fingerprint("warehouse", "select")
 MOMENT = datetime(2026, 1, 31, 12, 30, tzinfo=timezone(timedelta(hours=5, minutes=30)))
@@ -131,7 +131,7 @@ SENT = [
 @pytest.mark.parametrize(("cell", "expected"), SENT, ids=repr)
 def test_a_cell_is_sent_by_the_table_of_types(folder, cell, expected):
     record = record_of(["id", "custom_fields.x"], ["1", cell], folder)
-    made = typed(record.body, {"type": "object"})
+    made = coerce(record.body, {"type": "object"})
     if made.problems:
         (problem,) = made.problems
         assert problem.pointer == "/custom_fields/x"

@@ -8,7 +8,7 @@ import stat
 import pytest
 
 from airflow_provider_truto.emulator import ACME
-from airflow_provider_truto.updates.xcom import XCOM_LIMIT
+from airflow_provider_truto.records.xcom import XCOM_LIMIT
 
 pytestmark = pytest.mark.airflow
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_provider_truto.records.coerce import coerce
 from airflow_provider_truto.schemas.custom_fields import (
     PARTIAL_INTEGRATIONS,
     custom_fields_schema,
@@ -18,7 +19,6 @@ from airflow_provider_truto.schemas.custom_fields import (
 )
 from airflow_provider_truto.schemas.dialect import converted
 from airflow_provider_truto.schemas.validator import Schema, packaged_schema
-from airflow_provider_truto.updates.typed import typed
 
 REQUEST = packaged_schema("crm.accounts.update", "request").source
 
@@ -116,7 +116,7 @@ def test_an_enum_takes_the_values_of_its_options(values, right, wrong, text, as_
     for value in wrong:
         assert set(told(fields, {"x": value, "xs": [right[0], value]})) == {"/x", "/xs/1"}
     assert set(told(fields, {"xs": right[0]})) == {"/xs"}
-    value = typed({"x": text, "xs": [text]}, found.schema).value
+    value = coerce({"x": text, "xs": [text]}, found.schema).value
     assert json.dumps(value) == json.dumps({"x": as_typed, "xs": [as_typed]})
 
 
@@ -319,7 +319,7 @@ def test_a_body_is_held_against_the_crms_fields_and_otherwise_as_before(body_sch
     found = schema.findings({"custom_fields": {"teir": "x", "lifetime_value": 1, "score": 5}})
     assert [finding.pointer for finding in found] == ["/custom_fields/lifetime_value", "/custom_fields/teir"]
     value = {"custom_fields": {"score": "5", "churned": "True", "tier": "gold"}}
-    assert typed(value, combined).value == {"custom_fields": {"score": 5, "churned": True, "tier": "gold"}}
+    assert coerce(value, combined).value == {"custom_fields": {"score": 5, "churned": True, "tier": "gold"}}
     if body_schema.get("additionalProperties") is False:
         assert [finding.pointer for finding in schema.findings({"nme": 1})] == ["/nme"]
 
@@ -350,5 +350,5 @@ def test_any_list_of_fields_becomes_a_schema_that_checks_any_value(fields, is_pa
     for custom in (value, {"a": value, "b": None, "zzz": 1}):
         for finding in schema.findings({"custom_fields": custom}):
             assert finding.message
-        typed({"custom_fields": custom}, schema.source)
+        coerce({"custom_fields": custom}, schema.source)
         assert unlisted(found.schema, custom) == [] or is_partial

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from airflow_provider_truto.records.coerce import coerce
 from airflow_provider_truto.schemas.dialect import Converted, converted
 from airflow_provider_truto.schemas.validator import Schema, packaged_schema, schema_from
-from airflow_provider_truto.updates.typed import typed
 
 #: As `request_body_schema` of `GET /unified/crm/accounts/{integration}/meta/update` may look.
 ACCOUNT = {
@@ -137,7 +137,7 @@ def test_a_converted_schema_types_text():
         "custom_fields": '{"a": 1}',
         "name": "5",
     }
-    found = typed(given, schema)
+    found = coerce(given, schema)
     assert found.problems == ()
     assert found.value == {
         "number_of_employees": 120,
@@ -371,7 +371,7 @@ def test_a_local_reference_leads_to_its_converted_target_wherever_that_stands(re
     assert told(meta, {"owner": {"id": "u"}}) == {}
     assert told(meta, {"owner": {}}) == {"/owner/id": "is required"}
     assert set(told(meta, {"owner": {"id": 5, "x": 1}})) == {"/owner/id", "/owner/x"}
-    assert typed({"owner": '{"id": "u"}'}, converted(meta).schema).value == {"owner": {"id": "u"}}
+    assert coerce({"owner": '{"id": "u"}'}, converted(meta).schema).value == {"owner": {"id": "u"}}
 
 
 def test_a_reference_and_what_stands_beside_it_are_one_object_that_knows_both():
@@ -396,7 +396,7 @@ def test_a_reference_and_what_stands_beside_it_are_one_object_that_knows_both():
     assert set(told(meta, {"owner": {"name": 5, "role": "x"}})) == {"/owner/name"}
     assert told(meta, {}) == {"/owner": "is required"}
     assert converted(meta).schema["properties"]["owner"]["description"] == "Who owns it"
-    assert typed({"owner": {"id": 5, "role": 6}}, converted(meta).schema).value == {"owner": {"id": "5", "role": 6}}
+    assert coerce({"owner": {"id": 5, "role": 6}}, converted(meta).schema).value == {"owner": {"id": "5", "role": 6}}
 
 
 def test_the_root_may_be_a_reference_itself():
@@ -537,7 +537,7 @@ def test_a_schema_that_holds_itself_is_checked_at_any_depth():
     }
     assert told(TREE, {"parent": {"parent": {"tree": {"name": "x", "maybe": {"name": "y", "maybe": None}}}}}) == {}
     assert set(told(TREE, {"parent": {"parent": {"x": 1}}})) == {"/parent/parent/x"}
-    assert typed({"parent": {"tree": '{"name": "x"}'}}, converted(TREE).schema).value == {
+    assert coerce({"parent": {"tree": '{"name": "x"}'}}, converted(TREE).schema).value == {
         "parent": {"tree": {"name": "x"}}
     }
 
@@ -595,7 +595,7 @@ def test_chains_of_references_do_not_recurse_to_death(form):
     found = converted(meta)
     Draft202012Validator.check_schema(found.schema)
     told(meta, {"x": "a", "y": "b"})
-    typed({"x": "a"}, found.schema)
+    coerce({"x": "a"}, found.schema)
 
 
 def test_a_chain_of_branches_is_cut_from_whatever_end_it_is_found():
@@ -715,7 +715,7 @@ def test_any_json_object_becomes_a_schema_that_checks_and_types_any_value(meta, 
         for finding in schema.findings(body):
             assert finding.message
             assert not finding.pointer.startswith("/custom_fields/")
-        typed(body, found.schema)
+        coerce(body, found.schema)
 
 
 def plain_nodes(children):

@@ -10,7 +10,7 @@ from upath import UPath
 from airflow_provider_truto.bulk.records import Reading
 from airflow_provider_truto.bulk.snapshot import SnapshotSource
 from airflow_provider_truto.operators._sql import asked
-from airflow_provider_truto.updates.typed import typed
+from airflow_provider_truto.records.coerce import coerce
 
 TYPES = """
 create type tier as enum ('gold', 'silver');
@@ -63,7 +63,7 @@ def sent(tmp_path, expression):
     query = f"select '1' as id, {expression} as \"custom_fields.x\""
     source = SnapshotSource(UPath(tmp_path), "sql-f", lambda: asked("warehouse", query, None, None), Reading())
     (record,) = source.records()
-    made = typed(record.body, {"type": "object"})
+    made = coerce(record.body, {"type": "object"})
     return "; ".join(problem.message for problem in made.problems) or made.value["custom_fields"]["x"]
 
 

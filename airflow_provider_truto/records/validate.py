@@ -13,6 +13,7 @@ from airflow_provider_truto.client.endpoints import names_record
 from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
 from airflow_provider_truto.client.names import customer_name, folded
 from airflow_provider_truto.client.programs import account_fault
+from airflow_provider_truto.records.request import PACKAGED, RESPONSE_FORMATS, RecordRequest, explain_method_slip
 from airflow_provider_truto.schemas.validator import (
     Finding,
     Schema,
@@ -20,7 +21,6 @@ from airflow_provider_truto.schemas.validator import (
     packaged_schema,
     schema_from,
 )
-from airflow_provider_truto.updates.request import PACKAGED, RESPONSE_FORMATS, RecordRequest, method_slip
 
 #: Where the path parameters' schema is; every record's id is like an account's.
 _PATH_PARAMETERS = "crm.accounts.update"
@@ -38,10 +38,10 @@ _RECORD_NAMES = frozenset({"id", "recordid"})
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
-def body_schema(request: RecordRequest) -> Schema | None:
-    """Compile the schema that a body is held against; ``None`` where there is none to hold it against.
+def load_body_schema(request: RecordRequest) -> Schema | None:
+    """Compile the schema that a body is held against; ``None`` where there is none.
 
-    ``"live"`` must have been replaced by what Truto answered. Raises ``TrutoSchemaError`` where it is no schema.
+    ``"live"`` must have been replaced by what Truto answered. Raises ``TrutoSchemaError`` where it is not a schema.
     """
     source = request.schema
     if source is None or (source == PACKAGED and not has_packaged_schema(request.operation)):
@@ -51,11 +51,11 @@ def body_schema(request: RecordRequest) -> Schema | None:
     try:
         return schema_from(source, is_valid=request.is_schema_valid)
     except ValueError as error:
-        raise _schema_error(error) from None
+        raise _make_schema_error(error) from None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checked:
+class ValidRequest:
     """A request that may be sent: its body as it goes on the wire, and warnings for the log."""
 
     request: RecordRequest
@@ -63,9 +63,9 @@ class Checked:
     warnings: tuple[str, ...] = ()
 
 
-def checked(
+def validate(
     request: RecordRequest, *, earlier: Sequence[Problem] = (), is_typed: bool = False, hide_values: bool = False
-) -> Checked:
+) -> ValidRequest:
     """Hold a request against its schemas; ``earlier`` are problems that were found before, as by typing.
 
     ``is_typed``: the body came out of ``typed``, so that it is JSON-plain.
@@ -74,23 +74,23 @@ def checked(
     Raises ``TrutoSchemaError`` with every problem: pointers into the body are under ``/body``, arguments have
     their own names. ``hide_values`` keeps the body's values out of the messages.
     """
-    schema = body_schema(request)
+    schema = load_body_schema(request)
     told = {problem.pointer for problem in earlier}
-    problems = [*earlier, *(problem for problem in _argument_problems(request) if problem.pointer not in told)]
+    problems = [*earlier, *(problem for problem in _find_argument_problems(request) if problem.pointer not in told)]
     warnings: list[str] = []
     body: bytes | None = None
     if request.body is not None or request.needs_body:
-        body, unwritable = _written(request.body, is_plain=is_typed)
+        body, unwritable = _write(request.body, is_plain=is_typed)
         problems += unwritable
         if not unwritable and "/body" not in told:
-            found, warnings = _body_problems(request, schema, hide_values=hide_values)
+            found, warnings = _find_body_problems(request, schema, hide_values=hide_values)
             problems += [problem for problem in found if problem.pointer not in told]
     if problems:
         raise TrutoSchemaError.of(f"the {request} is not valid", problems)
-    return Checked(request=request, body=body, warnings=tuple(warnings))
+    return ValidRequest(request=request, body=body, warnings=tuple(warnings))
 
 
-def _body_problems(
+def _find_body_problems(
     request: RecordRequest, schema: Schema | None, *, hide_values: bool
 ) -> tuple[list[Problem], list[str]]:
     """What is wrong with a body that can be written, and what the schema calls advisory."""
@@ -98,24 +98,24 @@ def _body_problems(
         return [Problem("/body", f"{request.method} takes no body")], []
     problems: list[Problem] = []
     warnings: list[str] = []
-    for finding in _findings(schema, request.body, hide_values=hide_values) if schema else ():
+    for finding in _find_in_schema(schema, request.body, hide_values=hide_values) if schema else ():
         pointer = f"/body{finding.pointer}".rstrip("/")
         if _is_allowed(finding, request):
             continue
         if finding.is_advisory:
             warnings.append(f"{pointer}: {finding.message}")
         else:
-            problems.append(Problem(pointer, _told(finding, request)))
+            problems.append(Problem(pointer, _describe(finding, request)))
     told = {problem.pointer for problem in problems}
-    problems += [problem for problem in _names_problems(request, schema) if problem.pointer not in told]
+    problems += [problem for problem in _find_name_problems(request, schema) if problem.pointer not in told]
     if request.body in (None, {}) and request.needs_body and not problems:
         problems.append(Problem("/body", "is empty: there is nothing in it to send"))
     if schema is not None and request.method == "update" and not request.allow_empty:
-        problems += _emptiness(request.body)
+        problems += _find_empty_values(request.body)
     return problems, warnings
 
 
-def _names_problems(request: RecordRequest, schema: Schema | None) -> list[Problem]:
+def _find_name_problems(request: RecordRequest, schema: Schema | None) -> list[Problem]:
     """Names in a body that say whose record it is, where something else has said so already: Truto drops them.
 
     A caller's schema, or ``extra_fields``, tells that this CRM has such a field.
@@ -152,32 +152,32 @@ def _names_problems(request: RecordRequest, schema: Schema | None) -> list[Probl
     return problems
 
 
-def _told(finding: Finding, request: RecordRequest) -> str:
+def _describe(finding: Finding, request: RecordRequest) -> str:
     return f"{finding.message} ({request.text_advice})" if finding.wants_text else finding.message
 
 
-def _findings(schema: Schema, body: Any, *, hide_values: bool) -> list[Finding]:
+def _find_in_schema(schema: Schema, body: Any, *, hide_values: bool) -> list[Finding]:
     try:
         return schema.findings(body, hide_values=hide_values)
     except ValueError as error:
-        raise _schema_error(error) from None
+        raise _make_schema_error(error) from None
 
 
-def _schema_error(error: ValueError) -> TrutoSchemaError:
+def _make_schema_error(error: ValueError) -> TrutoSchemaError:
     return TrutoSchemaError(f"{error}. Nothing was sent.", [Problem("/schema", str(error))])
 
 
-def _argument_problems(request: RecordRequest) -> list[Problem]:
+def _find_argument_problems(request: RecordRequest) -> list[Problem]:
     problems = [
         problem
         for name in ("model", "resource", "method")
         if (value := getattr(request, name)) is not None
-        for problem in _refusals(f"/{name}", path_of, value)
+        for problem in _try_building(f"/{name}", path_of, value)
     ]
-    if (slip := method_slip(request.method)) is not None:
+    if (slip := explain_method_slip(request.method)) is not None:
         problems.append(Problem("/method", slip))
-    problems += _id_problems(request)
-    problems += _account_problems(request)
+    problems += _find_id_problems(request)
+    problems += _find_account_problems(request)
     if request.response_format not in RESPONSE_FORMATS:
         expected = ", ".join(RESPONSE_FORMATS)
         problems.append(Problem("/response_format", f"expects one of {expected}, got {request.response_format!r}"))
@@ -191,7 +191,7 @@ def _argument_problems(request: RecordRequest) -> list[Problem]:
         if not isinstance(value, Mapping):
             problems.append(Problem(f"/{argument}", "expects an object: parameter names and values"))
         else:
-            problems += _refusals(f"/{argument}", query_pairs, value)
+            problems += _try_building(f"/{argument}", query_pairs, value)
     for name in request.query if isinstance(request.query, Mapping) else ():
         if name in _SET_BY:
             problems.append(Problem(f"/query/{name}", f"is set by the argument {_SET_BY[name]}, not in the query"))
@@ -201,7 +201,7 @@ def _argument_problems(request: RecordRequest) -> list[Problem]:
     return problems
 
 
-def _id_problems(request: RecordRequest) -> list[Problem]:
+def _find_id_problems(request: RecordRequest) -> list[Problem]:
     at = f"/{request.id_name}"
     if request.record_id is None and request.method in {"update", "delete"} and not request.needs_id:
         if names_record(request.body):
@@ -212,11 +212,11 @@ def _id_problems(request: RecordRequest) -> list[Problem]:
     if request.method not in {"get", "update", "delete"}:
         return [Problem(at, f"{request.method} takes no record id; a custom method takes it in its body")]
     findings = packaged_schema(_PATH_PARAMETERS, "path").findings({"id": request.record_id})
-    problems = [Problem(at, _told(finding, request)) for finding in findings]
-    return problems or _refusals(at, path_of, request.record_id or "")
+    problems = [Problem(at, _describe(finding, request)) for finding in findings]
+    return problems or _try_building(at, path_of, request.record_id or "")
 
 
-def _account_problems(request: RecordRequest) -> list[Problem]:
+def _find_account_problems(request: RecordRequest) -> list[Problem]:
     account = request.integrated_account_id
     if account is None and request.tenant_id is not None:
         return []  # it was not looked up, for another reason that is told
@@ -244,7 +244,7 @@ def _are_names(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and all(isinstance(name, str) and name for name in value)
 
 
-def _refusals(pointer: str, build: Callable[[Any], object], value: Any) -> list[Problem]:
+def _try_building(pointer: str, build: Callable[[Any], object], value: Any) -> list[Problem]:
     """What the client would refuse to put on the wire."""
     try:
         build(value)
@@ -273,7 +273,7 @@ def _opens(extra: str, pointer: str) -> bool:
     )
 
 
-def _emptiness(body: Any) -> list[Problem]:
+def _find_empty_values(body: Any) -> list[Problem]:
     return [
         Problem(
             f"/body/{key}",
@@ -285,7 +285,7 @@ def _emptiness(body: Any) -> list[Problem]:
     ]
 
 
-def _written(body: Any, *, is_plain: bool) -> tuple[bytes, list[Problem]]:
+def _write(body: Any, *, is_plain: bool) -> tuple[bytes, list[Problem]]:
     """Write a body as JSON, and say where it would arrive as something else than it is."""
     try:
         written = json_body(body, is_plain=is_plain)

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from json_equality import same
 
 from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
+from airflow_provider_truto.records.coerce import coerce
+from airflow_provider_truto.records.render import Missing
+from airflow_provider_truto.records.request import build_account_update
+from airflow_provider_truto.records.validate import validate
 from airflow_provider_truto.schemas.validator import packaged_schema
-from airflow_provider_truto.updates.checked import checked
-from airflow_provider_truto.updates.rendered import Missing
-from airflow_provider_truto.updates.request import account_update
-from airflow_provider_truto.updates.typed import typed
 
 ACCOUNT = "acae0000-0000-4000-8000-000000000001"
 REQUEST = packaged_schema("crm.accounts.update", "request").source
@@ -25,12 +25,12 @@ GONE = Missing("{{ x }} is None")
 
 def an_update(body=None, **changes):
     whole = {"account_id": "23423523", "body": {"name": "Acme"}, "integrated_account_id": ACCOUNT}
-    return account_update(**{**whole, **({} if body is None else {"body": body}), **changes})
+    return build_account_update(**{**whole, **({} if body is None else {"body": body}), **changes})
 
 
 def refusal(update, **options):
     with pytest.raises(TrutoSchemaError) as caught:
-        checked(update, **options)
+        validate(update, **options)
     return caught.value
 
 
@@ -39,7 +39,7 @@ def pointers(update, **options):
 
 
 def test_a_right_update_is_written_as_compact_utf_8_json():
-    outcome = checked(an_update({"name": "Café", "custom_fields": {"a": [1.0, None]}}))
+    outcome = validate(an_update({"name": "Café", "custom_fields": {"a": [1.0, None]}}))
     assert outcome.body == '{"name":"Café","custom_fields":{"a":[1.0,null]}}'.encode()
     assert outcome.warnings == ()
 
@@ -97,7 +97,7 @@ def test_how_a_number_becomes_text_is_told_as_the_caller_can_do_it(given):
     [("patch", "update"), ("PUT", "update"), ("post", "create"), ("Update", "update"), ("GET", "get")],
 )
 def test_a_slip_of_a_method_is_not_called_as_a_custom_one(method, meant):
-    error = refusal(an_update().having(method=method, record_id=None, needs_id=False, schema=None))
+    error = refusal(an_update().replace(method=method, record_id=None, needs_id=False, schema=None))
     assert error.problems == (Problem("/method", f"would call a custom method {method!r}: did you mean {meant!r}?"),)
 
 
@@ -151,7 +151,7 @@ def test_an_integrated_account_that_is_no_uuid_is_refused(account):
 
 @pytest.mark.parametrize("account", [ACCOUNT, ACCOUNT.upper(), "00000000-0000-0000-0000-000000000000"])
 def test_any_uuid_in_its_usual_form_is_taken(account):
-    assert checked(an_update(integrated_account_id=account))
+    assert validate(an_update(integrated_account_id=account))
 
 
 @pytest.mark.parametrize("account", [UUID(ACCOUNT), 5, True, [ACCOUNT], {"id": ACCOUNT}], ids=str)
@@ -166,7 +166,7 @@ def test_an_account_id_that_can_be_in_no_path_is_refused(account_id):
 
 @pytest.mark.parametrize("account_id", ["0", "a/b c?d#e", "ü", "..."])
 def test_any_other_text_is_an_account_id(account_id):
-    assert checked(an_update(account_id=account_id))
+    assert validate(an_update(account_id=account_id))
 
 
 # --- empty and null
@@ -187,12 +187,12 @@ def test_an_empty_object_is_refused_since_it_may_wipe_what_the_crm_holds(field):
 
 @pytest.mark.parametrize("body", [{"tags": []}, {"custom_fields": {}}, {"remote_data": {}, "urls": [], "name": "x"}])
 def test_allow_empty_lets_them_through(body):
-    assert json.loads(checked(an_update(body, allow_empty=True)).body) == body
+    assert json.loads(validate(an_update(body, allow_empty=True)).body) == body
 
 
 @pytest.mark.parametrize("body", [{"name": ""}, {"custom_fields": {"list": [], "object": {}}}, {"addresses": [{}]}])
 def test_what_is_empty_below_the_top_level_or_is_text_is_taken(body):
-    assert checked(an_update(body))
+    assert validate(an_update(body))
 
 
 @pytest.mark.parametrize("allow_empty", [False, True])
@@ -228,7 +228,7 @@ def test_null_is_sent_only_where_it_is_allowed(allow_null, refused):
     if refused:
         assert pointers(update) == [f"/body{pointer}" for pointer in refused]
     else:
-        assert json.loads(checked(update).body) == NULLS
+        assert json.loads(validate(update).body) == NULLS
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_null_in_place_of_a_list_or_an_object_is_never_allowed(body):
 
 
 def test_null_is_free_in_custom_fields_and_remote_data():
-    assert checked(an_update({"custom_fields": {"tier": None}, "remote_data": {"x": None}}))
+    assert validate(an_update({"custom_fields": {"tier": None}, "remote_data": {"x": None}}))
 
 
 # --- other fields than the known ones
@@ -267,7 +267,7 @@ def test_extra_fields_open_exactly_what_they_name(extra_fields, refused):
     body = {"health": 87, "addresses": [{"geo": 1}, {"geo": 2}], "owner": {"id": "u", "geo": 3}}
     update = an_update(body, extra_fields=extra_fields)
     if refused == []:
-        assert json.loads(checked(update).body) == body
+        assert json.loads(validate(update).body) == body
     else:
         everything = ["/body/addresses/0/geo", "/body/addresses/1/geo", "/body/health", "/body/owner/geo"]
         assert pointers(update) == (everything if refused is None else refused)
@@ -275,17 +275,17 @@ def test_extra_fields_open_exactly_what_they_name(extra_fields, refused):
 
 def test_a_name_with_a_slash_or_a_tilde_is_opened_by_name_and_by_pointer():
     body = {"a/b": 1, "c~d": 2}
-    assert checked(an_update(body, extra_fields=["a/b", "c~d"]))
-    assert checked(an_update(body, extra_fields=["/a~1b", "/c~0d"]))
+    assert validate(an_update(body, extra_fields=["a/b", "c~d"]))
+    assert validate(an_update(body, extra_fields=["/a~1b", "/c~0d"]))
     assert pointers(an_update(body, extra_fields=["/a/b", "/c~d"])) == ["/body/a~1b", "/body/c~0d"]
 
 
 def test_a_field_that_truto_sets_can_be_opened_like_any_other():
-    assert checked(an_update({"updated_at": "2026-01-31T12:00:00Z"}, extra_fields=["updated_at"]))
+    assert validate(an_update({"updated_at": "2026-01-31T12:00:00Z"}, extra_fields=["updated_at"]))
 
 
 def test_an_extra_field_may_hold_anything_that_is_json():
-    assert checked(an_update({"x": {"y": [None, {}]}}, extra_fields=["x"]))
+    assert validate(an_update({"x": {"y": [None, {}]}}, extra_fields=["x"]))
 
 
 @pytest.mark.parametrize("extra_fields", ["health", [5], [None], 5], ids=str)
@@ -298,7 +298,7 @@ def test_extra_fields_that_are_no_list_of_names_are_a_problem_of_their_own(extra
 
 def test_without_a_schema_any_json_is_sent():
     body = {"nme": 5, "tags": None, "owner": {"x": [{}]}}
-    assert json.loads(checked(an_update(body, schema=None)).body) == body
+    assert json.loads(validate(an_update(body, schema=None)).body) == body
 
 
 @pytest.mark.parametrize("body", [{"a": float("nan")}, {"a": {1, 2}}, {1: "a"}, {"a": ("x",)}])
@@ -318,7 +318,7 @@ def test_a_callers_schema_replaces_the_packaged_one(tmp_path):
     path = tmp_path / "tier.json"
     path.write_text(json.dumps(schema))
     for source in (schema, path, str(path)):
-        assert checked(an_update({"tier": "gold"}, schema=source))
+        assert validate(an_update({"tier": "gold"}, schema=source))
         assert pointers(an_update({"tier": "bronze", "name": "x"}, schema=source)) == ["/body/name", "/body/tier"]
 
 
@@ -394,7 +394,7 @@ def test_a_body_nested_beyond_reason_is_sent_whole_or_refused(depth):
         value = [value]
     update = an_update({"custom_fields": {"deep": value}})
     try:
-        written = checked(update).body
+        written = validate(update).body
     except TrutoSchemaError:
         assert pointers(update) == ["/body"]
     else:
@@ -406,7 +406,7 @@ def test_a_body_nested_beyond_reason_is_sent_whole_or_refused(depth):
 
 @pytest.mark.parametrize("response_format", ["unified", "raw", "normalized", "stream"])
 def test_the_four_response_formats_are_taken(response_format):
-    assert checked(an_update(response_format=response_format))
+    assert validate(an_update(response_format=response_format))
 
 
 @pytest.mark.parametrize("response_format", ["", "Unified", "json", None, 5, ["raw"]])
@@ -416,7 +416,7 @@ def test_any_other_response_format_is_refused(response_format):
 
 @pytest.mark.parametrize("exclude_fields", [None, [], ["id"], ("id", "name"), ["anything at all"]])
 def test_fields_to_exclude_are_names(exclude_fields):
-    assert checked(an_update(exclude_fields=exclude_fields))
+    assert validate(an_update(exclude_fields=exclude_fields))
 
 
 @pytest.mark.parametrize("exclude_fields", ["id", [""], [5], [None], [["id"]]])
@@ -428,7 +428,7 @@ def test_fields_to_exclude_that_are_no_names_are_refused(exclude_fields):
     "remote_query", [None, {}, {"a": 1, "b": {"c": ["d"]}, "e": None}, MappingProxyType({"a": 1})]
 )
 def test_a_remote_query_is_an_object(remote_query):
-    assert checked(an_update(remote_query=remote_query))
+    assert validate(an_update(remote_query=remote_query))
 
 
 @pytest.mark.parametrize(
@@ -442,7 +442,7 @@ def test_a_remote_query_that_has_no_form_on_the_wire_is_refused(remote_query):
 
 @pytest.mark.parametrize("key", [None, "a", "v1-abc_DEF.~!", "k" * 255, "{{''}}"])
 def test_an_idempotency_key_is_visible_ascii(key):
-    assert checked(an_update(idempotency_key=key))
+    assert validate(an_update(idempotency_key=key))
 
 
 @pytest.mark.parametrize(
@@ -483,9 +483,9 @@ def test_an_update_with_nothing_wrong_but_an_earlier_problem_is_not_sent():
 )
 def test_what_typing_found_is_told_once_and_shifts_or_empties_nothing_else(body, expected):
     """The value without what typing took out must not look wrong in new ways, nor its items move up."""
-    outcome = typed(body, REQUEST)
+    outcome = coerce(body, REQUEST)
     earlier = [Problem(f"/body{problem.pointer}".rstrip("/"), problem.message) for problem in outcome.problems]
-    update = account_update(account_id="1", body=outcome.value, integrated_account_id=ACCOUNT)
+    update = build_account_update(account_id="1", body=outcome.value, integrated_account_id=ACCOUNT)
     assert pointers(update, earlier=earlier) == expected
 
 
@@ -493,14 +493,14 @@ def test_what_typing_found_is_told_once_and_shifts_or_empties_nothing_else(body,
 
 
 def test_a_type_of_phone_that_is_not_documented_is_a_warning_and_is_sent():
-    outcome = checked(an_update({"phone_numbers": [{"number": "1", "type": "home"}]}))
+    outcome = validate(an_update({"phone_numbers": [{"number": "1", "type": "home"}]}))
     assert outcome.warnings == (
         '/body/phone_numbers/0/type: expects one of "work", "mobile", "fax", got the text \'home\'',
     )
 
 
 def test_a_warning_hides_values_too():
-    outcome = checked(an_update({"phone_numbers": [{"type": "SECRET"}]}), hide_values=True)
+    outcome = validate(an_update({"phone_numbers": [{"type": "SECRET"}]}), hide_values=True)
     assert len(outcome.warnings) == 1
     assert "SECRET" not in outcome.warnings[0]
 
@@ -516,7 +516,7 @@ bodies = st.recursive(
 
 @given(bodies, st.sampled_from(["packaged", None]), st.booleans())
 def test_a_body_is_refused_or_arrives_exactly_as_it_is(body, schema, hide_values):
-    update = account_update(
+    update = build_account_update(
         account_id="1",
         body={"custom_fields": body} if schema else body,
         integrated_account_id=ACCOUNT,
@@ -524,7 +524,7 @@ def test_a_body_is_refused_or_arrives_exactly_as_it_is(body, schema, hide_values
         allow_empty=True,
     )
     try:
-        written = checked(update, hide_values=hide_values).body
+        written = validate(update, hide_values=hide_values).body
     except TrutoSchemaError:
         assert pointers(update, hide_values=hide_values)
     else:
@@ -550,11 +550,11 @@ secret_bodies = st.dictionaries(
 
 @given(secret_bodies)
 def test_no_message_shows_a_value_of_the_body_where_values_are_hidden(body):
-    outcome = typed(body, REQUEST, hide_values=True)
+    outcome = coerce(body, REQUEST, hide_values=True)
     earlier = [Problem(f"/body{problem.pointer}", problem.message) for problem in outcome.problems]
     for given_body, problems in ((body, []), (outcome.value, earlier)):
         try:
-            messages = list(checked(an_update(given_body), earlier=problems, hide_values=True).warnings)
+            messages = list(validate(an_update(given_body), earlier=problems, hide_values=True).warnings)
         except TrutoSchemaError as error:
             messages = [str(error), *map(str, error.problems)]
         assert not [message for message in messages if "SECRET" in message or "7777" in message]

@@ -20,7 +20,7 @@ from jinja2.nativetypes import NativeEnvironment
 from jinja2.sandbox import SandboxedEnvironment
 from markupsafe import Markup
 
-from airflow_provider_truto.updates.rendered import Missing, Unknown, as_data, rendered
+from airflow_provider_truto.records.render import Missing, Unknown, mark_missing, render
 
 
 class NativeSandbox(SandboxedEnvironment, NativeEnvironment):
@@ -137,7 +137,7 @@ CONTEXT = {
     ],
 )
 def test_a_lone_expression_keeps_its_type(env, template, value):
-    found = rendered(template, CONTEXT, env)
+    found = render(template, CONTEXT, env)
     assert found == value
     assert type(found) is type(value)
 
@@ -186,7 +186,7 @@ def test_a_lone_expression_keeps_its_type(env, template, value):
     ],
 )
 def test_every_other_string_becomes_text(env, template, text):
-    found = rendered(template, CONTEXT, env)
+    found = render(template, CONTEXT, env)
     assert found == text
     assert type(found) is str
 
@@ -215,7 +215,7 @@ def test_every_other_string_becomes_text(env, template, text):
     ],
 )
 def test_nothing_becomes_a_marker_that_says_why(env, template, reason):
-    found = rendered(template, CONTEXT, env)
+    found = render(template, CONTEXT, env)
     assert found == Missing(reason)
     assert repr(found) == f"<missing: {reason}>"
 
@@ -249,14 +249,14 @@ UNKNOWN = {
 @pytest.mark.parametrize("template", UNKNOWN)
 def test_a_name_that_does_not_exist_is_told_whatever_the_dag_says_of_undefined_ones(undefined, template):
     for kind in (SandboxedEnvironment, NativeSandbox):
-        found = rendered(template, CONTEXT, kind(undefined=undefined))
+        found = render(template, CONTEXT, kind(undefined=undefined))
         assert type(found) is Unknown
         assert found.reason.startswith(f"{template}: {UNKNOWN[template]}. Where a value may be absent, write .get(")
         assert found != Missing(found.reason)
 
 
 def test_a_name_that_does_not_exist_is_told_at_its_place_inside_a_value(env):
-    found = rendered("{{ {'a': [mapping.dep], 'b': 1} }}", CONTEXT, env)
+    found = render("{{ {'a': [mapping.dep], 'b': 1} }}", CONTEXT, env)
     assert found["b"] == 1
     assert type(found["a"][0]) is Unknown
     assert found["a"][0].reason.startswith("{{ {'a': [mapping.dep], 'b': 1} }} → a → 0: 'dep' is unknown")
@@ -264,30 +264,30 @@ def test_a_name_that_does_not_exist_is_told_at_its_place_inside_a_value(env):
 
 @pytest.mark.parametrize("template", ["{{ ds }}", "at {{ ts }}", "{{ data_interval_start.isoformat() }}"])
 def test_a_date_that_the_run_does_not_have_is_told_as_that(env, template):
-    found = rendered(template, CONTEXT, env)
+    found = render(template, CONTEXT, env)
     assert type(found) is Unknown
     assert "a run without a logical date has none" in found.reason
     assert "run_id" in found.reason
 
 
 def test_a_logical_date_of_none_is_told_as_that(env):
-    found = rendered("{{ dag_run.logical_date }}", {"dag_run": {"logical_date": None}}, env)
+    found = render("{{ dag_run.logical_date }}", {"dag_run": {"logical_date": None}}, env)
     assert type(found) is Missing
     assert found.reason.startswith("{{ dag_run.logical_date }} is None (a run without a logical date has none")
 
 
 def test_what_the_dag_makes_of_none_itself_stays(env):
     env.finalize = lambda value: "-" if value is None else value
-    assert rendered("x{{ nothing }}", CONTEXT, env) == "x-"
+    assert render("x{{ nothing }}", CONTEXT, env) == "x-"
 
 
 def test_a_finalizer_of_the_dag_that_takes_the_context_still_gets_it(env):
     env.finalize = pass_context(lambda context, value: f"{context['number']}:{value}")
-    assert rendered("{{ ratio }}!", CONTEXT, env) == "120:0.1!"
+    assert render("{{ ratio }}!", CONTEXT, env) == "120:0.1!"
 
 
 def test_none_inside_of_a_value_is_marked_with_its_place(env):
-    assert rendered("{{ mapping }}", CONTEXT, env) == {
+    assert render("{{ mapping }}", CONTEXT, env) == {
         "a": 1,
         "b": Missing("{{ mapping }} → b is None"),
         "deep": {"c": [Missing("{{ mapping }} → deep → c → 0 is None"), 2]},
@@ -296,11 +296,11 @@ def test_none_inside_of_a_value_is_marked_with_its_place(env):
 
 def test_an_error_of_the_template_itself_is_the_authors_to_see(env):
     with pytest.raises(ZeroDivisionError):
-        rendered("{{ 1 // 0 }}", {}, env)
+        render("{{ 1 // 0 }}", {}, env)
     with pytest.raises(TemplateSyntaxError):
-        rendered("{{ 1", {}, env)
+        render("{{ 1", {}, env)
     with pytest.raises(TemplateSyntaxError):
-        rendered("{{ 'x' | no_such_filter }}", {}, env)
+        render("{{ 'x' | no_such_filter }}", {}, env)
 
 
 class Lazy(dict):
@@ -322,31 +322,31 @@ class Lazy(dict):
 
 def test_only_what_a_template_names_is_read_of_the_context(env):
     context = Lazy(a=1, b=2)
-    assert rendered("{{ a }}", context, env) == 1
-    assert rendered("x{{ a }}", context, env) == "x1"
+    assert render("{{ a }}", context, env) == 1
+    assert render("x{{ a }}", context, env) == "x1"
     assert "b" not in context.read
 
 
 def test_rendering_leaves_the_context_alone(env):
     context = {"a": 1}
-    rendered("{% set a = 2 %}{{ a }}", context, env)
-    rendered("{{ a }}", context, env)
+    render("{% set a = 2 %}{{ a }}", context, env)
+    render("{{ a }}", context, env)
     assert context == {"a": 1}
 
 
 def test_filters_globals_and_macros_of_the_environment_are_there(env):
     env.filters["twice"] = lambda value: value * 2
     env.globals["site"] = "acme"
-    assert rendered("{{ 4 | twice }}", {}, env) == 8
-    assert rendered("{{ site }}", {}, env) == "acme"
-    assert rendered("{{ site }}", {"site": "mine"}, env) == "mine"
-    assert rendered("{{ range(2) | list }}", {}, env) == [0, 1]
+    assert render("{{ 4 | twice }}", {}, env) == 8
+    assert render("{{ site }}", {}, env) == "acme"
+    assert render("{{ site }}", {"site": "mine"}, env) == "mine"
+    assert render("{{ range(2) | list }}", {}, env) == [0, 1]
 
 
 def test_a_sandbox_stays_one():
     for kind in (SandboxedEnvironment, NativeSandbox):
         with pytest.raises(Exception, match="unsafe"):
-            rendered("{{ ''.__class__.__mro__ }}", {}, kind(undefined=StrictUndefined))
+            render("{{ ''.__class__.__mro__ }}", {}, kind(undefined=StrictUndefined))
 
 
 @given(st.text().filter(lambda text: not {"{{", "{%", "{#"} & {text[i : i + 2] for i in range(len(text))}))
@@ -355,7 +355,7 @@ def test_text_without_templates_stays_as_it_is(text):
     expected = text.replace("\r\n", "\n").replace("\r", "\n")
     expected = expected[:-1] if expected.endswith("\n") else expected
     for kind in (SandboxedEnvironment, NativeSandbox):
-        assert rendered(text, {}, kind(undefined=StrictUndefined)) == expected
+        assert render(text, {}, kind(undefined=StrictUndefined)) == expected
 
 
 values = st.recursive(
@@ -381,10 +381,10 @@ def nones(value):
 @given(values)
 def test_data_comes_out_of_an_expression_as_it_went_in_but_for_marked_nones(value):
     for kind in (SandboxedEnvironment, NativeSandbox):
-        found = rendered("{{ data }}", {"data": value}, kind(undefined=StrictUndefined))
+        found = render("{{ data }}", {"data": value}, kind(undefined=StrictUndefined))
         assert unmarked(found) == value
         assert nones(found) == 0
-    assert unmarked(as_data(value, source="x")) == value
+    assert unmarked(mark_missing(value, source="x")) == value
 
 
 class LazySequence:
@@ -407,7 +407,7 @@ def test_a_lazy_sequence_becomes_a_list():
     from collections.abc import Sequence
 
     Sequence.register(LazySequence)
-    assert as_data(LazySequence([1, None]), source="it") == [1, Missing("it → 1 is None")]
+    assert mark_missing(LazySequence([1, None]), source="it") == [1, Missing("it → 1 is None")]
 
 
 def test_markers_are_equal_where_their_reasons_are():

@@ -15,8 +15,8 @@ XCOM_LIMIT = 256 * 1024
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def xcom_value(response: Any, record_id: str | None, *, without_remote_data: bool) -> dict[str, Any]:
-    """Give the answer as an object with the record's ``id`` where it is known; no object goes under ``result``.
+def build_xcom_value(response: Any, record_id: str | None, *, without_remote_data: bool) -> dict[str, Any]:
+    """Return the answer as an object with the record's ``id`` where it is known; no object goes under ``result``.
 
     ``without_remote_data`` drops the CRM's own record where it came although it was not asked for. Bytes, which the
     proxy API may answer, become text; raises ``ValueError`` where they are none.
@@ -39,23 +39,23 @@ def is_text(content: bytes) -> bool:
     return True
 
 
-def json_bytes(value: Any) -> bytes:
+def encode_json(value: Any) -> bytes:
     """Write a value as JSON; half of a character stays what it is, as an escape."""
     return json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
-def json_size(value: Any) -> int:
+def measure_json(value: Any) -> int:
     """Count the bytes of a value as JSON."""
-    return len(json_bytes(value))
+    return len(encode_json(value))
 
 
-def storable(value: Any) -> Any:
-    """Give a value that a database takes: half of a character becomes U+FFFD."""
+def make_storable(value: Any) -> Any:
+    """Return a value that a database takes: half of a character becomes U+FFFD."""
     text = json.dumps(value, ensure_ascii=False)
     return json.loads(_LONE_SURROGATE.sub("\ufffd", text)) if _LONE_SURROGATE.search(text) else value
 
 
-def listed_value(lines: Iterable[bytes]) -> list[Any]:
+def collect_list(lines: Iterable[bytes]) -> list[Any]:
     """Gather a list for XCom. Raises ``TrutoSchemaError`` as soon as it is too large; no more is read then."""
     records: list[Any] = []
     size = 0
@@ -71,10 +71,10 @@ def listed_value(lines: Iterable[bytes]) -> list[Any]:
                 f"the list does not fit into XCom.\n  /output_path: {message}", [Problem("/output_path", message)]
             )
         record = json.loads(line)
-        records.append(storable(record) if b"\\ud" in line else record)
+        records.append(make_storable(record) if b"\\ud" in line else record)
     return records
 
 
-def summary(value: dict[str, Any], *, size: int) -> dict[str, Any]:
+def summarize(value: dict[str, Any], *, size: int) -> dict[str, Any]:
     """Stand in for an answer that is too large: its id, its keys and its size in bytes."""
     return {"id": value.get("id"), "truncated": True, "bytes": size, "keys": sorted(value)}

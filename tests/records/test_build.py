@@ -8,10 +8,10 @@ from urllib.parse import unquote
 
 import pytest
 
-from airflow_provider_truto.updates.called import called
-from airflow_provider_truto.updates.checked import checked
-from airflow_provider_truto.updates.keys import TaskIdentity, task_key
-from airflow_provider_truto.updates.request import account_update
+from airflow_provider_truto.records.build import build_request
+from airflow_provider_truto.records.keys import TaskIdentity, make_task_key
+from airflow_provider_truto.records.request import build_account_update
+from airflow_provider_truto.records.validate import validate
 
 ACCOUNT = "acae0000-0000-4000-8000-000000000001"
 TASK = TaskIdentity(dag_id="d", run_id="r", task_id="t", map_index=-1, generation="g")
@@ -19,7 +19,7 @@ TASK = TaskIdentity(dag_id="d", run_id="r", task_id="t", map_index=-1, generatio
 
 def call_of(*, task=None, **changes):
     whole = {"account_id": "23423523", "body": {"name": "Acme"}, "integrated_account_id": ACCOUNT}
-    return called(checked(account_update(**{**whole, **changes})), task=task)
+    return build_request(validate(build_account_update(**{**whole, **changes})), task=task)
 
 
 def test_the_plainest_update_is_the_documented_request():
@@ -84,7 +84,7 @@ def test_the_key_is_the_updates_own_before_the_tasks():
 
 
 def test_the_key_is_the_tasks_inside_a_task():
-    expected = task_key(
+    expected = make_task_key(
         TASK, integrated_account_id=ACCOUNT, path="/unified/crm/accounts/23423523", body=b'{"name":"Acme"}'
     )
     assert call_of(task=TASK).idempotency_key == expected

@@ -13,8 +13,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
+from airflow_provider_truto.records.verify import (
+    NEVER_COMPARED,
+    extract_phone_digits,
+    is_empty,
+    is_same_moment,
+    normalize_scalar,
+)
 from airflow_provider_truto.schemas.validator import child_pointer
-from airflow_provider_truto.updates.verified import NEVER_COMPARED, is_empty, is_same_moment, phone_digits, plain_text
 
 _VERSION = "p1"
 #: Items up to which a list may be in another order. Finding an order takes the square of them; a longer list is
@@ -30,7 +36,7 @@ class Change(NamedTuple):
     after: Any
 
 
-def changes(body: Mapping[str, Any], record: Mapping[str, Any]) -> tuple[Change, ...]:
+def list_changes(body: Mapping[str, Any], record: Mapping[str, Any]) -> tuple[Change, ...]:
     """List what a body changes in a record, both JSON-plain, in the body's order. Raises nothing.
 
     Objects are compared key by key, by the keys that the body gives. A list is compared as a whole: it is the same
@@ -40,18 +46,18 @@ def changes(body: Mapping[str, Any], record: Mapping[str, Any]) -> tuple[Change,
     absent) and nothing. ``remote_data`` is always a change with ``None`` before: the CRM takes it in another shape
     than it shows.
     """
-    return tuple(change for name in body for change in _changes_of(name, body, record))
+    return tuple(change for name in body for change in _iterate_changes(name, body, record))
 
 
-def differing(body: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the body with only those top-level fields in which something changes, each of them whole.
+def select_differing(body: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the body with only those top-level fields in which something changes, each of them whole.
 
     Not finer: a CRM may replace an object or a list by the one that is sent, and take what is left out for deleted.
     """
-    return {name: value for name, value in body.items() if any(_changes_of(name, body, record))}
+    return {name: value for name, value in body.items() if any(_iterate_changes(name, body, record))}
 
 
-def preview_hash(*, path: str, integrated_account_id: str, body: Mapping[str, Any], record: Mapping[str, Any]) -> str:
+def hash_preview(*, path: str, integrated_account_id: str, body: Mapping[str, Any], record: Mapping[str, Any]) -> str:
     """Hash what was previewed: the target, the body, and the present values of exactly the fields it names.
 
     The same for any order of keys and whatever else changes in the record; another as soon as a value changes that
@@ -59,37 +65,38 @@ def preview_hash(*, path: str, integrated_account_id: str, body: Mapping[str, An
     is unknown and not in it.
     """
     present = {
-        name: None if name in NEVER_COMPARED else _present(value, record.get(name)) for name, value in body.items()
+        name: None if name in NEVER_COMPARED else _select_present(value, record.get(name))
+        for name, value in body.items()
     }
     material = json.dumps([path, integrated_account_id, dict(body), present], sort_keys=True, separators=(",", ":"))
     return f"{_VERSION}-{hashlib.sha256(material.encode()).hexdigest()}"
 
 
-def _changes_of(name: str, body: Mapping[str, Any], record: Mapping[str, Any]) -> Iterator[Change]:
+def _iterate_changes(name: str, body: Mapping[str, Any], record: Mapping[str, Any]) -> Iterator[Change]:
     at = child_pointer("", name)
     if name in NEVER_COMPARED:
         yield Change(at, None, body[name])
     else:
-        yield from _compared(body[name], record.get(name), at)
+        yield from _compare(body[name], record.get(name), at)
 
 
-def _compared(asked: Any, now: Any, at: str) -> Iterator[Change]:
-    members = _members(asked, now)
+def _compare(asked: Any, now: Any, at: str) -> Iterator[Change]:
+    members = _find_members(asked, now)
     if members is not None:
         for key, value in asked.items():
-            yield from _compared(value, members.get(key), child_pointer(at, key))
+            yield from _compare(value, members.get(key), child_pointer(at, key))
     elif not _is_same(asked, now, at):
         yield Change(at, now, asked)
 
 
-def _present(asked: Any, now: Any) -> Any:
-    """Give the values that would be overwritten, key by key as far as keys are compared."""
-    members = _members(asked, now)
-    return now if members is None else {key: _present(value, members.get(key)) for key, value in asked.items()}
+def _select_present(asked: Any, now: Any) -> Any:
+    """Return the values that would be overwritten, key by key as far as keys are compared."""
+    members = _find_members(asked, now)
+    return now if members is None else {key: _select_present(value, members.get(key)) for key, value in asked.items()}
 
 
-def _members(asked: Any, now: Any) -> dict[str, Any] | None:
-    """Give the object to compare with key by key: for one that is absent an empty one, ``None`` for no object."""
+def _find_members(asked: Any, now: Any) -> dict[str, Any] | None:
+    """Return the object to compare with key by key: for one that is absent an empty one, ``None`` for no object."""
     if not isinstance(asked, dict) or not asked:
         return None  # an empty object is a value: it may wipe what is there
     return {} if now is None else now if isinstance(now, dict) else None
@@ -109,16 +116,16 @@ def _is_same(asked: Any, now: Any, at: str) -> bool:
     if isinstance(asked, str) and isinstance(now, str):
         asked, now = asked.strip(), now.strip()
         return asked == now or is_same_moment(asked, now) or ("phone" in at and _is_same_number(asked, now))
-    return plain_text(asked) == plain_text(now)
+    return normalize_scalar(asked) == normalize_scalar(now)
 
 
 def _is_same_number(asked: str, now: str) -> bool:
-    digits = phone_digits(asked)
-    return bool(digits) and digits == phone_digits(now)
+    digits = extract_phone_digits(asked)
+    return bool(digits) and digits == extract_phone_digits(now)
 
 
 def _are_same_in_order(asked: Sequence[Any], now: Sequence[Any], at: str) -> bool:
-    return not any(any(_compared(*pair, at)) for pair in zip(asked, now, strict=True))
+    return not any(any(_compare(*pair, at)) for pair in zip(asked, now, strict=True))
 
 
 def _is_matched(asked: Sequence[Any], now: Sequence[Any], at: str) -> bool:
@@ -142,7 +149,7 @@ def _is_matched(asked: Sequence[Any], now: Sequence[Any], at: str) -> bool:
                 if place in reached_by:
                     continue
                 if (mover, place) not in fits:
-                    fits[mover, place] = not any(_compared(asked[mover], now[place], at))
+                    fits[mover, place] = not any(_compare(asked[mover], now[place], at))
                 if fits[mover, place]:
                     reached_by[place] = mover
                     if place not in item_of:

@@ -13,9 +13,9 @@ from jinja2 import Environment
 
 from airflow_provider_truto.bulk.cells import cells_line, cells_of
 from airflow_provider_truto.bulk.records import record_of
-from airflow_provider_truto.updates.plain import as_number, is_nothing, plain_text
-from airflow_provider_truto.updates.rendered import Missing, as_data, rendered
-from airflow_provider_truto.updates.typed import typed
+from airflow_provider_truto.records.coerce import coerce
+from airflow_provider_truto.records.render import Missing, mark_missing, render
+from airflow_provider_truto.records.scalars import is_nothing, to_number, to_plain_text
 
 
 class Tier(str, Enum):
@@ -140,8 +140,8 @@ FORMLESS = [
 
 @pytest.mark.parametrize(("value", "text"), SENT)
 def test_a_value_is_sent_as_the_plain_one_that_it_equals(value, text):
-    for given in (value, as_data(value, source="x")):
-        made = typed({"x": given, "deep": [{"x": given}]}, {})
+    for given in (value, mark_missing(value, source="x")):
+        made = coerce({"x": given, "deep": [{"x": given}]}, {})
         assert made.problems == ()
         assert json.dumps(made.value) == f'{{"x": {text}, "deep": [{{"x": {text}}}]}}'
         # Enums hide behind JSON: a schema, a hash and a path would see another value.
@@ -158,12 +158,12 @@ def kept(value):
 
 @pytest.mark.parametrize(("value", "text"), SENT)
 def test_a_value_that_is_kept_for_the_tries_to_come_is_sent_as_the_same(value, text):
-    assert json.dumps(typed(kept(value), {}).value) == text
+    assert json.dumps(coerce(kept(value), {}).value) == text
 
 
 @pytest.mark.parametrize("value", NOTHING, ids=repr)
 def test_what_stands_for_no_value_still_does_after_it_was_kept(value):
-    assert typed({"a": kept(value), "b": 1}, {}, on_none="omit").value == {"b": 1}
+    assert coerce({"a": kept(value), "b": 1}, {}, on_none="omit").value == {"b": 1}
     assert record_of({"id": kept(value), "body": {}}, 0).id is None
 
 
@@ -172,40 +172,40 @@ def test_what_stands_for_no_value_still_does_after_it_was_kept(value):
 )
 @pytest.mark.parametrize(("value", "text"), [(Tier.GOLD, "goldx"), (Level.HIGH, "3x"), (7, "7x"), (Text("y"), "yx")])
 def test_a_part_of_a_text_is_written_as_it_is_sent_alone(template, value, text):
-    assert rendered(template, {"v": value}, Environment()) == text
+    assert render(template, {"v": value}, Environment()) == text
 
 
 def test_none_is_joined_to_no_text():
-    assert rendered("{{ v ~ 'x' }}", {"v": None}, Environment()) == Missing("{{ v ~ 'x' }}: a part of it is None")
+    assert render("{{ v ~ 'x' }}", {"v": None}, Environment()) == Missing("{{ v ~ 'x' }}: a part of it is None")
 
 
 @pytest.mark.parametrize("value", NOTHING, ids=repr)
 def test_what_stands_for_no_value_is_no_part_of_a_text(value):
-    found = rendered("v={{ v }}", {"v": value}, Environment())
+    found = render("v={{ v }}", {"v": value}, Environment())
     assert found == Missing("v={{ v }}: a part of it is NaN, NaT or NA")
 
 
 @pytest.mark.parametrize("value", NOTHING, ids=repr)
 def test_what_stands_for_no_value_is_decided_on_by_on_none(value):
     assert is_nothing(value)
-    assert [p.message for p in typed({"a": value}, {}, hint="; hint").problems] == [
+    assert [p.message for p in coerce({"a": value}, {}, hint="; hint").problems] == [
         "is NaN, NaT or NA, which stand for no value; hint"
     ]
-    assert typed({"a": value, "b": 1}, {}, on_none="omit").value == {"b": 1}
-    assert typed({"a": value}, {}, on_none="null").value == {"a": None}
-    assert typed({"a": value}, {}, on_none="null").nulls == {"/a"}
+    assert coerce({"a": value, "b": 1}, {}, on_none="omit").value == {"b": 1}
+    assert coerce({"a": value}, {}, on_none="null").value == {"a": None}
+    assert coerce({"a": value}, {}, on_none="null").nulls == {"/a"}
 
 
 @pytest.mark.parametrize("value", FORMLESS, ids=repr)
 def test_what_no_number_of_python_equals_is_refused_by_the_name_of_its_type(value):
-    assert as_number(value) is None
+    assert to_number(value) is None
     assert not is_nothing(value)
-    (problem,) = typed({"a": value}, {}, on_none="omit").problems
+    (problem,) = coerce({"a": value}, {}, on_none="omit").problems
     assert problem.message == f"is a {type(value).__name__}, which JSON has no form for"
 
 
 def test_an_infinity_is_refused_and_not_taken_for_nothing():
-    (problem,) = typed({"a": Scalar(float("inf"), "f")}, {}, on_none="omit").problems
+    (problem,) = coerce({"a": Scalar(float("inf"), "f")}, {}, on_none="omit").problems
     assert problem.message == "the number inf has no form in JSON"
 
 
@@ -215,7 +215,7 @@ def test_an_infinity_is_refused_and_not_taken_for_nothing():
 )
 def test_an_id_of_any_library_becomes_text(given, record_id):
     schema = {"properties": {"id": {"type": "string"}}}
-    assert typed({"id": given}, schema).value == {"id": record_id}
+    assert coerce({"id": given}, schema).value == {"id": record_id}
     record = record_of({"id": given, "integrated_account_id": Tier.GOLD, "body": {}}, 0)
     assert (record.id, record.integrated_account_id, record.problems) == (record_id, "gold", ())
     assert (type(record.id), type(record.integrated_account_id)) == (str, str)
@@ -229,23 +229,23 @@ def test_an_id_of_nothing_is_missing_and_a_customer_of_nothing_never_the_default
 
 
 def test_plain_text_is_the_characters():
-    assert [plain_text(text) for text in ("x", Tier.GOLD, Text("y"))] == ["x", "gold", "y"]
+    assert [to_plain_text(text) for text in ("x", Tier.GOLD, Text("y"))] == ["x", "gold", "y"]
 
 
 def test_what_numpy_itself_gives_is_sent_as_numbers():
     np = pytest.importorskip("numpy")
     whole = [np.int8(7), np.int64(7), np.uint16(7), np.array(7), np.float64(7.0)]
-    made = typed({"whole": whole, "text": [np.str_("gold")]}, {})
+    made = coerce({"whole": whole, "text": [np.str_("gold")]}, {})
     assert (made.problems, made.value) == ((), {"whole": [7, 7, 7, 7, 7.0], "text": ["gold"]})
     assert {type(item) for item in made.value["whole"]} == {int, float}
-    made = typed([np.float64(1.5), np.float32(0.5), np.bool_(True), np.bool_(False)], {})
+    made = coerce([np.float64(1.5), np.float32(0.5), np.bool_(True), np.bool_(False)], {})
     assert json.dumps(made.value) == "[1.5, 0.5, true, false]"
     nothing = [np.float64("nan"), np.float32("nan"), np.datetime64("NaT"), np.timedelta64("NaT", "s")]
-    assert typed([*nothing, 1], {}, on_none="omit").value == [1]
+    assert coerce([*nothing, 1], {}, on_none="omit").value == [1]
     refused = [np.timedelta64(5, "s"), np.datetime64("2026-01-31"), np.array([1, 2]), np.array([1]), np.complex64(1)]
     refused += [np.float64("inf"), np.longdouble("0.1"), b"x", np.bytes_(b"x")]
-    assert len(typed(refused, {}, on_none="omit").problems) == len(refused)
-    assert typed({"id": np.int64(17)}, {"properties": {"id": {"type": "string"}}}).value == {"id": "17"}
+    assert len(coerce(refused, {}, on_none="omit").problems) == len(refused)
+    assert coerce({"id": np.int64(17)}, {"properties": {"id": {"type": "string"}}}).value == {"id": "17"}
 
 
 def test_what_pandas_itself_gives_is_sent_and_its_nothing_is_nothing():
@@ -256,11 +256,11 @@ def test_what_pandas_itself_gives_is_sent_and_its_nothing_is_nothing():
     frame["tier"] = pd.Categorical(["gold", None])
     rows = frame.to_dict("records")
     schema = {"properties": {"id": {"type": "string"}}}
-    assert [typed(as_data(row, source="row"), schema, on_none="omit").value for row in rows] == [
+    assert [coerce(mark_missing(row, source="row"), schema, on_none="omit").value for row in rows] == [
         {"id": "17", "size": 1.5, "at": "2026-01-31T10:00:00.000Z", "flag": True, "n": 5, "tier": "gold"},
         {"id": "18"},
     ]
     # Objects of pandas themselves have no form, and are named.
     for value in (frame, frame["size"], pd.Index([1]), pd.Timedelta(5)):
-        (problem,) = typed({"a": value}, {}, on_none="omit").problems
+        (problem,) = coerce({"a": value}, {}, on_none="omit").problems
         assert problem.message == f"is a {type(value).__name__}, which JSON has no form for"

@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_truto.updates.request import account_update
-from airflow_provider_truto.updates.verified import doubts, verified
+from airflow_provider_truto.records.request import build_account_update
+from airflow_provider_truto.records.verify import describe_doubts, verify
 
 GROUPS = ("taken", "changed", "not_confirmed", "unverifiable")
 
 
 def groups(body, response, **changes):
     whole = {"account_id": "1", "body": body, "integrated_account_id": "acae0000-0000-4000-8000-000000000001"}
-    found = verified(account_update(**{**whole, **changes}), response).as_dict()
+    found = verify(build_account_update(**{**whole, **changes}), response).as_dict()
     assert tuple(found) == GROUPS
     return {pointer: name for name, pointers in found.items() for pointer in pointers}
 
@@ -253,7 +253,7 @@ def test_an_answer_equal_to_what_was_asked_confirms_all_of_it(body):
 @given(objects, json_values | objects)
 def test_no_answer_raises_and_every_field_is_in_one_group(body, response):
     before = copy.deepcopy((body, response))
-    found = verified(account_update(account_id="1", body=body, integrated_account_id="x"), response).as_dict()
+    found = verify(build_account_update(account_id="1", body=body, integrated_account_id="x"), response).as_dict()
     assert (body, response) == before
     everything = [pointer for pointers in found.values() for pointer in pointers]
     assert len(everything) == len(set(everything))
@@ -263,16 +263,16 @@ def test_no_answer_raises_and_every_field_is_in_one_group(body, response):
 def test_an_answer_about_another_record_is_not_confirmed():
     found = groups({"name": "x"}, {"id": "2", "name": "x"})
     assert found == {"/id": "not_confirmed", "/name": "taken"}
-    request = account_update("1", {"name": "x"}, integrated_account_id="a")
-    told = doubts(request, {"id": "2", "name": "x"}, verified(request, {"id": "2", "name": "x"}))
+    request = build_account_update("1", {"name": "x"}, integrated_account_id="a")
+    told = describe_doubts(request, {"id": "2", "name": "x"}, verify(request, {"id": "2", "name": "x"}))
     assert "merged" in told
     assert "does not confirm" not in told
 
 
 def test_a_read_of_another_record_is_not_confirmed():
-    request = account_update("1", None).having(method="get")
-    assert verified(request, {"id": "2"}).not_confirmed == ("/id",)
-    assert verified(request, {"id": "1"}).not_confirmed == ()
+    request = build_account_update("1", None).replace(method="get")
+    assert verify(request, {"id": "2"}).not_confirmed == ("/id",)
+    assert verify(request, {"id": "1"}).not_confirmed == ()
 
 
 def test_a_list_of_any_length_is_compared_in_bounded_time():

@@ -17,10 +17,10 @@ from uuid import UUID
 from airflow_provider_truto.client.call import iso_utc
 from airflow_provider_truto.client.errors import Problem
 from airflow_provider_truto.client.numbers import SAFE, exact_json, number_problem, plain_number, whole_number
+from airflow_provider_truto.records.render import Missing, Unknown, mark_missing
+from airflow_provider_truto.records.request import OnNone
+from airflow_provider_truto.records.scalars import NO_VALUE, is_nothing, to_number, to_plain_text
 from airflow_provider_truto.schemas.validator import child_pointer, described, meant_by, type_names
-from airflow_provider_truto.updates.plain import NO_VALUE, as_number, is_nothing, plain_text
-from airflow_provider_truto.updates.rendered import Missing, Unknown, as_data
-from airflow_provider_truto.updates.request import OnNone
 
 #: What a value is turned into when it is to vanish from its object or list.
 _OMITTED = object()
@@ -34,7 +34,7 @@ class Formless:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Typed:
+class Coerced:
     """A JSON-plain value, the pointers at which null was asked for, and everything that has no typed form."""
 
     value: Any
@@ -42,7 +42,7 @@ class Typed:
     problems: tuple[Problem, ...] = ()
 
 
-def typed(
+def coerce(
     value: Any,
     schema: Mapping[str, Any],
     *,
@@ -50,7 +50,7 @@ def typed(
     hint: str = "",
     data_of: str | None = None,
     hide_values: bool = False,
-) -> Typed:
+) -> Coerced:
     """Type a rendered value by a JSON Schema; where that says nothing, it is only made JSON-plain.
 
     ``on_none`` decides on every ``Missing``, and on NaN, NaT and ``pandas.NA``: ``"error"`` makes it a problem that
@@ -58,12 +58,12 @@ def typed(
     ``None`` of the author's own stays null; with ``data_of``, which says in messages what the value is data of, it is
     taken as ``Missing`` (see ``rendered.as_data``). Raises nothing.
     """
-    work = _Work(root=schema, on_none=on_none, hint=hint, data_of=data_of, hide_values=hide_values)
+    work = _Coercion(root=schema, on_none=on_none, hint=hint, data_of=data_of, hide_values=hide_values)
     try:
         result = work.value(value, schema, "")
     except RecursionError:
         result, work.problems = None, [Problem("/", "holds itself, or is nested beyond reason")]
-    return Typed(
+    return Coerced(
         value=None if result is _OMITTED else result,
         nulls=frozenset(work.nulls),
         problems=tuple(work.problems),
@@ -71,7 +71,7 @@ def typed(
 
 
 @dataclass(kw_only=True)
-class _Work:
+class _Coercion:
     root: Mapping[str, Any]
     on_none: OnNone
     hint: str
@@ -90,7 +90,7 @@ class _Work:
             self.nulls.add(at)
             return None
         if isinstance(value, str):
-            return self._text(plain_text(value), schema, at)
+            return self._text(to_plain_text(value), schema, at)
         if isinstance(value, bool):
             return value
         if isinstance(value, (dict, Mapping)):  # the latter alone takes ten times as long to say yes
@@ -110,17 +110,17 @@ class _Work:
         return self._problem(at, f"{missing.reason}{self.hint}")
 
     def _text(self, text: str, schema: Mapping[str, Any], at: str) -> Any:
-        types = _types(schema)
+        types = _read_types(schema)
         if not types or "string" in types:
             return text
-        parsed = _parsed(text)
+        parsed = _parse(text)
         is_number = isinstance(parsed, (int, float, Decimal)) and not isinstance(parsed, bool)
         if is_number and "number" in types and plain_number(parsed) is None:
             return self._number_problem(parsed, at)
-        if parsed is not None and (fitting := _fitting(parsed, types)) is not None:
+        if parsed is not None and (fitting := _fit(parsed, types)) is not None:
             if isinstance(fitting, (dict, list)):
                 # Null inside JSON text is data like any other None that was not written in the DAG file.
-                return self.value(as_data(fitting, source="the JSON text"), schema, at)
+                return self.value(mark_missing(fitting, source="the JSON text"), schema, at)
             return fitting
         got = described(text, hide_values=self.hide_values)
         return self._problem(at, f"expects {type_names(types)}, got {got}{meant_by(text, schema)}")
@@ -131,8 +131,8 @@ class _Work:
             if not isinstance(key, str):
                 self._problem(at, f"has the key {key!r}: the keys of a JSON object are text")
                 continue
-            key = plain_text(key)
-            typed_item = self.value(item, _member(schema, key), child_pointer(at, key))
+            key = to_plain_text(key)
+            typed_item = self.value(item, _find_member(schema, key), child_pointer(at, key))
             if typed_item is not _OMITTED:
                 result[key] = typed_item
         # An object from which everything was omitted was not given; sent empty it might wipe something.
@@ -150,7 +150,7 @@ class _Work:
         return _OMITTED if value and not result and self.on_none == "omit" else result
 
     def _scalar(self, value: Any, schema: Mapping[str, Any], at: str) -> Any:
-        types = _types(schema)
+        types = _read_types(schema)
         if is_nothing(value):
             return self._missing(Missing(NO_VALUE), at)
         if isinstance(value, datetime):
@@ -162,7 +162,7 @@ class _Work:
             return value.isoformat()
         if isinstance(value, UUID):
             return str(value)
-        if (number := as_number(value)) is not None:
+        if (number := to_number(value)) is not None:
             return self._number(number, types, at)
         name = value.type_name if isinstance(value, Formless) else type(value).__name__
         return self._problem(at, f"is a {name}, which JSON has no form for")
@@ -194,12 +194,12 @@ class _Work:
         return schema
 
 
-def _types(schema: Mapping[str, Any]) -> tuple[str, ...]:
+def _read_types(schema: Mapping[str, Any]) -> tuple[str, ...]:
     types = schema.get("type", ())
     return (types,) if isinstance(types, str) else tuple(types)
 
 
-def _member(schema: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+def _find_member(schema: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     properties = schema.get("properties")
     found = properties.get(key) if isinstance(properties, dict) else None
     found = schema.get("additionalProperties") if found is None else found
@@ -211,7 +211,7 @@ def _is_id(pointer: str) -> bool:
     return name == "id" or name.endswith("_id")
 
 
-def _parsed(text: str) -> Any:
+def _parse(text: str) -> Any:
     """Parse JSON, and Python's spelling of the booleans, which is what Jinja writes; ``None`` for anything else."""
     if text.strip() in {"True", "False"}:
         return text.strip() == "True"
@@ -221,8 +221,8 @@ def _parsed(text: str) -> Any:
         return None
 
 
-def _fitting(parsed: Any, types: tuple[str, ...]) -> Any:
-    """Give the parsed value where it is of one of the types, ``None`` where it is not."""
+def _fit(parsed: Any, types: tuple[str, ...]) -> Any:
+    """Return the parsed value where it is of one of the types, ``None`` where it is not."""
     if isinstance(parsed, bool):
         return parsed if "boolean" in types else None
     if isinstance(parsed, (int, float, Decimal)):

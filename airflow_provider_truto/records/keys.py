@@ -1,4 +1,4 @@
-"""Idempotency keys: the same for every attempt and try of one write, another for every other write.
+"""Idempotency keys: the same for every attempt and try of one write, different for every other write.
 
 Truto executes a key once for an integrated account and path and replays the answer after that.
 """
@@ -32,7 +32,7 @@ class TaskIdentity:
     ordinal: int = 0
 
     def of(self, ordinal: int) -> TaskIdentity:
-        """Give the write of another record of the same task."""
+        """Return the write of another record of the same task."""
         return TaskIdentity(**{**vars(self), "ordinal": ordinal})
 
 
@@ -57,7 +57,7 @@ class RunSeen:
         return cls(**{field.name: known.get(field.name) for field in fields(cls)})
 
     def as_dict(self) -> dict[str, Any]:
-        """Give it as JSON."""
+        """Return it as JSON."""
         return dict(vars(self))
 
     def is_other_than(self, earlier: RunSeen, *, is_later_try: bool) -> bool:
@@ -81,7 +81,7 @@ def _differ(one: Any, other: Any) -> bool:
     return None not in {one, other} and one != other
 
 
-def task_key(task: TaskIdentity, *, integrated_account_id: str, path: str, body: bytes) -> str:
+def make_task_key(task: TaskIdentity, *, integrated_account_id: str, path: str, body: bytes) -> str:
     """Make the key of a task's write; equal arguments give equal keys."""
     material = _JSON.encode([vars(task), integrated_account_id, path, body.decode()])
     return f"{_VERSION}-{hashlib.sha256(material.encode()).hexdigest()}"

@@ -1,4 +1,4 @@
-"""Turning a checked request into the call that is sent."""
+"""Turning a valid request into the call that is sent."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from typing import Any
 
 from airflow_provider_truto.client.call import Call, random_key
 from airflow_provider_truto.client.endpoints import proxy_call, unified_call
-from airflow_provider_truto.updates.checked import Checked
-from airflow_provider_truto.updates.keys import TaskIdentity, task_key
-from airflow_provider_truto.updates.request import RecordRequest
+from airflow_provider_truto.records.keys import TaskIdentity, make_task_key
+from airflow_provider_truto.records.request import RecordRequest
+from airflow_provider_truto.records.validate import ValidRequest
 
 
-def called(checked: Checked, *, task: TaskIdentity | None = None) -> Call:
+def build_request(valid: ValidRequest, *, task: TaskIdentity | None = None) -> Call:
     """Build the call, ``PATCH /unified/crm/accounts/{id}`` for an update of an account.
 
     A write's key is the request's own, else the task's, else random.
     """
-    request = checked.request
+    request = valid.request
 
     def key_for(path: str) -> str:
         if request.idempotency_key is not None:
@@ -24,18 +24,18 @@ def called(checked: Checked, *, task: TaskIdentity | None = None) -> Call:
         if task is None:
             return random_key()
         account = request.integrated_account_id or ""
-        return task_key(task, integrated_account_id=account, path=path, body=checked.body or b"")
+        return make_task_key(task, integrated_account_id=account, path=path, body=valid.body or b"")
 
-    return _built(request, body=checked.body, idempotency_key=key_for)
+    return _build(request, body=valid.body, idempotency_key=key_for)
 
 
-def read_call(request: RecordRequest) -> Call:
+def build_read_request(request: RecordRequest) -> Call:
     """Build the call that reads the record which a request would change, as the unified API or the CRM shows it."""
-    reading = request.having(method="get", response_format="unified", exclude_fields=None, query=None)
-    return _built(reading)
+    reading = request.replace(method="get", response_format="unified", exclude_fields=None, query=None)
+    return _build(reading)
 
 
-def _built(request: RecordRequest, **given: Any) -> Call:
+def _build(request: RecordRequest, **given: Any) -> Call:
     given |= {
         "integrated_account_id": request.integrated_account_id or "",
         "record_id": request.record_id,

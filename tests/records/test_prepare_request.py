@@ -10,9 +10,9 @@ from jsonschema import Draft202012Validator
 from airflow_provider_truto.client.call import Call
 from airflow_provider_truto.client.errors import TrutoSchemaError
 from airflow_provider_truto.client.settings import ClientSettings
+from airflow_provider_truto.records.pipeline import CoercionOptions, Safeguards, prepare_request
+from airflow_provider_truto.records.request import LIVE, RecordRequest
 from airflow_provider_truto.schemas.validator import packaged_schema
-from airflow_provider_truto.updates.request import LIVE, RecordRequest
-from airflow_provider_truto.updates.way import Care, Typing, admitted_request
 
 ACME = "acae0000-0000-4000-8000-000000000001"
 #: More properties than are checked; a server may name ten times as many.
@@ -20,7 +20,7 @@ MANY = {"type": "object", "properties": {f"property_{number}": {"type": "string"
 FIELDS = [{"name": f"field_{number}", "type": "string", "is_editable": True} for number in range(500)]
 
 
-def admitted(body, *, schema, care):
+def admitted(body, *, schema, safeguards):
     """Admit an update; what it asks is answered with a live schema, an account, and its custom fields."""
     request = RecordRequest(
         model="crm",
@@ -31,7 +31,7 @@ def admitted(body, *, schema, care):
         integrated_account_id=ACME,
         schema=schema,
     )
-    program = admitted_request(request, typing=Typing(), care=care)
+    program = prepare_request(request, coercion=CoercionOptions(), safeguards=safeguards)
     answer = None
     try:
         while True:
@@ -50,11 +50,15 @@ def answered(call):
 
 
 @pytest.mark.parametrize(
-    ("schema", "care"),
-    [(LIVE, Care()), (LIVE, Care(check_custom_fields=True)), ("packaged", Care(check_custom_fields=True))],
+    ("schema", "safeguards"),
+    [
+        (LIVE, Safeguards()),
+        (LIVE, Safeguards(check_custom_fields=True)),
+        ("packaged", Safeguards(check_custom_fields=True)),
+    ],
     ids=["live", "live and custom fields", "custom fields"],
 )
-def test_a_schema_that_was_made_of_answers_is_not_checked_itself(schema, care, monkeypatch):
+def test_a_schema_that_was_made_of_answers_is_not_checked_itself(schema, safeguards, monkeypatch):
     """That takes half a minute for 60,000 properties, in which a bulk's loop stands still."""
 
     packaged_schema("crm.accounts.update", "path")
@@ -65,13 +69,13 @@ def test_a_schema_that_was_made_of_answers_is_not_checked_itself(schema, care, m
 
     monkeypatch.setattr(Draft202012Validator, "check_schema", check)
     known = "property_0" if schema == LIVE else "description"
-    assert admitted({known: "x"}, schema=schema, care=care).body
+    assert admitted({known: "x"}, schema=schema, safeguards=safeguards).body
     with pytest.raises(TrutoSchemaError, match="/body/propperty_x"):
-        admitted({"propperty_x": "x"}, schema=schema, care=care)
+        admitted({"propperty_x": "x"}, schema=schema, safeguards=safeguards)
     with pytest.raises(TrutoSchemaError, match=f"/body/{known}: expects text"):
-        admitted({known: 5}, schema=schema, care=care)
+        admitted({known: 5}, schema=schema, safeguards=safeguards)
 
 
 def test_a_schema_of_the_author_s_is_checked_itself():
     with pytest.raises(TrutoSchemaError, match="is not a valid JSON Schema"):
-        admitted({"a": "x"}, schema={"properties": {"a": {"type": "varchar"}}}, care=Care())
+        admitted({"a": "x"}, schema={"properties": {"a": {"type": "varchar"}}}, safeguards=Safeguards())

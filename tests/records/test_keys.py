@@ -11,24 +11,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_truto.client.call import random_key
-from airflow_provider_truto.updates.keys import TaskIdentity, task_key
+from airflow_provider_truto.records.keys import TaskIdentity, make_task_key
 
 TASK = TaskIdentity(dag_id="dag", run_id="run", task_id="task", map_index=-1, generation="g")
 CALL = {"integrated_account_id": "acae0000", "path": "/unified/crm/accounts/1", "body": b'{"name":"Acme"}'}
 
 
 def test_a_key_is_short_visible_ascii_and_says_its_version():
-    assert re.fullmatch(r"v1-[0-9a-f]{64}", task_key(TASK, **CALL))
+    assert re.fullmatch(r"v1-[0-9a-f]{64}", make_task_key(TASK, **CALL))
     assert re.fullmatch(r"v1-[0-9a-f]{32}", random_key())
 
 
 def test_equal_writes_of_one_task_have_one_key():
-    assert task_key(TASK, **CALL) == task_key(replace(TASK), **dict(CALL))
+    assert make_task_key(TASK, **CALL) == make_task_key(replace(TASK), **dict(CALL))
 
 
 def test_a_key_is_the_same_in_every_version_of_this_package():
     """A task that is retried after an upgrade must not write twice; change the prefix where this has to change."""
-    assert task_key(TASK, **CALL) == "v1-11b8e8fba555caba9e1c6b1dd5893f67451eee977dc6c6be133f76c4effd761d"
+    assert make_task_key(TASK, **CALL) == "v1-11b8e8fba555caba9e1c6b1dd5893f67451eee977dc6c6be133f76c4effd761d"
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_a_key_is_the_same_in_every_version_of_this_package():
     ids=str,
 )
 def test_another_task_run_map_index_or_generation_has_another_key(change):
-    assert task_key(replace(TASK, **change), **CALL) != task_key(TASK, **CALL)
+    assert make_task_key(replace(TASK, **change), **CALL) != make_task_key(TASK, **CALL)
 
 
 @pytest.mark.parametrize(
@@ -62,11 +62,11 @@ def test_another_task_run_map_index_or_generation_has_another_key(change):
     ids=str,
 )
 def test_another_account_record_or_body_has_another_key(change):
-    assert task_key(TASK, **{**CALL, **change}) != task_key(TASK, **CALL)
+    assert make_task_key(TASK, **{**CALL, **change}) != make_task_key(TASK, **CALL)
 
 
 def test_all_of_a_mapped_task_differ():
-    keys = [task_key(replace(TASK, map_index=index), **CALL) for index in range(200)]
+    keys = [make_task_key(replace(TASK, map_index=index), **CALL) for index in range(200)]
     assert len(set(keys)) == 200
 
 
@@ -89,4 +89,4 @@ identities = st.builds(
 def test_no_two_identities_share_a_key(tasks, account, path):
     for one, other in combinations(tasks, 2):
         call = {"integrated_account_id": account, "path": path, "body": b"{}"}
-        assert task_key(one, **call) != task_key(other, **call)
+        assert make_task_key(one, **call) != make_task_key(other, **call)

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_truto.records.parse import describe_other_record, find_other_record
+from airflow_provider_truto.records.request import RecordRequest
 from airflow_provider_truto.schemas.validator import child_pointer, parsed_date_time
-from airflow_provider_truto.updates.answered import another, other_record
-from airflow_provider_truto.updates.request import RecordRequest
 
 #: Goes to the CRM as it is and comes back in the CRM's own shape.
 NEVER_COMPARED = frozenset({"remote_data"})
@@ -36,16 +36,16 @@ class Verification:
     unverifiable: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, list[str]]:
-        """Give the groups as JSON for XCom."""
+        """Return the groups as JSON for XCom."""
         return {name: list(getattr(self, name)) for name in ("taken", "changed", "not_confirmed", "unverifiable")}
 
 
-def verified(request: RecordRequest, response: Any) -> Verification:
+def verify(request: RecordRequest, response: Any) -> Verification:
     """Group every field of a create's or update's body by what the answer says of it. Raises nothing.
 
     ``/id`` is not confirmed where the answer, of a get as well, is about another record than the one asked for.
     """
-    identity = [] if other_record(request, response) is None else ["/id"]
+    identity = [] if find_other_record(request, response) is None else ["/id"]
     if not request.needs_body or not isinstance(request.body, dict):
         return Verification(not_confirmed=tuple(identity))
     asked: dict[str, Any] = request.body
@@ -60,17 +60,17 @@ def verified(request: RecordRequest, response: Any) -> Verification:
         if not readable or name in hidden:
             groups["unverifiable"].append(child_pointer("", name))
             continue
-        for pointer, group in _compared(value, response.get(name), child_pointer("", name)):
+        for pointer, group in _compare(value, response.get(name), child_pointer("", name)):
             groups[group].append(pointer)
     return Verification(**{group: tuple(pointers) for group, pointers in groups.items()})
 
 
-def doubts(request: RecordRequest, response: Any, verification: Verification) -> str:
-    """Say in a sentence or two what an answer does not confirm; ``""`` where it confirms everything it can."""
+def describe_doubts(request: RecordRequest, response: Any, verification: Verification) -> str:
+    """Return in a sentence or two what an answer does not confirm; ``""`` where it confirms everything it can."""
     fields = [pointer for pointer in verification.not_confirmed if pointer != "/id" or "id" in (request.body or {})]
     sentences = []
-    if (other := other_record(request, response)) is not None:
-        sentences.append(f"{request}: {another(request, other)}.")
+    if (other := find_other_record(request, response)) is not None:
+        sentences.append(f"{request}: {describe_other_record(request, other)}.")
     if fields:
         sentences.append(
             f"{request}: the write was answered with success, but the answer does not confirm {', '.join(fields)}."
@@ -80,19 +80,19 @@ def doubts(request: RecordRequest, response: Any, verification: Verification) ->
     return " ".join(sentences)
 
 
-def _compared(asked: Any, got: Any, at: str) -> Iterator[tuple[str, str]]:
+def _compare(asked: Any, got: Any, at: str) -> Iterator[tuple[str, str]]:
     if type(asked) is str and asked == got:  # most values are, and what follows takes its time
         yield at, "taken"
     elif isinstance(asked, dict) and asked and isinstance(got, dict):
         for key, value in asked.items():
-            yield from _compared(value, got.get(key), child_pointer(at, key))
+            yield from _compare(value, got.get(key), child_pointer(at, key))
     elif isinstance(asked, list) and asked and isinstance(got, list):
-        yield at, _list_group(asked, got, at)
+        yield at, _group_list(asked, got, at)
     else:
-        yield at, _value_group(asked, got, at)
+        yield at, _group_value(asked, got, at)
 
 
-def _list_group(asked: list[Any], got: list[Any], at: str) -> str:
+def _group_list(asked: list[Any], got: list[Any], at: str) -> str:
     """Every asked item must be found in the answer; more or otherwise ordered ones are the CRM's doing."""
     if len(asked) == len(got) and all(_group(*pair, at) == "taken" for pair in zip(asked, got, strict=True)):
         return "taken"
@@ -111,8 +111,8 @@ def _list_group(asked: list[Any], got: list[Any], at: str) -> str:
 
 
 def _group(asked: Any, got: Any, at: str) -> str:
-    """Give the worst group of everything in one item; an object with more keys than asked was changed."""
-    groups = {group for _, group in _compared(asked, got, at)}
+    """Return the worst group of everything in one item; an object with more keys than asked was changed."""
+    groups = {group for _, group in _compare(asked, got, at)}
     if (
         isinstance(asked, dict)
         and isinstance(got, dict)
@@ -129,7 +129,7 @@ def _rank(candidate: tuple[str, int]) -> tuple[int, int]:
     return _WORST[candidate[0]], candidate[1]
 
 
-def _value_group(asked: Any, got: Any, at: str) -> str:
+def _group_value(asked: Any, got: Any, at: str) -> str:
     if asked == got and isinstance(asked, bool) == isinstance(got, bool):
         return "taken"
     if is_empty(asked):
@@ -145,13 +145,13 @@ def is_empty(value: Any) -> bool:
 def _means_the_same(asked: Any, got: Any, at: str) -> bool:
     if isinstance(asked, (dict, list)) or isinstance(got, (dict, list)):
         return False
-    asked_text, got_text = plain_text(asked), plain_text(got)
+    asked_text, got_text = normalize_scalar(asked), normalize_scalar(got)
     if asked_text == got_text:
         return True
-    return isinstance(asked, str) and isinstance(got, str) and same_in_another_form(asked_text, got_text, at)
+    return isinstance(asked, str) and isinstance(got, str) and is_same_in_another_form(asked_text, got_text, at)
 
 
-def same_in_another_form(asked: str, got: str, at: str) -> bool:
+def is_same_in_another_form(asked: str, got: str, at: str) -> bool:
     """Whether two texts are the same moment, the same site or, under a pointer to a phone, the same number."""
     if is_same_moment(asked, got):
         return True
@@ -166,7 +166,7 @@ def is_same_moment(asked: str, got: str) -> bool:
     return moments[0] is not None and moments[0] == moments[1]
 
 
-def plain_text(value: Any) -> str:
+def normalize_scalar(value: Any) -> str:
     """Write a scalar as text in which neither its type nor case and white space count."""
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -175,14 +175,14 @@ def plain_text(value: Any) -> str:
     return " ".join(str(value).split()).casefold()
 
 
-def phone_digits(text: str) -> str | None:
-    """Give the digits of a phone number, ``None`` for text that is none."""
+def extract_phone_digits(text: str) -> str | None:
+    """Return the digits of a phone number, ``None`` for other text."""
     return re.sub(r"\D", "", text) if re.fullmatch(r"\+?[\d\s().\-/]{5,}", text) else None
 
 
 def _same_phone(asked: str, got: str) -> bool:
     """Whether two phone numbers have the same digits, one maybe without its country code."""
-    digits = sorted((phone_digits(text) or "" for text in (asked, got)), key=len)
+    digits = sorted((extract_phone_digits(text) or "" for text in (asked, got)), key=len)
     return len(digits[0]) >= 7 and digits[1].endswith(digits[0])
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_truto.updates.answered import answered, other_record
-from airflow_provider_truto.updates.request import account_update
+from airflow_provider_truto.records.parse import find_other_record, parse_response
+from airflow_provider_truto.records.request import build_account_update
 
 
 def an_update(**changes):
@@ -16,64 +16,64 @@ def an_update(**changes):
         "body": {"name": "x"},
         "integrated_account_id": "acae0000-0000-4000-8000-000000000001",
     }
-    return account_update(**{**whole, **changes})
+    return build_account_update(**{**whole, **changes})
 
 
 def test_a_usual_answer_is_given_as_it_came_without_a_warning():
     answer = {"id": "1", "name": "x", "brand_new": [None]}
-    assert answered(an_update(), answer) == (answer, ())
+    assert parse_response(an_update(), answer) == (answer, ())
 
 
 def test_an_integer_id_is_made_text_with_a_warning():
-    outcome = answered(an_update(account_id="5"), {"id": 5, "name": "x"})
+    outcome = parse_response(an_update(account_id="5"), {"id": 5, "name": "x"})
     assert outcome.response == {"id": "5", "name": "x"}
     assert outcome.warnings == ("/id: came as the number 5, taken as text",)
 
 
 def test_the_answer_that_came_is_not_changed_in_place():
     answer = {"id": 5}
-    answered(an_update(), answer)
+    parse_response(an_update(), answer)
     assert answer == {"id": 5}
 
 
 @pytest.mark.parametrize("value", [True, None, 5.5, [], {}])
 def test_any_other_id_that_is_no_text_stays_with_a_warning(value):
-    outcome = answered(an_update(), {"id": value})
+    outcome = parse_response(an_update(), {"id": value})
     assert outcome.response == {"id": value}
     assert [warning.split(":")[0] for warning in outcome.warnings] == ["/id"]
 
 
 def test_an_empty_answer_is_no_reason_for_a_warning():
     for response_format in ("unified", "normalized", "raw"):
-        assert answered(an_update(response_format=response_format), {}) == ({}, ())
+        assert parse_response(an_update(response_format=response_format), {}) == ({}, ())
 
 
 @pytest.mark.parametrize("value", [[], [1], "text", 5, None, True, {"id": 5}, {"Id": "x"}])
 def test_a_raw_answer_may_be_anything(value):
-    assert answered(an_update(response_format="raw"), value) == (value, ())
+    assert parse_response(an_update(response_format="raw"), value) == (value, ())
 
 
 @pytest.mark.parametrize("value", [[], ["x"], "text", 5, None, True])
 @pytest.mark.parametrize("response_format", ["unified", "normalized"])
 def test_a_mapped_answer_that_is_no_object_is_a_warning(value, response_format):
-    outcome = answered(an_update(response_format=response_format), value)
+    outcome = parse_response(an_update(response_format=response_format), value)
     assert outcome.response == value
     assert len(outcome.warnings) == 1
 
 
 def test_a_missing_id_is_a_warning_unless_it_was_excluded():
-    assert answered(an_update(), {"name": "x"}).warnings == ("/id: is required",)
-    assert answered(an_update(exclude_fields=["id"]), {"name": "x"}).warnings == ()
-    assert answered(an_update(exclude_fields=["name"]), {"name": "x"}).warnings == ("/id: is required",)
+    assert parse_response(an_update(), {"name": "x"}).warnings == ("/id: is required",)
+    assert parse_response(an_update(exclude_fields=["id"]), {"name": "x"}).warnings == ()
+    assert parse_response(an_update(exclude_fields=["name"]), {"name": "x"}).warnings == ("/id: is required",)
 
 
 def test_every_oddity_is_told():
-    outcome = answered(an_update(account_id="5"), {"id": 5, "name": 5, "tags": ["vip"], "owner": "u1"})
+    outcome = parse_response(an_update(account_id="5"), {"id": 5, "name": 5, "tags": ["vip"], "owner": "u1"})
     assert [warning.split(":")[0] for warning in outcome.warnings] == ["/id", "/name", "/owner", "/tags/0"]
 
 
 def test_no_warning_shows_a_value_of_the_answer():
-    outcome = answered(
+    outcome = parse_response(
         an_update(), {"id": "1", "number_of_employees": "SECRET", "tags": ["SECRET"], "owner": "SECRET"}
     )
     assert len(outcome.warnings) == 3
@@ -91,14 +91,14 @@ json_values = st.recursive(
 
 @given(json_values, st.sampled_from(["unified", "normalized", "raw"]))
 def test_no_answer_raises(value, response_format):
-    answered(an_update(response_format=response_format), value)
+    parse_response(an_update(response_format=response_format), value)
 
 
 @pytest.mark.parametrize("found", ["2", 2, "1x"])
 @pytest.mark.parametrize("method", ["get", "update", "delete"])
 def test_an_answer_about_another_record_is_a_warning(method, found):
-    request = an_update().having(method=method, body=None)
-    outcome = answered(request, {"id": found, "name": "x"})
+    request = an_update().replace(method=method, body=None)
+    outcome = parse_response(request, {"id": found, "name": "x"})
     about = [warning for warning in outcome.warnings if "merged" in warning]
     assert len(about) == 1
     assert repr(str(found)) in about[0]
@@ -119,11 +119,11 @@ def test_an_answer_about_another_record_is_a_warning(method, found):
     ],
 )
 def test_the_same_record_in_another_spelling_and_no_id_at_all_are_no_other_record(asked, found):
-    assert other_record(an_update(account_id=asked), {"id": found}) is None
+    assert find_other_record(an_update(account_id=asked), {"id": found}) is None
 
 
 def test_only_a_mapped_answer_about_one_named_record_says_whose_it_is():
     answer = {"id": "2"}
-    assert other_record(an_update(), answer) == "2"
+    assert find_other_record(an_update(), answer) == "2"
     for changes in ({"response_format": "raw"}, {"model": None}, {"method": "create"}, {"record_id": None}):
-        assert other_record(an_update().having(**changes), answer) is None
+        assert find_other_record(an_update().replace(**changes), answer) is None

@@ -13,25 +13,25 @@ from numbers import Integral, Real
 from typing import Any
 
 #: What a numpy value is, by its dtype's kind: boolean, signed, unsigned, float. The others (text, dates, durations,
-#: complex) are no numbers of JSON, although numpy's durations call themselves integers.
+#: complex) are not numbers of JSON, although numpy's durations call themselves integers.
 _NUMERIC_KINDS = frozenset("biuf")
 
 #: What is said of a value that ``is_nothing``.
 NO_VALUE = "is NaN, NaT or NA, which stand for no value"
 
 
-def plain_text(text: str) -> str:
-    """Give the characters of a text as plain ``str``.
+def to_plain_text(text: str) -> str:
+    """Return the characters of a text as plain ``str``.
 
     ``str()`` asks the subclass instead: it writes ``Tier.GOLD`` for a member of ``class Tier(str, Enum)``.
     """
     return text if type(text) is str else str.__str__(text)
 
 
-def as_number(value: Any) -> int | float | Decimal | None:
-    """Give the equal ``bool``, ``int``, ``float`` or ``Decimal``; ``None`` where the value is not a number.
+def to_number(value: Any) -> int | float | Decimal | None:
+    """Return the equal ``bool``, ``int``, ``float`` or ``Decimal``; ``None`` where the value is not a number.
 
-    A number that none of them equals, such as a third or a long double, is no number here either.
+    A number that none of them equals, such as a third or a long double, is not a number here either.
     """
     if isinstance(value, (bool, Decimal)) or type(value) in (int, float):
         return value  # type: ignore[no-any-return]
@@ -66,16 +66,16 @@ def is_nothing(value: Any) -> bool:
         return False
 
 
-def unwrapped(value: Any) -> Any:
-    """Give what stands behind one of Airflow's lazy proxies, which is not ``None`` where that is."""
+def unwrap_proxy(value: Any) -> Any:
+    """Return what stands behind one of Airflow's lazy proxies, which is not ``None`` where that is."""
     is_proxy = type(value) is not value.__class__ and hasattr(value, "__wrapped__")
     return value.__wrapped__ if is_proxy else value
 
 
-def written(value: Any) -> Any:
-    """Give what ``str()`` is to be asked of, so that text and enums are written as they are sent alone."""
+def to_writable(value: Any) -> Any:
+    """Return what ``str()`` is to be asked of, so that text and enums are written as they are sent alone."""
     if isinstance(value, str):
-        return value if hasattr(value, "__html__") else plain_text(value)  # Jinja escapes what is no Markup
+        return value if hasattr(value, "__html__") else to_plain_text(value)  # Jinja escapes what is not Markup
     if isinstance(value, Enum) and isinstance(value, (int, float)):
-        return as_number(value)
+        return to_number(value)
     return value

@@ -1,6 +1,6 @@
 """The way of one record as one program: every step in its order, without I/O.
 
-    rendered → typed → checked → called → (client) → answered → verified → XCom
+    render → coerce → validate → build_request → (client) → parse_response → verify → XCom
 
 What Truto has to be asked before (which account, which fields, the record as it is now) are calls that the program
 yields, like the write itself; both drivers run it.
@@ -31,6 +31,13 @@ from airflow_provider_truto.client.programs import (
     ready_account,
 )
 from airflow_provider_truto.client.settings import ClientSettings
+from airflow_provider_truto.records.build import build_read_request, build_request
+from airflow_provider_truto.records.coerce import coerce
+from airflow_provider_truto.records.diff import Change, hash_preview, list_changes, select_differing
+from airflow_provider_truto.records.keys import TaskIdentity
+from airflow_provider_truto.records.parse import describe_other_record, find_other_record, parse_response
+from airflow_provider_truto.records.request import LIVE, OnNone, RecordRequest
+from airflow_provider_truto.records.validate import ValidRequest, load_body_schema, validate
 from airflow_provider_truto.schemas.custom_fields import (
     custom_fields_schema,
     is_partial_for,
@@ -38,15 +45,8 @@ from airflow_provider_truto.schemas.custom_fields import (
     with_custom_fields,
 )
 from airflow_provider_truto.schemas.dialect import converted
-from airflow_provider_truto.updates.answered import another, answered, other_record
-from airflow_provider_truto.updates.called import called, read_call
-from airflow_provider_truto.updates.checked import Checked, body_schema, checked
-from airflow_provider_truto.updates.keys import TaskIdentity
-from airflow_provider_truto.updates.previewed import Change, changes, differing, preview_hash
-from airflow_provider_truto.updates.request import LIVE, OnNone, RecordRequest
-from airflow_provider_truto.updates.typed import typed
 
-#: A CRM with more fields is no CRM that a person has set up.
+#: Nobody sets up a CRM with more fields than this.
 _MOST_FIELDS = 20_000
 #: What the resources of the CRM model are called among its fields.
 _ENTITIES = {"accounts": "account", "contacts": "contact", "opportunities": "opportunity"}
@@ -55,7 +55,7 @@ _PREVIEWED = frozenset({"create", "update", "delete"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Care:
+class Safeguards:
     """What to make sure of before the write; each costs a call at most, see the operators for the meaning."""
 
     preflight: bool = False
@@ -72,7 +72,7 @@ class Care:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Typing:
+class CoercionOptions:
     """That a body is to be typed by its schema, and what a template that gave nothing means."""
 
     on_none: OnNone = "error"
@@ -88,13 +88,13 @@ class Preview:
     hash: str
 
     def as_dict(self, *, hide_values: bool = False) -> dict[str, Any]:
-        """Give the preview as JSON: pointers with values before and after, or under ``hide_values`` without."""
+        """Return the preview as JSON: pointers with values before and after, or under ``hide_values`` without."""
         shown = [{"pointer": change.pointer} if hide_values else dict(change._asdict()) for change in self.changes]
         return {"hash": self.hash, "changes": shown}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Done:
+class RecordResult:
     """The end of the way.
 
     ``response`` is the JSON answer, ``None`` for a stream; where nothing was sent (``outcome`` is ``None``), the
@@ -108,87 +108,91 @@ class Done:
     unchanged: tuple[str, ...] = field(default=())
 
 
-def record_way(
+def write_record(
     request: RecordRequest,
     *,
-    typing: Typing | None = None,
+    coercion: CoercionOptions | None = None,
     earlier: Sequence[Problem] = (),
-    care: Care | None = None,
+    safeguards: Safeguards | None = None,
     task: TaskIdentity | None = None,
-) -> Program[Done]:
+) -> Program[RecordResult]:
     """Bring one request to its end: make it typed, check it, send it, read the answer.
 
-    Without ``typing`` the body is taken as it is. ``earlier`` are problems that were found before; ``task`` makes the
-    idempotency key. Raises ``TrutoSchemaError`` with every problem, or the ``TrutoError`` of the call.
+    Without ``coercion`` the body is taken as it is. ``earlier`` are problems that were found before; ``task`` makes
+    the idempotency key. Raises ``TrutoSchemaError`` with every problem, or the ``TrutoError`` of the call.
     """
-    care = care or Care()
-    admitted = yield from admitted_request(request, typing=typing, earlier=earlier, care=care)
-    request = admitted.request
-    if care.reads_record:
+    safeguards = safeguards or Safeguards()
+    valid = yield from prepare_request(request, coercion=coercion, earlier=earlier, safeguards=safeguards)
+    request = valid.request
+    if safeguards.reads_record:
         try:
-            record = yield from _record(request)
+            record = yield from _read_record(request)
         except TrutoNotFoundError:
-            if care.preview or request.method != "delete":
+            if safeguards.preview or request.method != "delete":
                 raise
             # Most likely an earlier try of ours has deleted it: under its key, Truto repeats the answer.
-            return (yield from _sent(admitted, task))
-        preview = _preview(admitted, record)
-        _check_expected(care, preview, request)
-        if care.preview:
-            return Done(request=request, response=record, preview=preview)
+            return (yield from _send(valid, task))
+        preview = _make_preview(valid, record)
+        _check_expected(safeguards, preview, request)
+        if safeguards.preview:
+            return RecordResult(request=request, response=record, preview=preview)
         # Another hash, and nothing to change: what was previewed has been written, most likely by an earlier try.
-        is_written = care.expect not in (None, preview.hash)
-        if (care.skip_unchanged or is_written) and isinstance(request.body, dict):
-            left = differing(request.body, record)
+        is_written = safeguards.expect not in (None, preview.hash)
+        if (safeguards.skip_unchanged or is_written) and isinstance(request.body, dict):
+            left = select_differing(request.body, record)
             unchanged = tuple(name for name in request.body if name not in left)
             if not left:
-                return Done(request=request, response=record, preview=preview, unchanged=unchanged)
-            admitted = _with_body(admitted, left)
-            done = yield from _sent(admitted, task)
+                return RecordResult(request=request, response=record, preview=preview, unchanged=unchanged)
+            valid = _replace_body(valid, left)
+            done = yield from _send(valid, task)
             return replace(done, preview=preview, unchanged=unchanged)
-    return (yield from _sent(admitted, task))
+    return (yield from _send(valid, task))
 
 
-def list_way(
-    request: RecordRequest, *, earlier: Sequence[Problem] = (), care: Care | None = None
+def list_pages(
+    request: RecordRequest, *, earlier: Sequence[Problem] = (), safeguards: Safeguards | None = None
 ) -> Generator[ProgramStep, Any, None]:
     """Check the request of a list, and hand out its pages."""
-    admitted = yield from admitted_request(request, earlier=earlier, care=care or Care())
-    yield from pages(called(admitted))
+    valid = yield from prepare_request(request, earlier=earlier, safeguards=safeguards or Safeguards())
+    yield from pages(build_request(valid))
 
 
-def admitted_request(
-    request: RecordRequest, *, typing: Typing | None = None, earlier: Sequence[Problem] = (), care: Care
-) -> Program[Checked]:
+def prepare_request(
+    request: RecordRequest,
+    *,
+    coercion: CoercionOptions | None = None,
+    earlier: Sequence[Problem] = (),
+    safeguards: Safeguards,
+) -> Program[ValidRequest]:
     """Everything before a request may be sent; what is wrong with it is listed at once.
 
     Asks Truto for what the request names indirectly: the customer by tenant, the schema of this integration.
     """
     settings: ClientSettings = yield ReadSettings()
     told = {problem.pointer for problem in earlier}
-    problems = [*earlier, *_care_problems(request, care), *_target_problems(request, care)]
-    request, found = yield from _with_account(request, settings, may_ask=not problems)
+    problems = [*earlier, *_find_safeguard_problems(request, safeguards), *_find_target_problems(request, safeguards)]
+    request, found = yield from _find_account(request, settings, may_ask=not problems)
     problems = [*earlier, *(problem for problem in [*problems, *found] if problem.pointer not in told)]
     if not problems:  # what is wrong already would make Truto's answers wrong as well
-        yield from _looked_after(request, care)
-        request = yield from _with_schema(request, care)
+        yield from _run_preflight(request, safeguards)
+        request = yield from _load_schema(request, safeguards)
     elif request.schema == LIVE:
-        request = request.having(schema=None)
-    is_typed = typing is not None and request.body is not None
-    if typing is not None and is_typed:
-        request, untyped = _typed(request, typing, hide_values=settings.hide_values)
+        request = request.replace(schema=None)
+    is_typed = coercion is not None and request.body is not None
+    if coercion is not None and is_typed:
+        request, untyped = _coerce(request, coercion, hide_values=settings.hide_values)
         problems += untyped
-    admitted = checked(request, earlier=problems, is_typed=is_typed, hide_values=settings.hide_values)
-    for warning in admitted.warnings:
+    valid = validate(request, earlier=problems, is_typed=is_typed, hide_values=settings.hide_values)
+    for warning in valid.warnings:
         yield Warn(f"{request}: {warning}")
-    if care.check_custom_fields and isinstance(request.body, dict):
-        schema = body_schema(request)
-        for name in unlisted(_member(schema.source if schema else {}), request.body.get("custom_fields")):
+    if safeguards.check_custom_fields and isinstance(request.body, dict):
+        schema = load_body_schema(request)
+        for name in unlisted(_find_custom_fields(schema.source if schema else {}), request.body.get("custom_fields")):
             yield Warn(f"{request}: /body/custom_fields/{name}: is not among the fields that this CRM lists in part")
-    return admitted
+    return valid
 
 
-def _with_account(
+def _find_account(
     request: RecordRequest, settings: ClientSettings, *, may_ask: bool
 ) -> Program[tuple[RecordRequest, list[Problem]]]:
     """Find the customer: named by account or by tenant, else the connection's default."""
@@ -202,25 +206,27 @@ def _with_account(
         if request.integration == "":
             return request, [Problem("/integration", "is empty: leave it out where the tenant has one account")]
         if not may_ask:
-            return request.having(integrated_account_id=settings.integrated_account_id), []
+            return request.replace(integrated_account_id=settings.integrated_account_id), []
         account = yield from account_named(request.tenant_id, request.integration)
     account, problems = admitted_account(account, settings)
     if account == request.integrated_account_id:
         return request, problems
-    return request.having(integrated_account_id=account), problems
+    return request.replace(integrated_account_id=account), problems
 
 
-def _care_problems(request: RecordRequest, care: Care) -> list[Problem]:
+def _find_safeguard_problems(request: RecordRequest, safeguards: Safeguards) -> list[Problem]:
     problems = [
         Problem(f"/{name}", f"is for {', '.join(sorted(_PREVIEWED))}, not for {request.method}")
         for name in ("preview", "expect")
-        if getattr(care, name) and request.method not in _PREVIEWED
+        if getattr(safeguards, name) and request.method not in _PREVIEWED
     ]
-    if care.expect is not None and not (isinstance(care.expect, str) and care.expect.startswith("p1-")):
-        problems.append(Problem("/expect", f"expects the hash of a preview, p1-…, got {care.expect!r}"))
-    if care.skip_unchanged and request.method != "update":
+    if safeguards.expect is not None and not (
+        isinstance(safeguards.expect, str) and safeguards.expect.startswith("p1-")
+    ):
+        problems.append(Problem("/expect", f"expects the hash of a preview, p1-…, got {safeguards.expect!r}"))
+    if safeguards.skip_unchanged and request.method != "update":
         problems.append(Problem("/skip_unchanged", f"is for update, not for {request.method}"))
-    if care.check_custom_fields and (request.model != "crm" or request.resource not in _ENTITIES):
+    if safeguards.check_custom_fields and (request.model != "crm" or request.resource not in _ENTITIES):
         problems.append(
             Problem("/check_custom_fields", f"is for crm {', '.join(_ENTITIES)}: Truto lists their fields")
         )
@@ -229,7 +235,7 @@ def _care_problems(request: RecordRequest, care: Care) -> list[Problem]:
     return problems
 
 
-def _target_problems(request: RecordRequest, care: Care) -> list[Problem]:
+def _find_target_problems(request: RecordRequest, safeguards: Safeguards) -> list[Problem]:
     """What is wrong with a call that names no record, or names it where none is meant."""
     if request.method == "list" and request.response_format == "stream":
         message = "'stream' is for one record; a list goes to a file page by page, in any other format"
@@ -237,30 +243,30 @@ def _target_problems(request: RecordRequest, care: Care) -> list[Problem]:
     if request.record_id is not None or request.method not in {"update", "delete"}:
         return []
     at = f"/{request.id_name}"
-    if care.reads_record:
+    if safeguards.reads_record:
         return [Problem(at, "is missing: the record has to be read first, to be compared with what is to be sent")]
     return []
 
 
-def _looked_after(request: RecordRequest, care: Care) -> Program[None]:
+def _run_preflight(request: RecordRequest, safeguards: Safeguards) -> Program[None]:
     account = request.integrated_account_id or ""
-    if care.preflight:
+    if safeguards.preflight:
         yield from ready_account(
             account,
-            expected_tenant_id=care.expected_tenant_id,
+            expected_tenant_id=safeguards.expected_tenant_id,
             model=request.model,
             resource=request.resource,
             method=request.method,
         )
-    elif care.expected_tenant_id is not None:
+    elif safeguards.expected_tenant_id is not None:
         record = yield from object_of(integrated_account_call(account, fresh_for=FRESH_FOR))
-        check_tenant(record, account, care.expected_tenant_id)
+        check_tenant(record, account, safeguards.expected_tenant_id)
 
 
-def _with_schema(request: RecordRequest, care: Care) -> Program[RecordRequest]:
+def _load_schema(request: RecordRequest, safeguards: Safeguards) -> Program[RecordRequest]:
     """Replace the schema by what Truto and the CRM say of this customer, where that is asked for."""
     if request.body is None:
-        return request.having(schema=None) if request.schema == LIVE else request
+        return request.replace(schema=None) if request.schema == LIVE else request
     model, account = request.model or "", request.integrated_account_id or ""
     if request.schema == LIVE:
         call = meta_call(model, request.resource, request.method, integrated_account_id=account)
@@ -270,15 +276,15 @@ def _with_schema(request: RecordRequest, care: Care) -> Program[RecordRequest]:
             live = converted(schema)
             for warning in live.warnings:
                 yield Warn(f"the live schema of {request}: {warning}")
-            request = request.having(schema=_with_remote_data(live.schema), is_schema_valid=True)
+            request = request.replace(schema=_with_remote_data(live.schema), is_schema_valid=True)
         else:
             yield Warn(f"Truto has no schema for the {request}: its body is not checked")
-            request = request.having(schema=None)
-    if care.check_custom_fields:
-        custom = yield from _custom_fields(request, account)
-        base = body_schema(request)
+            request = request.replace(schema=None)
+    if safeguards.check_custom_fields:
+        custom = yield from _load_custom_fields(request, account)
+        base = load_body_schema(request)
         whole = with_custom_fields(base.source if base else {"type": "object"}, custom)
-        request = request.having(schema=whole, is_schema_valid=True)
+        request = request.replace(schema=whole, is_schema_valid=True)
     return request
 
 
@@ -289,7 +295,7 @@ def _with_remote_data(schema: dict[str, Any]) -> dict[str, Any]:
     return {**schema, "properties": {"remote_data": {"type": "object"}, **schema["properties"]}}
 
 
-def _custom_fields(request: RecordRequest, account: str) -> Program[Mapping[str, Any]]:
+def _load_custom_fields(request: RecordRequest, account: str) -> Program[Mapping[str, Any]]:
     """Read which fields this customer's CRM has for the resource (docs/api-reference/unified-crm-api/fields)."""
     record = yield from object_of(integrated_account_call(account, fresh_for=FRESH_FOR))
     call = unified_call(
@@ -311,44 +317,46 @@ def _custom_fields(request: RecordRequest, account: str) -> Program[Mapping[str,
     return known.schema
 
 
-def _typed(request: RecordRequest, typing: Typing, *, hide_values: bool) -> tuple[RecordRequest, list[Problem]]:
-    schema = body_schema(request)
-    body = typed(
+def _coerce(
+    request: RecordRequest, coercion: CoercionOptions, *, hide_values: bool
+) -> tuple[RecordRequest, list[Problem]]:
+    schema = load_body_schema(request)
+    body = coerce(
         request.body,
         schema.source if schema else {"type": ["object", "array"]},
-        on_none=typing.on_none,
-        hint=typing.hint,
-        data_of=typing.data_of,
+        on_none=coercion.on_none,
+        hint=coercion.hint,
+        data_of=coercion.data_of,
         hide_values=hide_values,
     )
     problems = [Problem(f"/body{pointer}".rstrip("/"), message) for pointer, message in body.problems]
-    return request.having(body=body.value, allow_null=body.nulls), problems
+    return request.replace(body=body.value, allow_null=body.nulls), problems
 
 
-def _record(request: RecordRequest) -> Program[dict[str, Any]]:
+def _read_record(request: RecordRequest) -> Program[dict[str, Any]]:
     """Read the record as it is now; a create has none."""
     if request.record_id is None:
         return {}
-    outcome: Outcome = yield read_call(request)
+    outcome: Outcome = yield build_read_request(request)
     value = outcome.value
     if not isinstance(value, dict):
         problem = Problem("/preview", "the record as it is now came in a form that cannot be compared with the body")
         raise TrutoSchemaError.of(f"the {request} cannot be previewed", [problem])
-    if (other := other_record(request.having(response_format="unified"), value)) is not None:
-        yield Warn(f"{request}, read before it is changed: {another(request, other)}")
+    if (other := find_other_record(request.replace(response_format="unified"), value)) is not None:
+        yield Warn(f"{request}, read before it is changed: {describe_other_record(request, other)}")
     return value
 
 
-def _preview(admitted: Checked, record: Mapping[str, Any]) -> Preview:
-    request = admitted.request
-    call: Call = called(admitted)
+def _make_preview(valid: ValidRequest, record: Mapping[str, Any]) -> Preview:
+    request = valid.request
+    call: Call = build_request(valid)
     if request.method == "delete":
         differences: tuple[Change, ...] = (Change("", dict(record), None),)
         body: Mapping[str, Any] = record  # what would be lost is all of it
     else:
         body = request.body if isinstance(request.body, dict) else {}
-        differences = changes(body, record)
-    hashed = preview_hash(
+        differences = list_changes(body, record)
+    hashed = hash_preview(
         path=f"{call.method} {call.target}",
         integrated_account_id=request.integrated_account_id or "",
         body=body,
@@ -357,9 +365,9 @@ def _preview(admitted: Checked, record: Mapping[str, Any]) -> Preview:
     return Preview(changes=differences, hash=hashed)
 
 
-def _check_expected(care: Care, preview: Preview, request: RecordRequest) -> None:
+def _check_expected(safeguards: Safeguards, preview: Preview, request: RecordRequest) -> None:
     """Refuse a write that was not previewed as it is now; one that would change nothing is not sent anyway."""
-    if care.expect is None or care.expect == preview.hash or not preview.changes:
+    if safeguards.expect is None or safeguards.expect == preview.hash or not preview.changes:
         return
     names = ", ".join(change.pointer or "/" for change in preview.changes)
     message = (
@@ -370,27 +378,27 @@ def _check_expected(care: Care, preview: Preview, request: RecordRequest) -> Non
     raise TrutoSchemaError.of(f"the {request} was not previewed like this", [Problem("/expect", message)])
 
 
-def _with_body(admitted: Checked, left: dict[str, Any]) -> Checked:
+def _replace_body(valid: ValidRequest, left: dict[str, Any]) -> ValidRequest:
     """Send less of a checked body; what this integration requires goes along although it does not differ."""
-    request = admitted.request
-    schema = body_schema(request)
+    request = valid.request
+    schema = load_body_schema(request)
     required = set(schema.source.get("required", ())) if schema else set()
     body = {name: value for name, value in request.body.items() if name in left or name in required}
-    return replace(admitted, request=request.having(body=body), body=json_body(body))
+    return replace(valid, request=request.replace(body=body), body=json_body(body))
 
 
-def _sent(admitted: Checked, task: TaskIdentity | None) -> Program[Done]:
-    request = admitted.request
-    outcome: Outcome = yield called(admitted, task=task)
+def _send(valid: ValidRequest, task: TaskIdentity | None) -> Program[RecordResult]:
+    request = valid.request
+    outcome: Outcome = yield build_request(valid, task=task)
     if outcome.answer.stream is not None:
-        return Done(request=request, response=None, outcome=outcome)
-    response, warnings = answered(request, outcome.value)
+        return RecordResult(request=request, response=None, outcome=outcome)
+    response, warnings = parse_response(request, outcome.value)
     if warnings:
         yield Warn(f"the answer of {request}: {'; '.join(warnings)}")
-    return Done(request=request, response=response, outcome=outcome)
+    return RecordResult(request=request, response=response, outcome=outcome)
 
 
-def _member(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+def _find_custom_fields(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     properties = schema.get("properties")
     found = properties.get("custom_fields") if isinstance(properties, Mapping) else None
     return found if isinstance(found, Mapping) else {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_truto.updates.xcom import XCOM_LIMIT, json_size, summary, xcom_value
+from airflow_provider_truto.records.xcom import XCOM_LIMIT, build_xcom_value, measure_json, summarize
 
 
 @pytest.mark.parametrize(
@@ -23,30 +23,30 @@ from airflow_provider_truto.updates.xcom import XCOM_LIMIT, json_size, summary, 
     ],
 )
 def test_an_answer_of_any_shape_becomes_an_object_with_id(response, value):
-    assert xcom_value(response, "1", without_remote_data=True) == value
+    assert build_xcom_value(response, "1", without_remote_data=True) == value
 
 
 def test_an_answer_whose_id_is_null_gets_the_accounts():
-    assert xcom_value({"id": None, "name": "x"}, "1", without_remote_data=True) == {"id": "1", "name": "x"}
+    assert build_xcom_value({"id": None, "name": "x"}, "1", without_remote_data=True) == {"id": "1", "name": "x"}
 
 
 def test_remote_data_stays_out_unless_it_was_asked_for():
     response = {"id": "1", "remote_data": {"big": "thing"}}
-    assert xcom_value(response, "1", without_remote_data=True) == {"id": "1"}
-    assert xcom_value(response, "1", without_remote_data=False) == response
+    assert build_xcom_value(response, "1", without_remote_data=True) == {"id": "1"}
+    assert build_xcom_value(response, "1", without_remote_data=False) == response
     assert response == {"id": "1", "remote_data": {"big": "thing"}}
 
 
 def test_size_is_that_of_utf_8_json():
-    assert json_size({"a": "é"}) == len('{"a": "é"}'.encode())
-    assert json_size({"a": "💸" * 1000}) > 4000
+    assert measure_json({"a": "é"}) == len('{"a": "é"}'.encode())
+    assert measure_json({"a": "💸" * 1000}) > 4000
 
 
 def test_a_summary_names_the_record_what_was_there_and_how_large_it_was():
     value = {"id": "1", "b": "x" * XCOM_LIMIT, "a": 1}
-    assert summary(value, size=json_size(value)) == {
+    assert summarize(value, size=measure_json(value)) == {
         "id": "1",
         "truncated": True,
-        "bytes": json_size(value),
+        "bytes": measure_json(value),
         "keys": ["a", "b", "id"],
     }

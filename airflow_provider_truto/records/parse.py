@@ -4,44 +4,44 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from airflow_provider_truto.records.request import RecordRequest
 from airflow_provider_truto.schemas.validator import has_packaged_schema, packaged_schema
-from airflow_provider_truto.updates.request import RecordRequest
 
 #: Methods whose answer is about the record that was named.
 _ABOUT_ONE = frozenset({"get", "update", "delete"})
 _LONGEST_ID = 200
 
 
-class Answered(NamedTuple):
+class ParsedResponse(NamedTuple):
     """The JSON answer, an integer ``id`` made text, and what is odd about it."""
 
     response: Any
     warnings: tuple[str, ...]
 
 
-def answered(request: RecordRequest, value: Any) -> Answered:
+def parse_response(request: RecordRequest, value: Any) -> ParsedResponse:
     """Check a parsed answer: ``raw`` and the proxy API give anything, an empty answer is ``{}``. Raises nothing."""
     if request.model is None or request.response_format == "raw" or value == {}:
-        return Answered(value, ())
+        return ParsedResponse(value, ())
     warnings = []
-    if (other := other_record(request, value)) is not None:
-        warnings.append(f"/id: {another(request, other)}")
+    if (other := find_other_record(request, value)) is not None:
+        warnings.append(f"/id: {describe_other_record(request, other)}")
     if isinstance(value, dict) and isinstance(value.get("id"), int) and not isinstance(value["id"], bool):
         warnings.append(f"/id: came as the number {value['id']}, taken as text")
         value = {**value, "id": str(value["id"])}
     if not has_packaged_schema(request.operation):
-        return Answered(value, tuple(warnings))
+        return ParsedResponse(value, tuple(warnings))
     excluded = set(request.exclude_fields or ())
     warnings += [
         f"{finding.pointer}: {finding.message}"
         for finding in packaged_schema(request.operation, "response").findings(value, hide_values=True)
         if not (finding.keyword == "required" and finding.pointer.removeprefix("/") in excluded)
     ]
-    return Answered(value, tuple(warnings))
+    return ParsedResponse(value, tuple(warnings))
 
 
-def other_record(request: RecordRequest, value: Any) -> str | None:
-    """Give the id of an answer that is not about the record that was asked for, ``None`` for a right one.
+def find_other_record(request: RecordRequest, value: Any) -> str | None:
+    """Return the id of an answer that is not about the record that was asked for, ``None`` for a right one.
 
     Only the unified API says what an ``id`` is; an answer without one says nothing.
     """
@@ -59,7 +59,7 @@ def _is_same_id(asked: str, found: str) -> bool:
     return asked.casefold() == found.casefold() or (len(asked) == 15 and len(found) == 18 and found.startswith(asked))
 
 
-def another(request: RecordRequest, found: str) -> str:
+def describe_other_record(request: RecordRequest, found: str) -> str:
     """Say that an answer is about another record, and what that may mean."""
     return (
         f"the answer is about record {found[:_LONGEST_ID]!r}, {request.id_name} was {request.record_id!r}. A CRM that"

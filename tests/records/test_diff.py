@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_truto.updates.previewed import Change, changes, differing, preview_hash
-from airflow_provider_truto.updates.request import account_update
-from airflow_provider_truto.updates.verified import verified
+from airflow_provider_truto.records.diff import Change, hash_preview, list_changes, select_differing
+from airflow_provider_truto.records.request import build_account_update
+from airflow_provider_truto.records.verify import verify
 
 RECORD = {
     "id": "1",
@@ -40,11 +40,11 @@ ACCOUNT = "acae0000-0000-4000-8000-000000000001"
 
 
 def pointers(body, record=RECORD):
-    return [change.pointer for change in changes(body, record)]
+    return [change.pointer for change in list_changes(body, record)]
 
 
 def hashed(body, record=RECORD, *, path=PATH, account=ACCOUNT):
-    return preview_hash(path=path, integrated_account_id=account, body=body, record=record)
+    return hash_preview(path=path, integrated_account_id=account, body=body, record=record)
 
 
 @pytest.mark.parametrize(
@@ -82,8 +82,8 @@ def hashed(body, record=RECORD, *, path=PATH, account=ACCOUNT):
     ],
 )
 def test_what_means_the_same_is_no_change(body):
-    assert changes(body, RECORD) == ()
-    assert differing(body, RECORD) == {}
+    assert list_changes(body, RECORD) == ()
+    assert select_differing(body, RECORD) == {}
 
 
 @pytest.mark.parametrize(
@@ -137,18 +137,18 @@ def test_what_means_the_same_is_no_change(body):
     ],
 )
 def test_another_value_is_a_change_with_its_pointer_before_and_after(body, pointer, before, after):
-    assert changes(body, RECORD) == (Change(pointer, before, after),)
-    assert differing({**body, "id": "1"}, RECORD) == body
+    assert list_changes(body, RECORD) == (Change(pointer, before, after),)
+    assert select_differing({**body, "id": "1"}, RECORD) == body
 
 
 def test_a_longer_list_in_the_crm_is_confirmed_after_a_write_but_a_change_before_it():
     body, record = {"tags": [{"name": "a"}]}, {"tags": [{"name": "a"}, {"name": "b"}]}
-    assert verified(account_update("1", body), record).changed == ("/tags",)
+    assert verify(build_account_update("1", body), record).changed == ("/tags",)
     assert pointers(body, record) == ["/tags"]
 
 
 def test_case_is_the_crms_own_affair_after_a_write_but_a_change_before_it():
-    assert verified(account_update("1", {"name": "ACME"}), RECORD).changed == ("/name",)
+    assert verify(build_account_update("1", {"name": "ACME"}), RECORD).changed == ("/name",)
     assert pointers({"name": "ACME"}) == ["/name"]
 
 
@@ -212,8 +212,8 @@ def test_items_give_way_through_the_whole_list():
 def test_remote_data_is_always_a_change_from_the_unknown(remote_data):
     record = {**RECORD, "remote_data": remote_data}
     body = {"name": "Acme", "remote_data": remote_data}
-    assert changes(body, record) == (Change("/remote_data", None, remote_data),)
-    assert differing(body, record) == {"remote_data": remote_data}
+    assert list_changes(body, record) == (Change("/remote_data", None, remote_data),)
+    assert select_differing(body, record) == {"remote_data": remote_data}
 
 
 def test_remote_data_deeper_down_is_a_field_like_any_other():
@@ -227,7 +227,7 @@ def test_changes_come_field_by_field_in_the_order_of_the_body():
 
 def test_a_field_that_differs_in_one_key_is_sent_whole():
     body = {"name": "Acme", "custom_fields": {"tier": "gold", "score": 1}, "owner": {"id": "u1"}}
-    assert differing(body, RECORD) == {"custom_fields": {"tier": "gold", "score": 1}}
+    assert select_differing(body, RECORD) == {"custom_fields": {"tier": "gold", "score": 1}}
 
 
 BODY = {"name": "Northwind", "custom_fields": {"tier": "silver", "new": 1}, "tags": [{"name": "a"}], "urls": []}
@@ -335,23 +335,23 @@ objects = st.dictionaries(names, json_values, max_size=4)
 @given(objects, objects)
 def test_every_change_has_its_values_and_its_field_differs(body, record):
     before = copy.deepcopy((body, record))
-    found = changes(body, record)
+    found = list_changes(body, record)
     assert (body, record) == before
     assert len({change.pointer for change in found}) == len(found)
     fields = {change.pointer.split("/")[1].replace("~1", "/") for change in found}
-    assert differing(body, record) == {name: value for name, value in body.items() if name in fields}
+    assert select_differing(body, record) == {name: value for name, value in body.items() if name in fields}
     assert hashed(body, record) == hashed(body, {**record, "updated_at": "x"})
 
 
 @given(objects, st.dictionaries(st.sampled_from(["id", "updated_at"]), json_values))
 def test_a_record_that_holds_the_body_already_is_not_changed(body, more):
-    assert changes(body, {**copy.deepcopy(body), **more}) == ()
+    assert list_changes(body, {**copy.deepcopy(body), **more}) == ()
 
 
 @given(objects, objects)
 def test_after_the_write_nothing_is_left_to_change_and_the_hash_tells_it(body, record):
-    after = {**record, **differing(body, record)}
-    assert changes(body, after) == ()
+    after = {**record, **select_differing(body, record)}
+    assert list_changes(body, after) == ()
     for name in body:
-        if changes({name: body[name]}, record):
+        if list_changes({name: body[name]}, record):
             assert hashed(body, record) != hashed(body, {**record, name: body[name]})

@@ -20,7 +20,7 @@ from jinja2.nativetypes import NativeEnvironment
 from jinja2.runtime import Context
 from jinja2.utils import missing
 
-from airflow_provider_truto.updates.plain import NO_VALUE, is_nothing, plain_text, unwrapped, written
+from airflow_provider_truto.records.scalars import NO_VALUE, is_nothing, to_plain_text, to_writable, unwrap_proxy
 
 #: Names that Airflow's context has only in a run with a logical date; Airflow 3 has runs without one.
 _OF_LOGICAL_DATE = frozenset(
@@ -94,29 +94,29 @@ class _NothingInTextError(Exception):
     """A part of a text is ``None``, or what numpy and pandas write for nothing: Jinja would write the word."""
 
 
-def rendered(text: str, context: MutableMapping[str, Any], env: Environment) -> Any:
+def render(text: str, context: MutableMapping[str, Any], env: Environment) -> Any:
     """Render one string of the DAG author.
 
     Returns the value of a lone expression with its Python type, text for anything else, ``Missing`` where
     the outcome, or a part of the text, is ``None``, ``Unknown`` where a name does not exist, also where the DAG's
     ``template_undefined`` is lenient. Raises what the template's own code raises, and ``TemplateSyntaxError``.
     """
-    return compiled(text, env)(context)
+    return compile_template(text, env)(context)
 
 
-def compiled(text: str, env: Environment) -> Callable[[MutableMapping[str, Any]], Any]:
+def compile_template(text: str, env: Environment) -> Callable[[MutableMapping[str, Any]], Any]:
     """Prepare the rendering of one string for many contexts. Raises ``TemplateSyntaxError``."""
-    text = plain_text(text)
+    text = to_plain_text(text)
     source = text.strip()
-    env = _strict_text_environment(env)
-    expression = _lone_expression(text, env)
+    env = _make_strict_environment(env)
+    expression = _find_lone_expression(text, env)
     if expression is None:
-        template = env.from_string(_parsed(text, env))
-        render: Callable[..., Any] = _text
+        template = env.from_string(_parse(text, env))
+        render: Callable[..., Any] = _render_text
     else:
         assignment = nodes.Assign(nodes.Name("result", "store", lineno=1), expression, lineno=1)
         template = env.from_string(nodes.Template([assignment], lineno=1))
-        render = partial(_value, source=source)
+        render = partial(_render_value, source=source)
 
     def render_in(context: MutableMapping[str, Any]) -> Any:
         try:
@@ -124,78 +124,78 @@ def compiled(text: str, env: Environment) -> Callable[[MutableMapping[str, Any]]
         except _NothingInTextError as error:
             return Missing(f"{source}: a part of it is {error}")
         except UndefinedError as error:
-            return _unknown(source, str(error))
+            return _make_unknown(source, str(error))
 
     return render_in
 
 
-def as_data(value: Any, *, source: str) -> Any:
+def mark_missing(value: Any, *, source: str) -> Any:
     """Mark every ``None`` and NaN in a value that came from outside the DAG file, and make lazy sequences lists.
 
     A ``None`` that the author wrote clears a field; one that arrived as data may be an accident, so the two
     must not look alike. ``source`` says in the marker where it came from.
     """
-    value = unwrapped(value)
+    value = unwrap_proxy(value)
     if value is None:
         return Missing(f"{source} is None")
     if isinstance(value, _UnknownName):
-        return _unknown(source, value._undefined_message)
+        return _make_unknown(source, value._undefined_message)
     if isinstance(value, Undefined):  # of `{{ x if condition }}`, which has no else
         return Missing(f"{source} gives nothing, since its condition does not hold")
     if isinstance(value, str):
-        return plain_text(value)  # a Markup of `| tojson` is text like any other
+        return to_plain_text(value)  # a Markup of `| tojson` is text like any other
     if isinstance(value, Mapping):
         return {
-            plain_text(key) if isinstance(key, str) else key: as_data(item, source=f"{source} → {key}")
+            to_plain_text(key) if isinstance(key, str) else key: mark_missing(item, source=f"{source} → {key}")
             for key, item in value.items()
         }
     if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
-        return [as_data(item, source=f"{source} → {number}") for number, item in enumerate(value)]
+        return [mark_missing(item, source=f"{source} → {number}") for number, item in enumerate(value)]
     # Airflow 3 cannot store a rendered NaN, and would fail the task for it without naming the field.
     return Missing(f"{source} {NO_VALUE}") if is_nothing(value) else value
 
 
-def _unknown(source: str, message: str) -> Unknown:
+def _make_unknown(source: str, message: str) -> Unknown:
     return Unknown(f"{source}: {message.rstrip('.')}. {_MAY_BE_ABSENT}")
 
 
-def _strict_text_environment(env: Environment) -> Environment:
+def _make_strict_environment(env: Environment) -> Environment:
     """Make an environment like the DAG's in which unknown names are errors, and which writes text.
 
     A native one would make numbers of the text inside a template: of ``{% set %}`` blocks, macros and filters.
     """
     # Bytecode that somebody caches was compiled for the DAG's own environment.
-    env = env.overlay(undefined=_UnknownName, finalize=_finalizer(env.finalize), bytecode_cache=None)
-    env.filters = {**env.filters, _PART: _part}
+    env = env.overlay(undefined=_UnknownName, finalize=_make_finalizer(env.finalize), bytecode_cache=None)
+    env.filters = {**env.filters, _PART: _write_part}
     if isinstance(env, NativeEnvironment):
         for name in ("code_generator_class", "concat", "template_class"):
             setattr(env, name, getattr(Environment, name))
     return env
 
 
-def _finalizer(of_the_dag: Callable[..., Any] | None) -> Callable[..., Any]:
+def _make_finalizer(of_the_dag: Callable[..., Any] | None) -> Callable[..., Any]:
     """Refuse nothing as a part of a text, where the DAG itself has nothing to make of it."""
     if of_the_dag is None:
-        return _part
+        return _write_part
 
     @wraps(of_the_dag)  # Jinja reads off the function whether it takes the context
     def finalize_both(*arguments: Any) -> Any:
-        return _part(of_the_dag(*arguments))
+        return _write_part(of_the_dag(*arguments))
 
     return finalize_both
 
 
-def _part(value: Any) -> Any:
-    """Give what a part of a text is written of. Raises ``_NothingInTextError``."""
-    value = unwrapped(value)
+def _write_part(value: Any) -> Any:
+    """Return what a part of a text is written of. Raises ``_NothingInTextError``."""
+    value = unwrap_proxy(value)
     if value is None:
         raise _NothingInTextError("None")
     if is_nothing(value):
         raise _NothingInTextError("NaN, NaT or NA")
-    return written(value)
+    return to_writable(value)
 
 
-def _parsed(text: str, env: Environment) -> nodes.Template:
+def _parse(text: str, env: Environment) -> nodes.Template:
     """Parse a template in which ``~`` writes its parts as they are written beside text."""
     tree = env.parse(text)
     for joined in tree.find_all(nodes.Concat):
@@ -203,30 +203,30 @@ def _parsed(text: str, env: Environment) -> nodes.Template:
     return tree
 
 
-def _lone_expression(text: str, env: Environment) -> nodes.Expr | None:
-    """Give the expression of a text that is one ``{{ }}`` and white space around it."""
-    body = _parsed(text.strip(), env).body
+def _find_lone_expression(text: str, env: Environment) -> nodes.Expr | None:
+    """Return the expression of a text that is one ``{{ }}`` and white space around it."""
+    body = _parse(text.strip(), env).body
     if len(body) == 1 and isinstance(body[0], nodes.Output) and len(body[0].nodes) == 1:
         only = body[0].nodes[0]
         return None if isinstance(only, nodes.TemplateData) else only
     return None
 
 
-def _value(template: Template, context: MutableMapping[str, Any], *, source: str) -> Any:
-    scope = _scope(template, context)
+def _render_value(template: Template, context: MutableMapping[str, Any], *, source: str) -> Any:
+    scope = _make_context(template, context)
     for _ in template.root_render_func(scope):
         pass
-    value = as_data(scope.vars["result"], source=source)
+    value = mark_missing(scope.vars["result"], source=source)
     if type(value) is Missing and not _OF_LOGICAL_DATE.isdisjoint(re.findall(r"\w+", source)):
         return Missing(f"{value.reason} ({_NO_LOGICAL_DATE})")
     return value
 
 
-def _text(template: Template, context: MutableMapping[str, Any]) -> str:
-    return "".join(map(str, template.root_render_func(_scope(template, context))))
+def _render_text(template: Template, context: MutableMapping[str, Any]) -> str:
+    return "".join(map(str, template.root_render_func(_make_context(template, context))))
 
 
-def _scope(template: Template, context: MutableMapping[str, Any]) -> Context:
+def _make_context(template: Template, context: MutableMapping[str, Any]) -> Context:
     """Make Jinja's context without reading Airflow's, in which some values are lazy and some warn when read."""
     names = copy(context)
     for name, value in template.globals.items():

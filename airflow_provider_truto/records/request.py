@@ -68,8 +68,8 @@ class RecordRequest:
         """Whether the method means nothing without a body; a custom method or a delete may go without."""
         return self.method in {"create", "update"}
 
-    def having(self, **changes: Any) -> RecordRequest:
-        """Give the same request with other values; ``dataclasses.replace`` takes twice the time, for every record."""
+    def replace(self, **changes: Any) -> RecordRequest:
+        """Return the same request with other values; ``dataclasses.replace`` takes twice the time."""
         return RecordRequest(**{**vars(self), **changes})
 
     def __str__(self) -> str:
@@ -82,8 +82,8 @@ _MEANT = {name: name for name in ("list", "get", "create", "update", "delete")}
 _MEANT |= {"patch": "update", "put": "update", "post": "create"}
 
 
-def method_slip(method: Any) -> str | None:
-    """Say what is wrong with a method that names one of Truto's own in another way; ``None`` for any other name.
+def explain_method_slip(method: Any) -> str | None:
+    """Return what is wrong with a method that names one of Truto's own in another way; ``None`` for any other name.
 
     It would be called as a custom method of that name: ``POST /unified/crm/accounts/patch``.
     """
@@ -91,8 +91,8 @@ def method_slip(method: Any) -> str | None:
     return None if meant in (None, method) else f"would call a custom method {method!r}: did you mean {meant!r}?"
 
 
-def account_update(account_id: str, body: Any, **given: Any) -> RecordRequest:
-    """Give the update of one CRM account, ``PATCH /unified/crm/accounts/{id}``."""
+def build_account_update(account_id: str, body: Any, **given: Any) -> RecordRequest:
+    """Return the update of one CRM account, ``PATCH /unified/crm/accounts/{id}``."""
     return RecordRequest(
         model="crm",
         resource="accounts",

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from json_equality import same
 from markupsafe import Markup
 
+from airflow_provider_truto.records.coerce import Coerced, coerce
+from airflow_provider_truto.records.render import Missing, mark_missing
 from airflow_provider_truto.schemas.validator import packaged_schema
-from airflow_provider_truto.updates.rendered import Missing, as_data
-from airflow_provider_truto.updates.typed import Typed, typed
 
 REQUEST = packaged_schema("crm.accounts.update", "request").source
 PROBLEM = "<a problem>"
@@ -26,7 +26,7 @@ GONE = Missing("the XCom is None")
 
 
 def assert_typed(value, schema, expected):
-    outcome = typed(value, schema)
+    outcome = coerce(value, schema)
     if expected is PROBLEM:
         (problem,) = outcome.problems
         assert problem.pointer == "/"
@@ -128,7 +128,7 @@ def test_text_of_no_number_or_one_that_would_lose_digits_is_a_problem(text):
 )
 @pytest.mark.parametrize("kind", ["integer", "number"])
 def test_text_of_an_absurd_number_is_kept_or_a_problem_but_never_an_exception(text, kind):
-    outcome = typed(text, {"type": kind})
+    outcome = coerce(text, {"type": kind})
     assert outcome.problems or outcome.value == int(text)
 
 
@@ -195,8 +195,8 @@ def test_what_is_inside_of_json_text_is_typed_too():
             "tags": {"type": "array", "items": {"properties": {"id": {"type": "string"}}}},
         },
     }
-    outcome = typed('{"number_of_employees": "120", "tags": "[{\\"id\\": 5}]"}', schema)
-    assert outcome == Typed(value={"number_of_employees": 120, "tags": [{"id": "5"}]})
+    outcome = coerce('{"number_of_employees": "120", "tags": "[{\\"id\\": 5}]"}', schema)
+    assert outcome == Coerced(value={"number_of_employees": 120, "tags": [{"id": "5"}]})
 
 
 @pytest.mark.parametrize(
@@ -208,18 +208,18 @@ def test_what_is_inside_of_json_text_is_typed_too():
     ],
 )
 def test_null_inside_of_json_text_is_data_and_may_be_an_accident(on_none, value, nulls, problems):
-    outcome = typed('{"name": null, "website": "x"}', REQUEST, on_none=on_none)
+    outcome = coerce('{"name": null, "website": "x"}', REQUEST, on_none=on_none)
     assert outcome.value == value
     assert outcome.nulls == nulls
     assert [problem.pointer for problem in outcome.problems] == problems
 
 
 def test_numbers_in_json_text_keep_their_digits_or_are_a_problem():
-    assert typed('{"custom_fields": {"a": 0.1, "b": 1152921504606846976}}', REQUEST).value == {
+    assert coerce('{"custom_fields": {"a": 0.1, "b": 1152921504606846976}}', REQUEST).value == {
         "custom_fields": {"a": 0.1, "b": 2**60}
     }
     for number in ("0.12345678901234567890", "12345678901234567890", "1e-400"):
-        (problem,) = typed(f'{{"custom_fields": {{"a": {number}}}}}', REQUEST).problems
+        (problem,) = coerce(f'{{"custom_fields": {{"a": {number}}}}}', REQUEST).problems
         assert problem.pointer == "/custom_fields/a"
         assert problem.message.endswith("send it as text")
 
@@ -230,7 +230,7 @@ ID = {"properties": {"id": {"type": "string"}, "owner_id": {"type": "string"}, "
 @pytest.mark.parametrize("number", [5, 0, -1, 2**53 + 1, Decimal(2**53 + 1), Decimal("5.0"), Decimal("5E+2")])
 @pytest.mark.parametrize("key", ["id", "owner_id"])
 def test_a_number_becomes_text_where_an_id_is_text(key, number):
-    assert same(typed({key: number}, ID).value, {key: str(int(number))})
+    assert same(coerce({key: number}, ID).value, {key: str(int(number))})
 
 
 @pytest.mark.parametrize(
@@ -246,12 +246,12 @@ def test_a_number_becomes_text_where_an_id_is_text(key, number):
     ],
 )
 def test_nothing_else_becomes_text_by_itself(value, schema):
-    assert same(typed(value, schema).value, value)
+    assert same(coerce(value, schema).value, value)
 
 
 def test_ids_of_the_packaged_schema_become_text_at_every_depth():
     body = {"owner": {"id": 17}, "tags": [{"id": 1}, {"id": "2"}], "addresses": [{"id": 3, "postal_code": 98101}]}
-    assert typed(body, REQUEST).value == {
+    assert coerce(body, REQUEST).value == {
         "owner": {"id": "17"},
         "tags": [{"id": "1"}, {"id": "2"}],
         "addresses": [{"id": "3", "postal_code": 98101}],
@@ -350,7 +350,7 @@ def test_a_python_value_becomes_the_json_that_means_the_same_or_a_problem(value,
     ],
 )
 def test_a_value_at_the_edge_of_its_type_raises_nothing(value):
-    outcome = typed({"custom_fields": {"edge": value}}, REQUEST)
+    outcome = coerce({"custom_fields": {"edge": value}}, REQUEST)
     assert outcome.problems or json.loads(json.dumps(outcome.value)) == outcome.value
 
 
@@ -360,16 +360,16 @@ def test_a_value_nested_beyond_reason_is_a_problem_or_kept(depth, as_text):
     value = []
     for _ in range(depth):
         value = [value]
-    outcome = typed("[" * depth + "]" * depth if as_text else value, {"type": "array"})
+    outcome = coerce("[" * depth + "]" * depth if as_text else value, {"type": "array"})
     assert outcome.problems or isinstance(outcome.value, list)
 
 
 def test_an_int_enum_is_a_number():
-    assert json.dumps(typed({"a": Level.HIGH}, {}).value) == '{"a": 3}'
+    assert json.dumps(coerce({"a": Level.HIGH}, {}).value) == '{"a": 3}'
 
 
 def test_keys_that_are_no_text_are_problems():
-    outcome = typed({1: "a", None: "b", "c": {(1, 2): "d"}}, {})
+    outcome = coerce({1: "a", None: "b", "c": {(1, 2): "d"}}, {})
     assert outcome.value == {"c": {}}
     assert [(problem.pointer, problem.message.split(":")[0]) for problem in outcome.problems] == [
         ("/", "has the key 1"),
@@ -410,7 +410,7 @@ def test_keys_that_are_no_text_are_problems():
     ],
 )
 def test_what_came_of_nothing_is_a_problem_an_omission_or_a_null(value, on_none, expected, nulls, problems):
-    outcome = typed(value, {}, on_none=on_none)
+    outcome = coerce(value, {}, on_none=on_none)
     if expected is not None or not problems:
         assert outcome.value == expected
     assert outcome.nulls == set(nulls)
@@ -418,17 +418,17 @@ def test_what_came_of_nothing_is_a_problem_an_omission_or_a_null(value, on_none,
 
 
 def test_the_problem_of_a_missing_value_says_where_it_was_missed_and_what_to_do():
-    outcome = typed({"name": Missing("{{ x }} is undefined")}, {}, hint="; set on_none='omit'")
+    outcome = coerce({"name": Missing("{{ x }} is undefined")}, {}, hint="; set on_none='omit'")
     assert outcome.problems == (("/name", "{{ x }} is undefined; set on_none='omit'"),)
 
 
 def test_the_pointer_of_a_null_after_an_item_that_was_omitted_points_into_the_value_that_is_sent():
-    outcome = typed({"tags": [GONE, {"name": None}]}, REQUEST, on_none="omit")
-    assert outcome == Typed(value={"tags": [{"name": None}]}, nulls=frozenset({"/tags/0/name"}))
+    outcome = coerce({"tags": [GONE, {"name": None}]}, REQUEST, on_none="omit")
+    assert outcome == Coerced(value={"tags": [{"name": None}]}, nulls=frozenset({"/tags/0/name"}))
 
 
 def test_problems_are_found_all_at_once():
-    outcome = typed(
+    outcome = coerce(
         {
             "number_of_employees": "many",
             "addresses": "1 Main St",
@@ -468,7 +468,7 @@ def test_problems_are_found_all_at_once():
     ],
 )
 def test_no_problem_shows_a_value_where_values_are_hidden(value, secret):
-    outcome = typed(value, REQUEST, hide_values=True)
+    outcome = coerce(value, REQUEST, hide_values=True)
     assert outcome.problems
     assert not [problem for problem in outcome.problems if secret in problem.message]
 
@@ -495,7 +495,7 @@ def test_no_problem_shows_a_value_where_values_are_hidden(value, secret):
     ],
 )
 def test_a_schema_of_any_shape_types_what_it_says_and_nothing_more(schema, value, expected):
-    outcome = typed(value, schema)
+    outcome = coerce(value, schema)
     assert outcome.problems == ()
     assert same(outcome.value, expected)
 
@@ -521,7 +521,7 @@ plain = st.recursive(scalars, lambda x: st.lists(x, max_size=4) | st.dictionarie
 @given(plain)
 def test_json_without_a_schema_stays_as_it_is_and_all_its_nulls_are_known(value):
     for on_none in ("error", "omit", "null"):
-        outcome = typed(value, {}, on_none=on_none)
+        outcome = coerce(value, {}, on_none=on_none)
         assert same(outcome.value, value)
         assert outcome.nulls == nulls_in(value)
         assert outcome.problems == ()
@@ -554,7 +554,7 @@ schemas = st.sampled_from(
 def test_typing_anything_raises_nothing_and_gives_json_and_an_ordered_account_of_the_rest(
     value, schema, on_none, hide
 ):
-    outcome = typed(value, schema, on_none=on_none, hide_values=hide)
+    outcome = coerce(value, schema, on_none=on_none, hide_values=hide)
     assert same(json.loads(json.dumps(outcome.value)), outcome.value)
     assert all(problem.pointer.startswith("/") and problem.message for problem in outcome.problems)
     assert outcome.nulls <= nulls_in(outcome.value) or outcome.problems or on_none == "omit"
@@ -562,13 +562,13 @@ def test_typing_anything_raises_nothing_and_gives_json_and_an_ordered_account_of
 
 @given(plain)
 def test_typing_twice_is_typing_once(value):
-    once = typed(as_data(value, source="x"), REQUEST, on_none="null").value
-    assert same(typed(once, REQUEST).value, once)
+    once = coerce(mark_missing(value, source="x"), REQUEST, on_none="null").value
+    assert same(coerce(once, REQUEST).value, once)
 
 
 @given(st.integers() | st.floats(allow_nan=False, allow_infinity=False))
 def test_a_number_survives_the_way_over_text(number):
-    outcome = typed(json.dumps(number), {"type": "number"})
+    outcome = coerce(json.dumps(number), {"type": "number"})
     if outcome.problems:
         assert isinstance(number, int)
         assert int(float(number)) != number, "no double holds it"
