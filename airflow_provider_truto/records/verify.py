@@ -94,7 +94,7 @@ def _compare(asked: Any, got: Any, at: str) -> Iterator[tuple[str, str]]:
 
 def _group_list(asked: list[Any], got: list[Any], at: str) -> str:
     """Every asked item must be found in the answer; more or otherwise ordered ones are the CRM's doing."""
-    if len(asked) == len(got) and all(_group(*pair, at) == "taken" for pair in zip(asked, got, strict=True)):
+    if _is_equal(asked, got):
         return "taken"
     if len(asked) * len(got) > _MOST_COMPARISONS:
         return "unverifiable"
@@ -130,11 +130,24 @@ def _rank(candidate: tuple[str, int]) -> tuple[int, int]:
 
 
 def _group_value(asked: Any, got: Any, at: str) -> str:
-    if asked == got and isinstance(asked, bool) == isinstance(got, bool):
+    if _is_equal(asked, got):
         return "taken"
     if is_empty(asked):
         return "changed" if is_empty(got) else "not_confirmed"
     return "changed" if got is not None and _means_the_same(asked, got, at) else "not_confirmed"
+
+
+def _is_equal(asked: Any, got: Any) -> bool:
+    """Whether both are the same JSON; Python alone would take ``True`` for 1."""
+    if isinstance(asked, dict):
+        return (
+            isinstance(got, dict)
+            and asked.keys() == got.keys()
+            and all(_is_equal(value, got[key]) for key, value in asked.items())
+        )
+    if isinstance(asked, list):
+        return isinstance(got, list) and len(asked) == len(got) and all(map(_is_equal, asked, got))
+    return bool(asked == got) and isinstance(asked, bool) == isinstance(got, bool)
 
 
 def is_empty(value: Any) -> bool:
