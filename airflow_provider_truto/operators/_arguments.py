@@ -119,9 +119,9 @@ def _refused(message: str) -> RefusedError:
 
 
 def _described(value: Any) -> str:
-    from airflow_provider_truto.schemas.validator import described
+    from airflow_provider_truto.schemas.messages import describe_value
 
-    return described(value)
+    return describe_value(value)
 
 
 def _typed(value: Any, schema: Mapping[str, Any], *, name: str = "") -> Any:

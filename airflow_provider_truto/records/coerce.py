@@ -20,7 +20,8 @@ from airflow_provider_truto.client.numbers import SAFE, exact_json, number_probl
 from airflow_provider_truto.records.render import Missing, Unknown, mark_missing
 from airflow_provider_truto.records.request import OnNone
 from airflow_provider_truto.records.scalars import NO_VALUE, is_nothing, to_number, to_plain_text
-from airflow_provider_truto.schemas.validator import child_pointer, described, meant_by, type_names
+from airflow_provider_truto.schemas.messages import describe_value, name_types, suggest_meaning
+from airflow_provider_truto.schemas.pointers import extend_pointer
 
 #: What a value is turned into when it is to vanish from its object or list.
 _OMITTED = object()
@@ -122,8 +123,8 @@ class _Coercion:
                 # Null inside JSON text is data like any other None that was not written in the DAG file.
                 return self.value(mark_missing(fitting, source="the JSON text"), schema, at)
             return fitting
-        got = described(text, hide_values=self.hide_values)
-        return self._problem(at, f"expects {type_names(types)}, got {got}{meant_by(text, schema)}")
+        got = describe_value(text, hide_values=self.hide_values)
+        return self._problem(at, f"expects {name_types(types)}, got {got}{suggest_meaning(text, schema)}")
 
     def _object(self, value: Mapping[Any, Any], schema: Mapping[str, Any], at: str) -> Any:
         result = {}
@@ -132,7 +133,7 @@ class _Coercion:
                 self._problem(at, f"has the key {key!r}: the keys of a JSON object are text")
                 continue
             key = to_plain_text(key)
-            typed_item = self.value(item, _find_member(schema, key), child_pointer(at, key))
+            typed_item = self.value(item, _find_member(schema, key), extend_pointer(at, key))
             if typed_item is not _OMITTED:
                 result[key] = typed_item
         # An object from which everything was omitted was not given; sent empty it might wipe something.
@@ -144,7 +145,7 @@ class _Coercion:
         result: list[Any] = []
         for item in value:
             # Pointers are into what is sent: an item that is omitted moves the later ones up.
-            typed_item = self.value(item, items, child_pointer(at, len(result)))
+            typed_item = self.value(item, items, extend_pointer(at, len(result)))
             if typed_item is not _OMITTED:
                 result.append(typed_item)
         return _OMITTED if value and not result and self.on_none == "omit" else result
@@ -176,7 +177,7 @@ class _Coercion:
         return self._number_problem(given, at) if number is None else number
 
     def _number_problem(self, value: float | Decimal, at: str) -> Any:
-        return self._problem(at, f"{described(value, hide_values=self.hide_values)} {number_problem(value)}")
+        return self._problem(at, f"{describe_value(value, hide_values=self.hide_values)} {number_problem(value)}")
 
     def _problem(self, at: str, message: str) -> Any:
         self.problems.append(Problem(at or "/", message))

@@ -20,7 +20,7 @@ from airflow_provider_truto.records.verify import (
     is_same_moment,
     normalize_scalar,
 )
-from airflow_provider_truto.schemas.validator import child_pointer
+from airflow_provider_truto.schemas.pointers import extend_pointer
 
 _VERSION = "p1"
 #: Items up to which a list may be in another order. Finding an order takes the square of them; a longer list is
@@ -73,7 +73,7 @@ def hash_preview(*, path: str, integrated_account_id: str, body: Mapping[str, An
 
 
 def _iterate_changes(name: str, body: Mapping[str, Any], record: Mapping[str, Any]) -> Iterator[Change]:
-    at = child_pointer("", name)
+    at = extend_pointer("", name)
     if name in NEVER_COMPARED:
         yield Change(at, None, body[name])
     else:
@@ -84,7 +84,7 @@ def _compare(asked: Any, now: Any, at: str) -> Iterator[Change]:
     members = _find_members(asked, now)
     if members is not None:
         for key, value in asked.items():
-            yield from _compare(value, members.get(key), child_pointer(at, key))
+            yield from _compare(value, members.get(key), extend_pointer(at, key))
     elif not _is_same(asked, now, at):
         yield Change(at, now, asked)
 

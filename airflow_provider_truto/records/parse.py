@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from airflow_provider_truto.records.request import RecordRequest
-from airflow_provider_truto.schemas.validator import has_packaged_schema, packaged_schema
+from airflow_provider_truto.schemas.packaged import load_packaged_schema
 
 #: Methods whose answer is about the record that was named.
 _ABOUT_ONE = frozenset({"get", "update", "delete"})
@@ -29,12 +29,11 @@ def parse_response(request: RecordRequest, value: Any) -> ParsedResponse:
     if isinstance(value, dict) and isinstance(value.get("id"), int) and not isinstance(value["id"], bool):
         warnings.append(f"/id: came as the number {value['id']}, taken as text")
         value = {**value, "id": str(value["id"])}
-    if not has_packaged_schema(request.operation):
-        return ParsedResponse(value, tuple(warnings))
+    schema = load_packaged_schema(request.operation, "response")
     excluded = set(request.exclude_fields or ())
     warnings += [
         f"{finding.pointer}: {finding.message}"
-        for finding in packaged_schema(request.operation, "response").findings(value, hide_values=True)
+        for finding in (schema.check(value, hide_values=True) if schema else ())
         if not (finding.keyword == "required" and finding.pointer.removeprefix("/") in excluded)
     ]
     return ParsedResponse(value, tuple(warnings))

@@ -39,12 +39,12 @@ from airflow_provider_truto.records.parse import describe_other_record, find_oth
 from airflow_provider_truto.records.request import LIVE, OnNone, RecordRequest
 from airflow_provider_truto.records.validate import ValidRequest, load_body_schema, validate
 from airflow_provider_truto.schemas.custom_fields import (
-    custom_fields_schema,
+    build_custom_fields_schema,
+    find_unlisted_fields,
     is_partial_for,
-    unlisted,
-    with_custom_fields,
+    replace_custom_fields,
 )
-from airflow_provider_truto.schemas.dialect import converted
+from airflow_provider_truto.schemas.truto_schema import convert_schema
 
 #: Nobody sets up a CRM with more fields than this.
 _MOST_FIELDS = 20_000
@@ -187,7 +187,8 @@ def prepare_request(
         yield Warn(f"{request}: {warning}")
     if safeguards.check_custom_fields and isinstance(request.body, dict):
         schema = load_body_schema(request)
-        for name in unlisted(_find_custom_fields(schema.source if schema else {}), request.body.get("custom_fields")):
+        listed = _find_custom_fields(schema.source if schema else {})
+        for name in find_unlisted_fields(listed, request.body.get("custom_fields")):
             yield Warn(f"{request}: /body/custom_fields/{name}: is not among the fields that this CRM lists in part")
     return valid
 
@@ -273,7 +274,7 @@ def _load_schema(request: RecordRequest, safeguards: Safeguards) -> Program[Reco
         meta = yield from object_of(call, "request_body_schema")
         schema = meta["request_body_schema"]
         if isinstance(schema, Mapping):
-            live = converted(schema)
+            live = convert_schema(schema)
             for warning in live.warnings:
                 yield Warn(f"the live schema of {request}: {warning}")
             request = request.replace(schema=_with_remote_data(live.schema), is_schema_valid=True)
@@ -283,7 +284,7 @@ def _load_schema(request: RecordRequest, safeguards: Safeguards) -> Program[Reco
     if safeguards.check_custom_fields:
         custom = yield from _load_custom_fields(request, account)
         base = load_body_schema(request)
-        whole = with_custom_fields(base.source if base else {"type": "object"}, custom)
+        whole = replace_custom_fields(base.source if base else {"type": "object"}, custom)
         request = request.replace(schema=whole, is_schema_valid=True)
     return request
 
@@ -311,7 +312,7 @@ def _load_custom_fields(request: RecordRequest, account: str) -> Program[Mapping
     is_partial = is_partial_for(name) or not is_whole
     if is_partial:
         yield Warn(f"{name} lists its fields only in part: custom fields that it does not list are not checked")
-    known = custom_fields_schema(fields, is_partial=is_partial, entity_type=_ENTITIES[request.resource])
+    known = build_custom_fields_schema(fields, is_partial=is_partial, entity_type=_ENTITIES[request.resource])
     for warning in known.warnings:
         yield Warn(f"the fields of {name} account {account}: {warning}")
     return known.schema

@@ -14,15 +14,10 @@ from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
 from airflow_provider_truto.client.names import customer_name, folded
 from airflow_provider_truto.client.programs import account_fault
 from airflow_provider_truto.records.request import PACKAGED, RESPONSE_FORMATS, RecordRequest, explain_method_slip
-from airflow_provider_truto.schemas.validator import (
-    Finding,
-    Schema,
-    has_packaged_schema,
-    packaged_schema,
-    schema_from,
-)
+from airflow_provider_truto.schemas.packaged import load_packaged_schema
+from airflow_provider_truto.schemas.validator import Finding, Schema, load_schema
 
-#: Where the path parameters' schema is; every record's id is like an account's.
+#: Whose schema of path parameters counts for operations that have none: every record's id is like an account's.
 _PATH_PARAMETERS = "crm.accounts.update"
 #: Query parameters that arguments of their own set.
 _SET_BY = {
@@ -44,12 +39,12 @@ def load_body_schema(request: RecordRequest) -> Schema | None:
     ``"live"`` must have been replaced by what Truto answered. Raises ``TrutoSchemaError`` where it is not a schema.
     """
     source = request.schema
-    if source is None or (source == PACKAGED and not has_packaged_schema(request.operation)):
+    if source is None:
         return None
     if source == PACKAGED:
-        return packaged_schema(request.operation, "request")
+        return load_packaged_schema(request.operation, "request")
     try:
-        return schema_from(source, is_valid=request.is_schema_valid)
+        return load_schema(source, is_valid=request.is_schema_valid)
     except ValueError as error:
         raise _make_schema_error(error) from None
 
@@ -158,7 +153,7 @@ def _describe(finding: Finding, request: RecordRequest) -> str:
 
 def _find_in_schema(schema: Schema, body: Any, *, hide_values: bool) -> list[Finding]:
     try:
-        return schema.findings(body, hide_values=hide_values)
+        return schema.check(body, hide_values=hide_values)
     except ValueError as error:
         raise _make_schema_error(error) from None
 
@@ -211,7 +206,8 @@ def _find_id_problems(request: RecordRequest) -> list[Problem]:
         return [Problem(at, "is missing: get needs the record's id")] if request.method == "get" else []
     if request.method not in {"get", "update", "delete"}:
         return [Problem(at, f"{request.method} takes no record id; a custom method takes it in its body")]
-    findings = packaged_schema(_PATH_PARAMETERS, "path").findings({"id": request.record_id})
+    schema = load_packaged_schema(request.operation, "path") or load_packaged_schema(_PATH_PARAMETERS, "path")
+    findings = schema.check({"id": request.record_id}) if schema else ()
     problems = [Problem(at, _describe(finding, request)) for finding in findings]
     return problems or _try_building(at, path_of, request.record_id or "")
 

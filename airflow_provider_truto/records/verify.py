@@ -13,7 +13,8 @@ from typing import Any
 
 from airflow_provider_truto.records.parse import describe_other_record, find_other_record
 from airflow_provider_truto.records.request import RecordRequest
-from airflow_provider_truto.schemas.validator import child_pointer, parsed_date_time
+from airflow_provider_truto.schemas.formats import parse_date_time
+from airflow_provider_truto.schemas.pointers import extend_pointer
 
 #: Goes to the CRM as it is and comes back in the CRM's own shape.
 NEVER_COMPARED = frozenset({"remote_data"})
@@ -58,9 +59,9 @@ def verify(request: RecordRequest, response: Any) -> Verification:
     groups: dict[str, list[str]] = {"taken": [], "changed": [], "not_confirmed": identity, "unverifiable": []}
     for name, value in asked.items():
         if not readable or name in hidden:
-            groups["unverifiable"].append(child_pointer("", name))
+            groups["unverifiable"].append(extend_pointer("", name))
             continue
-        for pointer, group in _compare(value, response.get(name), child_pointer("", name)):
+        for pointer, group in _compare(value, response.get(name), extend_pointer("", name)):
             groups[group].append(pointer)
     return Verification(**{group: tuple(pointers) for group, pointers in groups.items()})
 
@@ -85,7 +86,7 @@ def _compare(asked: Any, got: Any, at: str) -> Iterator[tuple[str, str]]:
         yield at, "taken"
     elif isinstance(asked, dict) and asked and isinstance(got, dict):
         for key, value in asked.items():
-            yield from _compare(value, got.get(key), child_pointer(at, key))
+            yield from _compare(value, got.get(key), extend_pointer(at, key))
     elif isinstance(asked, list) and asked and isinstance(got, list):
         yield at, _group_list(asked, got, at)
     else:
@@ -175,7 +176,7 @@ def is_same_in_another_form(asked: str, got: str, at: str) -> bool:
 
 def is_same_moment(asked: str, got: str) -> bool:
     """Whether two texts are the same moment, maybe in two zones."""
-    moments = parsed_date_time(asked.upper()), parsed_date_time(got.upper())
+    moments = parse_date_time(asked.upper()), parse_date_time(got.upper())
     return moments[0] is not None and moments[0] == moments[1]
 
 

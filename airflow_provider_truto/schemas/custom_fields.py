@@ -1,4 +1,4 @@
-"""What one customer's CRM takes in ``custom_fields``: a schema made from the list of its fields.
+"""What one customer's CRM takes in ``custom_fields``: a schema built from the list of its fields.
 
 The list is that of ``GET /unified/crm/fields``; the key of a custom field is the ``name`` of its object
 (https://truto.one/docs/api-reference/unified-crm-api/fields).
@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from airflow_provider_truto.schemas.dialect import Converted, fewer
-from airflow_provider_truto.schemas.validator import described
+from airflow_provider_truto.schemas.messages import describe_value
+from airflow_provider_truto.schemas.truto_schema import ConvertedSchema, limit_warnings
 
 #: Their list is partial: "you will need to fetch the individual resource using the get endpoint"
 #: (https://truto.one/docs/api-reference/unified-crm-api/fields/list).
@@ -40,32 +40,33 @@ def is_partial_for(integration_name: str) -> bool:
     return any(word in folded for word in _PARTIAL_WORDS)
 
 
-def custom_fields_schema(
+def build_custom_fields_schema(
     fields: Iterable[Mapping[str, Any]], *, is_partial: bool, entity_type: str = "account"
-) -> Converted:
-    """Make the schema of the value of ``custom_fields`` from a CRM's list of fields.
+) -> ConvertedSchema:
+    """Build the schema of the value of ``custom_fields`` from a CRM's list of fields.
 
-    Fields of another ``entity_type`` are left out, those without one are kept. By a complete list a key that it
-    does not hold is a problem; a partial one lets it pass, see ``unlisted``. A field whose ``is_editable`` is false
-    is a problem by either. An object that is no field is ignored with a warning. Raises nothing.
+    Fields of a different ``entity_type`` are left out, those without one are kept. By a complete list a key that it
+    does not hold is a problem; a partial one lets it pass, see ``find_unlisted_fields``. A field whose
+    ``is_editable`` is false is a problem by either. An object that is not a field is ignored with a warning. Raises
+    nothing.
     """
     properties: dict[str, Any] = {}
     warnings: list[str] = []
     for place, field in enumerate(fields):
-        name = _name(field)
+        name = _read_name(field)
         if name is None:
-            warnings.append(f"field {place} of the CRM's list has no name and is ignored: {described(field)}")
+            warnings.append(f"field {place} of the CRM's list has no name and is ignored: {describe_value(field)}")
         elif field.get("entity_type") not in (None, "", entity_type):
             continue
         elif name in properties:
             warnings.append(f"custom field {name!r} is in the CRM's list twice: the first one counts")
         else:
-            properties[name] = _value_schema(name, field, warnings)
+            properties[name] = _build_value_schema(name, field, warnings)
     schema = {"type": "object", "properties": properties, "additionalProperties": is_partial}
-    return Converted(schema=schema, warnings=fewer(warnings))
+    return ConvertedSchema(schema=schema, warnings=limit_warnings(warnings))
 
 
-def unlisted(schema: Mapping[str, Any], value: Any) -> list[str]:
+def find_unlisted_fields(schema: Mapping[str, Any], value: Any) -> list[str]:
     """Name the custom fields in a value of ``custom_fields`` that a partial list does not hold.
 
     By a complete list there are none: they are problems there.
@@ -75,28 +76,28 @@ def unlisted(schema: Mapping[str, Any], value: Any) -> list[str]:
     return [name for name in value if name not in schema.get("properties", ())]
 
 
-def with_custom_fields(body_schema: Mapping[str, Any], custom: Mapping[str, Any]) -> dict[str, Any]:
+def replace_custom_fields(body_schema: Mapping[str, Any], custom: Mapping[str, Any]) -> dict[str, Any]:
     """Copy the schema of a body with another schema for its ``custom_fields``, which it need not have had."""
     properties = body_schema.get("properties")
     properties = properties if isinstance(properties, Mapping) else {}
     return {**body_schema, "properties": {**properties, "custom_fields": dict(custom)}}
 
 
-def _name(field: Any) -> str | None:
+def _read_name(field: Any) -> str | None:
     name = field.get("name") if isinstance(field, Mapping) else None
     if isinstance(name, int) and not isinstance(name, bool):
         name = str(name)  # some CRMs name fields by a number; a key in JSON is text
     return name if isinstance(name, str) and name else None
 
 
-def _value_schema(name: str, field: Mapping[str, Any], warnings: list[str]) -> dict[str, Any]:
+def _build_value_schema(name: str, field: Mapping[str, Any], warnings: list[str]) -> dict[str, Any]:
     label = field.get("label")
     title = {"title": label} if isinstance(label, str) and label else {}
     if field.get("is_editable") is False:
         return {**title, **_NOT_EDITABLE}
     kind = str(field.get("type")).lower()
     if kind in {"enum", "array"} and field.get("options"):
-        choices = _choices(field["options"])
+        choices = _build_choices(field["options"])
         if choices is None:
             warnings.append(f"the options of custom field {name!r} are not understood and not checked")
         elif kind == "enum":
@@ -106,7 +107,7 @@ def _value_schema(name: str, field: Mapping[str, Any], warnings: list[str]) -> d
     return {**title, **_VALUES.get(kind, {})}
 
 
-def _choices(options: Any) -> dict[str, Any] | None:
+def _build_choices(options: Any) -> dict[str, Any] | None:
     """Make an enum of the options' values, with their types, by which text is made a number or boolean.
 
     Hidden options stay: records hold them. ``None`` where an option has no value that can be compared.
@@ -114,13 +115,13 @@ def _choices(options: Any) -> dict[str, Any] | None:
     if not isinstance(options, list):
         return None
     values = [option.get("value") if isinstance(option, Mapping) else None for option in options]
-    types = list(dict.fromkeys(_type(value) for value in values))
+    types = list(dict.fromkeys(_name_type(value) for value in values))
     if None in types:
         return None
     return {"type": types[0] if len(types) == 1 else types, "enum": values}
 
 
-def _type(value: Any) -> str | None:
+def _name_type(value: Any) -> str | None:
     if isinstance(value, bool):
         return "boolean"
     if isinstance(value, (int, float)):

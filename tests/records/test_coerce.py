@@ -18,9 +18,9 @@ from markupsafe import Markup
 
 from airflow_provider_truto.records.coerce import Coerced, coerce
 from airflow_provider_truto.records.render import Missing, mark_missing
-from airflow_provider_truto.schemas.validator import packaged_schema
+from airflow_provider_truto.schemas.packaged import load_packaged_schema
 
-REQUEST = packaged_schema("crm.accounts.update", "request").source
+REQUEST = load_packaged_schema("crm.accounts.update", "request").source
 PROBLEM = "<a problem>"
 GONE = Missing("the XCom is None")
 

@@ -12,7 +12,7 @@ from airflow_provider_truto.client.errors import TrutoSchemaError
 from airflow_provider_truto.client.settings import ClientSettings
 from airflow_provider_truto.records.pipeline import CoercionOptions, Safeguards, prepare_request
 from airflow_provider_truto.records.request import LIVE, RecordRequest
-from airflow_provider_truto.schemas.validator import packaged_schema
+from airflow_provider_truto.schemas.packaged import load_packaged_schema
 
 ACME = "acae0000-0000-4000-8000-000000000001"
 #: More properties than are checked; a server may name ten times as many.
@@ -61,8 +61,8 @@ def answered(call):
 def test_a_schema_that_was_made_of_answers_is_not_checked_itself(schema, safeguards, monkeypatch):
     """That takes half a minute for 60,000 properties, in which a bulk's loop stands still."""
 
-    packaged_schema("crm.accounts.update", "path")
-    packaged_schema("crm.accounts.update", "request")
+    load_packaged_schema("crm.accounts.update", "path")
+    load_packaged_schema("crm.accounts.update", "request")
 
     def check(source):
         raise AssertionError(f"{len(source['properties'])} properties are checked")

@@ -16,10 +16,10 @@ from airflow_provider_truto.records.coerce import coerce
 from airflow_provider_truto.records.render import Missing
 from airflow_provider_truto.records.request import build_account_update
 from airflow_provider_truto.records.validate import validate
-from airflow_provider_truto.schemas.validator import packaged_schema
+from airflow_provider_truto.schemas.packaged import load_packaged_schema
 
 ACCOUNT = "acae0000-0000-4000-8000-000000000001"
-REQUEST = packaged_schema("crm.accounts.update", "request").source
+REQUEST = load_packaged_schema("crm.accounts.update", "request").source
 GONE = Missing("{{ x }} is None")
 
 

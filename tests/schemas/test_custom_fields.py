@@ -12,15 +12,16 @@ from hypothesis import strategies as st
 from airflow_provider_truto.records.coerce import coerce
 from airflow_provider_truto.schemas.custom_fields import (
     PARTIAL_INTEGRATIONS,
-    custom_fields_schema,
+    build_custom_fields_schema,
+    find_unlisted_fields,
     is_partial_for,
-    unlisted,
-    with_custom_fields,
+    replace_custom_fields,
 )
-from airflow_provider_truto.schemas.dialect import converted
-from airflow_provider_truto.schemas.validator import Schema, packaged_schema
+from airflow_provider_truto.schemas.packaged import load_packaged_schema
+from airflow_provider_truto.schemas.truto_schema import convert_schema
+from airflow_provider_truto.schemas.validator import Schema
 
-REQUEST = packaged_schema("crm.accounts.update", "request").source
+REQUEST = load_packaged_schema("crm.accounts.update", "request").source
 
 
 def crm_field(name, kind="string", **more):
@@ -44,9 +45,9 @@ FIELDS = [
 
 def told(fields, value, *, is_partial=False, **options):
     """The pointers and sentences of a value of ``custom_fields``."""
-    found = custom_fields_schema(fields, is_partial=is_partial)
+    found = build_custom_fields_schema(fields, is_partial=is_partial)
     schema = Schema(found.schema, name="custom fields")
-    return {finding.pointer: finding.message for finding in schema.findings(value, **options)}
+    return {finding.pointer: finding.message for finding in schema.check(value, **options)}
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,7 @@ def told(fields, value, *, is_partial=False, **options):
     ],
 )
 def test_a_field_takes_the_values_of_its_type(kind, right, wrong):
-    found = custom_fields_schema([crm_field("x", kind)], is_partial=False)
+    found = build_custom_fields_schema([crm_field("x", kind)], is_partial=False)
     assert found.warnings == ()
     assert [value for value in right if told([crm_field("x", kind)], {"x": value})] == []
     assert [value for value in wrong if set(told([crm_field("x", kind)], {"x": value})) != {"/x"}] == []
@@ -110,7 +111,7 @@ def test_a_field_may_be_without_type():
 )
 def test_an_enum_takes_the_values_of_its_options(values, right, wrong, text, as_typed):
     fields = [crm_field("x", "enum", options=options(*values)), crm_field("xs", "array", options=options(*values))]
-    found = custom_fields_schema(fields, is_partial=False)
+    found = build_custom_fields_schema(fields, is_partial=False)
     assert found.warnings == ()
     assert [value for value in right if told(fields, {"x": value, "xs": [value, value]})] == []
     for value in wrong:
@@ -136,9 +137,9 @@ def test_a_hidden_option_or_field_can_be_written():
 @pytest.mark.parametrize("kind", ["enum", "array"])
 @pytest.mark.parametrize("given", [None, [], {}, ""])
 def test_options_may_be_absent(kind, given):
-    found = custom_fields_schema([crm_field("x", kind, options=given)], is_partial=False)
+    found = build_custom_fields_schema([crm_field("x", kind, options=given)], is_partial=False)
     assert found.warnings == ()
-    assert Schema(found.schema, name="x").findings({"x": ["any"]}) == []
+    assert Schema(found.schema, name="x").check({"x": ["any"]}) == []
 
 
 @pytest.mark.parametrize("kind", ["enum", "array"])
@@ -158,16 +159,16 @@ def test_options_may_be_absent(kind, given):
     ],
 )
 def test_options_that_are_not_understood_check_nothing(kind, given):
-    found = custom_fields_schema([crm_field("x", kind, options=given)], is_partial=False)
+    found = build_custom_fields_schema([crm_field("x", kind, options=given)], is_partial=False)
     assert found.warnings == ("the options of custom field 'x' are not understood and not checked",)
-    assert Schema(found.schema, name="x").findings({"x": ["any"]}) == []
+    assert Schema(found.schema, name="x").check({"x": ["any"]}) == []
 
 
 @pytest.mark.parametrize("is_partial", [True, False])
 def test_a_field_that_is_not_editable_is_a_problem_whatever_its_value(is_partial):
     for value in (5, None, "x", {}):
-        schema = Schema(custom_fields_schema(FIELDS, is_partial=is_partial).schema, name="x")
-        (finding,) = schema.findings({"lifetime_value": value}, hide_values=True)
+        schema = Schema(build_custom_fields_schema(FIELDS, is_partial=is_partial).schema, name="x")
+        (finding,) = schema.check({"lifetime_value": value}, hide_values=True)
         assert finding.pointer == "/lifetime_value"
         assert finding.message == "is not editable in this CRM"
         assert finding.keyword == "x-read-only"
@@ -177,7 +178,7 @@ def test_a_field_that_is_not_editable_is_a_problem_whatever_its_value(is_partial
 
 def test_a_sentence_of_read_only_counts_only_where_the_property_is_refused():
     schema = Schema({"properties": {"a": {"type": "string", "x-read-only": "may not be"}}}, name="x")
-    assert [finding.message for finding in schema.findings({"a": []})] == ["expects text, got an array"]
+    assert [finding.message for finding in schema.check({"a": []})] == ["expects text, got an array"]
 
 
 @pytest.mark.parametrize("editable", [True, None, "yes"])
@@ -218,36 +219,36 @@ def test_by_a_complete_list_a_key_like_no_other_is_told_some_of_the_known_ones()
 def test_fields_of_another_entity_are_left_out_and_those_of_none_are_kept():
     fields = [*FIELDS, {"name": "a"}, crm_field("b", entity_type=None), crm_field("c", entity_type="")]
     assert set(told(fields, {"birthday": "2026-01-31", "a": 1, "b": "x", "c": "x"})) == {"/birthday"}
-    contact = custom_fields_schema(fields, is_partial=False, entity_type="contact").schema
+    contact = build_custom_fields_schema(fields, is_partial=False, entity_type="contact").schema
     assert list(contact["properties"]) == ["birthday", "a", "b", "c"]
 
 
 def test_by_a_partial_list_unknown_keys_pass_and_can_be_named():
     value = {"tier": "gold", "other": 1, "birthday": "x", "lifetime_value": 1, "score": "x"}
     assert set(told(FIELDS, value, is_partial=True)) == {"/lifetime_value", "/score"}
-    schema = custom_fields_schema(FIELDS, is_partial=True).schema
-    assert unlisted(schema, value) == ["other", "birthday"]
-    assert unlisted(schema, {"tier": "gold"}) == []
+    schema = build_custom_fields_schema(FIELDS, is_partial=True).schema
+    assert find_unlisted_fields(schema, value) == ["other", "birthday"]
+    assert find_unlisted_fields(schema, {"tier": "gold"}) == []
 
 
 @pytest.mark.parametrize("value", [None, [], "tier", 5, {}, ["other"]])
 def test_what_is_no_object_has_no_unlisted_fields(value):
-    assert unlisted(custom_fields_schema(FIELDS, is_partial=True).schema, value) == []
+    assert find_unlisted_fields(build_custom_fields_schema(FIELDS, is_partial=True).schema, value) == []
 
 
 def test_by_a_complete_list_no_field_is_merely_unlisted():
-    assert unlisted(custom_fields_schema(FIELDS, is_partial=False).schema, {"other": 1}) == []
+    assert find_unlisted_fields(build_custom_fields_schema(FIELDS, is_partial=False).schema, {"other": 1}) == []
 
 
 def test_any_field_is_unlisted_by_a_schema_that_knows_none():
-    assert unlisted(REQUEST["properties"]["custom_fields"], {"a": 1, "b": 2}) == ["a", "b"]
+    assert find_unlisted_fields(REQUEST["properties"]["custom_fields"], {"a": 1, "b": 2}) == ["a", "b"]
 
 
 @pytest.mark.parametrize(
     "bad", [None, 5, "tier", [], {}, {"name": None}, {"name": ""}, {"name": ["a"]}, {"name": True}]
 )
 def test_an_object_that_is_no_field_is_ignored_with_a_warning(bad):
-    found = custom_fields_schema([crm_field("a"), bad, crm_field("b")], is_partial=False)
+    found = build_custom_fields_schema([crm_field("a"), bad, crm_field("b")], is_partial=False)
     assert list(found.schema["properties"]) == ["a", "b"]
     (warning,) = found.warnings
     assert warning.startswith("field 1 of the CRM's list has no name and is ignored: ")
@@ -258,22 +259,25 @@ def test_a_name_that_is_a_number_is_the_key_as_text():
 
 
 def test_of_two_fields_of_one_name_the_first_counts():
-    found = custom_fields_schema([crm_field("a", "number"), crm_field("a", "string")], is_partial=False)
+    found = build_custom_fields_schema([crm_field("a", "number"), crm_field("a", "string")], is_partial=False)
     assert found.schema["properties"]["a"] == {"type": "number"}
     assert found.warnings == ("custom field 'a' is in the CRM's list twice: the first one counts",)
     assert (
-        custom_fields_schema([crm_field("a"), crm_field("a", entity_type="contact")], is_partial=False).warnings == ()
+        build_custom_fields_schema([crm_field("a"), crm_field("a", entity_type="contact")], is_partial=False).warnings
+        == ()
     )
 
 
 def test_the_fields_may_come_one_by_one():
-    assert custom_fields_schema(iter(FIELDS), is_partial=False) == custom_fields_schema(FIELDS, is_partial=False)
+    assert build_custom_fields_schema(iter(FIELDS), is_partial=False) == build_custom_fields_schema(
+        FIELDS, is_partial=False
+    )
 
 
 def test_null_is_wrong_for_a_scalar_in_the_way_that_can_be_allowed():
     for kind in ("string", "number", "boolean", "date", "datetime", "enum"):
         field = crm_field("x", kind, options=options("a", "b"))
-        (finding,) = Schema(custom_fields_schema([field], is_partial=False).schema, name="x").findings({"x": None})
+        (finding,) = Schema(build_custom_fields_schema([field], is_partial=False).schema, name="x").check({"x": None})
         assert finding.is_null
         assert finding.wants_scalar
 
@@ -294,15 +298,15 @@ def test_the_lists_of_three_integrations_are_partial_by_any_spelling_of_their_na
     assert is_partial_for(name) is expected
 
 
-CUSTOM = custom_fields_schema(FIELDS, is_partial=False).schema
+CUSTOM = build_custom_fields_schema(FIELDS, is_partial=False).schema
 
 
 @pytest.mark.parametrize(
     "body_schema",
     [
         REQUEST,
-        converted({"properties": {"name": {"type": "string"}}}).schema,
-        converted({"properties": {"custom_fields": {"type": "object"}}, "$defs": {"a": {}}}).schema,
+        convert_schema({"properties": {"name": {"type": "string"}}}).schema,
+        convert_schema({"properties": {"custom_fields": {"type": "object"}}, "$defs": {"a": {}}}).schema,
         {},
         {"type": "object"},
         {"properties": {"name": {}}, "additionalProperties": True},
@@ -312,16 +316,16 @@ CUSTOM = custom_fields_schema(FIELDS, is_partial=False).schema
 )
 def test_a_body_is_held_against_the_crms_fields_and_otherwise_as_before(body_schema):
     before = copy.deepcopy((body_schema, CUSTOM))
-    combined = with_custom_fields(body_schema, CUSTOM)
+    combined = replace_custom_fields(body_schema, CUSTOM)
     assert (body_schema, CUSTOM) == before
     assert combined == {**body_schema, "properties": {**body_schema.get("properties", {}), "custom_fields": CUSTOM}}
     schema = Schema(combined, name="body")
-    found = schema.findings({"custom_fields": {"teir": "x", "lifetime_value": 1, "score": 5}})
+    found = schema.check({"custom_fields": {"teir": "x", "lifetime_value": 1, "score": 5}})
     assert [finding.pointer for finding in found] == ["/custom_fields/lifetime_value", "/custom_fields/teir"]
     value = {"custom_fields": {"score": "5", "churned": "True", "tier": "gold"}}
     assert coerce(value, combined).value == {"custom_fields": {"score": 5, "churned": True, "tier": "gold"}}
     if body_schema.get("additionalProperties") is False:
-        assert [finding.pointer for finding in schema.findings({"nme": 1})] == ["/nme"]
+        assert [finding.pointer for finding in schema.check({"nme": 1})] == ["/nme"]
 
 
 json_values = st.recursive(
@@ -345,10 +349,10 @@ crm_fields = st.fixed_dictionaries(
 
 @given(st.lists(crm_fields | json_values, max_size=4), st.booleans(), json_values)
 def test_any_list_of_fields_becomes_a_schema_that_checks_any_value(fields, is_partial, value):
-    found = custom_fields_schema(fields, is_partial=is_partial)
-    schema = Schema(with_custom_fields(REQUEST, found.schema), name="body")
+    found = build_custom_fields_schema(fields, is_partial=is_partial)
+    schema = Schema(replace_custom_fields(REQUEST, found.schema), name="body")
     for custom in (value, {"a": value, "b": None, "zzz": 1}):
-        for finding in schema.findings({"custom_fields": custom}):
+        for finding in schema.check({"custom_fields": custom}):
             assert finding.message
         coerce({"custom_fields": custom}, schema.source)
-        assert unlisted(found.schema, custom) == [] or is_partial
+        assert find_unlisted_fields(found.schema, custom) == [] or is_partial

@@ -8,16 +8,11 @@ from types import MappingProxyType
 import pytest
 from jsonschema import Draft202012Validator
 
-from airflow_provider_truto.schemas.validator import (
-    Schema,
-    child_pointer,
-    described,
-    packaged_schema,
-    parsed_date_time,
-    pointer_of,
-    schema_from,
-    type_names,
-)
+from airflow_provider_truto.schemas.formats import parse_date_time
+from airflow_provider_truto.schemas.messages import describe_value, name_types
+from airflow_provider_truto.schemas.packaged import load_packaged_schema
+from airflow_provider_truto.schemas.pointers import build_pointer, extend_pointer
+from airflow_provider_truto.schemas.validator import Schema, load_schema
 
 TIER = {
     "type": "object",
@@ -35,13 +30,13 @@ def written(folder, text, name="tier.json"):
 
 
 def pointers(schema, value):
-    return [finding.pointer for finding in schema.findings(value)]
+    return [finding.pointer for finding in schema.check(value)]
 
 
 @pytest.mark.parametrize("as_text", [str, lambda path: path])
 def test_a_schema_comes_from_a_mapping_or_the_path_of_a_file(tmp_path, as_text):
     path = written(tmp_path, json.dumps(TIER))
-    for schema in (schema_from(TIER), schema_from(as_text(path))):
+    for schema in (load_schema(TIER), load_schema(as_text(path))):
         assert schema.source == TIER
         assert pointers(schema, {"tier": "gold"}) == []
         assert pointers(schema, {"tier": "bronze"}) == ["/tier"]
@@ -50,11 +45,11 @@ def test_a_schema_comes_from_a_mapping_or_the_path_of_a_file(tmp_path, as_text):
 
 
 def test_any_mapping_is_a_schema():
-    assert pointers(schema_from(MappingProxyType(TIER)), {}) == ["/tier"]
+    assert pointers(load_schema(MappingProxyType(TIER)), {}) == ["/tier"]
 
 
 def test_a_schema_may_be_without_any_rule():
-    assert pointers(schema_from({}), {"any": ["thing"]}) == []
+    assert pointers(load_schema({}), {"any": ["thing"]}) == []
 
 
 @pytest.mark.parametrize(
@@ -74,14 +69,14 @@ def test_a_schema_may_be_without_any_rule():
 )
 def test_a_file_that_holds_no_schema_says_what_is_wrong_with_it(tmp_path, text, message):
     with pytest.raises(ValueError) as caught:
-        schema_from(written(tmp_path, text))
+        load_schema(written(tmp_path, text))
     assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["absent.json", ".", "a\0b"])
 def test_a_file_that_cannot_be_read_is_named(tmp_path, name):
     with pytest.raises(ValueError) as caught:
-        schema_from(tmp_path / name)
+        load_schema(tmp_path / name)
     if "\0" not in name:
         assert f"the schema {str(tmp_path / name)!r} cannot be read" in str(caught.value)
 
@@ -90,20 +85,20 @@ def test_a_file_that_is_no_text_is_named(tmp_path):
     path = tmp_path / "tier.json"
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError):
-        schema_from(path)
+        load_schema(path)
 
 
 def test_a_mapping_that_is_no_schema_says_where():
     with pytest.raises(
         ValueError, match=r"the schema that was given is not a valid JSON Schema.*: /properties/a/type"
     ):
-        schema_from({"properties": {"a": {"type": "varchar"}}})
+        load_schema({"properties": {"a": {"type": "varchar"}}})
 
 
 @pytest.mark.parametrize("schema", [{"type": str}, {"enum": [{1, 2}]}, {1: "x", "a": "y"}])
 def test_a_mapping_that_is_not_json_is_refused_like_any_other_wrong_schema(schema):
     with pytest.raises(ValueError):
-        schema_from(schema)
+        load_schema(schema)
 
 
 @pytest.mark.parametrize(
@@ -119,19 +114,19 @@ def test_a_mapping_that_is_not_json_is_refused_like_any_other_wrong_schema(schem
 )
 def test_a_schema_whose_references_lead_nowhere_is_refused_with_a_sentence(schema):
     with pytest.raises(ValueError):
-        schema_from(schema).findings({"name": "Acme"})
+        load_schema(schema).check({"name": "Acme"})
 
 
 def test_a_reference_to_another_server_is_never_fetched(monkeypatch):
     fetched = []
     monkeypatch.setattr("urllib.request.urlopen", lambda *a, **k: fetched.append(a) or (_ for _ in ()).throw(OSError))
     with pytest.raises(ValueError, match="leads nowhere"):
-        schema_from({"$ref": "http://127.0.0.1:9/schema.json"}).findings({"name": "Acme"})
+        load_schema({"$ref": "http://127.0.0.1:9/schema.json"}).check({"name": "Acme"})
     assert fetched == []
 
 
 def test_references_are_followed_at_any_depth():
-    schema = schema_from(
+    schema = load_schema(
         {
             "properties": {"tree": {"$ref": "#/$defs/node"}},
             "$defs": {
@@ -148,14 +143,14 @@ def test_references_are_followed_at_any_depth():
 
 
 def test_keys_that_a_pattern_knows_are_no_unknown_keys():
-    schema = schema_from(
+    schema = load_schema(
         {
             "properties": {"name": {}},
             "patternProperties": {"^cf_": {"type": "string"}, "_id$": {"type": "integer"}},
             "additionalProperties": False,
         }
     )
-    found = schema.findings({"name": 1, "cf_a": "x", "cf_b": 5, "my_id": 5, "other": 1})
+    found = schema.check({"name": 1, "cf_a": "x", "cf_b": 5, "my_id": 5, "other": 1})
     assert [(finding.pointer, finding.keyword) for finding in found] == [
         ("/cf_b", "type"),
         ("/other", "additionalProperties"),
@@ -206,8 +201,8 @@ def test_keys_that_a_pattern_knows_are_no_unknown_keys():
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
 )
 def test_no_keyword_shows_a_value_where_values_are_hidden(keyword, value):
-    schema = schema_from({"properties": {"field": keyword}})
-    found = schema.findings({"field": value}, hide_values=True)
+    schema = load_schema({"properties": {"field": keyword}})
+    found = schema.check({"field": value}, hide_values=True)
     assert found
     for finding in found:
         for secret in ("SECRET", "777", "7.7"):
@@ -217,7 +212,7 @@ def test_no_keyword_shows_a_value_where_values_are_hidden(keyword, value):
 
 @pytest.mark.parametrize("value", [True, False])
 def test_a_boolean_is_a_value_that_is_hidden_too(value):
-    (finding,) = schema_from({"properties": {"churned": {"type": "string"}}}).findings(
+    (finding,) = load_schema({"properties": {"churned": {"type": "string"}}}).check(
         {"churned": value}, hide_values=True
     )
     assert str(value).lower() not in finding.message
@@ -236,24 +231,24 @@ def test_a_boolean_is_a_value_that_is_hidden_too(value):
     ],
 )
 def test_the_sentence_shows_the_expectation_and_the_value(keyword, value, message):
-    (finding,) = schema_from({"properties": {"field": keyword}}).findings({"field": value})
+    (finding,) = load_schema({"properties": {"field": keyword}}).check({"field": value})
     assert finding.message == message
 
 
 def test_a_long_message_of_the_validator_is_cut():
-    (finding,) = schema_from({"not": {"type": "string"}}).findings("x" * 10_000)
+    (finding,) = load_schema({"not": {"type": "string"}}).check("x" * 10_000)
     assert len(finding.message) <= 301
 
 
 def test_a_finding_at_the_root_has_a_pointer_that_can_be_read():
-    (finding,) = schema_from({"minProperties": 2}).findings({"a": 1})
+    (finding,) = load_schema({"minProperties": 2}).check({"a": 1})
     assert finding.pointer == "/"
 
 
 def test_a_schema_calls_its_own_keywords_advisory():
-    schema = schema_from({"properties": {"x": {"type": "string", "maxLength": 2, "x-advisory": ["maxLength"]}}})
-    assert [finding.is_advisory for finding in schema.findings({"x": "long"})] == [True]
-    assert [finding.is_advisory for finding in schema.findings({"x": 5})] == [False]
+    schema = load_schema({"properties": {"x": {"type": "string", "maxLength": 2, "x-advisory": ["maxLength"]}}})
+    assert [finding.is_advisory for finding in schema.check({"x": "long"})] == [True]
+    assert [finding.is_advisory for finding in schema.check({"x": 5})] == [False]
 
 
 def test_a_schema_is_compiled_once_however_often_it_is_used(monkeypatch, tmp_path):
@@ -265,43 +260,45 @@ def test_a_schema_is_compiled_once_however_often_it_is_used(monkeypatch, tmp_pat
     source = {"properties": {"once": {"type": "string"}}, "title": "compiled once"}
     path = written(tmp_path, json.dumps({**source, "title": "compiled once from a file"}))
     for _ in range(50):
-        for schema in (schema_from(source), schema_from(dict(reversed(source.items()))), schema_from(str(path))):
+        for schema in (load_schema(source), load_schema(dict(reversed(source.items()))), load_schema(str(path))):
             assert pointers(schema, {"once": 5}) == ["/once"]
     assert len(checks) == 2
-    assert schema_from(source) is schema_from(dict(source))
-    assert packaged_schema("crm.accounts.update", "request") is packaged_schema("crm.accounts.update", "request")
+    assert load_schema(source) is load_schema(dict(source))
+    assert load_packaged_schema("crm.accounts.update", "request") is load_packaged_schema(
+        "crm.accounts.update", "request"
+    )
 
 
 def test_the_validator_behind_a_schema_is_built_once(monkeypatch):
     schema = Schema({"type": "object"}, name="x")
-    schema.findings({})
+    schema.check({})
     monkeypatch.setattr("airflow_provider_truto.schemas.validator.Draft202012Validator", None)
-    assert schema.findings({}) == []
+    assert schema.check({}) == []
 
 
 def test_a_file_that_changes_is_read_again(tmp_path):
     path = written(tmp_path, '{"type": "object"}')
-    assert pointers(schema_from(path), {}) == []
+    assert pointers(load_schema(path), {}) == []
     path.write_text('{"type": "array"}')
-    assert pointers(schema_from(path), {}) == ["/"]
+    assert pointers(load_schema(path), {}) == ["/"]
 
 
 def test_a_mapping_that_is_changed_after_it_was_compiled_is_another_schema():
     source = {"type": "object", "properties": {}}
-    assert pointers(schema_from(source), {"a": 5}) == []
+    assert pointers(load_schema(source), {"a": 5}) == []
     source["properties"]["a"] = {"type": "string"}
-    assert pointers(schema_from(source), {"a": 5}) == ["/a"]
+    assert pointers(load_schema(source), {"a": 5}) == ["/a"]
 
 
 def test_pointers_escape_what_a_pointer_reserves():
-    assert pointer_of([]) == ""
-    assert pointer_of(["a/b", 0, "c~d", ""]) == "/a~1b/0/c~0d/"
-    assert child_pointer("/a", 3) == "/a/3"
+    assert build_pointer([]) == ""
+    assert build_pointer(["a/b", 0, "c~d", ""]) == "/a~1b/0/c~0d/"
+    assert extend_pointer("/a", 3) == "/a/3"
 
 
 def test_types_have_names_for_people():
-    assert type_names("integer") == "a whole number"
-    assert type_names(["string", "null"]) == "text or null"
+    assert name_types("integer") == "a whole number"
+    assert name_types(["string", "null"]) == "text or null"
 
 
 @pytest.mark.parametrize(
@@ -316,8 +313,8 @@ def test_types_have_names_for_people():
     ],
 )
 def test_a_value_is_named_by_its_kind_and_shown_unless_hidden(value, shown, hidden):
-    assert described(value) == shown
-    assert described(value, hide_values=True) == hidden
+    assert describe_value(value) == shown
+    assert describe_value(value, hide_values=True) == hidden
 
 
 @pytest.mark.parametrize(
@@ -331,12 +328,12 @@ def test_a_value_is_named_by_its_kind_and_shown_unless_hidden(value, shown, hidd
     ],
 )
 def test_a_date_time_is_read_with_its_zone(text, iso):
-    moment = parsed_date_time(text)
+    moment = parse_date_time(text)
     assert (None if moment is None else moment.isoformat()) == iso
 
 
 def test_a_value_that_a_format_cannot_be_asked_of_is_an_error_and_no_crash():
     """Python's own parser of patterns goes one call deeper for each bracket."""
-    schema = schema_from({"properties": {"x": {"type": "string", "format": "regex"}}})
+    schema = load_schema({"properties": {"x": {"type": "string", "format": "regex"}}})
     with pytest.raises(ValueError, match="does not come to an end for this value"):
-        schema.findings({"x": "(" * 20_000})
+        schema.check({"x": "(" * 20_000})

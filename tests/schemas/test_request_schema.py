@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_truto.schemas.validator import packaged_schema
+from airflow_provider_truto.schemas.packaged import load_packaged_schema
 
-REQUEST = packaged_schema("crm.accounts.update", "request")
+REQUEST = load_packaged_schema("crm.accounts.update", "request")
 TEXTS = ("Acme", "", " ", "Café 株式会社 🏢", "x" * 100_000, "line\nbreak", "null", "0")
 NO_TEXTS = (5, 1.5, True, None, [], {}, ["Acme"], {"name": "Acme"})
 NO_OBJECTS = ("{}", '{"tier": "gold"}', 5, True, None, [], [{}])
@@ -104,26 +104,26 @@ def test_the_tables_of_this_file_cover_every_field():
 
 @pytest.mark.parametrize(("field", "value"), [(field, value) for field, values in RIGHT.items() for value in values])
 def test_takes_a_right_value(field, value):
-    assert REQUEST.findings({field: value}) == []
+    assert REQUEST.check({field: value}) == []
 
 
 @pytest.mark.parametrize(
     ("field", "value", "pointer", "message"), [(field, *row) for field, rows in WRONG.items() for row in rows]
 )
 def test_refuses_a_wrong_value_at_its_pointer(field, value, pointer, message):
-    (finding,) = (f for f in REQUEST.findings({field: value}) if not f.is_advisory)
+    (finding,) = (f for f in REQUEST.check({field: value}) if not f.is_advisory)
     assert finding.pointer == pointer
     assert message in finding.message
 
 
 @pytest.mark.parametrize("body", [None, [], "x", 5, True, [{"name": "Acme"}]])
 def test_a_body_is_an_object(body):
-    (finding,) = REQUEST.findings(body)
+    (finding,) = REQUEST.check(body)
     assert finding.message.startswith("expects an object, got ")
 
 
 def test_an_empty_body_says_that_there_is_nothing_to_send():
-    (finding,) = REQUEST.findings({})
+    (finding,) = REQUEST.check({})
     assert "there is nothing in it to send" in finding.message
 
 
@@ -132,9 +132,9 @@ def test_no_field_is_required():
 
 
 def test_a_number_where_text_is_wanted_is_known_as_such():
-    (finding,) = REQUEST.findings({"name": 5})
+    (finding,) = REQUEST.check({"name": 5})
     assert (finding.message, finding.wants_text) == ("expects text, got the number 5", True)
-    assert not any(finding.wants_text for finding in REQUEST.findings({"name": [5], "number_of_employees": "5"}))
+    assert not any(finding.wants_text for finding in REQUEST.check({"name": [5], "number_of_employees": "5"}))
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_a_number_where_text_is_wanted_is_known_as_such():
     ],
 )
 def test_text_where_an_object_is_wanted_tells_what_is_most_likely_meant(body, ending):
-    (finding,) = REQUEST.findings(body)
+    (finding,) = REQUEST.check(body)
     assert finding.message.endswith(ending)
 
 
@@ -177,14 +177,14 @@ def test_text_where_an_object_is_wanted_tells_what_is_most_likely_meant(body, en
     ],
 )
 def test_an_unknown_key_is_told_the_nearest_known_one(key, meant):
-    (finding,) = REQUEST.findings({key: "x"})
+    (finding,) = REQUEST.check({key: "x"})
     assert (finding.pointer, finding.keyword) == (f"/{key}", "additionalProperties")
     assert finding.message == f"is not a known field: did you mean `{meant}`?"
 
 
 @pytest.mark.parametrize("key", ["revenue_q3_forecast_xyz", "", "💸", "zzz", "_", "-", "12"])
 def test_a_key_like_no_other_is_told_all_known_ones_and_the_way_out(key):
-    (finding,) = REQUEST.findings({key: "x"})
+    (finding,) = REQUEST.check({key: "x"})
     assert finding.pointer == f"/{key}"
     assert "known: addresses, created_at, custom_fields" in finding.message
     assert "extra_fields" in finding.message
@@ -192,18 +192,18 @@ def test_a_key_like_no_other_is_told_all_known_ones_and_the_way_out(key):
 
 @pytest.mark.parametrize("key", ["id", "last_activity_at", "updated_at"])
 def test_what_only_truto_sets_is_called_read_only(key):
-    (finding,) = REQUEST.findings({key: "2026-01-31T12:00:00Z"})
+    (finding,) = REQUEST.check({key: "2026-01-31T12:00:00Z"})
     assert finding.message.startswith("is read-only")
 
 
 def test_every_unknown_key_is_reported_each_at_its_own_pointer():
-    found = REQUEST.findings({"b~c": 1, "a/b": 1, "name": "Acme", "owner": {"id": "u", "x": 1}})
+    found = REQUEST.check({"b~c": 1, "a/b": 1, "name": "Acme", "owner": {"id": "u", "x": 1}})
     assert [finding.pointer for finding in found] == ["/a~1b", "/b~0c", "/owner/x"]
 
 
 @pytest.mark.parametrize("kind", ["home", "main", "", "WORK", "Work"])
 def test_another_type_of_phone_than_the_documented_ones_is_only_a_warning(kind):
-    (finding,) = REQUEST.findings({"phone_numbers": [{"number": "1"}, {"type": kind}]})
+    (finding,) = REQUEST.check({"phone_numbers": [{"number": "1"}, {"type": kind}]})
     assert finding.is_advisory
     assert finding.pointer == "/phone_numbers/1/type"
     assert finding.message == f'expects one of "work", "mobile", "fax", got the text {kind!r}'
@@ -211,7 +211,7 @@ def test_another_type_of_phone_than_the_documented_ones_is_only_a_warning(kind):
 
 @pytest.mark.parametrize("kind", [5, True, None, [], {}])
 def test_a_type_of_phone_that_is_no_text_is_refused(kind):
-    found = REQUEST.findings({"phone_numbers": [{"type": kind}]})
+    found = REQUEST.check({"phone_numbers": [{"type": kind}]})
     assert [finding.keyword for finding in found if not finding.is_advisory] == ["type"]
 
 
@@ -232,7 +232,7 @@ def test_a_type_of_phone_that_is_no_text_is_refused(kind):
     ],
 )
 def test_a_date_time_with_a_zone_is_taken(text):
-    assert REQUEST.findings({"created_at": text}) == []
+    assert REQUEST.check({"created_at": text}) == []
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ def test_a_date_time_with_a_zone_is_taken(text):
     ],
 )
 def test_text_that_is_no_date_time_with_a_zone_is_refused(text):
-    (finding,) = REQUEST.findings({"created_at": text})
+    (finding,) = REQUEST.check({"created_at": text})
     assert (finding.pointer, finding.keyword) == ("/created_at", "format")
 
 
@@ -282,7 +282,7 @@ def test_findings_come_in_the_order_of_their_pointers_and_all_at_once():
         "owner": {},
         "number_of_employees": "many",
     }
-    assert [finding.pointer for finding in REQUEST.findings(body)] == [
+    assert [finding.pointer for finding in REQUEST.check(body)] == [
         "/addresses/0/city",
         "/addresses/1/citty",
         "/nme",
@@ -293,7 +293,7 @@ def test_findings_come_in_the_order_of_their_pointers_and_all_at_once():
 
 
 def test_a_long_value_is_shortened_in_the_message():
-    (finding,) = REQUEST.findings({"number_of_employees": "9" * 5000})
+    (finding,) = REQUEST.check({"number_of_employees": "9" * 5000})
     assert len(finding.message) < 120
     assert finding.message.endswith("…")
 
@@ -314,18 +314,18 @@ def test_a_long_value_is_shortened_in_the_message():
     ],
 )
 def test_only_null_in_place_of_a_scalar_is_marked_as_such(value, allowed):
-    (finding,) = REQUEST.findings(value)
+    (finding,) = REQUEST.check(value)
     assert (finding.is_null and finding.wants_scalar) is allowed
 
 
-PATH = packaged_schema("crm.accounts.update", "path")
+PATH = load_packaged_schema("crm.accounts.update", "path")
 
 
 @pytest.mark.parametrize("account", ["23423523", "a/b c?d#e", "...", " ", "ü", "x" * 5000])
 def test_any_text_is_an_account_id(account):
-    assert PATH.findings({"id": account}) == []
+    assert PATH.check({"id": account}) == []
 
 
 @pytest.mark.parametrize("account", ["", ".", "..", 5, None, True, ["1"], {"id": "1"}])
 def test_what_names_no_account_is_refused(account):
-    assert [finding.pointer for finding in PATH.findings({"id": account})] == ["/id"]
+    assert [finding.pointer for finding in PATH.check({"id": account})] == ["/id"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_truto.schemas.validator import packaged_schema
+from airflow_provider_truto.schemas.packaged import load_packaged_schema
 
-RESPONSE = packaged_schema("crm.accounts.update", "response")
+RESPONSE = load_packaged_schema("crm.accounts.update", "response")
 FULL = {
     "id": "23423523",
     "addresses": [{"id": "1", "street_1": "1 Main St", "plus": {"any": 1}}],
@@ -32,13 +32,13 @@ def test_the_full_answer_of_this_file_covers_every_field():
 
 
 def test_a_full_answer_is_taken():
-    assert RESPONSE.findings(FULL) == []
+    assert RESPONSE.check(FULL) == []
 
 
 @pytest.mark.parametrize("field", sorted(set(FULL) - {"id"}))
 def test_a_field_may_be_null_or_absent(field):
-    assert RESPONSE.findings({**FULL, field: None}) == []
-    assert RESPONSE.findings({name: value for name, value in FULL.items() if name != field}) == []
+    assert RESPONSE.check({**FULL, field: None}) == []
+    assert RESPONSE.check({name: value for name, value in FULL.items() if name != field}) == []
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_a_field_may_be_null_or_absent(field):
     ],
 )
 def test_an_answer_is_open_and_untyped_in_its_details(more):
-    assert RESPONSE.findings({**FULL, **more}) == []
+    assert RESPONSE.check({**FULL, **more}) == []
 
 
 @pytest.mark.parametrize(
@@ -75,9 +75,9 @@ def test_an_answer_is_open_and_untyped_in_its_details(more):
     ],
 )
 def test_a_value_of_another_type_is_found(more, pointer):
-    assert [finding.pointer for finding in RESPONSE.findings({**FULL, **more})] == [pointer]
+    assert [finding.pointer for finding in RESPONSE.check({**FULL, **more})] == [pointer]
 
 
 def test_an_answer_without_id_is_found():
-    (finding,) = RESPONSE.findings({"name": "Acme"})
+    (finding,) = RESPONSE.check({"name": "Acme"})
     assert (finding.pointer, finding.message) == ("/id", "is required")

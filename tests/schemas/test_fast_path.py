@@ -9,8 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
 
-from airflow_provider_truto.schemas.quick import quick_check
-from airflow_provider_truto.schemas.validator import packaged_schema
+from airflow_provider_truto.schemas.fast_path import compile_fast_check
+from airflow_provider_truto.schemas.packaged import load_packaged_schema
 
 NAMES = st.sampled_from(["a", "b", "c"])
 TYPES = st.sampled_from(["string", "integer", "number", "boolean", "object", "array", "null"])
@@ -56,7 +56,7 @@ SCHEMAS = st.recursive(
 @example(schema={"additionalProperties": False, "patternProperties": {"a": False}}, value={"a": 1})
 def test_what_quickly_passes_passes(schema, value):
     formats = FormatChecker()
-    if quick_check(schema, formats)(value):
+    if compile_fast_check(schema, formats)(value):
         assert list(Draft202012Validator(schema, format_checker=formats).iter_errors(value)) == []
 
 
@@ -70,6 +70,6 @@ def test_what_quickly_passes_passes(schema, value):
     ],
 )
 def test_what_is_right_passes_quickly(part, value):
-    schema = packaged_schema("crm.accounts.update", part)
+    schema = load_packaged_schema("crm.accounts.update", part)
     assert schema._is_surely_met(value)
-    assert schema.findings(value) == []
+    assert schema.check(value) == []
