@@ -14,6 +14,7 @@ import ssl
 import struct
 import tempfile
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -228,15 +229,27 @@ class RawServer:
         self.port = self._listener.getsockname()[1]
         self.origin = f"127.0.0.1:{self.port}"
         self.url = f"{'https' if tls else 'http'}://{self.origin}"
-        threading.Thread(target=self._accept, name="raw-server", daemon=True).start()
+        self._threads = []
+        self._start(self._accept)
 
     def stop(self):
         self.stopped.set()
-        # A thread that sits in accept() or recv() is woken by shutdown, not by close.
+        # A thread that sits in accept() or recv() is woken by shutdown, not by close. Its socket is closed after it:
+        # the number would go to the next connection of this process, and OpenSSL would write into that.
         for sock in (self._listener, *self._sockets):
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
-            sock.close()
+        until = time.monotonic() + 5
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
+        if not any(thread.is_alive() for thread in self._threads):
+            for sock in (self._listener, *self._sockets):
+                sock.close()
+
+    def _start(self, target, *args):
+        thread = threading.Thread(target=target, args=args, name="raw-server", daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     def _accept(self):
         with contextlib.suppress(OSError):
@@ -246,7 +259,7 @@ class RawServer:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._sockets.append(sock)
                 self.connections += 1
-                threading.Thread(target=self._serve, args=(sock, self.connections), daemon=True).start()
+                self._start(self._serve, sock, self.connections)
 
     def _serve(self, sock, number):
         with contextlib.suppress(OSError, ValueError):
