@@ -28,15 +28,16 @@ from airflow_provider_truto._compat import object_storage_path
 from airflow_provider_truto.bulk import engine, ledger, lines, problems, records, rows, snapshot, spool
 from airflow_provider_truto.bulk.cells import cells_line, cells_of
 from airflow_provider_truto.bulk.engine import Progress
+from airflow_provider_truto.bulk.generations import task_folder
 from airflow_provider_truto.bulk.mapping import TemplateMapping
+from airflow_provider_truto.bulk.messages import describe_duration, describe_progress, describe_start
 from airflow_provider_truto.bulk.records import Reading, record_of
 from airflow_provider_truto.bulk.rows import FedBack, ResultRow, Status, failure_line
 from airflow_provider_truto.bulk.sources import FileSource
 from airflow_provider_truto.client.pacing import ACCOUNT_RATE, TIER_SECONDS, TOKEN_RATE
-from airflow_provider_truto.client.settings import ClientSettings
 from airflow_provider_truto.emulator import Emulator
 from airflow_provider_truto.emulator.tenants import ACME
-from airflow_provider_truto.operators import _bulk
+from airflow_provider_truto.operators import _bulk_job
 from airflow_provider_truto.operators._arguments import NOT_GIVEN, REQUIRED
 from airflow_provider_truto.operators.accounts import TrutoBulkUpdateAccountsOperator
 from airflow_provider_truto.operators.bulk import TrutoBulkSummaryOperator
@@ -248,7 +249,7 @@ def test_the_tree_of_the_ledger_has_every_file_that_is_written_there():
     files = r"^ +((?:header|results|failures|summary|check|snapshot)-\S+)"
     written = re.findall(files, f"{ledger.__doc__}{snapshot.__doc__}".replace("<generation>/", ""), re.MULTILINE)
     assert sorted(re.findall(files, tree, re.MULTILINE)) == sorted(written)
-    run = ledger.task_folder(Path(), "scheduled__2026-10-01T00:00:00+00:00")
+    run = task_folder(Path(), "scheduled__2026-10-01T00:00:00+00:00")
     assert f" {run}/ " in tree
 
 
@@ -329,7 +330,7 @@ def test_every_path_of_the_table_of_sources_can_be_read(tmp_path):
 @pytest.mark.parametrize("row", BULK.table("records"), ids=lambda row: row[0])
 def test_the_times_are_those_of_the_limits(row):
     count = int(row[0].replace(",", ""))
-    times = [_bulk.duration(count / min(TOKEN_RATE, customers * ACCOUNT_RATE)) for customers in (1, 2, 5, 10)]
+    times = [describe_duration(count / min(TOKEN_RATE, customers * ACCOUNT_RATE)) for customers in (1, 2, 5, 10)]
     assert row[1:] == times
 
 
@@ -380,25 +381,19 @@ def run(operator):
     return operator.execute({"ti": SimpleNamespace(**names), "task": operator})
 
 
-def test_the_log_lines_are_those_of_the_operator(operator, monkeypatch):
-    logged = []
-    monkeypatch.setattr(
-        type(operator), "log", SimpleNamespace(info=lambda text, *values: logged.append(text % values)), raising=False
-    )
-    settings = ClientSettings(base_url="https://api.truto.one")
-    operator._announce(settings, SimpleNamespace(count=lambda: 40_000), ledger.Past())
+def test_the_log_lines_are_those_of_the_operator():
     progress = Progress(total=40_000, rate=48.0)
     progress.counts.update(updated=11_997, failed=2, skipped=1)
-    operator._report(progress)
-    operator._announce(settings, SimpleNamespace(count=lambda: None), ledger.Past())
-    assert logged[:2] == [BULK.block("before").strip(), BULK.block("progress").strip()]
-    assert logged[2].startswith("An unknown number of records; ")
+    assert describe_start(rows=40_000, done=0, requests_per_second=None) == BULK.block("before").strip()
+    assert describe_progress(progress) == BULK.block("progress").strip()
+    unknown = describe_start(rows=None, done=0, requests_per_second=None)
+    assert unknown.startswith("An unknown number of records; ")
     assert "An unknown number of records; …" in BULK.text
 
 
 def test_the_metrics_are_those_that_are_counted(operator, monkeypatch):
     counted = []
-    monkeypatch.setattr(_bulk, "count_metric", lambda name, _count: counted.append(name))
+    monkeypatch.setattr(_bulk_job, "count_metric", lambda name, _count: counted.append(name))
     with Emulator() as emulator:
         monkeypatch.setenv("AIRFLOW_CONN_TRUTO_DEFAULT", connection(emulator))
         run(operator)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_truto.bulk.errors import UnfinishedError
 from airflow_provider_truto.bulk.ledger import Ledger, Past
 from airflow_provider_truto.bulk.problems import Problems
 from airflow_provider_truto.bulk.records import Record
@@ -91,7 +92,7 @@ class Plan:
 
 @dataclass
 class Progress:
-    """What has been done so far: ``counts`` in all tries, and what it cost in this one.
+    """What has been done so far: ``counts`` in all tries, ``resumed`` in earlier ones, and what this one cost.
 
     ``requests`` are all that were sent, each attempt and each read beside the writes. ``rate`` are the records a
     second of late, ``None`` before that can be said. ``others`` are the records whose answers in this try were about
@@ -100,7 +101,7 @@ class Progress:
 
     total: int | None = None
     rate: float | None = None
-    resumed: int = 0
+    resumed: Counter[str] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
     of_accounts: dict[str, Counter[str]] = field(default_factory=dict)
     transient_failures: int = 0
@@ -128,7 +129,7 @@ class Progress:
         return {
             "records": self.done,
             **{status: self.counts[status] for status in ("updated", "unchanged", "failed", "skipped")},
-            "resumed": self.resumed,
+            "resumed": sum(self.resumed.values()),
             "transient_failures": self.transient_failures,
             "requests": self.requests,
             "retries": self.retries,
@@ -177,10 +178,6 @@ class _Rate:
         return (done - done_before) / (now - began) if now - began >= _RATE_SECONDS else None
 
 
-class UnfinishedError(Exception):
-    """The try ends before the source does; the next one goes on."""
-
-
 class TrutoEarlierRecordError(TrutoError):
     """An earlier record of the same id is yet to be done; the next try sends both, in their order."""
 
@@ -223,7 +220,7 @@ class Bulk:
         self._source_error: Exception | None = None
         self.progress = Progress(
             total=total,
-            resumed=sum(past.counts.values()),
+            resumed=Counter(past.counts),
             counts=Counter(past.counts),
             of_accounts={account: Counter(counts) for account, counts in past.of_accounts.items()},
             problems=past.problems.copy(),
@@ -311,7 +308,7 @@ class Bulk:
         turns = 0
         while self._fatal is None:
             if why := self._why_to_end():
-                self._fatal = UnfinishedError(f"{why}; the next try goes on from here")
+                self._fatal = UnfinishedError(f"bulk not finished: {why}; the next try goes on from here")
                 return
             if self._has_slot and self._start_one():
                 turns += 1

@@ -16,26 +16,20 @@ a part is uploaded whole, every 5 seconds or 1,000 rows; what a kill loses is re
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Any, get_args
-from urllib.parse import quote
 from uuid import uuid4
 
+from airflow_provider_truto.bulk.errors import LedgerError, LiveTryError
 from airflow_provider_truto.bulk.ledger_files import (
     LEDGER_VERSION,
-    LONGEST_NAME,
-    LedgerError,
     Part,
     is_local,
     is_open,
-    is_whole,
     ledger_files,
     read_headers,
     read_summaries,
@@ -44,22 +38,7 @@ from airflow_provider_truto.bulk.ledger_files import (
 )
 from airflow_provider_truto.bulk.problems import Problems
 from airflow_provider_truto.bulk.rows import FedBack, ResultRow, Status, failure_line, ordinal_of_failure
-from airflow_provider_truto.bulk.storage import anew, buffered
-from airflow_provider_truto.records.keys import RunSeen
-
-__all__ = [
-    "Ledger",
-    "LedgerError",
-    "LiveTryError",
-    "Past",
-    "forget_failed_checks",
-    "generation_for",
-    "generations",
-    "is_local",
-    "is_of_another_run",
-    "latest_begun",
-    "task_folder",
-]
+from airflow_provider_truto.bulk.storage import buffered
 
 #: A part is closed after so many rows; on remote storage also after so many seconds.
 PART_ROWS = 1_000
@@ -74,91 +53,6 @@ _WAY_OUT_OF_RESULTS = (
 _WAY_OUT_OF_FAILURES = (
     "Put the file back as it was, or take the line out, and clear the task: everything that failed is then sent again"
 )
-
-
-class LiveTryError(RuntimeError):
-    """Another live try of this task has begun the ledger with other rows; nothing was sent. A retry reads those."""
-
-
-def task_folder(output_path: Any, *names: Any) -> Any:
-    """Give a task's folder below ``output_path``: one segment a name, whatever characters it holds.
-
-    A name that is too long for a disk, as one of many letters that are not ASCII, is cut, and a hash of it added.
-    """
-    folder = output_path
-    for name in names:
-        segment = quote(str(name), safe="-_.")
-        if not segment.strip("."):
-            segment = segment.replace(".", "%2E")
-        if len(segment) > LONGEST_NAME:
-            # `quote` gives no "=": what is cut is never the whole name of another.
-            hashed = f"={hashlib.sha256(segment.encode()).hexdigest()[:32]}"
-            segment = segment[: LONGEST_NAME - len(hashed)] + hashed
-        folder = folder / segment
-    return folder
-
-
-def generations(folder: Any) -> list[int]:
-    """List the generations that a task has folders of, the latest last."""
-    if not anew(folder).exists():
-        return []
-    return sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal())
-
-
-def generation_for(folder: Any, task_generation: str, *, restarts: bool = False) -> int:
-    """Choose the ledger that a try belongs to, of those that its DAG run has begun.
-
-    A retry goes on in the ledger of its task. A cleared task goes on in the latest one that is not finished, with its
-    keys, and begins anew where that one is finished, or ``restarts`` says so. ``task_generation`` tells the two
-    apart: before a try sends anything, a header has it.
-    """
-    latest = latest_begun(folder)
-    if latest is None:
-        return 0
-    ledger = folder / str(latest)
-    is_retry = any(header.get("task_generation") == task_generation for header in read_headers(ledger))
-    is_finished = any(summary["finished"] for summary in read_summaries(ledger))
-    return latest if is_retry or not (is_finished or restarts) else latest + 1
-
-
-def latest_begun(folder: Any) -> int | None:
-    """Find the latest ledger of a task.
-
-    A folder without a header is no ledger: the try that made it was killed, or failed its check, before it sent
-    anything.
-    """
-    begun = (number for number in reversed(generations(folder)) if _names(folder / str(number), "header"))
-    return next(begun, None)
-
-
-def is_of_another_run(ledger: Any, run: RunSeen, task_generation: str | None, *, try_number: int | None) -> bool:
-    """Whether a ledger was begun in a DAG run of the same id that has been deleted since.
-
-    ``None`` for the last two where another task than the ledger's asks.
-    """
-    headers = read_headers(ledger)
-    if not headers or any(header.get("task_generation") == task_generation for header in headers):
-        return False
-    tries = map(try_of, _names(ledger, "header", "results", "summary"))
-    is_later_try = try_number is None or try_number > max(tries)
-    return run.is_other_than(RunSeen.read(headers[-1].get("run")), is_later_try=is_later_try)
-
-
-def forget_failed_checks(folder: Any, *, after: int) -> None:
-    """Remove what checks left that failed before a ledger was begun, in the generations after this one.
-
-    A report takes the latest folder of a task for what became of it; where an earlier one is gone on with, as where
-    the first source is put back, that would be a check which nobody cares for any more.
-    """
-    for number in generations(folder):
-        if number <= after:
-            continue
-        with suppress(FileNotFoundError):  # another live try forgets them as well
-            for path in ledger_files(folder / str(number), "check"):
-                path.unlink()
-        if is_local(folder):  # elsewhere folders are not, but for what is in them
-            with suppress(OSError):  # there is more in it
-                os.rmdir((folder / str(number)).path)  # noqa: PTH106  (a path of any pathlib-like class)
 
 
 class Past:
@@ -327,9 +221,9 @@ class Ledger:
             raise LedgerError(self._changed_source())
         if stored.get("snapshot") not in (None, header.get("snapshot")):
             raise LiveTryError(
-                f"another live try has begun the ledger in {self.folder} with the rows that the query gave to it;"
-                " this one has asked for itself, and sent nothing. A retry goes on with the rows of the other; where"
-                " that fails again and again, clear the task with on_clear='restart'"
+                f"bulk not finished: another live try has begun the ledger in {self.folder} with the rows that the"
+                " query gave to it; this one has asked for itself, and sent nothing. A retry goes on with the rows of"
+                " the other; where that fails again and again, clear the task with on_clear='restart'"
             )
 
     def _changed_source(self) -> str:
@@ -438,8 +332,3 @@ class _Parts:
 
 def _upload(path: Any, lines: list[bytes]) -> None:
     path.write_bytes(b"".join(lines))
-
-
-def _names(folder: Any, *kinds: str) -> list[str]:
-    """List what is whole, or has lines that count: of what is written at once, no half."""
-    return [path.name for path in ledger_files(folder, *kinds) if is_whole(path)]

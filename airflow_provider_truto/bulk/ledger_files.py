@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
+from airflow_provider_truto.bulk.errors import LedgerError
 from airflow_provider_truto.bulk.storage import anew
 
 LEDGER_VERSION = 2
@@ -29,15 +30,6 @@ _NAME = re.compile(
 _SNAPSHOT = re.compile(r"snapshot-[0-9a-z]+\.jsonl\.gz")
 
 _Fits = Callable[[Any], bool]
-
-
-class LedgerError(RuntimeError):
-    """The ledger that lies there does not fit this task, or cannot be read; the message says what to do."""
-
-    @classmethod
-    def of_file(cls, path: Any, what: str, way_out: str) -> LedgerError:
-        """Build the error about one file: what it is, and what to do about it."""
-        return cls(f"{path} {what}. This try has sent nothing. {way_out}")
 
 
 def is_local(path: Any) -> bool:

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_truto.bulk.ledger import generations, is_of_another_run
+from airflow_provider_truto.bulk.errors import LedgerError
+from airflow_provider_truto.bulk.generations import is_of_another_run, list_generations
 from airflow_provider_truto.bulk.ledger_files import ledger_files, read_headers, read_summary, try_of
 from airflow_provider_truto.bulk.problems import Problems
 from airflow_provider_truto.bulk.storage import anew
@@ -40,6 +41,10 @@ class Report:
     def failed_records(self) -> int:
         """Records that failed or were skipped."""
         return self.sums["failed"] + self.sums["skipped"]
+
+    def is_within(self, max_failures: float | None) -> bool:
+        """Whether no more records of all shards failed or were skipped than ``max_failures``."""
+        return is_within(max_failures, self.failed_records, self.sums["records"])
 
     def missing(self, expected: int | None = None) -> list[int]:
         """List the shards that have left nothing here: of so many as there must be, and as the others say there are.
@@ -92,14 +97,15 @@ def merged(folder: Any, *, run: RunSeen | None = None) -> Report:
     ``LedgerError`` for a header or a summary that cannot be read.
     """
     report = Report()
-    for map_index, ledger in _ledgers(folder):
-        if ledger is None:
-            report.add(map_index, None)
-            continue
-        if is_of_another_run(ledger, run or RunSeen(), None, try_number=None):
-            continue
-        header = next(iter(read_headers(ledger)), {})
-        report.add(map_index, _last_summary(ledger), shard=header.get("shard"))
+    try:
+        for map_index, ledger in _ledgers(folder):
+            if ledger is None:
+                report.add(map_index, None)
+            elif not is_of_another_run(ledger, run or RunSeen(), None, try_number=None):
+                header = next(iter(read_headers(ledger)), {})
+                report.add(map_index, _last_summary(ledger), shard=header.get("shard"))
+    except (NotADirectoryError, FileExistsError) as error:
+        raise LedgerError.of_no_folder(error) from error
     return report
 
 
@@ -109,7 +115,7 @@ def _ledgers(folder: Any) -> Iterator[tuple[int, Any]]:
         return
     indexes = sorted(int(entry.name) for entry in folder.iterdir() if entry.name.removeprefix("-").isdecimal())
     for index in indexes:
-        existing = generations(folder / str(index))
+        existing = list_generations(folder / str(index))
         yield index, folder / str(index) / str(existing[-1]) if existing else None
 
 
@@ -124,3 +130,10 @@ def _last_summary(ledger: Any) -> dict[str, Any] | None:
 
 def _failures(counts: Mapping[str, int]) -> int:
     return counts["failed"] + counts["skipped"]
+
+
+def is_within(max_failures: float | None, failures: int, records: int) -> bool:
+    """Say whether so many failures may be: ``max_failures`` is a number, a share below 1, or ``None`` for any."""
+    if max_failures is None or not failures:
+        return True
+    return failures <= (max_failures * records if isinstance(max_failures, float) else max_failures)

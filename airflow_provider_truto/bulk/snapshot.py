@@ -33,9 +33,10 @@ from typing import Any
 from uuid import uuid4
 
 from airflow_provider_truto.bulk.cells import cells_line, cells_of
+from airflow_provider_truto.bulk.errors import SourceError
 from airflow_provider_truto.bulk.ledger_files import is_local, read_claim, sync_file, sync_folder
 from airflow_provider_truto.bulk.records import Reading, Record
-from airflow_provider_truto.bulk.sources import Source, SourceError
+from airflow_provider_truto.bulk.sources import Source
 from airflow_provider_truto.bulk.storage import anew, opened
 
 #: How often a claim is looked at that has no text yet, and the seconds between two looks.

@@ -11,14 +11,15 @@ import json
 import tempfile
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import islice
 from typing import Any
 
 from airflow_provider_truto.bulk.cells import cells_line, cells_of
+from airflow_provider_truto.bulk.errors import SourceError
 from airflow_provider_truto.bulk.lines import Row, csv_table, json_rows
 from airflow_provider_truto.bulk.records import Reading, Record, left_out, unreadable
 from airflow_provider_truto.bulk.shards import Shard
@@ -41,10 +42,6 @@ _FOREIGN = {
 }
 
 
-class SourceError(ValueError):
-    """The source breaks off: what came before is done, what comes after cannot be read. No retry mends it."""
-
-
 class Source(ABC):
     """Where records come from. It can be read several times, and always gives them in the same order."""
 
@@ -62,6 +59,13 @@ class Source(ABC):
     def count(self) -> int | None:
         """Say how many records there are, ``None`` where that is not known before they are read."""
         return None
+
+    def keep(self) -> dict[str, Any] | None:
+        """Have every try to come read what this one reads; return what the ledger's header says of that, if any."""
+        return None
+
+    def drop(self) -> None:  # noqa: B027  (most sources have nothing to drop)
+        """Have the next try read the source anew; only where nobody has begun a ledger with it."""
 
 
 class ListSource(Source):
@@ -228,6 +232,27 @@ class ShardedSource(Source):
     def fingerprint(self) -> str:
         """Name the source's content and the shard: with another count, records would be in other ledgers."""
         return f"{self._source.fingerprint()}, {self._shard}"
+
+    def keep(self) -> dict[str, Any] | None:
+        """Keep what the whole source gave."""
+        return self._source.keep()
+
+    def drop(self) -> None:
+        """Drop what the whole source gave."""
+        self._source.drop()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourcePlan:
+    """A source that is not read yet: what it is called in the ledger, and how it is opened beside it.
+
+    ``open`` takes the folder of the ledger, in which a query keeps its rows, and what ``Source.keep`` returned for
+    the header of that ledger, if it is begun; it raises ``ValueError``. ``shard`` is which part of the whole it is.
+    """
+
+    fingerprint: str
+    shard: Shard | None = None
+    open: Callable[[Any, Mapping[str, Any] | None], Source]
 
 
 def _version(path: Any) -> list[str]:

@@ -15,7 +15,8 @@ import socket
 from typing import Any
 from uuid import uuid4
 
-from airflow_provider_truto.bulk.ledger_files import LedgerError, write_file
+from airflow_provider_truto.bulk.errors import LedgerError
+from airflow_provider_truto.bulk.ledger_files import write_file
 from airflow_provider_truto.bulk.storage import anew
 
 

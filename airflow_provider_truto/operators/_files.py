@@ -42,11 +42,3 @@ def write_whole(path: Any, chunks: Iterable[bytes]) -> int:
             part.unlink()
         raise
     return size
-
-
-def not_a_folder(error: OSError) -> str:
-    """Say what to do about a file that lies where a folder is needed."""
-    return (
-        f"{error.filename or error} lies at or below a file where a folder is needed. Put that file somewhere else,"
-        " or give another path, and clear the task"
-    )

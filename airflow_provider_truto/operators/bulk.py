@@ -12,8 +12,7 @@ from airflow_provider_truto._compat import instance_count, object_storage_path
 from airflow_provider_truto.bulk.shards import shards
 from airflow_provider_truto.client.errors import TrutoSchemaError
 from airflow_provider_truto.operators._arguments import BULK_ARGUMENTS, REQUIRED
-from airflow_provider_truto.operators._bulk import is_within
-from airflow_provider_truto.operators._files import not_a_folder, write_whole
+from airflow_provider_truto.operators._files import write_whole
 from airflow_provider_truto.operators._operator import TrutoOperator, templated
 from airflow_provider_truto.operators._task import TrutoBulkError, failing_in_airflow_terms, run_seen
 
@@ -78,7 +77,8 @@ class TrutoBulkSummaryOperator(TrutoOperator):
             return self._summed(context)
 
     def _summed(self, context: Any) -> dict[str, Any]:
-        from airflow_provider_truto.bulk.ledger import LedgerError, task_folder
+        from airflow_provider_truto.bulk.errors import LedgerError
+        from airflow_provider_truto.bulk.generations import task_folder
         from airflow_provider_truto.bulk.report import merged
 
         if problems := self._read_arguments():
@@ -92,8 +92,6 @@ class TrutoBulkSummaryOperator(TrutoOperator):
             report = merged(folder, run=run_seen(context))
         except LedgerError as error:
             raise TrutoBulkError(str(error)) from error
-        except (NotADirectoryError, FileExistsError) as error:
-            raise TrutoBulkError(not_a_folder(error)) from error
         whole = report.as_dict()
         path = str(task_folder(run_folder, self.task_id) / f"report-{uuid4().hex}.json")
         write_whole(path, [json.dumps(whole, ensure_ascii=False, indent=2).encode(errors="replace")])
@@ -130,7 +128,7 @@ class TrutoBulkSummaryOperator(TrutoOperator):
             raise TrutoBulkError(
                 f"{told}{problems}\nThe shards {numbers} did not come to the end of their records: clear them."
             )
-        if not is_within(self.max_failures, report.failed_records, sums["records"]):
+        if not report.is_within(self.max_failures):
             raise TrutoBulkError(
                 f"{told}\nThe failures are in {', '.join(report.failures)}, which can be a source again.{problems}"
             )

@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import bulk_try
+import bulk_jobs
 from upath import UPath
 
 from airflow_provider_truto.bulk.sources import FileSource
@@ -66,9 +66,9 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "source.jsonl")
         write_source(path, records, accounts)
-        bulk_try.new_client = lambda *_, **__: Answering()
+        bulk_jobs.new_client = lambda *_, **__: Answering()
         began, cpu = time.monotonic(), time.process_time()
-        summary = asyncio.run(bulk_try.one_try("", "", FileSource(UPath(path)), folder))
+        summary = bulk_jobs.run_job("", "", FileSource(UPath(path)), folder)
         figures = {
             "updated": summary["updated"],
             "seconds": time.monotonic() - began,

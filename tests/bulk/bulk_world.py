@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bulk_try import TASK, folder_of, run_try
+from bulk_jobs import TASK, folder_of, run_job
 
 from airflow_provider_truto.emulator import Emulator, default_seed
 from airflow_provider_truto.emulator.faults import read_fault
@@ -108,7 +108,7 @@ class Truto:
 
     def run(self, source: Any, output: Any, **options: Any) -> dict[str, Any]:
         """One try of a bulk."""
-        return run_try(self.url, self.token, source, str(output), **options)
+        return run_job(self.url, self.token, source, output, **options)
 
 
 def seed_of(accounts: list[str], ids: list[str]) -> dict[str, Any]:

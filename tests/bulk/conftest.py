@@ -107,5 +107,5 @@ def written(tmp_path):
 def processes():
     """Processes that start in no time: what they import is imported already."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["bulk_try", "airflow_provider_truto.operators.accounts"])
+    context.set_forkserver_preload(["bulk_jobs", "airflow_provider_truto.operators.accounts"])
     return context

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+from bulk_jobs import folder_of
 from bulk_operator import broken, run
-from bulk_try import folder_of
 from upath import UPath
 
 from airflow_provider_truto._compat import AirflowException, AirflowFailException

@@ -11,8 +11,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from bulk_jobs import folder_of
 from bulk_operator import run
-from bulk_try import folder_of
 
 from airflow_provider_truto._compat import AirflowException, AirflowFailException
 from airflow_provider_truto.operators.accounts import TrutoBulkUpdateAccountsOperator

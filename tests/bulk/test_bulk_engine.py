@@ -8,11 +8,11 @@ import itertools
 from collections import Counter
 
 import pytest
-from bulk_try import new_client, one_try
+from bulk_jobs import new_client, run_job
 from bulk_world import PASSING, account_number, read_ledger
 
 from airflow_provider_truto.bulk import engine
-from airflow_provider_truto.bulk.engine import UnfinishedError
+from airflow_provider_truto.bulk.errors import UnfinishedError
 from airflow_provider_truto.bulk.records import record_of
 from airflow_provider_truto.bulk.sources import ListSource, Source
 from airflow_provider_truto.client.errors import TrutoAuthenticationError
@@ -291,7 +291,7 @@ def test_a_single_customer_gets_all_calls_in_flight_once_one_has_succeeded(make_
     truto.emulator.fault(times=None, delay_before=0.02)
 
     async def watch():
-        one = asyncio.create_task(one_try(truto.url, truto.token, ListSource(truto.rows()), output, concurrency=12))
+        one = asyncio.create_task(asyncio.to_thread(truto.run, truto.rows(), output, concurrency=12))
         while not one.done():
             await asyncio.sleep(0.005)
             at_once.append(len(truto.state.requests) - len(truto.state.executions))
@@ -334,7 +334,7 @@ def test_the_first_call_goes_out_before_the_source_is_read_to_its_end(make_truto
                 yield record
 
     source = Endless(itertools.cycle([update("r0", "x"), {"id": "bad"}]))
-    asyncio.run(one_try(truto.url, truto.token, source, output))
+    truto.run(source, output)
     assert read_at_first_call
 
 
@@ -347,7 +347,7 @@ def test_reading_ahead_is_bounded(make_truto, output, monkeypatch):
     ahead = []
 
     async def watch():
-        one = asyncio.create_task(one_try(truto.url, truto.token, source, output))
+        one = asyncio.create_task(asyncio.to_thread(truto.run, source, output))
         while not one.done():
             await asyncio.sleep(0.01)
             ahead.append(source.read - len(truto.state.executions))
@@ -362,11 +362,11 @@ def test_reading_ahead_is_bounded(make_truto, output, monkeypatch):
 def test_a_source_that_breaks_off_midway_loses_nothing_that_was_read(truto, output):
     rows = truto.rows()
     with pytest.raises(OSError, match="the storage is gone"):
-        asyncio.run(one_try(truto.url, truto.token, Counted(rows, breaks_after=25), output))
+        truto.run(Counted(rows, breaks_after=25), output)
     assert len(truto.writes()) == 25
     assert sorted(read_ledger(output).rows) == list(range(25))
     assert not read_ledger(output).summaries[-1]["finished"]
-    asyncio.run(one_try(truto.url, truto.token, Counted(rows), output, try_number=2))
+    truto.run(Counted(rows), output, try_number=2)
     truto.assert_applied(rows)
     assert set(truto.writes().values()) == {1}
 
@@ -423,7 +423,7 @@ def revoke_after(truto, calls):
 
 
 def truto_run_with_token(truto, token, output, **options):
-    return asyncio.run(one_try(truto.url, token, ListSource(truto.rows()), output, **options))
+    return run_job(truto.url, token, ListSource(truto.rows()), output, **options)
 
 
 def test_max_runtime_ends_the_try_and_the_next_goes_on(make_truto, output):
@@ -509,7 +509,7 @@ def test_a_check_of_the_whole_source_finds_its_faults_and_writes_nothing(truto, 
     rows = [*truto.rows(), {"id": "r1"}, update("r1", 7), update("r2", "fine"), None]
 
     async def check():
-        from bulk_try import TEMPLATE
+        from bulk_jobs import TEMPLATE
 
         from airflow_provider_truto.bulk.engine import Bulk, Plan
         from airflow_provider_truto.bulk.ledger import Past
@@ -530,7 +530,7 @@ def test_progress_is_reported_with_what_was_done(make_truto, output, monkeypatch
     truto = make_truto(accounts=2, records=100)
     truto.emulator.fault(times=None, delay_before=0.02)
     seen = []
-    truto.run(truto.rows(), output, concurrency=4, report=lambda progress: seen.append(progress.as_dict()))
+    truto.run(truto.rows(), output, concurrency=4, on_progress=lambda progress: seen.append(progress.as_dict()))
     assert seen
     assert all(0 < progress["updated"] <= 200 and progress["seconds"] > 0 for progress in seen)
     assert [progress["updated"] for progress in seen] == sorted(progress["updated"] for progress in seen)

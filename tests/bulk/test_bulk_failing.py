@@ -14,8 +14,9 @@ from bulk_operator import broken, connect, run
 from bulk_world import PLANTED, account_number
 
 from airflow_provider_truto._compat import AirflowException, AirflowFailException
+from airflow_provider_truto.bulk.messages import describe_duration
 from airflow_provider_truto.client.errors import TrutoSchemaError
-from airflow_provider_truto.operators import _bulk
+from airflow_provider_truto.operators import _bulk_job
 from airflow_provider_truto.operators.accounts import TrutoBulkUpdateAccountsOperator
 
 LONGEST = 60
@@ -308,7 +309,7 @@ def test_xcom_gets_counts_paths_and_times_as_plain_json(one, task):
 
 def test_counters_tell_what_each_try_did_of_its_own(one, task, monkeypatch):
     counted = Counter()
-    monkeypatch.setattr(_bulk, "count_metric", lambda name, count: counted.update({name: count}))
+    monkeypatch.setattr(_bulk_job, "count_metric", lambda name, count: counted.update({name: count}))
     rows = broken(one.rows(), 7)
     one.emulator.fault(account=account_number(2), path="r4$", status=500)
     with pytest.raises(AirflowException):
@@ -322,7 +323,7 @@ def test_counters_tell_what_each_try_did_of_its_own(one, task, monkeypatch):
 
 def test_metrics_are_counted_while_it_runs(one, task, monkeypatch):
     counted = []
-    monkeypatch.setattr(_bulk, "count_metric", lambda name, count: counted.append((name, count)))
+    monkeypatch.setattr(_bulk_job, "count_metric", lambda name, count: counted.append((name, count)))
     monkeypatch.setattr("airflow_provider_truto.bulk.engine._REPORT_SECONDS", 0.0)
     one.emulator.fault(times=None, delay_before=0.1)
     run(task(one.rows(), concurrency=2))
@@ -368,7 +369,7 @@ def test_answers_about_another_record_are_one_line_of_the_log(one, task, logged)
     ("seconds", "text"), [(0, "0 s"), (59.4, "59 s"), (60, "1 min 0 s"), (3_600, "1 h 0 min"), (2e5, "55 h 33 min")]
 )
 def test_a_time_is_written_as_people_say_it(seconds, text):
-    assert _bulk.duration(seconds) == text
+    assert describe_duration(seconds) == text
 
 
 def test_the_token_is_nowhere_in_the_log_the_ledger_or_what_is_raised(one, task, logged, output):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import json
 import os
@@ -11,18 +10,19 @@ import threading
 import pytest
 from bucket import Bucket
 from bulk_operator import connect, run
-from bulk_try import one_try
 from bulk_world import account_number
 from upath import UPath
 
 from airflow_provider_truto._compat import AirflowException, AirflowFailException
 from airflow_provider_truto.bulk import lines, storage
 from airflow_provider_truto.bulk.engine import Progress
-from airflow_provider_truto.bulk.ledger import Ledger, generation_for, generations
+from airflow_provider_truto.bulk.errors import SourceError
+from airflow_provider_truto.bulk.generations import choose_generation, list_generations
+from airflow_provider_truto.bulk.ledger import Ledger
 from airflow_provider_truto.bulk.records import Reading
 from airflow_provider_truto.bulk.report import merged
 from airflow_provider_truto.bulk.snapshot import Result, SnapshotSource
-from airflow_provider_truto.bulk.sources import FileSource, SourceError
+from airflow_provider_truto.bulk.sources import FileSource
 from airflow_provider_truto.operators._files import write_whole
 from airflow_provider_truto.operators.accounts import TrutoBulkUpdateAccountsOperator
 
@@ -188,7 +188,7 @@ def test_a_number_that_no_double_holds_is_its_record_s_problem_in_every_format(t
         text = f'{{"id": "r1", "integrated_account_id": "{account}", "body": {body}}}\n'
     else:
         text = 'id,integrated_account_id,body\nr1,{},"{}"\n'.format(account, body.replace('"', '""'))
-    summary = asyncio.run(one_try(truto.url, truto.token, source_of(tmp_path, {f"rows.{kind}": text}), output))
+    summary = truto.run(source_of(tmp_path, {f"rows.{kind}": text}), output)
     assert (summary["failed"], truto.emulator.requests) == (1, [])
     (problem,) = summary["first_problems"]
     assert problem.startswith(f"row 0 (line {1 if kind == 'jsonl' else 2} of rows.{kind}), r1: ")
@@ -289,7 +289,7 @@ def test_the_first_call_goes_out_before_the_file_is_read_to_its_end(truto, outpu
             waited.append(arrived.wait(20))
 
     bucket.before_read = before_read
-    summary = asyncio.run(one_try(truto.url, truto.token, source, output))
+    summary = truto.run(source, output)
     assert waited
     assert all(waited), "nothing was sent while the file was being read"
     assert summary["records"] == 2_000
@@ -315,11 +315,11 @@ def test_an_answer_is_written_whole_into_a_bucket_or_not_at_all(bucket):
 def test_a_worker_that_has_looked_sees_what_another_has_written_since(bucket):
     one, other = bucket.view() / "task", bucket.view() / "task"
     (one / "-1" / "0" / "x").write_bytes(b"")
-    assert generations(other / "-1") == [0]  # looked, and remembered
+    assert list_generations(other / "-1") == [0]  # looked, and remembered
     ledger = Ledger(one / "-1" / "1", try_number=1)
     ledger.open({"fingerprint": "f"})
-    assert generations(other / "-1") == [0, 1]
-    assert generation_for(other / "-1", "a") == 1
+    assert list_generations(other / "-1") == [0, 1]
+    assert choose_generation(other / "-1", "a") == 1
     assert Ledger(other / "-1" / "1", try_number=2).begun()["fingerprint"] == "f"
     assert merged(other).unfinished == [-1]
     ledger.close(
@@ -368,7 +368,7 @@ def test_a_bulk_with_its_source_and_its_ledger_in_a_bucket_is_resumed_by_another
     def try_it(number):
         view = bucket.view()
         source = FileSource(view / "in" / "rows.jsonl")
-        return asyncio.run(one_try(truto.url, truto.token, source, view / "out", try_number=number))
+        return truto.run(source, view / "out", try_number=number)
 
     truto.emulator.fault(status=500, times=None, skip=15)
     assert 0 < try_it(1)["updated"] < len(rows)

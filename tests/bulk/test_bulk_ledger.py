@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import json
 import os
@@ -11,27 +10,23 @@ import time
 from pathlib import Path
 
 import pytest
-from bulk_try import one_try
 from bulk_world import PLANTED, read_ledger
 from upath import UPath
 
 from airflow_provider_truto.bulk import ledger as ledger_module
 from airflow_provider_truto.bulk import ledger_files
 from airflow_provider_truto.bulk.engine import Progress
-from airflow_provider_truto.bulk.ledger import (
-    Ledger,
-    LedgerError,
-    LiveTryError,
-    Past,
+from airflow_provider_truto.bulk.errors import LedgerError, LiveTryError
+from airflow_provider_truto.bulk.generations import (
+    choose_generation,
+    find_latest_begun,
     forget_failed_checks,
-    generation_for,
-    generations,
     is_of_another_run,
-    latest_begun,
+    list_generations,
     task_folder,
 )
+from airflow_provider_truto.bulk.ledger import Ledger, Past
 from airflow_provider_truto.bulk.rows import FedBack, ResultRow, failure_line
-from airflow_provider_truto.bulk.sources import ListSource
 from airflow_provider_truto.records.keys import RunSeen
 
 HEADER = {"fingerprint": "f"}
@@ -292,14 +287,14 @@ def test_what_a_kill_loses_of_remote_parts_is_replayed_under_the_same_keys(make_
     monkeypatch.setattr(ledger_module, "_upload", upload)
     truto.emulator.fault(times=None, delay_before=0.02)
     with pytest.raises(OSError, match="the worker is gone"):
-        asyncio.run(one_try(truto.url, truto.token, ListSource(rows), output, concurrency=4))
+        truto.run(rows, output, concurrency=4)
     monkeypatch.undo()
     truto.emulator.clear_faults()
     folder = task_folder(UPath(output), "dag", "run", "bulk", -1) / "0"
     uploaded = len(lines(folder, "results-"))
     done = len(truto.writes())
     assert 0 < uploaded < done
-    summary = asyncio.run(one_try(truto.url, truto.token, ListSource(rows), output, try_number=2))
+    summary = truto.run(rows, output, try_number=2)
     assert (summary["updated"], summary["resumed"]) == (240, uploaded)
     truto.assert_applied(rows)
     assert set(truto.writes().values()) == {1}
@@ -369,14 +364,14 @@ def test_a_full_disk_ends_the_try_loudly_and_nothing_is_falsely_accounted_for(
     rows = truto.rows()
     bad = [{**one, "body": {"description": 5}} for one in rows]
     source = rows if kind == "results-" else [*bad[:30], *rows[30:]]
-    real = ledger_module.os.fdopen
+    real = ledger_files.os.fdopen
 
     def fdopen(descriptor, *arguments, **options):
         file = real(descriptor, *arguments, **options)
         name = Path(f"/proc/self/fd/{descriptor}").readlink().name
         return Full(file, room) if name.startswith(kind) else file
 
-    monkeypatch.setattr(ledger_module.os, "fdopen", fdopen)
+    monkeypatch.setattr(ledger_files.os, "fdopen", fdopen)
     with pytest.raises(OSError, match="No space left") as failure:
         truto.run(source, output, concurrency=4)
     monkeypatch.undo()
@@ -493,7 +488,7 @@ def test_a_ledger_goes_with_the_rows_that_it_was_begun_with(folder, stored, give
 def test_a_worker_that_dies_while_it_writes_a_header_or_a_summary_holds_up_nobody(tmp_path, name):
     (tmp_path / "0").mkdir()
     (tmp_path / "0" / name).write_text('{"ledger_ver')
-    assert latest_begun(UPath(tmp_path)) is None
+    assert find_latest_begun(UPath(tmp_path)) is None
     opened(UPath(tmp_path / "0"))
 
 
@@ -522,7 +517,7 @@ def begun(folder, *tasks, try_number=1, run=None):
 
 
 def test_the_first_ledger_is_the_first_whatever_the_task_has_been_through(folder):
-    assert [generation_for(folder, task) for task in ("a", "b")] == [0, 0]
+    assert [choose_generation(folder, task) for task in ("a", "b")] == [0, 0]
 
 
 @pytest.mark.parametrize("finished", [None, False, True], ids=["killed", "ended", "finished"])
@@ -531,30 +526,30 @@ def test_a_retry_stays_in_the_ledger_of_its_task(folder, finished, restarts):
     ledger = begun(folder / "0", "a")
     if finished is not None:
         ends(ledger, finished=finished)
-    assert generation_for(folder, "a", restarts=restarts) == 0
+    assert choose_generation(folder, "a", restarts=restarts) == 0
 
 
 def test_a_cleared_task_goes_on_where_there_is_more_to_do_and_begins_anew_where_not(folder):
     ends(begun(folder / "0", "a"), finished=False)
-    assert generation_for(folder, "b") == 0
+    assert choose_generation(folder, "b") == 0
     ends(begun(folder / "0", "b", try_number=2), finished=True)
-    assert [generation_for(folder, task) for task in ("b", "c")] == [0, 1]
+    assert [choose_generation(folder, task) for task in ("b", "c")] == [0, 1]
     ends(begun(folder / "1", "c", try_number=3), finished=False)
-    assert [generation_for(folder, task) for task in ("c", "d")] == [1, 1]
+    assert [choose_generation(folder, task) for task in ("c", "d")] == [1, 1]
 
 
 def test_a_cleared_task_begins_anew_where_that_is_said_and_its_retries_go_on(folder):
     ends(begun(folder / "0", "a"), finished=False)
-    assert [generation_for(folder, task, restarts=True) for task in ("a", "b")] == [0, 1]
+    assert [choose_generation(folder, task, restarts=True) for task in ("a", "b")] == [0, 1]
     begun(folder / "1", "b", try_number=2)  # and is killed
-    assert [generation_for(folder, task, restarts=True) for task in ("b", "c")] == [1, 2]
-    assert generation_for(folder, "c") == 1
+    assert [choose_generation(folder, task, restarts=True) for task in ("b", "c")] == [1, 2]
+    assert choose_generation(folder, "c") == 1
 
 
 def test_a_retry_goes_on_where_a_killed_one_of_its_clearing_has_gone_on(folder):
     ends(begun(folder / "0", "a"), finished=False)
     begun(folder / "0", "b", try_number=2)  # as it was before the DAG said so
-    assert generation_for(folder, "b", restarts=True) == 0
+    assert choose_generation(folder, "b", restarts=True) == 0
 
 
 def test_what_failed_before_a_clear_is_done_again_also_by_the_retry_of_a_killed_try(folder):
@@ -609,7 +604,7 @@ def test_a_folder_that_nobody_has_begun_is_no_ledger(folder):
     ends(begun(folder / "0", "a"), finished=False)
     Ledger(folder / "3", try_number=2).tell_faults(["row 1: why"])
     assert names(folder / "3")
-    assert (generation_for(folder, "b"), latest_begun(folder)) == (0, 0)
+    assert (choose_generation(folder, "b"), find_latest_begun(folder)) == (0, 0)
     assert Ledger(folder / "3", try_number=4).begun() is None
 
 
@@ -620,14 +615,14 @@ def test_failed_checks_of_later_generations_are_forgotten_and_nothing_else(folde
     (folder / "4" / "snapshot-0.jsonl.gz").write_bytes(b"x")
     forget_failed_checks(folder, after=0)
     assert [name.partition("-")[0] for name in names(folder / "0")] == ["check", "header", "summary"]
-    assert generations(folder) == [0, 4]
+    assert list_generations(folder) == [0, 4]
     assert names(folder / "4") == ["snapshot-0.jsonl.gz"]
 
 
 def test_generations_are_ordered_as_numbers(folder):
     for generation in (0, 9, 10):
         ends(begun(folder / str(generation), str(generation)), finished=generation != 10)
-    assert generation_for(folder, "11") == 10
+    assert choose_generation(folder, "11") == 10
 
 
 def test_a_name_of_a_task_is_one_segment_whatever_it_holds():

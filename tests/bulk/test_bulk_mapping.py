@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from datetime import date
 from decimal import Decimal
@@ -10,7 +9,6 @@ from enum import Enum
 
 import jinja2
 import pytest
-from bulk_try import one_try
 from bulk_world import account_number, read_ledger
 from jinja2.nativetypes import NativeEnvironment
 from jinja2.sandbox import SandboxedEnvironment
@@ -246,7 +244,7 @@ def test_a_function_makes_records_and_leaves_rows_out(truto, output):
 
     rows = [{"n": number, "text": f"t{number}"} for number in range(3)]
     source = ListSource(rows, Reading(mapping=FunctionMapping(to_record)))
-    summary = asyncio.run(one_try(truto.url, truto.token, source, output))
+    summary = truto.run(source, output)
     assert (summary["updated"], summary["unchanged"], summary["failed"]) == (2, 1, 0)
     assert read_ledger(output).rows[1] == {
         "ordinal": 1,
@@ -256,7 +254,7 @@ def test_a_function_makes_records_and_leaves_rows_out(truto, output):
         "message": "left out by the mapping",
     }
     assert [truto.text_of(account_number(0), f"r{number}") for number in (0, 2)] == ["t0", "t2"]
-    again = asyncio.run(one_try(truto.url, truto.token, source, output, try_number=2))
+    again = truto.run(source, output, try_number=2)
     assert (again["records"], again["resumed"], len(truto.writes())) == (3, 3, 2)
 
 
@@ -265,7 +263,7 @@ def test_a_row_that_a_mapping_fails_on_is_a_failed_record_and_the_others_go_on(t
         return {"id": f"r{10 // row['n']}", "integrated_account_id": account_number(0), "body": {"description": "x"}}
 
     source = ListSource([{"n": n} for n in (5, 0, 2)] + [{}], Reading(mapping=FunctionMapping(to_record)))
-    summary = asyncio.run(one_try(truto.url, truto.token, source, output))
+    summary = truto.run(source, output)
     assert (summary["updated"], summary["failed"], summary["transient_failures"]) == (2, 2, 0)
     rows = read_ledger(output).rows
     assert "the mapping raised ZeroDivisionError: integer division or modulo by zero" in rows[1]["message"]

@@ -13,11 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from bulk_try import TASK, folder_of, in_process
+from bulk_jobs import TASK, folder_of, in_process
 from bulk_world import read_ledger
 
-from airflow_provider_truto.bulk.engine import UnfinishedError
-from airflow_provider_truto.bulk.ledger import LedgerError
+from airflow_provider_truto.bulk.errors import LedgerError, UnfinishedError
 
 #: Seconds after which something hangs.
 LONGEST = 60

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import random
 from collections import Counter
 from dataclasses import replace
 
 import pytest
-from bulk_try import TASK, folder_of, one_try
+from bulk_jobs import TASK, folder_of
 from bulk_world import account_number
 from hypothesis import given
 from hypothesis import strategies as st
@@ -164,7 +163,7 @@ def run_shard(truto, output, source, index, **options):
     task = replace(TASK, map_index=index)
     before = options.pop("before", lambda summary: {**summary, "complete": True})
     ledger = folder_of(output, task)
-    asyncio.run(one_try(truto.url, truto.token, source, output, task=task, **options))
+    truto.run(source, output, task=task, **options)
     mark(ledger, before)
 
 

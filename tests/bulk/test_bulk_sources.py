@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import gzip
 import json
@@ -14,7 +13,6 @@ from uuid import uuid4
 
 import fsspec
 import pytest
-from bulk_try import one_try
 from bulk_world import account_number, read_ledger
 from upath import UPath
 
@@ -471,7 +469,7 @@ def test_a_lazy_sequence_is_asked_for_each_row_once_and_only_in_the_task_s_own_t
     lazy = Lazy(rows)
     source = ListSource(lazy)
     fingerprint = source.fingerprint()
-    summary = asyncio.run(one_try(truto.url, truto.token, source, output))
+    summary = truto.run(source, output)
     assert summary["updated"] == len(rows) == source.count()
     assert [look for look, _ in lazy.looks] == list(range(len(rows) + 1)), "once each, and the look beyond the end"
     assert {thread for _, thread in lazy.looks} == {threading.get_ident()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import json
 import math
@@ -17,7 +16,6 @@ from uuid import UUID
 import fsspec
 import pytest
 from bulk_operator import run
-from bulk_try import one_try
 from bulk_world import account_number, read_ledger
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,11 +23,11 @@ from upath import UPath
 
 from airflow_provider_truto._compat import AirflowException, AirflowFailException
 from airflow_provider_truto.bulk.cells import cells_line, cells_of
-from airflow_provider_truto.bulk.ledger import Ledger, LedgerError, LiveTryError
+from airflow_provider_truto.bulk.errors import LedgerError, LiveTryError, SourceError
+from airflow_provider_truto.bulk.ledger import Ledger
 from airflow_provider_truto.bulk.records import Reading
 from airflow_provider_truto.bulk.rows import fed_back
 from airflow_provider_truto.bulk.snapshot import Result, SnapshotSource, query_fingerprint
-from airflow_provider_truto.bulk.sources import SourceError
 from airflow_provider_truto.client.call import iso_utc
 from airflow_provider_truto.records.coerce import Formless, coerce
 from airflow_provider_truto.records.render import Missing
@@ -596,11 +594,11 @@ def test_a_resume_ends_what_the_first_try_read(truto, output, folder):
     rows = [[row["id"], row["integrated_account_id"], row["body"]["description"]] for row in truto.rows()]
     warehouse = Warehouse(["id", "integrated_account_id", "description"], rows)
     truto.emulator.fault(status=500, times=None, skip=15)
-    first = asyncio.run(one_try(truto.url, truto.token, snapshot(folder, warehouse), output))
+    first = truto.run(snapshot(folder, warehouse), output)
     assert first["updated"] < len(rows)
     truto.mend()
     warehouse.rows = []
-    second = asyncio.run(one_try(truto.url, truto.token, snapshot(folder, warehouse), output, try_number=2))
+    second = truto.run(snapshot(folder, warehouse), output, try_number=2)
     assert second["updated"] == len(rows)
     assert read_ledger(output).statuses == {"updated": len(rows)}
     truto.assert_applied(truto.rows())
@@ -717,7 +715,7 @@ def test_the_account_of_a_row_comes_from_its_column(sqlite, folder, truto, outpu
 
     query = "select id, account as integrated_account_id, description from t"
     source = SnapshotSource(folder, QUERY, lambda: asked("warehouse", query, None, None), Reading())
-    summary = asyncio.run(one_try(truto.url, truto.token, source, output))
+    summary = truto.run(source, output)
     assert (summary["updated"], summary["failed"]) == (2, 1)
     assert (truto.text_of(account_number(0), "r1"), truto.text_of(account_number(1), "r2")) == ("a", "b")
     assert "must not go to the default one" in read_ledger(output).rows[2]["message"]

@@ -14,11 +14,13 @@ from bulk_operator import connect, run
 from bulk_world import account_number
 
 from airflow_provider_truto._compat import AirflowFailException, object_storage_path
-from airflow_provider_truto.bulk.ledger import Ledger, LiveTryError, generations
+from airflow_provider_truto.bulk.errors import LiveTryError, SourceError
+from airflow_provider_truto.bulk.generations import list_generations
+from airflow_provider_truto.bulk.ledger import Ledger
 from airflow_provider_truto.bulk.records import Reading
 from airflow_provider_truto.bulk.report import merged
 from airflow_provider_truto.bulk.snapshot import Result, SnapshotSource
-from airflow_provider_truto.bulk.sources import FileSource, SourceError
+from airflow_provider_truto.bulk.sources import FileSource
 from airflow_provider_truto.operators._files import write_whole
 from airflow_provider_truto.operators.accounts import TrutoBulkUpdateAccountsOperator
 
@@ -149,10 +151,10 @@ Ledger(folder / "0", try_number=1).open({"fingerprint": "of the other"})
 def test_a_worker_sees_what_another_has_written_since_it_has_looked(bucket):
     task = path("ledgers/dag/run/bulk/-1")
     bucket.put_object(Key="ledgers/dag/run/bulk/-1/7/x", Body=b"")
-    assert generations(task) == [7]
+    assert list_generations(task) == [7]
     assert Ledger(task / "0", try_number=2).begun() is None
     assert worker(BEGIN, task).wait(60) == 0
-    assert generations(task) == [0, 7]
+    assert list_generations(task) == [0, 7]
     assert Ledger(task / "0", try_number=2).begun()["fingerprint"] == "of the other"
     bucket.Object("ledgers/dag/run/bulk/-1/7/x").delete()
     assert merged(task.parent).unfinished == [-1]

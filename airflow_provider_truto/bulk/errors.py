@@ -1,0 +1,57 @@
+"""How a bulk ends where it does not end well."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class BulkError(Exception):
+    """Root of the errors of this package. ``transient``: the next try may do what is left."""
+
+    transient = False
+
+
+class SourceError(BulkError, ValueError):
+    """The source breaks off: what came before is done, what comes after cannot be read. No retry mends it."""
+
+
+class LedgerError(BulkError):
+    """The ledger that lies there does not fit this task, or cannot be read; the message says what to do."""
+
+    @classmethod
+    def of_file(cls, path: Any, what: str, way_out: str) -> LedgerError:
+        """Build the error about one file: what it is, and what to do about it."""
+        return cls(f"{path} {what}. This try has sent nothing. {way_out}")
+
+    @classmethod
+    def of_no_folder(cls, error: OSError) -> LedgerError:
+        """Build the error about a file that lies where a folder is needed."""
+        return cls(
+            f"{error.filename or error} lies at or below a file where a folder is needed. Put that file somewhere"
+            " else, or give another path, and clear the task"
+        )
+
+
+class LiveTryError(BulkError):
+    """Another live try of this task has begun the ledger with other rows; nothing was sent. A retry reads those."""
+
+    transient = True
+
+
+class UnfinishedError(BulkError):
+    """The try ends before the source does; the next one goes on."""
+
+    transient = True
+
+
+class TooManyFailuresError(BulkError):
+    """More records failed or were skipped than are tolerated. ``summary`` is that of the try.
+
+    ``transient``: some of them may pass in the next try.
+    """
+
+    def __init__(self, message: str, *, transient: bool, summary: Mapping[str, Any]) -> None:
+        super().__init__(message)
+        self.transient = transient
+        self.summary = summary

@@ -1,0 +1,170 @@
+"""Which ledger a try belongs to: a task has one for each time that it began anew, numbered from 0."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from logging import Logger
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from airflow_provider_truto import __version__
+from airflow_provider_truto.bulk.ledger import Ledger
+from airflow_provider_truto.bulk.ledger_files import (
+    LONGEST_NAME,
+    is_local,
+    is_whole,
+    ledger_files,
+    read_headers,
+    read_summaries,
+    try_of,
+)
+from airflow_provider_truto.bulk.shards import Shard
+from airflow_provider_truto.bulk.storage import anew
+from airflow_provider_truto.records.keys import RunSeen
+
+
+class ChosenLedger(NamedTuple):
+    """The ledger of a try, the header that it was begun with (``None``: not yet), and the header of this try."""
+
+    ledger: Ledger
+    begun_with: Mapping[str, Any] | None
+    header: dict[str, Any]
+
+
+def choose_ledger(
+    folder: Any,
+    *,
+    task_generation: str,
+    run: RunSeen,
+    try_number: int,
+    operation: str,
+    fingerprint: str,
+    shard: Shard | None,
+    restarts_on_source_change: bool,
+    restarts_on_clear: bool,
+    log: Logger,
+) -> ChosenLedger:
+    """Choose the ledger of a try in its task's ``folder``; writes nothing.
+
+    ``fingerprint`` names the source. Raises ``LedgerError`` where the ledger was begun with another one.
+    """
+    latest = find_latest_begun(folder)
+    if latest is not None and is_of_another_run(folder / str(latest), run, task_generation, try_number=try_number):
+        log.warning(
+            "The ledger in %s is of a DAG run of this id that was deleted: nothing of it counts here",
+            folder / str(latest),
+        )
+        generation = latest + 1
+    else:
+        generation = choose_generation(folder, task_generation, restarts=restarts_on_clear)
+    ledger = Ledger(folder / str(generation), try_number=try_number)
+    begun_with = ledger.begun()
+    if begun_with is None and generation > min(list_generations(folder), default=generation):
+        log.info("Beginning anew, in generation %d", generation)
+    if begun_with is not None and begun_with.get("fingerprint") != fingerprint:
+        if not restarts_on_source_change:
+            ledger.open({"fingerprint": fingerprint})  # raises, before a query is asked in vain
+        generation += 1
+        log.warning("The source has changed: beginning anew, in generation %d", generation)
+        ledger, begun_with = Ledger(folder / str(generation), try_number=try_number), None
+    header = {
+        "package_version": __version__,
+        "operation": operation,
+        "fingerprint": fingerprint,
+        "shard": None if shard is None else vars(shard),
+        "generation": generation,
+        "task_generation": task_generation,
+        "run": run.as_dict(),
+        # What the keys are made of stays what it was when the ledger was begun, also after a clear.
+        "keys": (begun_with or {}).get("keys", f"{task_generation}/{generation}"),
+    }
+    return ChosenLedger(ledger, begun_with, header)
+
+
+def task_folder(output_path: Any, *names: Any) -> Any:
+    """Give a task's folder below ``output_path``: one segment a name, whatever characters it holds.
+
+    A name that is too long for a disk, as one of many letters that are not ASCII, is cut, and a hash of it added.
+    """
+    folder = output_path
+    for name in names:
+        segment = quote(str(name), safe="-_.")
+        if not segment.strip("."):
+            segment = segment.replace(".", "%2E")
+        if len(segment) > LONGEST_NAME:
+            # `quote` gives no "=": what is cut is never the whole name of another.
+            hashed = f"={hashlib.sha256(segment.encode()).hexdigest()[:32]}"
+            segment = segment[: LONGEST_NAME - len(hashed)] + hashed
+        folder = folder / segment
+    return folder
+
+
+def list_generations(folder: Any) -> list[int]:
+    """List the generations that a task has folders of, the latest last."""
+    if not anew(folder).exists():
+        return []
+    return sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal())
+
+
+def choose_generation(folder: Any, task_generation: str, *, restarts: bool = False) -> int:
+    """Choose the ledger that a try belongs to, of those that its DAG run has begun.
+
+    A retry goes on in the ledger of its task. A cleared task goes on in the latest one that is not finished, with its
+    keys, and begins anew where that one is finished, or ``restarts`` says so. ``task_generation`` tells the two
+    apart: before a try sends anything, a header has it.
+    """
+    latest = find_latest_begun(folder)
+    if latest is None:
+        return 0
+    ledger = folder / str(latest)
+    is_retry = any(header.get("task_generation") == task_generation for header in read_headers(ledger))
+    is_finished = any(summary["finished"] for summary in read_summaries(ledger))
+    return latest if is_retry or not (is_finished or restarts) else latest + 1
+
+
+def find_latest_begun(folder: Any) -> int | None:
+    """Find the latest ledger of a task.
+
+    A folder without a header is no ledger: the try that made it was killed, or failed its check, before it sent
+    anything.
+    """
+    begun = (number for number in reversed(list_generations(folder)) if _names(folder / str(number), "header"))
+    return next(begun, None)
+
+
+def is_of_another_run(ledger: Any, run: RunSeen, task_generation: str | None, *, try_number: int | None) -> bool:
+    """Whether a ledger was begun in a DAG run of the same id that has been deleted since.
+
+    ``None`` for the last two where another task than the ledger's asks.
+    """
+    headers = read_headers(ledger)
+    if not headers or any(header.get("task_generation") == task_generation for header in headers):
+        return False
+    tries = map(try_of, _names(ledger, "header", "results", "summary"))
+    is_later_try = try_number is None or try_number > max(tries)
+    return run.is_other_than(RunSeen.read(headers[-1].get("run")), is_later_try=is_later_try)
+
+
+def forget_failed_checks(folder: Any, *, after: int) -> None:
+    """Remove what checks left that failed before a ledger was begun, in the generations after this one.
+
+    A report takes the latest folder of a task for what became of it; where an earlier one is gone on with, as where
+    the first source is put back, that would be a check which nobody cares for any more.
+    """
+    for number in list_generations(folder):
+        if number <= after:
+            continue
+        with suppress(FileNotFoundError):  # another live try forgets them as well
+            for path in ledger_files(folder / str(number), "check"):
+                path.unlink()
+        if is_local(folder):  # elsewhere folders are not, but for what is in them
+            with suppress(OSError):  # there is more in it
+                os.rmdir((folder / str(number)).path)  # noqa: PTH106  (a path of any pathlib-like class)
+
+
+def _names(folder: Any, *kinds: str) -> list[str]:
+    """List what is whole, or has lines that count: of what is written at once, no half."""
+    return [path.name for path in ledger_files(folder, *kinds) if is_whole(path)]

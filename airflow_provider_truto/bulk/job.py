@@ -1,0 +1,241 @@
+"""One try of a bulk from its beginning to its end: choose the ledger, check the source, run, report, judge.
+
+    begin_try → prepare the source → choose the ledger → open both → (validate) → run → summary → judge
+
+It knows nothing of Airflow. What it raises are the errors of ``bulk.errors``, ``TrutoError`` and ``OSError``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field, replace
+from logging import Logger, getLogger
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow_provider_truto.bulk.engine import MOST_FAULTS, Bulk, Plan, Progress
+from airflow_provider_truto.bulk.errors import LedgerError, TooManyFailuresError
+from airflow_provider_truto.bulk.generations import choose_ledger, forget_failed_checks
+from airflow_provider_truto.bulk.ledger import Ledger, Past
+from airflow_provider_truto.bulk.messages import describe_failures, describe_progress, describe_start
+from airflow_provider_truto.bulk.records import Record
+from airflow_provider_truto.bulk.report import is_within
+from airflow_provider_truto.bulk.sources import Source, SourcePlan
+from airflow_provider_truto.bulk.tries import begin_try
+from airflow_provider_truto.client.errors import TrutoSchemaError
+from airflow_provider_truto.records.keys import RunSeen, TaskIdentity
+
+if TYPE_CHECKING:
+    from airflow_provider_truto.client.aio import AsyncClient
+
+_LOG = getLogger(__name__)
+#: Methods that mean the same when they are done again; anything else may make another record.
+_REPEATABLE = frozenset({"update", "delete"})
+#: What is said of rows that a check has found, after their number, and what can be done.
+_CHECKED_FIRST = (
+    "rows of the source are not valid; nothing was sent. Correct them where they come from and clear the task, which"
+    " then reads the source anew; or leave out validate_first, so that the others are sent and these are failures."
+)
+_CHECKED_LATER = (
+    "rows that are not done yet are not valid; this try has sent nothing. Earlier ones have sent from this source,"
+    " and their ledger holds for its rows as they are. Leave out validate_first and clear the task, so that the"
+    " others are sent and these are failures; or correct the rows and clear the task with on_clear='restart', so that"
+    " every record is written again, in a new ledger."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BulkJob:
+    """One try of one task's bulk.
+
+    :param folder: the task's folder, in which its ledgers are.
+    :param identity: the task; its ``generation`` is constant over retries and different after a clear.
+    :param run: what the task sees of its DAG run.
+    :param try_number: from 1, counted on after a clear.
+    :param plan: how each record is sent; its identities are set here.
+    :param prepare_source: says what the source is, before it is read. May raise ``ValueError``.
+    :param new_client: opens the client that sends.
+    :param max_failures: how many records may fail or be skipped: a number, a share below 1, or ``None`` for any.
+    :param validate_first: check the whole source before the first write.
+    :param on_source_change: ``"error"``, or ``"restart"`` in a new ledger.
+    :param on_clear: ``"resume"``, or ``"restart"`` in a new ledger.
+    :param on_progress: called every few seconds and at the end.
+    """
+
+    folder: Any
+    identity: TaskIdentity
+    run: RunSeen = field(default_factory=RunSeen)
+    try_number: int = 1
+    plan: Plan
+    prepare_source: Callable[[], SourcePlan]
+    new_client: Callable[[], AbstractAsyncContextManager[AsyncClient]]
+    max_failures: float | None = None
+    validate_first: bool = False
+    on_source_change: Literal["error", "restart"] = "error"
+    on_clear: Literal["resume", "restart"] = "resume"
+    on_progress: Callable[[Progress], None] = lambda _progress: None
+    log: Logger = _LOG
+
+    def execute(self) -> dict[str, Any]:
+        """Do what is not done yet, account for every record, and return the summary that is in the ledger.
+
+        Raises ``TooManyFailuresError`` where more failed than ``max_failures``, ``UnfinishedError`` and
+        ``LiveTryError`` where the next try has to go on, ``LedgerError``, ``SourceError``, and ``TrutoSchemaError``
+        for a source or rows that are not valid, ``TrutoAuthenticationError`` for a token that is refused.
+        """
+        try:
+            return self._execute()
+        except (NotADirectoryError, FileExistsError) as error:
+            raise LedgerError.of_no_folder(error) from error
+
+    def _execute(self) -> dict[str, Any]:
+        may_repeat = self.plan.template.method in _REPEATABLE or self.on_clear == "restart"
+        if warning := begin_try(self.folder, try_number=self.try_number, may_repeat=may_repeat):
+            self.log.warning("%s", warning)
+        try:
+            source_plan = self.prepare_source()
+        except ValueError as error:
+            raise _unreadable_source(error) from error
+        ledger, begun_with, header = choose_ledger(
+            self.folder,
+            task_generation=self.identity.generation,
+            run=self.run,
+            try_number=self.try_number,
+            operation=self.plan.template.operation,
+            fingerprint=source_plan.fingerprint,
+            shard=source_plan.shard,
+            restarts_on_source_change=self.on_source_change == "restart",
+            restarts_on_clear=self.on_clear == "restart",
+            log=self.log,
+        )
+        try:
+            source = source_plan.open(ledger.folder, (begun_with or {}).get("snapshot"))
+        except ValueError as error:
+            raise _unreadable_source(error) from error
+        plan = self._plan_with_keys(header)
+        # A ledger that is begun says what is done; one that is not must not bind this source before it is checked.
+        past = None if begun_with is None else ledger.open({**header, "snapshot": source.keep()})
+        if self.validate_first:
+            self._validate(plan, source, ledger, past)
+        if past is None:
+            past = ledger.open({**header, "snapshot": source.keep()})
+        forget_failed_checks(self.folder, after=header["generation"])
+        self._log_past(ledger, past)
+        summary = asyncio.run(self._run(plan, source, ledger, past, header))
+        self._judge(summary)
+        return summary
+
+    def _plan_with_keys(self, header: Mapping[str, Any]) -> Plan:
+        cleared = f"{self.identity.generation}/{header['generation']}"
+        return replace(
+            self.plan,
+            identity=replace(self.identity, generation=header["keys"]),
+            cleared_identity=replace(self.identity, generation=cleared),
+        )
+
+    def _validate(self, plan: Plan, source: Source, ledger: Ledger, past: Past | None) -> None:
+        """Check every record that is not done; a check that does not go well leaves nothing which binds the next try.
+
+        ``past`` is ``None`` where no try has begun the ledger. Raises ``TrutoSchemaError`` with the faults.
+        """
+
+        async def check() -> list[tuple[Record, TrutoSchemaError]]:
+            async with self.new_client() as client:
+                bulk = Bulk(client, ledger, past or Past(), plan, report=self._report)
+                return await bulk.check(source.records())
+
+        is_valid = False
+        try:
+            faults = [f"{record.told}: {error}" for record, error in asyncio.run(check())]
+            is_valid = not faults
+        finally:
+            if past is None and not is_valid:
+                source.drop()
+            elif not is_valid:
+                for write in ledger.full_parts(all_of_them=True):  # the failures that it has taken over
+                    write()
+        if faults:
+            ledger.tell_faults(faults)
+            most = "at least " if len(faults) >= MOST_FAULTS else ""
+            what = _CHECKED_FIRST if past is None else _CHECKED_LATER
+            raise TrutoSchemaError("\n".join([f"{most}{len(faults)} {what}", *faults]))
+
+    async def _run(
+        self, plan: Plan, source: Source, ledger: Ledger, past: Past, header: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Send what is not done, and write the summary, also where the try ends early."""
+        rows = source.count()
+        async with self.new_client() as client:
+            self.log.info(
+                "%s",
+                describe_start(
+                    rows=rows,
+                    done=sum(past.counts.values()),
+                    requests_per_second=client.settings.requests_per_second,
+                ),
+            )
+            bulk = Bulk(client, ledger, past, plan, report=self._report, total=rows)
+            is_complete = False
+            try:
+                await bulk.run(source.records())
+                is_complete = True
+            finally:
+                progress = bulk.progress
+                self.on_progress(progress)
+                self._warn_of_other_records(progress)
+                is_tolerated = is_within(self.max_failures, progress.failures, progress.done)
+                summary = ledger.close(
+                    {
+                        **progress.as_dict(),
+                        "complete": is_complete,
+                        "finished": is_complete and is_tolerated,
+                        "task_generation": header["task_generation"],
+                        "generation": header["generation"],
+                        "problems": progress.problems.as_list(),
+                        "accounts": {name: dict(counts) for name, counts in progress.of_accounts.items()},
+                    }
+                )
+        return summary
+
+    def _judge(self, summary: Mapping[str, Any]) -> None:
+        failures = summary["failed"] + summary["skipped"]
+        if not failures:
+            return
+        message = describe_failures(summary)
+        if is_within(self.max_failures, failures, summary["records"]):
+            self.log.warning("%s\n(max_failures=%s tolerates it.)", message, self.max_failures)
+            return
+        if transient := summary["transient_failures"]:
+            message += f"\n{transient} of them may pass: a retry sends just those."
+        raise TooManyFailuresError(message, transient=bool(transient), summary=summary)
+
+    def _log_past(self, ledger: Ledger, past: Past) -> None:
+        if done := sum(past.counts.values()):
+            self.log.info("Going on in %s: %d records are accounted for already", ledger.folder, done)
+        else:
+            self.log.info("The ledger is in %s", ledger.folder)
+        if past.lost_failures:
+            self.log.warning(
+                "%d records failed in earlier tries and stand in no failures file any more, which was emptied or"
+                " deleted: this try's lacks them too. The results files have their ids and rows",
+                past.lost_failures,
+            )
+
+    def _report(self, progress: Progress) -> None:
+        self.on_progress(progress)
+        self.log.info("%s", describe_progress(progress))
+
+    def _warn_of_other_records(self, progress: Progress) -> None:
+        if progress.others:
+            self.log.warning(
+                "%d of this try's answers are about another record than the one that was asked for, the first that of"
+                " %s. A CRM that merged the two does this rightly; if it did not, the answer is another call's: look"
+                " at both records. The ledger has /id among their not_confirmed",
+                progress.others,
+                progress.first_other,
+            )
+
+
+def _unreadable_source(error: ValueError) -> TrutoSchemaError:
+    return TrutoSchemaError(f"the source cannot be read: {error}. Nothing was sent.")

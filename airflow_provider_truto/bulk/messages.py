@@ -1,0 +1,63 @@
+"""What a bulk says in the log: before the first write, while it runs, and at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_truto.client.pacing import ACCOUNT_RATE, TIER_SECONDS, TOKEN_RATE
+
+if TYPE_CHECKING:
+    from airflow_provider_truto.bulk.engine import Progress
+
+
+def describe_start(*, rows: int | None, done: int, requests_per_second: float | None) -> str:
+    """Say how many records there are, how fast they may go, and how long it takes at least.
+
+    ``rows`` is ``None`` where it is not known, ``done`` are those of earlier tries; the rate is the connection's.
+    """
+    text = "An unknown number of records" if rows is None else f"{rows} records"
+    if requests_per_second == 0:
+        return f"{text}; no pacing"
+    of_all = TOKEN_RATE if requests_per_second is None else requests_per_second
+    of_one = min(ACCOUNT_RATE, of_all)
+    text += f"; {of_all:g} calls a second in this process, {of_one:g} an account"
+    if rows is not None:
+        at_least, for_one = (_shortest(rows - done, rate) for rate in (of_all, of_one))
+        text += f"; at least {at_least}, for a single customer {for_one}"
+    return text
+
+
+def describe_progress(progress: Progress) -> str:
+    """Say how far a bulk is: ``12000 of 40000 records, 48.0 a second, 9 min 43 s left; 3 failed or skipped``."""
+    text = f"{progress.done}{'' if progress.total is None else f' of {progress.total}'} records"
+    if progress.rate is not None:
+        text += f", {progress.rate:.1f} a second"
+    if progress.rate and progress.total is not None:
+        text += f", {describe_duration((progress.total - progress.done) / progress.rate)} left"
+    return f"{text}; {progress.failures} failed or skipped"
+
+
+def describe_failures(summary: Mapping[str, Any]) -> str:
+    """Say how many records failed, where they are, and what the first problems were."""
+    failures = summary["failed"] + summary["skipped"]
+    problems = "".join(f"\n  {problem}" for problem in summary["first_problems"])
+    return (
+        f"{failures} of {summary['records']} records failed ({summary['failed']}) or were skipped"
+        f" ({summary['skipped']}); {summary['updated']} were written, {summary['unchanged']} needed no write."
+        f" They are in {', '.join(summary['failures']) or summary['ledger']}, which can be a source again."
+        f"{problems}"
+    )
+
+
+def describe_duration(seconds: float) -> str:
+    """Write a time as people say it: ``55 h 33 min``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _shortest(rows: int, rate: float) -> str:
+    return describe_duration(max(0.0, rows / rate - TIER_SECONDS))  # what a window holds may go out at once

@@ -1,0 +1,193 @@
+"""The job that a bulk operator's arguments mean, and how it is run as a task."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, get_args
+from uuid import uuid4
+
+from airflow_provider_truto._compat import count_metric, object_storage_path
+from airflow_provider_truto.bulk.engine import Plan, Progress
+from airflow_provider_truto.bulk.errors import BulkError, TooManyFailuresError
+from airflow_provider_truto.bulk.generations import task_folder
+from airflow_provider_truto.bulk.job import BulkJob
+from airflow_provider_truto.bulk.mapping import FunctionMapping, TemplateMapping, imported_function
+from airflow_provider_truto.bulk.records import Reading, RowMapping
+from airflow_provider_truto.bulk.rows import Status
+from airflow_provider_truto.bulk.shards import shard_of
+from airflow_provider_truto.bulk.snapshot import Result, SnapshotSource, query_fingerprint
+from airflow_provider_truto.bulk.sources import FileSource, ListSource, ShardedSource, Source, SourcePlan, rows_of
+from airflow_provider_truto.hooks.truto import TrutoHook
+from airflow_provider_truto.operators._arguments import is_path
+from airflow_provider_truto.operators._calls import schema_beside_dag
+from airflow_provider_truto.operators._sql import asked
+from airflow_provider_truto.operators._task import RunningTask, TrutoBulkError, running_task
+from airflow_provider_truto.records.keys import RunSeen, TaskIdentity
+from airflow_provider_truto.records.pipeline import CoercionOptions, Safeguards
+from airflow_provider_truto.records.request import RecordRequest
+
+if TYPE_CHECKING:
+    from airflow_provider_truto.operators._bulk import TrutoBulkOperator
+
+
+def run_bulk(operator: TrutoBulkOperator, context: Any) -> dict[str, Any]:
+    """Do what is not done yet of an operator's bulk, and return the counts for XCom. Raises ``TrutoError``."""
+    task = running_task(context)
+    job = build_job(operator, context, task)
+    try:
+        summary = job.execute()
+    except TooManyFailuresError as error:
+        raise TrutoBulkError(str(error), transient=error.transient, counts=_counts(error.summary)) from error
+    except BulkError as error:
+        raise TrutoBulkError(str(error), transient=error.transient) from error
+    if task:
+        task.done()
+    return _counts(summary)
+
+
+def build_job(operator: TrutoBulkOperator, context: Any, task: RunningTask | None) -> BulkJob:
+    """Build the job that an operator's checked arguments mean; ``task`` is ``None`` outside of a DAG run.
+
+    Nothing is read yet, neither the connection nor the source.
+    """
+    identity = task.identity if task else _identity_of_nobody(operator)
+    hook = TrutoHook(operator.truto_conn_id, requests_per_second=operator.requests_per_second)
+    names = (identity.dag_id, identity.run_id, identity.task_id, identity.map_index)
+    return BulkJob(
+        folder=task_folder(object_storage_path(operator.output_path), *names),
+        identity=identity,
+        run=task.run if task else RunSeen(),
+        try_number=task.try_number if task else 1,
+        plan=_plan(operator),
+        prepare_source=lambda: prepare_source(operator, context, hide_values=hook.connection.settings.hide_values),
+        new_client=lambda: hook.new_async_client(connections=operator.concurrency),
+        max_failures=operator.max_failures,
+        validate_first=operator.validate_first,
+        on_source_change=operator.on_source_change,
+        on_clear=operator.on_clear,
+        on_progress=_Metrics().count,
+        log=operator.log,
+    )
+
+
+class _Metrics:
+    """Adds to Airflow's metrics what a try has done since the last time."""
+
+    def __init__(self) -> None:
+        self._counted: Counter[str] = Counter()
+
+    def count(self, progress: Progress) -> None:
+        done = Counter({status: progress.counts[status] - progress.resumed[status] for status in get_args(Status)})
+        for status, number in done.items():
+            count_metric(f"truto.bulk.{status}", number - self._counted[status])
+        self._counted = done
+
+
+def _counts(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what goes to XCom: without what grows with the number of customers."""
+    return {name: value for name, value in summary.items() if name not in {"accounts", "problems"}}
+
+
+def _identity_of_nobody(operator: TrutoBulkOperator) -> TaskIdentity:
+    """Return the identity of a call outside of a DAG run, which nothing goes on with."""
+    return TaskIdentity(dag_id="no-dag", run_id=uuid4().hex, task_id=operator.task_id, map_index=-1, generation="")
+
+
+def _plan(operator: TrutoBulkOperator) -> Plan:
+    return Plan(
+        template=RecordRequest(
+            model=operator.model,
+            resource=operator.resource,
+            method=operator.method,
+            id_name="id",
+            needs_id=operator.needs_id,
+            integrated_account_id=operator.integrated_account_id,
+            schema=schema_beside_dag(operator, operator.schema),
+            extra_fields=operator.extra_fields,
+            allow_empty=operator.allow_empty,
+            text_advice=_text_advice(operator),
+        ),
+        coercion=CoercionOptions(on_none=operator.on_none, hint="; on_none says what a null in a record means"),
+        safeguards=Safeguards(
+            check_custom_fields=operator.check_custom_fields, skip_unchanged=operator.skip_unchanged
+        ),
+        concurrency=operator.concurrency,
+        max_runtime=operator.max_runtime,
+        is_stopped=lambda: operator.is_stopped,
+    )
+
+
+def _text_advice(operator: TrutoBulkOperator) -> str:
+    """Say where a row's number is made text."""
+    if isinstance(operator.mapping, Mapping):
+        return "make it text in the mapping: `{{ row.… | string }}`"
+    if operator.mapping is not None:
+        return "make it text in the mapping: str(…)"
+    if operator.query is not None:
+        return "make it text in the query: cast(… as varchar)"
+    return "make it text in the source, in quotes where that is JSON"
+
+
+def prepare_source(operator: TrutoBulkOperator, context: Any, *, hide_values: bool) -> SourcePlan:
+    """Make the source that an operator's rendered arguments mean. Raises ``ValueError``; nothing was sent then."""
+    needs = {"needs_id": operator.needs_id, "needs_body": operator.needs_body}
+    reading = Reading(
+        **needs,
+        null_marker=operator.null_marker,
+        sends_nulls=operator.on_none == "null",
+        mapping=_mapping(operator, context, needs=needs, hide_values=hide_values),
+        extra_fields=operator.extra_fields or (),
+    )
+    shard = None if operator.shard is None else shard_of(operator.shard)
+
+    def sharded(source: Source) -> Source:
+        return source if shard is None else ShardedSource(source, shard)
+
+    if operator.query is None:
+        source = sharded(_given_source(operator.source, reading, delimiter=operator.delimiter))
+        return SourcePlan(fingerprint=source.fingerprint(), shard=shard, open=lambda *_: source)
+    query, conn_id = operator.query, operator.sql_conn_id
+    if query.endswith(tuple(operator.template_ext)) and len(query.split()) == 1:
+        raise ValueError(
+            f"query is only the name of a file, {query!r}: a file is read where its name stands in the DAG file as it"
+            " is, not where a template or another task makes it"
+        )
+    parameters, hook_params = operator.query_parameters, operator.hook_params
+    fingerprint = query_fingerprint(conn_id, query, parameters, hook_params)
+
+    def ask() -> AbstractContextManager[Result]:
+        return asked(conn_id, query, parameters, hook_params)
+
+    def open_snapshot(folder: Any, begun_with: Mapping[str, Any] | None) -> Source:
+        return sharded(SnapshotSource(folder, fingerprint, ask, reading, begun_with=begun_with))
+
+    named = fingerprint if shard is None else f"{fingerprint}, {shard}"
+    return SourcePlan(fingerprint=named, shard=shard, open=open_snapshot)
+
+
+def _given_source(value: Any, reading: Reading, *, delimiter: str) -> Source:
+    if isinstance(value, str) or is_path(value):
+        value = [value]
+    if isinstance(value, (list, tuple)) and value and all(isinstance(item, str) or is_path(item) for item in value):
+        return FileSource(*map(object_storage_path, value), reading=reading, delimiter=delimiter)
+    rows = rows_of(value)
+    if rows is None:
+        raise ValueError(f"it is a {type(value).__name__}: expects a list of records, or paths")
+    return ListSource(rows, reading)
+
+
+def _mapping(
+    operator: TrutoBulkOperator, context: Any, *, needs: dict[str, bool], hide_values: bool
+) -> RowMapping | None:
+    mapping = operator.mapping
+    if mapping is None:
+        return None
+    if isinstance(mapping, Mapping):
+        env = operator.get_template_env()
+        return TemplateMapping(mapping, env=env, context=context, hide_values=hide_values, **needs)
+    function = imported_function(mapping) if isinstance(mapping, str) else mapping
+    if not callable(function):
+        raise ValueError(f"mapping: expects templates, a function or its name, got {type(mapping).__name__}")  # noqa: TRY004
+    return FunctionMapping(function, hide_values=hide_values, **needs)

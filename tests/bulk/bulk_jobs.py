@@ -1,0 +1,80 @@
+"""Tries of a bulk without Airflow, also in a process of their own that may be killed at any time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+from upath import UPath
+
+from airflow_provider_truto.bulk.engine import Plan
+from airflow_provider_truto.bulk.errors import TooManyFailuresError
+from airflow_provider_truto.bulk.generations import task_folder
+from airflow_provider_truto.bulk.job import BulkJob
+from airflow_provider_truto.bulk.sources import FileSource, ListSource, SourcePlan
+from airflow_provider_truto.client.aio import AsyncClient
+from airflow_provider_truto.client.settings import ClientSettings
+from airflow_provider_truto.client.tokens import ApiToken, Token
+from airflow_provider_truto.records.keys import TaskIdentity
+from airflow_provider_truto.records.pipeline import CoercionOptions, Safeguards
+from airflow_provider_truto.records.request import RecordRequest
+
+TASK = TaskIdentity(dag_id="dag", run_id="run", task_id="bulk", map_index=-1, generation="0")
+TEMPLATE = RecordRequest(model="crm", resource="accounts", method="update", id_name="id", needs_id=True)
+
+
+def new_client(url, token, *, hurry=100.0, reread=None, connections=32, **settings):
+    """A client that waits a hundredth of the time it should."""
+    settings = {"requests_per_second": 0, **settings}
+
+    async def current():
+        return Token(token)
+
+    return AsyncClient(
+        ClientSettings(base_url=url, **settings),
+        ApiToken(Token(token), reread=reread or current),
+        sleep=lambda seconds: asyncio.sleep(seconds / hurry),
+        connections=connections,
+    )
+
+
+def folder_of(output, task=TASK):
+    root = UPath(output) if isinstance(output, (str, Path)) else output
+    return task_folder(root, task.dag_id, task.run_id, task.task_id, task.map_index)
+
+
+def source_plan(source):
+    """``source`` is one, or a list of rows, or the path of a file."""
+    if isinstance(source, list):
+        source = ListSource(source)
+    elif isinstance(source, (str, Path)):
+        source = FileSource(UPath(source))
+    return SourcePlan(fingerprint=source.fingerprint(), open=lambda *_: source)
+
+
+def run_job(url, token, source, output, *, task=TASK, client=None, safeguards=None, **options):
+    """Run a try to its end; gives the summary that it leaves, whatever has failed."""
+    plan = Plan(
+        template=TEMPLATE,
+        coercion=CoercionOptions(),
+        safeguards=safeguards or Safeguards(),
+        **{name: options.pop(name) for name in ("concurrency", "max_runtime", "is_stopped") if name in options},
+    )
+    job = BulkJob(
+        folder=folder_of(output, task),
+        identity=task,
+        plan=plan,
+        prepare_source=lambda: source_plan(source),
+        new_client=lambda: new_client(url, token, **(client or {})),
+        **options,
+    )
+    try:
+        return job.execute()
+    except TooManyFailuresError as error:
+        return error.summary
+
+
+def in_process(result, *arguments, **options):
+    """What a process of its own does: the file with the summary tells that it came to an end."""
+    Path(result).write_text(json.dumps(run_job(*arguments, **options)))
