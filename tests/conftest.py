@@ -52,7 +52,7 @@ LONGEST = 10.0
 def fresh_process():
     """Nothing that a process remembers or has used up of its limits reaches the next test."""
     from airflow_provider_truto.client import pacing
-    from airflow_provider_truto.client.driver import MEMORY
+    from airflow_provider_truto.client.core import MEMORY
 
     pacing._pace.cache_clear()
     MEMORY.forget()

@@ -198,14 +198,13 @@ class Bulk:
         total: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._client = client
+        self._client = client.with_backoff(self._slot_lent)
         self._ledger = ledger
         self._past = past
         self._plan = plan
         self._coercion_of_data = replace(plan.coercion, data_of="the record")
         self._report = report
         self._requests_before = client.requests
-        client.around_waits = self._slot_lent
         self._clock = clock
         self._began = clock()
         self._accounts: dict[str, _Account] = {}
@@ -275,7 +274,7 @@ class Bulk:
         request = self._request(record)
         try:
             await self._client.do(
-                prepare_request(request, coercion=self._coercion(record), safeguards=self._plan.safeguards)
+                prepare_request, request, coercion=self._coercion(record), safeguards=self._plan.safeguards
             )
         except TrutoSchemaError as error:
             return error
@@ -414,12 +413,11 @@ class Bulk:
         error: TrutoError | None = None
         try:
             done = await self._client.do(
-                write_record(
-                    self._request(record),
-                    coercion=self._coercion(record),
-                    safeguards=self._plan.safeguards,
-                    task=self._identity(record),
-                )
+                write_record,
+                self._request(record),
+                coercion=self._coercion(record),
+                safeguards=self._plan.safeguards,
+                task=self._identity(record),
             )
         except TrutoAuthenticationError:
             raise

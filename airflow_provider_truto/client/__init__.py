@@ -1,5 +1,5 @@
 """Truto over HTTP. Nothing in here knows of Airflow.
 
-``call`` builds a request as a value, ``exchange`` brings it to its end without doing any I/O,
-``sync`` does the I/O, ``errors`` is everything that can come out of it besides an answer.
+``call`` is a request as a value, ``retry`` brings one to its end, ``core`` is the client, written once as coroutines,
+``api`` its public methods. ``transports`` do the I/O; ``sync`` and ``aio`` put a client and a transport together.
 """

@@ -1,7 +1,7 @@
 """Everything that Truto offers, as methods; written once for requests and for aiohttp.
 
-Whoever inherits says how a program is brought to its end: the client and hook on requests give results, those on
-aiohttp give coroutines of the same results and async iterators.
+Who inherits says how a coroutine is run: the client and hook on requests return its result, those on aiohttp return
+the coroutine, and async iterators.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
+from airflow_provider_truto.client.accounts import find_account, resolve_account
 from airflow_provider_truto.client.call import Call, query_pairs, random_key
+from airflow_provider_truto.client.core import Client, Function, P, T
 from airflow_provider_truto.client.endpoints import (
     admin_call,
     capabilities_call,
@@ -27,18 +29,8 @@ from airflow_provider_truto.client.endpoints import (
     unified_call,
 )
 from airflow_provider_truto.client.names import nearest, other_account
-from airflow_provider_truto.client.pages import pages
-from airflow_provider_truto.client.programs import (
-    Program,
-    account_named,
-    account_of,
-    allowed_pages,
-    answer_of,
-    batch,
-    object_of,
-    run_of,
-    stopped_run,
-)
+from airflow_provider_truto.client.operations import fetch_batch, fetch_run, stop_run
+from airflow_provider_truto.client.pages import Pages
 
 #: Filters of integrated accounts that Truto documents beside those that are arguments.
 _FILTERS = frozenset({"integration.name"})
@@ -54,12 +46,17 @@ class TrutoApi(ABC):
     """
 
     @abstractmethod
-    def do(self, program: Program[Any]) -> Any:
-        """Bring a program to its end."""
+    def do(self, function: Function[P, T], *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Run a coroutine function on the client."""
 
     @abstractmethod
-    def listing(self, program: Program[None]) -> Any:
-        """Give an iterator over a list's records."""
+    def listing(
+        self,
+        function: Function[P, Pages],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Any:
+        """Return an iterator over the records of the pages that a coroutine function opens."""
 
     def unified(self, model: str, resource: str, *, integrated_account_id: str | None = None) -> Resource:
         """Give one resource of the unified API: ``unified("crm", "contacts").list(limit=100)``."""
@@ -101,13 +98,12 @@ class TrutoApi(ABC):
             "idempotency_key": random_key() if idempotency_key is None else idempotency_key,
             "streamed": stream,
         }
-        custom_call(method, path, integrated_account_id="", **given)  # what is wrong is said here, not while it runs
 
-        def program() -> Program[Any]:
-            account = yield from account_of(integrated_account_id)
-            return (yield from answer_of(custom_call(method, path, integrated_account_id=account, **given)))
+        def build(account: str) -> Call:
+            return custom_call(method, path, integrated_account_id=account, **given)
 
-        return self.do(program())
+        build("")  # what is wrong is said here, not while it runs
+        return self.do(_fetch_value, integrated_account_id, build)
 
     def batch(
         self,
@@ -123,12 +119,11 @@ class TrutoApi(ABC):
         results by resource. Raises ``TrutoPartialFailureError`` where some failed.
         """
         return self.do(
-            batch(
-                resources,
-                integrated_account_id=integrated_account_id,
-                args=args,
-                idempotency_key=random_key() if idempotency_key is None else idempotency_key,
-            )
+            fetch_batch,
+            resources,
+            integrated_account_id=integrated_account_id,
+            args=args,
+            idempotency_key=random_key() if idempotency_key is None else idempotency_key,
         )
 
     def integrated_accounts(
@@ -147,19 +142,19 @@ class TrutoApi(ABC):
             if (near := nearest(name, own)) and name not in _FILTERS:
                 raise ValueError(f"Truto ignores {name!r}, a filter that it does not know: did you mean {near}?")
         query = {"tenant_id": tenant_id, "integration.name": integration, "status": status, **filters}
-        return self.listing(allowed_pages(integrated_accounts_call(query), account_key="id"))
+        return self.listing(_open_pages, integrated_accounts_call(query), account_key="id")
 
     def integrated_account(self, integrated_account_id: str | None = None) -> Any:
         """Give one integrated account's record: its status, tenant, integration, last error."""
-        return self.do(_of_account(integrated_account_id, integrated_account_call))
+        return self.do(_fetch_object, integrated_account_id, integrated_account_call)
 
     def integrated_account_id_of(self, tenant_id: str, integration: str | None = None) -> Any:
         """Find the id of a customer's integrated account; none or several are a ``TrutoSchemaError``."""
-        return self.do(account_named(tenant_id, integration))
+        return self.do(find_account, tenant_id, integration)
 
     def refresh_credentials(self, integrated_account_id: str | None = None) -> Any:
         """Have Truto refresh an account's credentials; gives ``{"success": true}``."""
-        return self.do(_of_account(integrated_account_id, refresh_call))
+        return self.do(_fetch_object, integrated_account_id, refresh_call)
 
     def capabilities(
         self,
@@ -174,12 +169,12 @@ class TrutoApi(ABC):
         """Say what can be called for an account, or for an integration by slug or id. Kept for five minutes."""
         asked = {"kind": kind, "methods": methods, "resource": resource, "has_description": has_description}
         if integration is not None:
-            return self.do(object_of(capabilities_call(integration=integration, **asked)))  # type: ignore[arg-type]
+            call = capabilities_call(integration=integration, **asked)  # type: ignore[arg-type]
+            return self.do(Client.fetch_object, call)
         return self.do(
-            _of_account(
-                integrated_account_id,
-                lambda account: capabilities_call(integrated_account_id=account, **asked),  # type: ignore[arg-type]
-            )
+            _fetch_object,
+            integrated_account_id,
+            lambda account: capabilities_call(integrated_account_id=account, **asked),  # type: ignore[arg-type]
         )
 
     def tools(
@@ -191,7 +186,7 @@ class TrutoApi(ABC):
     ) -> Any:
         """Give an account's methods with their schemas, as tools. Kept for five minutes."""
         return self.do(
-            _of_account(integrated_account_id, lambda account: tools_call(account, methods=methods, tags=tags))
+            _fetch_object, integrated_account_id, lambda account: tools_call(account, methods=methods, tags=tags)
         )
 
     def method_schema(
@@ -208,39 +203,33 @@ class TrutoApi(ABC):
         For an integration by name no account is needed. Kept for five minutes.
         """
         if integration is not None:
-            return self.do(object_of(meta_call(model, resource, method, integration=integration)))
+            return self.do(Client.fetch_object, meta_call(model, resource, method, integration=integration))
         return self.do(
-            _of_account(
-                integrated_account_id,
-                lambda account: meta_call(model, resource, method, integrated_account_id=account),
-            )
+            _fetch_object,
+            integrated_account_id,
+            lambda account: meta_call(model, resource, method, integrated_account_id=account),
         )
 
     def model_docs(self, model: str, integration: str, *, form: Literal["json", "md", "html"] = "json") -> Any:
         """Give the documentation of a model for an integration: JSON, or text. Kept for five minutes."""
-
-        def program() -> Program[Any]:
-            value = yield from answer_of(model_docs_call(model, integration, form=form))
-            return value.decode(errors="replace") if isinstance(value, bytes) else value
-
-        return self.do(program())
+        return self.do(_fetch_text, model_docs_call(model, integration, form=form))
 
     def logs(self, log_type: str, **query: Any) -> Any:
         """List log entries: ``logs("rapid_bridge", created_at={"gt": …}, log_type_filter={…})``.
 
         Where the connection allows some accounts only, entries that name none are left out, too.
         """
-        return self.listing(allowed_pages(logs_call(log_type, query), account_key="integrated_account_id"))
+        return self.listing(_open_pages, logs_call(log_type, query), account_key="integrated_account_id")
 
     def sync_job_runs(self, **query: Any) -> Any:
         """List runs of sync jobs."""
         call = admin_call("GET", "sync-job-run", query=query)
-        return self.listing(allowed_pages(call, account_key="integrated_account_id"))
+        return self.listing(_open_pages, call, account_key="integrated_account_id")
 
     def sync_job_run(self, run_id: str) -> Any:
         """Give one run of a sync job."""
         admin_call("GET", "sync-job-run", run_id)  # what is wrong is said here, not while it runs
-        return self.do(run_of(run_id))
+        return self.do(fetch_run, run_id)
 
     def start_sync_job_run(
         self,
@@ -257,8 +246,7 @@ class TrutoApi(ABC):
         if other := other_account(options):
             raise ValueError(f"{other!r} is no option of a run: the customer is the argument integrated_account_id")
 
-        def program() -> Program[Any]:
-            account = yield from account_of(integrated_account_id)
+        def build(account: str) -> Call:
             body = {
                 "sync_job_id": sync_job_id,
                 "integrated_account_id": account,
@@ -266,18 +254,18 @@ class TrutoApi(ABC):
                 "error_handling": error_handling,
                 **options,
             }
-            return (yield from object_of(admin_call("POST", "sync-job-run", body=body), "id"))
+            return admin_call("POST", "sync-job-run", body=body)
 
-        return self.do(program())
+        return self.do(_fetch_object, integrated_account_id, build, "id")
 
     def stop_sync_job_run(self, run_id: str) -> Any:
         """Stop a run; it may be gone after that."""
         admin_call("DELETE", "sync-job-run", run_id)
-        return self.do(stopped_run(run_id))
+        return self.do(stop_run, run_id)
 
     def ping(self) -> Any:
         """Call ``/ping``, whose answer is undocumented."""
-        return self.do(answer_of(admin_call("GET", "ping")))
+        return self.do(Client.fetch_value, admin_call("GET", "ping"))
 
 
 class Resource:
@@ -292,11 +280,10 @@ class Resource:
         """Iterate over the records of all pages, fetched as they are needed; ``next_cursor`` resumes a list."""
         pairs = query_pairs(query)  # now, so that later changes of the caller's dicts change nothing
 
-        def program() -> Program[None]:
-            account = yield from account_of(self._account)
-            yield from pages(self._build("list", integrated_account_id=account, query=pairs))
+        def build(account: str) -> Call:
+            return self._build("list", integrated_account_id=account, query=pairs)
 
-        return self._api.listing(program())
+        return self._api.listing(_open_account_pages, self._account, build)
 
     def get(self, record_id: str, *, query: Mapping[str, Any] | None = None, stream: bool = False) -> Any:
         """Give one record; ``stream`` gives the CRM's bytes as an iterable."""
@@ -360,13 +347,12 @@ class Resource:
         body = given.get("body")
         if other := other_account(body if isinstance(body, Mapping) else ()):
             raise ValueError(f"a body names no customer ({other!r}): that is the argument integrated_account_id")
-        self._build(method, integrated_account_id="", **given)  # what is wrong is said here, not while it runs
 
-        def program() -> Program[Any]:
-            account = yield from account_of(self._account)
-            return (yield from answer_of(self._build(method, integrated_account_id=account, **given)))
+        def build(account: str) -> Call:
+            return self._build(method, integrated_account_id=account, **given)
 
-        return self._api.do(program())
+        build("")  # what is wrong is said here, not while it runs
+        return self._api.do(_fetch_value, self._account, build)
 
 
 def _check_target(record_id: str | None, body: Any) -> None:
@@ -375,6 +361,24 @@ def _check_target(record_id: str | None, body: Any) -> None:
         raise ValueError("the record's id is missing: give it, or a body with the id of the record")
 
 
-def _of_account(given: str | None, build: Callable[[str], Call]) -> Program[dict[str, Any]]:
-    account = yield from account_of(given)
-    return (yield from object_of(build(account)))
+async def _fetch_value(client: Client, account: str | None, build: Callable[[str], Call]) -> Any:
+    return await client.fetch_value(build(resolve_account(client.settings, account)))
+
+
+async def _fetch_object(
+    client: Client, account: str | None, build: Callable[[str], Call], *needed: str
+) -> dict[str, Any]:
+    return await client.fetch_object(build(resolve_account(client.settings, account)), *needed)
+
+
+async def _fetch_text(client: Client, call: Call) -> Any:
+    value = await client.fetch_value(call)
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+
+async def _open_pages(client: Client, first: Call, *, account_key: str) -> Pages:
+    return Pages(client, first, account_key=account_key)
+
+
+async def _open_account_pages(client: Client, account: str | None, build: Callable[[str], Call]) -> Pages:
+    return Pages(client, build(resolve_account(client.settings, account)))

@@ -1,4 +1,4 @@
-"""Following a list's cursors, without I/O.
+"""Following a list's cursors.
 
 Source: Truto's docs/api-reference/overview/pagination. A page may be empty while more follow; some lists come
 under ``results`` instead of ``result``, and ``truto_key_by`` makes an object of it.
@@ -7,13 +7,12 @@ under ``results`` instead of ``result``, and ``truto_key_by`` makes an object of
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_provider_truto.client.call import Call
+from airflow_provider_truto.client.core import Client
 from airflow_provider_truto.client.errors import TrutoTransportError, where
-from airflow_provider_truto.client.exchange import Outcome
 
 _CURSOR = "next_cursor"
 #: Pages in a row without a record, after which a list is taken for one that has no end.
@@ -25,48 +24,87 @@ class Page:
     """One page. ``cursor`` gets the page after it, ``None`` at the end.
 
     ``is_partial`` is Truto's word for items that hold fewer fields, or fewer items, than there are. ``ended_early``:
-    Truto named a next page by a cursor that it had given before. ``notes`` are sentences for the log.
+    Truto named a next page by a cursor that it had given before.
     """
 
     items: list[Any]
     cursor: str | None
     is_partial: bool = False
     ended_early: bool = False
-    notes: tuple[str, ...] = ()
 
 
-def pages(first: Call) -> Generator[Call | Page, Outcome | None, None]:
-    """Yield each page's call, receive its outcome, and yield the page. One page is held at a time.
+class Pages:
+    """The pages of a list, of which one is held at a time. Raises as ``page_of`` does.
 
-    A cursor that had been given before ends the list, which its page then notes. Raises ``TrutoTransportError`` where
-    page after page holds no record and names another one, and as ``page_of`` does.
+    Not an async generator: a running event loop would adopt one that a synchronous list has begun, and end it.
     """
-    # A cursor may be a kilobyte long and there may be a million of them: their digests are remembered.
-    seen = {_digest(value) for name, value in first.query if name == _CURSOR}
-    was_partial = False
-    empty = 0
-    call: Call | None = first
-    while call is not None:
-        outcome = yield call
-        page = page_of(call, outcome.value if outcome else None)
-        empty = 0 if page.items else empty + 1
-        if empty >= _MOST_EMPTY and page.cursor is not None:
+
+    def __init__(self, client: Client, first: Call, *, account_key: str | None = None) -> None:
+        """``account_key``: the name under which an item of a list of many customers holds its integrated account.
+
+        What is of accounts that the connection does not allow is left out then.
+        """
+        self._client = client
+        self._first = first
+        self._account_key = account_key if client.settings.allowed_integrated_accounts else None
+        self._next_call: Call | None = first
+        # A cursor may be a kilobyte long and there may be a million of them: their digests are remembered.
+        self._seen = {_digest(value) for name, value in first.query if name == _CURSOR}
+        self._was_partial = False
+        self._empty = 0
+
+    async def next(self) -> Page | None:
+        """Fetch the next page; ``None`` after the last one, and after one that failed.
+
+        A cursor that had been given before ends the list, of which the log is told. Raises ``TrutoTransportError``
+        where page after page holds no record and names another one.
+        """
+        call, self._next_call = self._next_call, None
+        if call is None:
+            return None
+        page = page_of(call, (await self._client.fetch(call)).value)
+        self._empty = 0 if page.items else self._empty + 1
+        if self._empty >= _MOST_EMPTY and page.cursor is not None:
             raise _endless(call, page.cursor)
-        notes = []
-        if page.is_partial and not was_partial:
-            was_partial = True
-            notes.append(f"{where(call)}: Truto says that this response is partial: it may lack fields or items")
-        cursor = page.cursor
-        if cursor is not None and _digest(cursor) in seen:
-            cursor = None
-            notes.append(
+        if page.is_partial and not self._was_partial:
+            self._was_partial = True
+            self._client.warn(f"{where(call)}: Truto says that this response is partial: it may lack fields or items")
+        if page.cursor is not None:
+            page = self._follow(call, page, page.cursor)
+        return self._without_forbidden(page)
+
+    def _follow(self, call: Call, page: Page, cursor: str) -> Page:
+        if _digest(cursor) in self._seen:
+            self._client.warn(
                 f"{where(call)}: the list ends here, since Truto gave a cursor that it had given before;"
                 " there may be more records"
             )
-        if cursor is not None:
-            seen.add(_digest(cursor))
-        yield replace(page, cursor=cursor, notes=tuple(notes), ended_early=cursor is None and page.cursor is not None)
-        call = None if cursor is None else _with_cursor(first, cursor)
+            return replace(page, cursor=None, ended_early=True)
+        self._seen.add(_digest(cursor))
+        self._next_call = _with_cursor(self._first, cursor)
+        return page
+
+    def _without_forbidden(self, page: Page) -> Page:
+        if (key := self._account_key) is None:
+            return page
+        allows = self._client.settings.allows
+        return replace(page, items=[one for one in page.items if isinstance(one, dict) and allows(one.get(key))])
+
+
+async def fetch_all(client: Client, call: Call, *, at_most: int) -> tuple[list[Any], bool]:
+    """Return the items of a short list, and whether that is all of it.
+
+    Raises ``TrutoTransportError`` where it has more than ``at_most`` items.
+    """
+    pages = Pages(client, call)
+    items: list[Any] = []
+    is_whole = True
+    while (page := await pages.next()) is not None:
+        items += page.items
+        is_whole = is_whole and not page.is_partial and not page.ended_early
+        if len(items) > at_most:
+            raise TrutoTransportError(f"{where(call)}: the list has more than {at_most} items, which is too many")
+    return items, is_whole
 
 
 def _endless(call: Call, cursor: str) -> TrutoTransportError:

@@ -10,7 +10,7 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 from urllib.request import getproxies
@@ -18,7 +18,7 @@ from urllib.request import getproxies
 if TYPE_CHECKING:
     from airflow_provider_truto.client.call import Call
     from airflow_provider_truto.client.settings import ClientSettings
-    from airflow_provider_truto.client.tokens import Token
+    from airflow_provider_truto.client.tokens import ApiToken, Token
 
 #: Shorter values ("5", "IN") are no secret and would tear unrelated words apart.
 _SHORTEST_VALUE = 4
@@ -110,6 +110,23 @@ def shortened(text: str, *, most: int = 500) -> str:
 def environment_secrets() -> frozenset[str]:
     """Give the credentials of the proxies that the environment names."""
     return frozenset().union(*map(_of_proxy, getproxies().values()))
+
+
+class Scrubber:
+    """Takes the secrets of a connection and of a call out of text."""
+
+    def __init__(self, settings: ClientSettings, tokens: ApiToken) -> None:
+        self._settings = settings
+        self._tokens = tokens
+
+    def scrub(self, call: Call, token: Token, text: str) -> str:
+        """Return a text without what was secret of a call that went out under a token."""
+        also = self._environment_secrets | {self._tokens.current().reveal()}
+        return cleaned(scrubbed(text, call=call, token=token, settings=self._settings, also=also))
+
+    @cached_property
+    def _environment_secrets(self) -> frozenset[str]:
+        return environment_secrets()
 
 
 class _Work:

@@ -1,175 +1,32 @@
-"""The driver on requests: carries out the steps of ``exchange`` with a pooled keep-alive session."""
+"""The client on requests: it runs the same coroutines as the one on aiohttp, which never suspend here."""
 
 from __future__ import annotations
 
-import ssl
 import time
-from collections.abc import Callable, Generator, Iterator
-from functools import cached_property, partial
-from http.cookiejar import DefaultCookiePolicy
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-import requests
-from requests.auth import AuthBase
-from requests.cookies import RequestsCookieJar
-from requests.structures import CaseInsensitiveDict
-from urllib3.exceptions import ReadTimeoutError
-
-from airflow_provider_truto.client.answer import Answer
 from airflow_provider_truto.client.api import TrutoApi
-from airflow_provider_truto.client.call import Call
-from airflow_provider_truto.client.connections import Deadline, TimelyAdapter, was_connecting
-from airflow_provider_truto.client.driver import (
-    CHUNK,
-    Driver,
-    Observer,
-    SuffixStore,
-    broken_stream,
-    connect_timeout,
-    connection_failure,
-    deadline_passed,
-    interim_answer,
-    proxy_failure,
-    read_timeout,
-    request_headers,
-    tls_failure,
-    too_large,
-)
-from airflow_provider_truto.client.endpoints import mint_call
-from airflow_provider_truto.client.errors import TrutoError
-from airflow_provider_truto.client.exchange import (
-    CurrentToken,
-    NewToken,
-    NoAnswer,
-    Outcome,
-    SaveSuffix,
-    Send,
-    Sleep,
-    Step,
-)
-from airflow_provider_truto.client.pages import Page
-from airflow_provider_truto.client.programs import Program, ProgramStep, ReadSettings, Warn
-from airflow_provider_truto.client.settings import ClientSettings, Origin
-from airflow_provider_truto.client.tokens import AccountTokens, ApiToken, Mint, Token, made
+from airflow_provider_truto.client.core import Client, Function, Observer, P, T
+from airflow_provider_truto.client.tokens import AccountTokens
+from airflow_provider_truto.client.transports.requests import RequestsTransport
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    import requests
+
+    from airflow_provider_truto.client.call import Call
+    from airflow_provider_truto.client.pages import Page, Pages
+    from airflow_provider_truto.client.retry import Outcome, SuffixStore
+    from airflow_provider_truto.client.settings import ClientSettings
+    from airflow_provider_truto.client.tokens import ApiToken
+
 
 #: Minted tokens, shared by all clients on requests of this process.
 _ACCOUNT_TOKENS = AccountTokens()
-#: Seconds for which servers keep an idle connection open, at the least that is common.
-_KEPT_OPEN = 5.0
 
 
-class OriginAuth(AuthBase):
-    """Bearer authentication that goes to one origin and to no other."""
-
-    def __init__(self, token: Callable[[], Token], origin: Origin) -> None:
-        self._token = token
-        self._origin = origin
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Add the header where the request stays on the origin."""
-        if Origin.of(request.url or "") == self._origin:
-            request.headers["Authorization"] = f"Bearer {self._token().reveal()}"
-        return request
-
-
-class _NoCookies(RequestsCookieJar):
-    """Takes none: Truto sets none, and a jar that is written to would be shared between threads."""
-
-    def extract_cookies(self, *_: Any) -> None:
-        """Take nothing out of an answer."""
-
-
-class TrutoSession(requests.Session):
-    """A session bound to a connection.
-
-    A URL that begins with ``/`` is taken below the base URL; timeouts are set; TLS and proxy are the
-    connection's; redirects are never followed (they could carry a write elsewhere); ``~/.netrc`` is never
-    read, while proxy and CA variables of the environment hold where the connection is silent.
-    """
-
-    def __init__(self, settings: ClientSettings, token: Callable[[], Token]) -> None:
-        super().__init__()
-        self._settings = settings
-        self.auth = OriginAuth(token, settings.origin)
-        self.headers.update({"User-Agent": settings.user_agent, "Accept": "application/json"})
-        self.cookies = _NoCookies(policy=DefaultCookiePolicy(allowed_domains=[]))
-        adapter = TimelyAdapter(max_retries=0, pool_maxsize=32)
-        self.mount("https://", adapter)
-        self.mount("http://", adapter)
-
-    def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> requests.Response:  # type: ignore[override]
-        """Send a request; see ``requests.Session.request``."""
-        if url.startswith("/"):
-            url = self._settings.base_url.rstrip("/") + url
-        return super().request(method, url, *args, **kwargs)
-
-    def send(
-        self, request: requests.PreparedRequest, *, deadline: Deadline | None = None, **kwargs: Any
-    ) -> requests.Response:
-        """Send a prepared request, under the connection's TLS, proxy and times also where they are not given."""
-        if "verify" not in kwargs:
-            kwargs |= self.merge_environment_settings(
-                request.url, kwargs.get("proxies"), kwargs.get("stream"), None, kwargs.get("cert")
-            )
-        if kwargs.get("timeout") is None:
-            kwargs["timeout"] = (self._settings.connect_timeout, self._settings.read_timeout)
-        with deadline or Deadline(self._settings.deadline) as until:
-            response = super().send(request, **kwargs)
-        if deadline is None:
-            until.lift()  # a body that was not read by now is a stream
-        return response
-
-    def resolve_redirects(self, *_: Any, **__: Any) -> Iterator[Any]:
-        """Follow none, also where it is asked for."""
-        return iter(())
-
-    def send_call(self, call: Call, token: Token, deadline: Deadline) -> requests.Response:
-        """Send a call of Truto under a token; the body of the answer is still to be read.
-
-        The call is complete and its target escaped. ``request`` would take it apart, put it together again and search
-        the environment for proxies each time, which costs more than sending it.
-        """
-        request = requests.PreparedRequest()
-        request.method = call.method
-        request.url = self._base_url + call.target
-        request.body = call.body
-        request.hooks = self.hooks
-        headers: dict[str, Any] = {**self.headers, **request_headers(call)}
-        headers["Authorization"] = f"Bearer {token.reveal()}"
-        request.headers = CaseInsensitiveDict(headers)
-        request.prepare_content_length(call.body)
-        return self.send(request, deadline=deadline, stream=True, cert=self.cert, **self._tls_and_proxies)
-
-    @cached_property
-    def _base_url(self) -> str:
-        """The base URL in requests' own spelling, without a slash at its end."""
-        return str(requests.Request("GET", self._settings.base_url).prepare().url).rstrip("/")
-
-    @cached_property
-    def _tls_and_proxies(self) -> dict[str, Any]:
-        """What the connection and, where it is silent, the environment say, as it was at the first call."""
-        merged = self.merge_environment_settings(self._base_url, {}, None, None, None)
-        return {name: merged[name] for name in ("verify", "proxies")}
-
-    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
-        """Let the connection's TLS and proxy win over the environment's; requests lets them lose."""
-        settings = self._settings
-        if verify is None and not settings.verify_tls:
-            verify = False
-        elif verify is None and settings.ca_bundle:
-            verify = settings.ca_bundle
-        if not proxies and settings.proxy:
-            proxies = {"http": settings.proxy, "https": settings.proxy}
-        merged = super().merge_environment_settings(url, proxies, stream, verify, cert)
-        if proxies:
-            # requests adds the environment's proxies to explicit ones; NO_PROXY must not undo ours either.
-            merged["proxies"] = proxies
-        return merged
-
-
-class SyncClient(Driver, TrutoApi):
+class SyncClient(TrutoApi):
     """Truto over requests; threads may share one.
 
     ``sleep`` takes seconds. Every method raises ``TrutoError``s only, and ``ValueError`` or ``TypeError`` for
@@ -185,111 +42,49 @@ class SyncClient(Driver, TrutoApi):
         minted: AccountTokens = _ACCOUNT_TOKENS,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        super().__init__(settings, tokens, minted, observer=observer)
-        self.session = TrutoSession(settings, tokens.current)
-        self._sleep = sleep
-        self._answered_at: float | None = None
+        self.settings = settings
+        self.tokens = tokens
+        self._transport = RequestsTransport(settings, tokens, sleep=sleep)
+        self._client = Client(settings, tokens, self._transport, minted=minted, observer=observer)
+
+    @property
+    def session(self) -> requests.Session:
+        """The pooled session; its token goes to the connection's origin only."""
+        return self._transport.session
+
+    def do(self, function: Function[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a coroutine function on the client, and return its result."""
+        return run_to_end(function(self._client, *args, **kwargs))
 
     def run(self, call: Call, *, suffixes: SuffixStore | None = None) -> Outcome:
-        """Bring a call to its end: see ``exchange``."""
-        exchange = self._exchange(call, suffixes)
-        outcome: Outcome = _driven(exchange, lambda step: self._carry_out(step, suffixes))
-        self.observer.called(outcome)
-        return outcome
+        """Bring one call to its end; see ``RetryLoop``."""
+        return self.do(Client.run, call, suffixes=suffixes)
 
-    def do(self, program: Program[T], *, suffixes: SuffixStore | None = None) -> T:
-        """Bring a program to its end and give its result."""
-        result: T = _driven(program, lambda step: self.reply(step, suffixes))
-        return result
-
-    def listing(self, program: Program[None]) -> Listing:
-        """Bring a list's program on its way; its calls go out as its records are asked for."""
-        return Listing(program, self.reply)
+    def listing(
+        self,
+        function: Function[P, Pages],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Listing:
+        """Return an iterator over a list's records; its calls go out as they are asked for."""
+        return Listing(partial(self.do, function, *args, **kwargs))
 
     def close(self) -> None:
         """Close the pooled connections."""
-        self.session.close()
+        self._transport.close()
 
-    def reply(self, step: ProgramStep, suffixes: SuffixStore | None = None) -> Any:
-        """Carry out one step of a program."""
-        match step:
-            case Call():
-                return self._recalled(step) or self._remembered(step, self.run(step, suffixes=suffixes))
-            case ReadSettings():
-                return self.settings
-            case Warn():
-                self._warn(step.text)
-            case Page():
-                for note in step.notes:
-                    self._warn(note)
-        return None
 
-    def _carry_out(self, step: Step, suffixes: SuffixStore | None) -> Any:
-        match step:
-            case Send():
-                return self._send(step.call, step.token)
-            case Sleep():
-                if step.reason:
-                    self.observer.waits(step.reason)
-                return self._sleep(step.seconds)
-            case CurrentToken():
-                return self._token(step.call)
-            case NewToken():
-                return self._token(step.call, refused=step.refused)
-            case SaveSuffix() if suffixes is not None:
-                return suffixes.save(step.suffix)
-        raise AssertionError(f"unexpected step {step!r}")
-
-    def _token(self, call: Call, *, refused: Token | None = None) -> Token | None:
-        """Give the token to send under, another than the refused one; ``None`` where there is no other."""
-        while (owner := self._owner(call)) is not None:
-            claimed = self._minted.claim(owner, refused=refused)
-            if isinstance(claimed, Mint):
-                with claimed as mint:
-                    token = self._minted_token(self.run(mint_call(owner.integrated_account_id)))
-                    self.observer.minted(token.reveal())
-                    return mint.done(token, life=self.settings.account_token_life)
-            if isinstance(claimed, Token):
-                return claimed
-            if other := made(claimed.result()):
-                return other
-        if refused is None:
-            return self.tokens.current()
-        if self.tokens.unless(refused) is None:
-            self.tokens.replace(self.tokens.reread())
-        return self.tokens.unless(refused)
-
-    def _send(self, call: Call, token: Token) -> Answer | NoAnswer:
-        # urllib3 does not tell whether it has to open a connection, nor how long that took. Where it may have to, the
-        # request is taken to have gone out when its answer came.
-        began = time.monotonic()
-        is_warm = self._answered_at is not None and began - self._answered_at < _KEPT_OPEN
-        deadline = Deadline(self.settings.deadline)
-        try:
-            response = self.session.send_call(call, token, deadline)
-            if response.status_code < 200:
-                response.close()
-                return interim_answer(response.status_code)
-            self._answered_at = time.monotonic()
-            sent_after = 0.0 if is_warm else self._answered_at - began
-            headers = {name.lower(): value for name, value in response.headers.items()}
-            stream = None
-            if call.streamed and response.ok:
-                deadline.lift()
-                stream = Chunks(response, call, partial(self._scrubbed, call, token))
-            body = _body(response, self.settings.response_limit) if stream is None else b""
-        except OSError as error:  # requests' own, and that of a CA bundle which cannot be read
-            return deadline_passed(self.settings) if deadline.is_over else _no_answer(error, self.settings)
-        if body is None:
-            return too_large(self.settings, response.status_code)
-        return Answer(
-            status=response.status_code,
-            headers=headers,
-            body=body,
-            stream=stream,
-            seconds=time.monotonic() - began,
-            sent_after=sent_after,
-        )
+def run_to_end(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that never suspends, and return its result. Raises ``RuntimeError`` where it does suspend."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    coroutine.close()
+    raise RuntimeError(
+        "a coroutine was suspended on the synchronous client: it awaits something else than the client's own methods"
+    )
 
 
 class Listing:
@@ -300,9 +95,9 @@ class Listing:
     ``ended_early`` where a repeated cursor ended the list before Truto did.
     """
 
-    def __init__(self, program: Program[None], reply: Callable[[ProgramStep], Any]) -> None:
-        self._program = program
-        self._reply = reply
+    def __init__(self, open_pages: Callable[[], Pages]) -> None:
+        self._open_pages = open_pages
+        self._pages: Pages | None = None
         self._records = (record for page in self.pages() for record in page.items)
         self.cursor: str | None = None
         self.count = 0
@@ -311,126 +106,16 @@ class Listing:
 
     def pages(self) -> Iterator[Page]:
         """Iterate over pages instead of records."""
-        try:
-            while isinstance(page := _driven(self._program, self._reply, as_far_as=Page), Page):
-                self.cursor = page.cursor
-                self.count += len(page.items)
-                self.is_partial_response |= page.is_partial
-                self.ended_early |= page.ended_early
-                yield page
-        finally:
-            self._program.close()
+        self._pages = pages = self._pages or self._open_pages()
+        while (page := run_to_end(pages.next())) is not None:
+            self.cursor = page.cursor
+            self.count += len(page.items)
+            self.is_partial_response |= page.is_partial
+            self.ended_early |= page.ended_early
+            yield page
 
     def __iter__(self) -> Iterator[Any]:
         return self._records
 
     def __next__(self) -> Any:
         return next(self._records)
-
-
-def _driven(
-    generator: Generator[Any, Any, Any], carry_out: Callable[[Any], Any], *, as_far_as: type | tuple[()] = ()
-) -> Any:
-    """Carry out a generator's steps; a failure is thrown into the generator.
-
-    Gives its result, or the first step of the kind ``as_far_as``, which was carried out; it can be advanced further.
-    """
-    reply: Any = None
-    failure: TrutoError | None = None
-    try:
-        while True:
-            try:
-                step = generator.send(reply) if failure is None else generator.throw(failure)
-            except StopIteration as end:
-                return end.value
-            reply = failure = None
-            try:
-                reply = carry_out(step)
-            except TrutoError as error:
-                failure = error
-            else:
-                if isinstance(step, as_far_as):
-                    return step
-    except BaseException:
-        generator.close()
-        raise
-
-
-class Chunks:
-    """The bytes of a streamed answer, to be iterated once.
-
-    Raises ``TrutoTransportError`` where the stream breaks: the call itself did succeed.
-    """
-
-    def __init__(self, response: requests.Response, call: Call, scrub: Callable[[str], str]) -> None:
-        self._response = response
-        self._call = call
-        self._scrub = scrub
-
-    def __iter__(self) -> Iterator[bytes]:
-        try:
-            yield from self._response.iter_content(CHUNK)
-        except requests.RequestException as error:
-            raise broken_stream(self._call, _root(error), self._scrub) from None
-        finally:
-            self.close()
-
-    def close(self) -> None:
-        """Give the connection back; whatever was not read is lost."""
-        self._response.close()
-
-
-def _body(response: requests.Response, limit: int) -> bytes | None:
-    """Read the whole body; ``None`` where it is longer than ``limit`` bytes."""
-    chunks: list[bytes] = []
-    size = 0
-    for chunk in response.iter_content(CHUNK):
-        size += len(chunk)
-        if size > limit:
-            response.close()
-            return None
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
-def _no_answer(error: OSError, settings: ClientSettings) -> NoAnswer:
-    root = _root(error)
-    if not isinstance(error, requests.RequestException):
-        return tls_failure(settings, root, is_gone=False, maybe_sent=False)
-    maybe_sent = not any(map(was_connecting, _causes(error)))
-    match error:
-        case requests.exceptions.ConnectTimeout():
-            return connect_timeout(settings)
-        case requests.exceptions.ReadTimeout() if not maybe_sent:  # within the TLS handshake
-            return connect_timeout(settings)
-        case requests.exceptions.ReadTimeout():
-            return read_timeout(settings)
-        case requests.exceptions.SSLError():
-            is_gone = isinstance(root, (ssl.SSLEOFError, ssl.SSLZeroReturnError)) or not isinstance(
-                root, ssl.SSLError
-            )
-            return tls_failure(settings, root, is_gone=is_gone, maybe_sent=maybe_sent)
-        case requests.exceptions.ProxyError():
-            return proxy_failure(settings, root)
-        case requests.exceptions.InvalidSchema():  # a SOCKS proxy, without PySocks
-            return proxy_failure(settings, root, transient=False)
-        case requests.exceptions.ConnectionError() if isinstance(root, ReadTimeoutError):  # within the body
-            return read_timeout(settings)
-    return connection_failure(settings, root, maybe_sent=maybe_sent)
-
-
-def _root(error: BaseException) -> BaseException:
-    """Find the innermost cause that has words of its own."""
-    *_, root = _causes(error, also_implied=False)
-    return root
-
-
-def _causes(error: BaseException | None, *, also_implied: bool = True) -> Iterator[BaseException]:
-    """Give an error and what it wraps: requests wraps urllib3, which wraps the socket's error."""
-    while error is not None:
-        yield error
-        inner = next((arg for arg in error.args if isinstance(arg, BaseException)), None)
-        inner = inner or getattr(error, "reason", None)
-        if not isinstance(inner, BaseException):
-            inner = error.__cause__ if also_implied else None
-        error = inner

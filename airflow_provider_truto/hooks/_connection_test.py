@@ -6,6 +6,7 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from airflow_provider_truto.client.accounts import integration_name
 from airflow_provider_truto.client.endpoints import (
     integrated_account_call,
     integrated_accounts_call,
@@ -17,7 +18,6 @@ from airflow_provider_truto.client.errors import (
     TrutoNotFoundError,
     TrutoTransportError,
 )
-from airflow_provider_truto.client.programs import integration_name
 from airflow_provider_truto.client.redaction import one_line
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
+from airflow_provider_truto.client.accounts import account_fault
 from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
 from airflow_provider_truto.client.names import nearest
 from airflow_provider_truto.client.numbers import exact_json
-from airflow_provider_truto.client.programs import account_fault
 from airflow_provider_truto.client.settings import DEFAULT_BASE_URL, ClientSettings, without_user
 from airflow_provider_truto.client.tokens import Token
 from airflow_provider_truto.connection_fields import CONNECTION_TYPE, EXTRA_FIELDS, ExtraField

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_truto import __version__
 from airflow_provider_truto._compat import AirflowException, BaseHook, conf, get_async_connection, mask_secret
 from airflow_provider_truto.client.api import TrutoApi
+from airflow_provider_truto.client.core import Client, Function, Observer, P, T
 from airflow_provider_truto.client.errors import Problem, TrutoError, TrutoSchemaError
 from airflow_provider_truto.client.tokens import ApiToken, Token
 from airflow_provider_truto.connection_fields import (
@@ -27,8 +28,8 @@ from airflow_provider_truto.connection_fields import (
 )
 from airflow_provider_truto.hooks._connection_test import tested
 from airflow_provider_truto.hooks.connection import AirflowConnection, TrutoConnection, read_connection
-from airflow_provider_truto.records.pipeline import RecordResult, Safeguards, write_record
-from airflow_provider_truto.records.request import PACKAGED, SchemaSource, build_account_update
+from airflow_provider_truto.records.pipeline import Safeguards, write_record
+from airflow_provider_truto.records.request import PACKAGED, RecordRequest, SchemaSource, build_account_update
 
 if TYPE_CHECKING:
     # requests takes a tenth of a second to import, and so does aiohttp: DAG files that only name an operator must not
@@ -37,9 +38,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from airflow_provider_truto.client.aio import AsyncClient, AsyncListing
-    from airflow_provider_truto.client.driver import Observer, SuffixStore
-    from airflow_provider_truto.client.exchange import Outcome
-    from airflow_provider_truto.client.programs import Program, ProgramStep
+    from airflow_provider_truto.client.pages import Pages
+    from airflow_provider_truto.client.retry import Outcome
     from airflow_provider_truto.client.settings import ClientSettings
     from airflow_provider_truto.client.sync import Listing, SyncClient
 
@@ -142,7 +142,7 @@ class _ConnectionHook(BaseHook, TrutoApi):
             expect=expect,
             skip_unchanged=skip_unchanged,
         )
-        return self.do(_response(write_record(request, safeguards=safeguards)))
+        return self.do(_write, request, safeguards=safeguards)
 
     def stream_account(self, account_id: str, body: Mapping[str, Any], **arguments: Any) -> Any:
         """Update an account and give the CRM's answer as an iterable of bytes, never held in memory.
@@ -152,7 +152,7 @@ class _ConnectionHook(BaseHook, TrutoApi):
         off.
         """
         request = build_account_update(account_id, body, response_format="stream", **arguments)
-        return self.do(_stream(write_record(request)))
+        return self.do(_stream, request)
 
     def preview_account(self, account_id: str, body: Mapping[str, Any], **arguments: Any) -> Any:
         """Say what an update would change, and send nothing.
@@ -161,11 +161,7 @@ class _ConnectionHook(BaseHook, TrutoApi):
         ``update_account`` does. The hash goes to ``update_account`` as ``expect``, which then applies only what was
         previewed.
         """
-        return self.do(
-            _previewed(
-                write_record(build_account_update(account_id, body, **arguments), safeguards=Safeguards(preview=True))
-            )
-        )
+        return self.do(_preview, build_account_update(account_id, body, **arguments))
 
     def _read(self, conn: AirflowConnection, *, is_test: bool = False) -> TrutoConnection:
         from airflow import __version__ as airflow_version
@@ -188,8 +184,6 @@ class _ConnectionHook(BaseHook, TrutoApi):
         self.log.info("Truto refused the API token: reading connection %s again", self.truto_conn_id)
 
     def _observer(self, minted: Any) -> Observer:
-        from airflow_provider_truto.client.driver import Observer
-
         return Observer(called=self._log_call, warned=self.log.warning, waits=self.log.info, minted=minted)
 
     def _log_call(self, outcome: Outcome, level: int = logging.INFO) -> None:
@@ -237,16 +231,13 @@ class TrutoHook(_ConnectionHook):
             raise TrutoSchemaError.of("no session", [Problem("/extra/allowed_integrated_accounts", message)])
         return self._client.session
 
-    def do(self, program: Program[Any], *, suffixes: SuffixStore | None = None) -> Any:
-        """Bring a program to its end and give its result.
+    def do(self, function: Function[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a coroutine function on the client, and return its result."""
+        return self._client.do(function, *args, **kwargs)
 
-        ``suffixes`` keeps the number that follows a write's idempotency key over a task's tries.
-        """
-        return self._client.do(program, suffixes=suffixes)
-
-    def listing(self, program: Program[None]) -> Listing:
-        """Give an iterator over a list's records."""
-        return self._client.listing(program)
+    def listing(self, function: Function[P, Pages], *args: P.args, **kwargs: P.kwargs) -> Listing:
+        """Return an iterator over the records of the pages that a coroutine function opens."""
+        return self._client.listing(function, *args, **kwargs)
 
     def test_connection(self) -> tuple[bool, str]:
         """Make one real call; say whether the token works and what the default integrated account is.
@@ -284,7 +275,6 @@ class TrutoHook(_ConnectionHook):
     def new_async_client(self, *, connections: int) -> AsyncClient:
         """Make a client on aiohttp of this connection, for many calls in one task; its calls are logged at DEBUG."""
         from airflow_provider_truto.client.aio import AsyncClient
-        from airflow_provider_truto.client.driver import Observer
 
         async def reread() -> Token:
             return await asyncio.get_running_loop().run_in_executor(None, self._reread_token)
@@ -310,18 +300,15 @@ class TrutoAsyncHook(_ConnectionHook):
     ``update_account`` and the others give coroutines here, lists are async iterators.
     """
 
-    async def do(self, program: Program[Any], *, suffixes: SuffixStore | None = None) -> Any:
-        """Bring a program to its end and give its result; see ``TrutoHook.do``."""
-        return await (await self._client()).do(program, suffixes=suffixes)
+    async def do(self, function: Function[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a coroutine function on the client, and return its result."""
+        return await (await self._client()).do(function, *args, **kwargs)
 
-    def listing(self, program: Program[None]) -> AsyncListing:
-        """Give an async iterator over a list's records."""
+    def listing(self, function: Function[P, Pages], *args: P.args, **kwargs: P.kwargs) -> AsyncListing:
+        """Return an async iterator over the records of the pages that a coroutine function opens."""
         from airflow_provider_truto.client.aio import AsyncListing
 
-        async def reply(step: ProgramStep) -> Any:
-            return await (await self._client()).reply(step)
-
-        return AsyncListing(program, reply)
+        return AsyncListing(partial(self.do, function, *args, **kwargs))
 
     async def close(self) -> None:
         """Close the pooled connections. The hook may be used again after that."""
@@ -367,15 +354,15 @@ async def _mask_in_thread(secret: str) -> None:
     await asyncio.get_running_loop().run_in_executor(None, mask_secret, secret)
 
 
-def _response(way: Program[RecordResult]) -> Program[Any]:
-    return (yield from way).response
+async def _write(client: Client, request: RecordRequest, *, safeguards: Safeguards) -> Any:
+    return (await write_record(client, request, safeguards=safeguards)).response
 
 
-def _stream(way: Program[RecordResult]) -> Program[Any]:
-    outcome = (yield from way).outcome
+async def _stream(client: Client, request: RecordRequest) -> Any:
+    outcome = (await write_record(client, request)).outcome
     return outcome.answer.stream if outcome else None
 
 
-def _previewed(way: Program[RecordResult]) -> Program[Any]:
-    preview = (yield from way).preview
+async def _preview(client: Client, request: RecordRequest) -> dict[str, Any] | None:
+    preview = (await write_record(client, request, safeguards=Safeguards(preview=True))).preview
     return preview.as_dict() if preview else None

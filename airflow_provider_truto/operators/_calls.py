@@ -192,14 +192,15 @@ class TrutoCallOperator(TrutoOperator):
             return self._listed(context, hook, request, problems)
         is_write = not (request.is_read or self.preview)
         task = running_task(context) if is_write else None
-        way = write_record(
+        done = hook.do(
+            write_record,
             request,
             coercion=CoercionOptions(on_none=self.on_none, hint=_BODY_HINT),
             earlier=problems,
             safeguards=self._safeguards(),
             task=task.identity if task else None,
+            suffixes=task.suffixes if task else None,
         )
-        done: RecordResult = hook.do(way, suffixes=task.suffixes if task else None)
         value = self._finished(context, done, hide_values=hook.connection.settings.hide_values)
         if task:
             task.done()
@@ -321,9 +322,9 @@ class TrutoCallOperator(TrutoOperator):
 
     def _listed(self, context: Any, hook: TrutoHook, request: RecordRequest, problems: Sequence[Problem]) -> Any:
         """Read a list page by page: to XCom up to a limit, or as JSON Lines to a file."""
-        from airflow_provider_truto.records.pipeline import list_pages
+        from airflow_provider_truto.records.pipeline import open_pages
 
-        listing = hook.listing(list_pages(request, earlier=problems, safeguards=self._safeguards()))
+        listing = hook.listing(open_pages, request, earlier=problems, safeguards=self._safeguards())
         lines = self._lines(listing)
         stored: dict[str, Any] = {}
         value: Any

@@ -1,36 +1,30 @@
-"""The way of one record as one program: every step in its order, without I/O.
+"""The way of one record, every step in its order.
 
     render → coerce → validate → build_request → (client) → parse_response → verify → XCom
 
-What Truto has to be asked before (which account, which fields, the record as it is now) are calls that the program
-yields, like the write itself; both drivers run it.
+What Truto has to be asked before (which account, which fields, the record as it is now) goes through the same client
+as the write itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from airflow_provider_truto.client.accounts import (
+    admitted_account,
+    check_ready,
+    check_tenant,
+    find_account,
+    integration_name,
+)
 from airflow_provider_truto.client.call import Call, json_body
+from airflow_provider_truto.client.core import Client
 from airflow_provider_truto.client.endpoints import FRESH_FOR, integrated_account_call, meta_call, unified_call
 from airflow_provider_truto.client.errors import Problem, TrutoNotFoundError, TrutoSchemaError
-from airflow_provider_truto.client.exchange import Outcome
-from airflow_provider_truto.client.pages import pages
-from airflow_provider_truto.client.programs import (
-    Program,
-    ProgramStep,
-    ReadSettings,
-    Warn,
-    account_named,
-    admitted_account,
-    check_tenant,
-    gathered,
-    integration_name,
-    object_of,
-    ready_account,
-)
-from airflow_provider_truto.client.settings import ClientSettings
+from airflow_provider_truto.client.pages import Pages, fetch_all
+from airflow_provider_truto.client.retry import Outcome, SuffixStore
 from airflow_provider_truto.records.build import build_read_request, build_request
 from airflow_provider_truto.records.coerce import coerce
 from airflow_provider_truto.records.diff import Change, hash_preview, list_changes, select_differing
@@ -108,30 +102,33 @@ class RecordResult:
     unchanged: tuple[str, ...] = field(default=())
 
 
-def write_record(
+async def write_record(
+    client: Client,
     request: RecordRequest,
     *,
     coercion: CoercionOptions | None = None,
     earlier: Sequence[Problem] = (),
     safeguards: Safeguards | None = None,
     task: TaskIdentity | None = None,
-) -> Program[RecordResult]:
+    suffixes: SuffixStore | None = None,
+) -> RecordResult:
     """Bring one request to its end: make it typed, check it, send it, read the answer.
 
     Without ``coercion`` the body is taken as it is. ``earlier`` are problems that were found before; ``task`` makes
-    the idempotency key. Raises ``TrutoSchemaError`` with every problem, or the ``TrutoError`` of the call.
+    the idempotency key, and ``suffixes`` keeps the number behind it over a task's tries. Raises ``TrutoSchemaError``
+    with every problem, or the ``TrutoError`` of the call.
     """
     safeguards = safeguards or Safeguards()
-    valid = yield from prepare_request(request, coercion=coercion, earlier=earlier, safeguards=safeguards)
+    valid = await prepare_request(client, request, coercion=coercion, earlier=earlier, safeguards=safeguards)
     request = valid.request
     if safeguards.reads_record:
         try:
-            record = yield from _read_record(request)
+            record = await _read_record(client, request)
         except TrutoNotFoundError:
             if safeguards.preview or request.method != "delete":
                 raise
             # Most likely an earlier try of ours has deleted it: under its key, Truto repeats the answer.
-            return (yield from _send(valid, task))
+            return await _send(client, valid, task, suffixes)
         preview = _make_preview(valid, record)
         _check_expected(safeguards, preview, request)
         if safeguards.preview:
@@ -144,38 +141,39 @@ def write_record(
             if not left:
                 return RecordResult(request=request, response=record, preview=preview, unchanged=unchanged)
             valid = _replace_body(valid, left)
-            done = yield from _send(valid, task)
+            done = await _send(client, valid, task, suffixes)
             return replace(done, preview=preview, unchanged=unchanged)
-    return (yield from _send(valid, task))
+    return await _send(client, valid, task, suffixes)
 
 
-def list_pages(
-    request: RecordRequest, *, earlier: Sequence[Problem] = (), safeguards: Safeguards | None = None
-) -> Generator[ProgramStep, Any, None]:
-    """Check the request of a list, and hand out its pages."""
-    valid = yield from prepare_request(request, earlier=earlier, safeguards=safeguards or Safeguards())
-    yield from pages(build_request(valid))
+async def open_pages(
+    client: Client, request: RecordRequest, *, earlier: Sequence[Problem] = (), safeguards: Safeguards | None = None
+) -> Pages:
+    """Check the request of a list, and return its pages, none of which is fetched yet."""
+    valid = await prepare_request(client, request, earlier=earlier, safeguards=safeguards or Safeguards())
+    return Pages(client, build_request(valid))
 
 
-def prepare_request(
+async def prepare_request(
+    client: Client,
     request: RecordRequest,
     *,
     coercion: CoercionOptions | None = None,
     earlier: Sequence[Problem] = (),
     safeguards: Safeguards,
-) -> Program[ValidRequest]:
+) -> ValidRequest:
     """Everything before a request may be sent; what is wrong with it is listed at once.
 
     Asks Truto for what the request names indirectly: the customer by tenant, the schema of this integration.
     """
-    settings: ClientSettings = yield ReadSettings()
+    settings = client.settings
     told = {problem.pointer for problem in earlier}
     problems = [*earlier, *_find_safeguard_problems(request, safeguards), *_find_target_problems(request, safeguards)]
-    request, found = yield from _find_account(request, settings, may_ask=not problems)
+    request, found = await _find_account(client, request, may_ask=not problems)
     problems = [*earlier, *(problem for problem in [*problems, *found] if problem.pointer not in told)]
     if not problems:  # what is wrong already would make Truto's answers wrong as well
-        yield from _run_preflight(request, safeguards)
-        request = yield from _load_schema(request, safeguards)
+        await _run_preflight(client, request, safeguards)
+        request = await _load_schema(client, request, safeguards)
     elif request.schema == LIVE:
         request = request.replace(schema=None)
     is_typed = coercion is not None and request.body is not None
@@ -184,18 +182,18 @@ def prepare_request(
         problems += untyped
     valid = validate(request, earlier=problems, is_typed=is_typed, hide_values=settings.hide_values)
     for warning in valid.warnings:
-        yield Warn(f"{request}: {warning}")
+        client.warn(f"{request}: {warning}")
     if safeguards.check_custom_fields and isinstance(request.body, dict):
         schema = load_body_schema(request)
         listed = _find_custom_fields(schema.source if schema else {})
         for name in find_unlisted_fields(listed, request.body.get("custom_fields")):
-            yield Warn(f"{request}: /body/custom_fields/{name}: is not among the fields that this CRM lists in part")
+            client.warn(f"{request}: /body/custom_fields/{name}: is not among the fields that this CRM lists in part")
     return valid
 
 
-def _find_account(
-    request: RecordRequest, settings: ClientSettings, *, may_ask: bool
-) -> Program[tuple[RecordRequest, list[Problem]]]:
+async def _find_account(
+    client: Client, request: RecordRequest, *, may_ask: bool
+) -> tuple[RecordRequest, list[Problem]]:
     """Find the customer: named by account or by tenant, else the connection's default."""
     account = request.integrated_account_id
     if request.tenant_id is not None or request.integration is not None:
@@ -207,9 +205,9 @@ def _find_account(
         if request.integration == "":
             return request, [Problem("/integration", "is empty: leave it out where the tenant has one account")]
         if not may_ask:
-            return request.replace(integrated_account_id=settings.integrated_account_id), []
-        account = yield from account_named(request.tenant_id, request.integration)
-    account, problems = admitted_account(account, settings)
+            return request.replace(integrated_account_id=client.settings.integrated_account_id), []
+        account = await find_account(client, request.tenant_id, request.integration)
+    account, problems = admitted_account(account, client.settings)
     if account == request.integrated_account_id:
         return request, problems
     return request.replace(integrated_account_id=account), problems
@@ -249,10 +247,11 @@ def _find_target_problems(request: RecordRequest, safeguards: Safeguards) -> lis
     return []
 
 
-def _run_preflight(request: RecordRequest, safeguards: Safeguards) -> Program[None]:
+async def _run_preflight(client: Client, request: RecordRequest, safeguards: Safeguards) -> None:
     account = request.integrated_account_id or ""
     if safeguards.preflight:
-        yield from ready_account(
+        await check_ready(
+            client,
             account,
             expected_tenant_id=safeguards.expected_tenant_id,
             model=request.model,
@@ -260,29 +259,29 @@ def _run_preflight(request: RecordRequest, safeguards: Safeguards) -> Program[No
             method=request.method,
         )
     elif safeguards.expected_tenant_id is not None:
-        record = yield from object_of(integrated_account_call(account, fresh_for=FRESH_FOR))
+        record = await client.fetch_object(integrated_account_call(account, fresh_for=FRESH_FOR))
         check_tenant(record, account, safeguards.expected_tenant_id)
 
 
-def _load_schema(request: RecordRequest, safeguards: Safeguards) -> Program[RecordRequest]:
+async def _load_schema(client: Client, request: RecordRequest, safeguards: Safeguards) -> RecordRequest:
     """Replace the schema by what Truto and the CRM say of this customer, where that is asked for."""
     if request.body is None:
         return request.replace(schema=None) if request.schema == LIVE else request
     model, account = request.model or "", request.integrated_account_id or ""
     if request.schema == LIVE:
         call = meta_call(model, request.resource, request.method, integrated_account_id=account)
-        meta = yield from object_of(call, "request_body_schema")
+        meta = await client.fetch_object(call, "request_body_schema")
         schema = meta["request_body_schema"]
         if isinstance(schema, Mapping):
             live = convert_schema(schema)
             for warning in live.warnings:
-                yield Warn(f"the live schema of {request}: {warning}")
+                client.warn(f"the live schema of {request}: {warning}")
             request = request.replace(schema=_with_remote_data(live.schema), is_schema_valid=True)
         else:
-            yield Warn(f"Truto has no schema for the {request}: its body is not checked")
+            client.warn(f"Truto has no schema for the {request}: its body is not checked")
             request = request.replace(schema=None)
     if safeguards.check_custom_fields:
-        custom = yield from _load_custom_fields(request, account)
+        custom = await _load_custom_fields(client, request, account)
         base = load_body_schema(request)
         whole = replace_custom_fields(base.source if base else {"type": "object"}, custom)
         request = request.replace(schema=whole, is_schema_valid=True)
@@ -296,9 +295,9 @@ def _with_remote_data(schema: dict[str, Any]) -> dict[str, Any]:
     return {**schema, "properties": {"remote_data": {"type": "object"}, **schema["properties"]}}
 
 
-def _load_custom_fields(request: RecordRequest, account: str) -> Program[Mapping[str, Any]]:
+async def _load_custom_fields(client: Client, request: RecordRequest, account: str) -> Mapping[str, Any]:
     """Read which fields this customer's CRM has for the resource (docs/api-reference/unified-crm-api/fields)."""
-    record = yield from object_of(integrated_account_call(account, fresh_for=FRESH_FOR))
+    record = await client.fetch_object(integrated_account_call(account, fresh_for=FRESH_FOR))
     call = unified_call(
         request.model or "",
         "fields",
@@ -307,14 +306,14 @@ def _load_custom_fields(request: RecordRequest, account: str) -> Program[Mapping
         query={"limit": 100},
         fresh_for=FRESH_FOR,
     )
-    fields, is_whole = yield from gathered(call, at_most=_MOST_FIELDS)
+    fields, is_whole = await fetch_all(client, call, at_most=_MOST_FIELDS)
     name = integration_name(record) or ""
     is_partial = is_partial_for(name) or not is_whole
     if is_partial:
-        yield Warn(f"{name} lists its fields only in part: custom fields that it does not list are not checked")
+        client.warn(f"{name} lists its fields only in part: custom fields that it does not list are not checked")
     known = build_custom_fields_schema(fields, is_partial=is_partial, entity_type=_ENTITIES[request.resource])
     for warning in known.warnings:
-        yield Warn(f"the fields of {name} account {account}: {warning}")
+        client.warn(f"the fields of {name} account {account}: {warning}")
     return known.schema
 
 
@@ -334,17 +333,16 @@ def _coerce(
     return request.replace(body=body.value, allow_null=body.nulls), problems
 
 
-def _read_record(request: RecordRequest) -> Program[dict[str, Any]]:
+async def _read_record(client: Client, request: RecordRequest) -> dict[str, Any]:
     """Read the record as it is now; a create has none."""
     if request.record_id is None:
         return {}
-    outcome: Outcome = yield build_read_request(request)
-    value = outcome.value
+    value = (await client.fetch(build_read_request(request))).value
     if not isinstance(value, dict):
         problem = Problem("/preview", "the record as it is now came in a form that cannot be compared with the body")
         raise TrutoSchemaError.of(f"the {request} cannot be previewed", [problem])
     if (other := find_other_record(request.replace(response_format="unified"), value)) is not None:
-        yield Warn(f"{request}, read before it is changed: {describe_other_record(request, other)}")
+        client.warn(f"{request}, read before it is changed: {describe_other_record(request, other)}")
     return value
 
 
@@ -388,14 +386,16 @@ def _replace_body(valid: ValidRequest, left: dict[str, Any]) -> ValidRequest:
     return replace(valid, request=request.replace(body=body), body=json_body(body))
 
 
-def _send(valid: ValidRequest, task: TaskIdentity | None) -> Program[RecordResult]:
+async def _send(
+    client: Client, valid: ValidRequest, task: TaskIdentity | None, suffixes: SuffixStore | None
+) -> RecordResult:
     request = valid.request
-    outcome: Outcome = yield build_request(valid, task=task)
+    outcome = await client.fetch(build_request(valid, task=task), suffixes=suffixes)
     if outcome.answer.stream is not None:
         return RecordResult(request=request, response=None, outcome=outcome)
     response, warnings = parse_response(request, outcome.value)
     if warnings:
-        yield Warn(f"the answer of {request}: {'; '.join(warnings)}")
+        client.warn(f"the answer of {request}: {'; '.join(warnings)}")
     return RecordResult(request=request, response=response, outcome=outcome)
 
 

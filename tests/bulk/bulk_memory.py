@@ -17,40 +17,26 @@ import bulk_jobs
 from upath import UPath
 
 from airflow_provider_truto.bulk.sources import FileSource
+from airflow_provider_truto.client.aio import AsyncClient
 from airflow_provider_truto.client.answer import Answer
-from airflow_provider_truto.client.exchange import Outcome
-from airflow_provider_truto.client.programs import ReadSettings
 from airflow_provider_truto.client.settings import ClientSettings
+from airflow_provider_truto.client.tokens import ApiToken, Token
+
+TOKENS = ApiToken(Token("t"), reread=lambda: Token("t"))
 
 
-class Answering:
+class AnsweringClient(AsyncClient):
     """A client whose Truto takes every write."""
 
-    settings = ClientSettings()
-    requests = 0
+    def __init__(self):
+        super().__init__(ClientSettings(requests_per_second=0), TOKENS)
+        self._transport.send = self._answer
 
-    async def do(self, program):
-        reply = None
-        while True:
-            try:
-                step = program.send(reply)
-            except StopIteration as end:
-                return end.value
-            if isinstance(step, ReadSettings):
-                reply = self.settings
-                continue
-            self.requests += 1
-            await asyncio.sleep(0)
-            value = {"id": step.path.rpartition("/")[2], **json.loads(step.body)}
-            reply = Outcome(
-                answer=Answer(status=200, headers={}, body=b""), value=value, call=step, attempts=1, waited=0
-            )
-
-    async def __aenter__(self):
-        return self
-
-    async def __aexit__(self, *_):
-        pass
+    async def _answer(self, call, _token):
+        self._transport.requests += 1
+        await asyncio.sleep(0)
+        body = json.dumps({"id": call.path.rpartition("/")[2], **json.loads(call.body)}).encode()
+        return Answer(status=200, headers={"content-type": "application/json"}, body=body)
 
 
 def write_source(path, records, accounts):
@@ -66,7 +52,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "source.jsonl")
         write_source(path, records, accounts)
-        bulk_jobs.new_client = lambda *_, **__: Answering()
+        bulk_jobs.new_client = lambda *_, **__: AnsweringClient()
         began, cpu = time.monotonic(), time.process_time()
         summary = bulk_jobs.run_job("", "", FileSource(UPath(path)), folder)
         figures = {

@@ -476,13 +476,13 @@ def test_what_goes_wrong_within_this_package_ends_the_try_loudly(make_truto, out
     truto = make_truto(accounts=4, records=50)
     real, seen = engine.write_record, []
 
-    def way(request, **options):
+    async def write(client, request, **options):
         seen.append(request)
         if len(seen) == 30:
             raise ZeroDivisionError("a bug")
-        return real(request, **options)
+        return await real(client, request, **options)
 
-    monkeypatch.setattr(engine, "write_record", way)
+    monkeypatch.setattr(engine, "write_record", write)
     with pytest.raises(ZeroDivisionError, match="a bug"):
         truto.run(truto.rows(), output)
     read = read_ledger(output)
@@ -572,5 +572,5 @@ def test_the_seconds_that_calls_were_held_back_are_counted(truto, output, monkey
         def answered(self, *_, **__):
             pass
 
-    monkeypatch.setattr("airflow_provider_truto.client.driver.pace_for", lambda **_: Slow())
+    monkeypatch.setattr("airflow_provider_truto.client.core.pace_for", lambda **_: Slow())
     assert truto.run(truto.rows(), output)["paced_seconds"] == 7.0

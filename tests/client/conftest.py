@@ -14,13 +14,15 @@ from typing import Any
 import pytest
 
 from airflow_provider_truto.client import pacing
-from airflow_provider_truto.client.aio import AsyncChunks, AsyncClient
-from airflow_provider_truto.client.driver import MEMORY, Observer
+from airflow_provider_truto.client.aio import AsyncClient
+from airflow_provider_truto.client.core import MEMORY, Observer
 from airflow_provider_truto.client.errors import TrutoError
-from airflow_provider_truto.client.exchange import Outcome
+from airflow_provider_truto.client.retry import Outcome
 from airflow_provider_truto.client.settings import ClientSettings
-from airflow_provider_truto.client.sync import Chunks, Listing, SyncClient
+from airflow_provider_truto.client.sync import Listing, SyncClient
 from airflow_provider_truto.client.tokens import AccountTokens, ApiToken, Token
+from airflow_provider_truto.client.transports.aiohttp import AsyncChunks
+from airflow_provider_truto.client.transports.requests import Chunks
 
 #: What each library says of itself and of the connection; the rest of a head is ours.
 LIBRARY_HEADERS = frozenset({"host", "accept-encoding", "connection"})

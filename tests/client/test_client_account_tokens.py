@@ -17,7 +17,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from airflow_provider_truto.client.aio import AsyncClient
-from airflow_provider_truto.client.driver import MEMORY, Observer
+from airflow_provider_truto.client.core import MEMORY, Observer
 from airflow_provider_truto.client.endpoints import mint_call
 from airflow_provider_truto.client.errors import (
     TrutoAuthenticationError,

@@ -18,11 +18,12 @@ import aiohttp
 import pytest
 
 from airflow_provider_truto.client.aio import AsyncClient
-from airflow_provider_truto.client.driver import CHUNK, Observer
+from airflow_provider_truto.client.core import Observer
 from airflow_provider_truto.client.errors import TrutoTransportError
 from airflow_provider_truto.client.settings import ClientSettings
 from airflow_provider_truto.client.sync import SyncClient
 from airflow_provider_truto.client.tokens import ApiToken, Token
+from airflow_provider_truto.client.transports.base import CHUNK
 from airflow_provider_truto.emulator import ACME
 
 pytestmark = pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
@@ -256,7 +257,8 @@ def test_a_call_that_finds_a_connection_open_says_nothing_of_it(both_at):
     late = []
 
     def last(client):
-        client.observer = replace(client.observer, called=lambda outcome: late.append(outcome.answer.sent_after))
+        observer = client._client.observer
+        client._client.observer = replace(observer, called=lambda outcome: late.append(outcome.answer.sent_after))
         return in_turn(get, get, get)(client)
 
     both_at(lambda: ok, last, requests_per_second=50, **FOR_ACME)

@@ -7,20 +7,20 @@ import contextlib
 import copy
 import json
 import tracemalloc
-from types import SimpleNamespace
 from urllib.parse import parse_qs
 
 import pytest
+from answering import answering_client
 from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_truto.client.aio import AsyncClient
 from airflow_provider_truto.client.call import Call
-from airflow_provider_truto.client.driver import Observer
+from airflow_provider_truto.client.core import Observer
 from airflow_provider_truto.client.errors import TrutoBadRequestError, TrutoTransportError
-from airflow_provider_truto.client.pages import pages
+from airflow_provider_truto.client.pages import Pages
 from airflow_provider_truto.client.settings import ClientSettings
-from airflow_provider_truto.client.sync import SyncClient
+from airflow_provider_truto.client.sync import SyncClient, run_to_end
 from airflow_provider_truto.client.tokens import ApiToken, Token
 from airflow_provider_truto.emulator import ACME
 
@@ -144,16 +144,16 @@ def test_pages_without_a_record_that_name_ever_new_ones_are_a_failure(both_at, m
 
 
 def test_many_pages_without_a_record_are_a_list_like_any_other_where_it_ends():
-    call = Call(method="GET", path="/x")
-    program, reply, taken = pages(call), None, 0
-    for number in range(1_000):
-        next_call = program.send(reply)
-        value = {"result": [], "next_cursor": f"c{number}" if number < 999 else None}
-        taken += len(program.send(SimpleNamespace(value=value)).items)
-        reply = None
-        assert next_call.method == "GET"
-    assert next(program, "the end") == "the end"
-    assert taken == 0
+    numbers = iter(range(1_000))
+
+    def answer(_call):
+        number = next(numbers)
+        return {"result": [], "next_cursor": f"c{number}" if number < 999 else None}
+
+    pages = Pages(answering_client(answer), Call(method="GET", path="/x"))
+    for _ in range(1_000):
+        assert run_to_end(pages.next()).items == []
+    assert run_to_end(pages.next()) is None
 
 
 def test_a_list_that_is_resumed_knows_the_cursor_it_was_resumed_at(both_at):
@@ -335,6 +335,24 @@ def test_a_list_of_pages(raw_server):
     assert [page.items for page in pages] == [[1, 2], [], [3], [4, 5], [6]]
     assert [page.cursor for page in pages] == ["a", "b", "c", "d", None]
     assert [page.is_partial for page in pages] == [False, False, True, False, False]
+
+
+def test_a_list_that_is_begun_within_a_running_event_loop_is_whole(raw_server):
+    """A loop adopts async generators: it would end one that a synchronous list had begun in it, without an error."""
+    server = raw_server(listed(NUMBERS)())
+    with sync_client(server.url) as client:
+        listing = everything(client)
+
+        async def begin():
+            return [next(listing), next(listing)]
+
+        assert asyncio.run(begin()) + list(listing) == [1, 2, 3, 4, 5, 6]
+        pages = everything(client).pages()
+
+        async def first_page():
+            return next(pages)
+
+        assert [page.items for page in [asyncio.run(first_page()), *pages]] == [[1, 2], [], [3], [4, 5], [6]]
 
 
 def test_a_page_that_fails_ends_the_list_which_is_resumed_where_it_failed(raw_server):

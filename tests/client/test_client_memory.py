@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from airflow_provider_truto.client import driver as shared
+from airflow_provider_truto.client import core as shared
 from airflow_provider_truto.client.aio import AsyncClient
 from airflow_provider_truto.client.answer import Answer
 from airflow_provider_truto.client.memory import Memory

@@ -15,7 +15,7 @@ import pytest
 
 from airflow_provider_truto.client import pacing
 from airflow_provider_truto.client.aio import AsyncClient
-from airflow_provider_truto.client.driver import Observer
+from airflow_provider_truto.client.core import Observer
 from airflow_provider_truto.client.errors import TrutoError
 from airflow_provider_truto.client.pacing import Pace
 from airflow_provider_truto.client.settings import ClientSettings

@@ -15,14 +15,14 @@ import time
 import traceback
 
 import pytest
+from answering import answering_client
 from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_truto.client.answer import Answer
 from airflow_provider_truto.client.call import Call
-from airflow_provider_truto.client.driver import Observer
+from airflow_provider_truto.client.core import Observer
 from airflow_provider_truto.client.errors import TrutoApiError, TrutoError, TrutoTransportError, api_error
-from airflow_provider_truto.client.programs import Warn
 from airflow_provider_truto.client.redaction import scrubbed
 from airflow_provider_truto.client.settings import ClientSettings
 from airflow_provider_truto.client.tokens import ApiToken, Token
@@ -453,11 +453,10 @@ def test_control_characters_of_a_broken_answer_reach_nobody(raw_server, make_cli
     assert "\x1b" not in str(error)
 
 
-def test_a_warning_that_a_server_has_a_say_in_moves_no_cursor(raw_server, make_client):
-    client = make_client("http://127.0.0.1:9")
+def test_a_warning_that_a_server_has_a_say_in_moves_no_cursor():
     warned = []
-    client.observer = Observer(warned=warned.append)
-    client.reply(Warn(f"/custom_fields/{CONTROLS}" + "x" * 100_000))
+    client = answering_client(None, observer=Observer(warned=warned.append))
+    client.warn(f"/custom_fields/{CONTROLS}" + "x" * 100_000)
     [text] = warned
     assert "\x1b" not in text
     assert len(text) < 10_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gzip
 import socket
@@ -14,14 +15,13 @@ import pytest
 import requests
 
 from airflow_provider_truto.client.call import Call
-from airflow_provider_truto.client.driver import Observer
+from airflow_provider_truto.client.core import Observer
 from airflow_provider_truto.client.errors import (
     TrutoApiError,
     TrutoNotFoundError,
     TrutoSchemaError,
     TrutoTransportError,
 )
-from airflow_provider_truto.client.programs import Warn
 from airflow_provider_truto.client.settings import ClientSettings, Origin
 from airflow_provider_truto.client.sync import SyncClient
 from airflow_provider_truto.client.tokens import ApiToken, Token
@@ -881,15 +881,25 @@ def test_a_stream_that_is_not_read_to_its_end_ends_and_does_not_disturb_the_next
     assert client.run(read()).value == {"id": "23423523"}
 
 
-def test_a_callback_that_raises_stop_iteration_does_not_pass_for_the_end_of_a_program(emulator):
-    def careless(_text):
+def test_a_callback_that_raises_stop_iteration_does_not_pass_for_the_end_of_a_coroutine(emulator):
+    def careless(_outcome):
         next(iter(()))
 
-    def program():
-        yield Warn("something")
-        return "done"
-
     tokens = ApiToken(Token(emulator.token), reread=lambda: Token(emulator.token))
-    client = SyncClient(ClientSettings(base_url=emulator.url), tokens, observer=Observer(warned=careless))
-    with contextlib.closing(client), pytest.raises(StopIteration):
-        client.do(program())
+    client = SyncClient(ClientSettings(base_url=emulator.url), tokens, observer=Observer(called=careless))
+    with contextlib.closing(client), pytest.raises(RuntimeError, match="StopIteration"):
+        client.ping()
+
+
+def test_a_coroutine_that_is_suspended_is_closed_and_named_a_fault(client):
+    ended = []
+
+    async def careless(_client):
+        try:
+            await asyncio.sleep(0)
+        finally:
+            ended.append(True)
+
+    with pytest.raises(RuntimeError, match="suspended on the synchronous client"):
+        client.do(careless)
+    assert ended == [True]

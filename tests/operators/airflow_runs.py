@@ -44,7 +44,7 @@ except ImportError:
     except ImportError:
         from airflow.utils.template import literal
 
-from airflow_provider_truto.client.driver import MEMORY
+from airflow_provider_truto.client.core import MEMORY
 from airflow_provider_truto.emulator.tenants import ACME, GLOBEX, HOOLI, INITECH, STARK, UMBRELLA, WAYNE
 from airflow_provider_truto.hooks.truto import TrutoHook
 from airflow_provider_truto.operators.accounts import TrutoUpdateAccountOperator

@@ -166,7 +166,7 @@ def test_a_connection_paces_the_calls_of_a_process(airflow, emulator):
         @task
         def paces():
             resource = TrutoHook("paced", integrated_account_id=ACME).unified("crm", "accounts")
-            resource._api._client._sleep = wait
+            resource._api._client._transport._sleep = wait
             for _ in range(10):
                 resource.get(RECORD)
             try:

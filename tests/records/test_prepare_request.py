@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
+from answering import run
 from jsonschema import Draft202012Validator
 
-from airflow_provider_truto.client.call import Call
 from airflow_provider_truto.client.errors import TrutoSchemaError
-from airflow_provider_truto.client.settings import ClientSettings
 from airflow_provider_truto.records.pipeline import CoercionOptions, Safeguards, prepare_request
 from airflow_provider_truto.records.request import LIVE, RecordRequest
 from airflow_provider_truto.schemas.packaged import load_packaged_schema
@@ -31,14 +28,7 @@ def admitted(body, *, schema, safeguards):
         integrated_account_id=ACME,
         schema=schema,
     )
-    program = prepare_request(request, coercion=CoercionOptions(), safeguards=safeguards)
-    answer = None
-    try:
-        while True:
-            step = program.send(answer)
-            answer = ClientSettings() if not isinstance(step, Call) else SimpleNamespace(value=answered(step))
-    except StopIteration as end:
-        return end.value
+    return run(prepare_request, request, coercion=CoercionOptions(), safeguards=safeguards, answer=answered)
 
 
 def answered(call):

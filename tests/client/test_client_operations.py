@@ -1,13 +1,20 @@
-"""What takes more than one call, step by step without I/O: accounts by tenant, accounts that are ready, batches."""
+"""What takes more than one call, without a server: accounts by tenant, accounts that are ready, batches, pages."""
 
 from __future__ import annotations
 
-import json
-
 import pytest
+from answering import answering_client
 
+from airflow_provider_truto.client.accounts import (
+    admitted_account,
+    check_ready,
+    check_tenant,
+    find_account,
+    resolve_account,
+)
 from airflow_provider_truto.client.answer import Answer
 from airflow_provider_truto.client.call import Call
+from airflow_provider_truto.client.core import Client
 from airflow_provider_truto.client.errors import (
     TrutoAccountBlockedError,
     TrutoApiError,
@@ -18,51 +25,28 @@ from airflow_provider_truto.client.errors import (
     TrutoSchemaError,
     TrutoTransportError,
 )
-from airflow_provider_truto.client.exchange import Outcome
-from airflow_provider_truto.client.pages import Page, page_of, pages
-from airflow_provider_truto.client.programs import (
-    ReadSettings,
-    account_named,
-    account_of,
-    admitted_account,
-    answer_of,
-    batch,
-    check_tenant,
-    gathered,
-    object_of,
-    ready_account,
-)
+from airflow_provider_truto.client.operations import fetch_batch
+from airflow_provider_truto.client.pages import Page, Pages, fetch_all, page_of
 from airflow_provider_truto.client.settings import ClientSettings
+from airflow_provider_truto.client.sync import run_to_end
 
 ID = "acae0000-0000-4000-8000-000000000001"
 OTHER = "3a12e000-0000-4000-8000-000000000006"
-SETTINGS = ClientSettings(integrated_account_id=ID)
+SETTINGS = ClientSettings(integrated_account_id=ID, requests_per_second=0)
 CALL = Call(method="GET", path="/x", integrated_account_id=ID)
 
 
-def outcome(call, value):
-    answer = Answer(status=200, headers={"content-type": "application/json"}, body=json.dumps(value).encode())
-    return Outcome(answer=answer, value=value, call=call, attempts=1, waited=0.0)
-
-
-def run(program, answers, *, settings=SETTINGS, called=None):
-    """The result of a program, and the targets it called. ``answers``: what begins a target, and the value for it."""
+def run(function, *args, answers, called=None, **kwargs):
+    """The result of a coroutine function, and the targets it called. ``answers``: what begins a target, its value."""
     called = [] if called is None else called
-    reply = None
-    try:
-        while True:
-            step = program.send(reply)
-            reply = None
-            if isinstance(step, Call):
-                called.append(step.target)
-                found = [value for start, value in answers.items() if step.target.startswith(start)]
-                assert found, step.target
-                value = found[-1]
-                reply = outcome(step, value(step) if callable(value) else value)
-            elif isinstance(step, ReadSettings):
-                reply = settings
-    except StopIteration as end:
-        return end.value, called
+
+    def answer(call):
+        called.append(call.target)
+        found = [value for start, value in answers.items() if call.target.startswith(start)]
+        assert found, call.target
+        return found[-1](call) if callable(found[-1]) else found[-1]
+
+    return run_to_end(function(answering_client(answer, SETTINGS), *args, **kwargs)), called
 
 
 def account(account_id=ID, tenant="acme", integration="hubspot", **more):
@@ -80,7 +64,7 @@ def account(account_id=ID, tenant="acme", integration="hubspot", **more):
 
 
 def found(accounts, tenant="acme", integration=None):
-    return run(account_named(tenant, integration), {"/integrated-account?": {"result": accounts}})
+    return run(find_account, tenant, integration, answers={"/integrated-account?": {"result": accounts}})
 
 
 def test_the_only_account_of_a_tenant_is_found():
@@ -129,7 +113,7 @@ def test_a_tenant_of_several_pages_is_read_whole():
     def by_page(call):
         return {"result": [account()]} if "next_cursor=a" in call.target else {"result": [], "next_cursor": "a"}
 
-    result, called = run(account_named("acme", None), {"/integrated-account": by_page})
+    result, called = run(find_account, "acme", None, answers={"/integrated-account": by_page})
     assert result == ID
     assert len(called) == 2
 
@@ -156,8 +140,13 @@ def ready(
     record, capabilities=CAPABLE, *, tenant=None, model="crm", resource="accounts", method="update", called=None
 ):
     return run(
-        ready_account(ID, expected_tenant_id=tenant, model=model, resource=resource, method=method),
-        {
+        check_ready,
+        ID,
+        expected_tenant_id=tenant,
+        model=model,
+        resource=resource,
+        method=method,
+        answers={
             f"/integrated-account/{ID}": record,
             f"/integrated-account/{ID}/capabilities": capabilities,
         },
@@ -315,8 +304,12 @@ def test_a_tenant_is_compared_only_where_one_is_expected():
 
 def batched(value):
     return run(
-        batch([{"resource": "a/b", "method": "list"}], integrated_account_id=ID, args=None, idempotency_key="k"),
-        {"/batch-request": value},
+        fetch_batch,
+        [{"resource": "a/b", "method": "list"}],
+        integrated_account_id=ID,
+        args=None,
+        idempotency_key="k",
+        answers={"/batch-request": value},
     )[0]
 
 
@@ -357,29 +350,29 @@ def test_a_partial_failure_without_any_result_says_so():
         batched({"errors": {"a/b": ["x"]}})
 
 
-# --------------------------------------------------------------------------------------------------- small programs
+# --------------------------------------------------------------------------------------------------- small ones
 
 
 def test_an_answer_is_its_value_or_its_stream():
-    assert run(answer_of(CALL), {"/x": [1]})[0] == [1]
+    assert run(Client.fetch_value, CALL, answers={"/x": [1]})[0] == [1]
     chunks = object()
     streamed = Call(method="GET", path="/x", streamed=True)
-    program = answer_of(streamed)
-    next(program)
-    with pytest.raises(StopIteration) as end:
-        program.send(
-            Outcome(answer=Answer(status=200, stream=chunks), value=None, call=streamed, attempts=1, waited=0.0)
-        )
-    assert end.value.value is chunks
+    client = answering_client(None, SETTINGS)
+
+    async def send(_call, _token):
+        return Answer(status=200, stream=chunks)
+
+    client.transport.send = send
+    assert run_to_end(client.fetch_value(streamed)) is chunks
 
 
 @pytest.mark.parametrize(("value", "fits"), [({"a": 1, "b": 2}, True), ({"a": None}, True), ({}, False), ([], False)])
 def test_an_object_must_have_what_is_needed(value, fits):
     if fits:
-        assert run(object_of(CALL, "a"), {"/x": value})[0] == value
+        assert run(Client.fetch_object, CALL, "a", answers={"/x": value})[0] == value
     else:
         with pytest.raises(TrutoTransportError, match="with a"):
-            run(object_of(CALL, "a"), {"/x": value})
+            run(Client.fetch_object, CALL, "a", answers={"/x": value})
 
 
 ADMITTED = {
@@ -412,23 +405,23 @@ def test_which_account_is_called_for(name):
     if expected is None:
         assert [problem.pointer for problem in problems] == ["/integrated_account_id"]
         with pytest.raises(TrutoSchemaError):
-            run(account_of(given), {}, settings=settings)
+            resolve_account(settings, given)
     else:
         assert (chosen, problems) == (expected, [])
-        assert run(account_of(given), {}, settings=settings)[0] == expected
+        assert resolve_account(settings, given) == expected
 
 
 def test_a_short_list_is_gathered_and_a_long_one_refused():
-    assert run(gathered(CALL, at_most=2), {"/x": {"result": [1, 2]}})[0] == ([1, 2], True)
+    assert run(fetch_all, CALL, at_most=2, answers={"/x": {"result": [1, 2]}})[0] == ([1, 2], True)
     with pytest.raises(TrutoTransportError, match="more than 2 items"):
-        run(gathered(CALL, at_most=2), {"/x": {"result": [1, 2, 3]}})
+        run(fetch_all, CALL, at_most=2, answers={"/x": {"result": [1, 2, 3]}})
 
 
 @pytest.mark.parametrize(
     "answer", [{"result": [1], "is_partial_response": True}, {"result": [1], "next_cursor": "again"}], ids=str
 )
 def test_a_list_that_is_not_all_of_it_is_told_from_a_whole_one(answer):
-    assert run(gathered(CALL, at_most=9), {"/x": answer})[0][1] is False
+    assert run(fetch_all, CALL, at_most=9, answers={"/x": answer})[0][1] is False
 
 
 # ------------------------------------------------------------------------------------------------------------ pages
@@ -451,10 +444,12 @@ def test_a_page_is_read(value, items, cursor, is_partial):
 
 def test_the_pages_call_is_the_first_one_but_for_its_cursor():
     first = Call(method="GET", path="/x", query=(("a", "1"), ("next_cursor", "s"), ("b", "2")), fresh_for=5)
-    steps = pages(first)
-    assert next(steps) == first
-    steps.send(outcome(first, {"result": [], "next_cursor": "t"}))
-    second = next(steps)
+    client = answering_client(lambda call: {"result": [], "next_cursor": "t"}, SETTINGS)
+    pages = Pages(client, first)
+    run_to_end(pages.next())
+    run_to_end(pages.next())
+    [called, second] = client.transport.called
+    assert called == first
     assert second.query == (("a", "1"), ("b", "2"), ("next_cursor", "t"))
     assert second.fresh_for == 5
     assert first.query == (("a", "1"), ("next_cursor", "s"), ("b", "2"))

@@ -1,0 +1,184 @@
+"""The client, written once for every transport: tokens, limits, retries, cached answers, lists."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Coroutine, Hashable
+from contextlib import AbstractContextManager, nullcontext
+from copy import copy
+from dataclasses import dataclass
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from airflow_provider_truto.client.call import Call
+from airflow_provider_truto.client.endpoints import mint_call
+from airflow_provider_truto.client.errors import TrutoTransportError, where
+from airflow_provider_truto.client.memory import Memory
+from airflow_provider_truto.client.pacing import pace_for
+from airflow_provider_truto.client.redaction import Scrubber, printable
+from airflow_provider_truto.client.retry import Outcome, Patience, RetryLoop, SuffixStore, read_value
+from airflow_provider_truto.client.settings import ClientSettings
+from airflow_provider_truto.client.tokens import AccountTokens, ApiToken, Mint, Owner, Token, made
+from airflow_provider_truto.client.transports.base import Transport
+
+#: Characters of a warning; names and words of a server may stand in it.
+_LONGEST_WARNING = 4_000
+#: Shared by all clients of the process.
+MEMORY = Memory()
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _ignore(_value: object) -> None:
+    """Nobody wants to know."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observer:
+    """Who is told of what the client does.
+
+    ``called`` gets each finished exchange, ``warned`` a sentence, ``waits`` a sentence before each wait between two
+    attempts, ``minted`` the text of a token that was minted, before anything goes out under it, so that it can be
+    masked; on aiohttp it may return an awaitable.
+    """
+
+    called: Callable[[Outcome], None] = _ignore
+    warned: Callable[[str], None] = _ignore
+    waits: Callable[[str], None] = _ignore
+    minted: Callable[[str], object] = _ignore
+
+
+class Client:
+    """Truto under one connection, over any transport. Methods raise ``TrutoError``s."""
+
+    def __init__(
+        self,
+        settings: ClientSettings,
+        tokens: ApiToken,
+        transport: Transport,
+        *,
+        minted: AccountTokens,
+        observer: Observer | None = None,
+    ) -> None:
+        self.settings = settings
+        self.tokens = tokens
+        self.observer = observer or Observer()
+        self.transport = transport
+        self.minted = minted
+        self._on_backoff: Callable[[], AbstractContextManager[None]] = nullcontext
+        self._patience = Patience(max_attempts=settings.max_attempts, max_wait=settings.max_wait)
+        self._scrubber = Scrubber(settings, tokens)
+
+    def with_backoff(self, on_backoff: Callable[[], AbstractContextManager[None]]) -> Client:
+        """Return a client over the same transport whose waits between two attempts ``on_backoff`` surrounds."""
+        other = copy(self)
+        other._on_backoff = on_backoff
+        return other
+
+    async def run(self, call: Call, *, suffixes: SuffixStore | None = None) -> Outcome:
+        """Bring a call to its end; see ``RetryLoop``."""
+        loop = RetryLoop(
+            call,
+            transport=self.transport,
+            tokens=self,
+            pace=pace_for(
+                origin=self.settings.origin,
+                token_digest=self.tokens.current().digest,
+                requests_per_second=self.settings.requests_per_second,
+            ),
+            patience=self._patience,
+            suffixes=suffixes,
+            connection=self.settings.name,
+            scrub=self._scrubber.scrub,
+            on_wait=self.observer.waits,
+            on_backoff=self._on_backoff,
+        )
+        outcome = await loop.run()
+        self.observer.called(outcome)
+        return outcome
+
+    async def fetch(self, call: Call, *, suffixes: SuffixStore | None = None) -> Outcome:
+        """Bring a call to its end, or return what the process remembers of one that may be remembered."""
+        if not call.fresh_for:
+            return await self.run(call, suffixes=suffixes)
+        key = self._memory_key(call)
+        if (answer := MEMORY.recall(key)) is not None:
+            # Its JSON is read again: nobody shares it.
+            return Outcome(answer=answer, value=read_value(call, answer), call=call, attempts=0, waited=0.0)
+        outcome = await self.run(call, suffixes=suffixes)
+        if isinstance(outcome.value, (dict, bytes)):  # nothing else is a right answer
+            MEMORY.keep(key, outcome.answer, fresh_for=call.fresh_for)
+        return outcome
+
+    async def fetch_value(self, call: Call) -> Any:
+        """Return a call's JSON, bytes where it takes any content, or its chunks where it is streamed."""
+        outcome = await self.fetch(call)
+        return outcome.answer.stream if call.streamed else outcome.value
+
+    async def fetch_object(self, call: Call, *needed: str) -> dict[str, Any]:
+        """Return a call's JSON object. Raises ``TrutoTransportError`` where it lacks one of the ``needed`` keys."""
+        value = (await self.fetch(call)).value
+        if not isinstance(value, dict) or not value.keys() >= set(needed):
+            keys = f" with {', '.join(needed)}" if needed else ""
+            raise TrutoTransportError(f"{where(call)}: expects a JSON object{keys}, got something else")
+        return value
+
+    def warn(self, text: str) -> None:
+        """Tell what a server may have had a say in."""
+        self.observer.warned(printable(text[:_LONGEST_WARNING]))
+
+    async def current_token(self, call: Call) -> Token:
+        """Return the token to send a call under."""
+        account_id = self._token_account(call)
+        return self.tokens.current() if account_id is None else await self._account_token(account_id)
+
+    async def renewed_token(self, call: Call, refused: Token) -> Token | None:
+        """Return another token than the one that Truto refused; ``None`` where there is none."""
+        if (account_id := self._token_account(call)) is not None:
+            return await self._account_token(account_id, refused=refused)
+        if self.tokens.unless(refused) is None:
+            self.tokens.replace(await _settle(self.tokens.reread()))
+        return self.tokens.unless(refused)
+
+    def _token_account(self, call: Call) -> str | None:
+        """Return the account whose minted token the call goes out under; ``None`` for the API token."""
+        is_own = self.settings.data_auth == "account" and call.is_data
+        return call.integrated_account_id if is_own else None
+
+    async def _account_token(self, account_id: str, *, refused: Token | None = None) -> Token:
+        """Return the account's token: the one that is kept, one that another caller mints now, or a new one."""
+        while True:
+            owner = Owner(self.settings.origin, self.tokens.current(), account_id)
+            claimed = self.minted.claim(owner, refused=refused)
+            if isinstance(claimed, Token):
+                return claimed
+            if isinstance(claimed, Mint):
+                with claimed as mint:
+                    token = _minted_token(await self.run(mint_call(account_id)))
+                    await _settle(self.observer.minted(token.reveal()))
+                    return mint.done(token, life=self.settings.account_token_life)
+            if other := made(await self.transport.wait_for(claimed)):
+                return other
+
+    def _memory_key(self, call: Call) -> Hashable:
+        return self.settings.base_url, self.tokens.current(), call.integrated_account_id, call.target
+
+
+#: A coroutine function of a client: what synchronous and asynchronous clients and hooks run.
+Function = Callable[Concatenate[Client, P], Coroutine[Any, Any, T]]
+
+
+def _minted_token(outcome: Outcome) -> Token:
+    value = outcome.value
+    text = value.get("integrated_account_token") if isinstance(value, dict) else None
+    try:
+        return Token(text if isinstance(text, str) else "")
+    except ValueError:
+        raise TrutoTransportError(
+            f"{where(outcome.call)}: the answer holds no usable integrated_account_token"
+        ) from None
+
+
+async def _settle(value: object) -> object:
+    """Return what a callback returns, at once or later."""
+    return await value if inspect.isawaitable(value) else value

@@ -1,0 +1,381 @@
+"""One call to its end: attempts, waits, keys and renewed tokens, once for every transport."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from airflow_provider_truto.client.answer import Answer
+from airflow_provider_truto.client.call import Call
+from airflow_provider_truto.client.endpoints import capabilities_call, integrated_account_call
+from airflow_provider_truto.client.errors import (
+    TrutoAccountBlockedError,
+    TrutoApiError,
+    TrutoError,
+    TrutoSandboxReadOnlyError,
+    TrutoTransportError,
+    api_error,
+    is_remote_error,
+    where,
+)
+from airflow_provider_truto.client.rate_limits import DEFAULT_WAIT, asked_wait
+from airflow_provider_truto.client.redaction import shortened
+from airflow_provider_truto.client.tokens import Token
+from airflow_provider_truto.client.transports.base import NoAnswer, Transport
+
+#: 409 is permanent (a uniqueness conflict); 503 is retried only where the account is not blocked.
+RETRIED_STATUSES = frozenset({408, 425, 429, 500, 502, 504})
+#: Answers that refuse without executing: the same key may get them again and again if Truto caches them.
+REFUSALS = frozenset({425, 429})
+_FIRST_BACKOFF = 1.0
+_LONGEST_BACKOFF = 60.0
+
+
+class Pacing(Protocol):
+    """Who says when a call may begin; see ``pacing.Pace``."""
+
+    def take(self, account: str | None) -> float:
+        """Return 0 where the call may begin now, else the seconds after which to ask again."""
+
+    def answered(self, account: str | None, *, answer: Answer, is_remote: bool) -> None:
+        """Learn from an answer to a call that was let begin."""
+
+    def lost(self, account: str | None) -> None:
+        """Learn that a call that was let begin has ended without an answer."""
+
+
+class TokenSource(Protocol):
+    """Who knows the tokens that calls go out under; see ``core.Client``."""
+
+    async def current_token(self, call: Call) -> Token:
+        """Return the token to send the call under."""
+
+    async def renewed_token(self, call: Call, refused: Token) -> Token | None:
+        """Return another token than the one that Truto refused, ``None`` where there is none."""
+
+
+class SuffixStore(Protocol):
+    """Where the number behind an idempotency key outlives the process, e.g. Airflow's task state store."""
+
+    @property
+    def may_advance(self) -> bool:
+        """Whether nothing that went out under the key before can have been executed."""
+
+    def load(self) -> int:
+        """Return the stored number, 1 where there is none."""
+
+    def save(self, suffix: int) -> None:
+        """Store the number durably before returning."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Patience:
+    """How long to go on. ``max_wait`` is the sum of all waits in seconds."""
+
+    max_attempts: int = 5
+    max_wait: float = 300.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """A success, its parsed JSON, and what it cost: attempts and seconds waited.
+
+    ``value`` is ``{}`` for an empty answer, bytes where the call takes any content and no JSON came, and ``None``
+    for a streamed one; ``call`` is the one that succeeded, with the key it went out under at last. ``paced`` are
+    seconds spent waiting for a place within the rate limits, which ``waited`` does not count. ``scrub`` takes the
+    secrets of this call out of text.
+    """
+
+    answer: Answer
+    value: Any = field(repr=False)
+    call: Call
+    attempts: int
+    waited: float
+    paced: float = 0.0
+    scrub: Callable[[str], str] = field(default=str, repr=False)
+
+
+class UnreadableError(Exception):
+    """A 2xx whose body cannot be used; ``loss`` says why."""
+
+    def __init__(self, reason: str, *, transient: bool = True) -> None:
+        super().__init__(reason)
+        self.loss = NoAnswer(reason, transient=transient)
+
+
+def read_value(call: Call, answer: Answer) -> Any:
+    """Return the value of a 2xx.
+
+    Raises ``UnreadableError`` where there is none: a cut-off JSON is worth another try, a web page is not.
+    """
+    if call.streamed:
+        return None
+    if answer.body and not answer.claims_json:
+        if call.any_content:
+            return answer.body
+        raise UnreadableError(
+            f"HTTP {answer.status} came as {answer.content_type}, not as JSON: something between here and"
+            " Truto answered (a proxy, a login page), or the host is not Truto's",
+            transient=False,
+        )
+    if not answer.body and answer.status != 204 and not {"content-length", "transfer-encoding"} & set(answer.headers):
+        raise UnreadableError(f"HTTP {answer.status} without a body and without a length: the answer was cut off")
+    try:
+        return answer.json()
+    except ValueError as error:
+        raise UnreadableError(f"HTTP {answer.status} with a body that is not whole JSON ({error})") from None
+
+
+class RetryLoop:
+    """Brings one call to its end.
+
+    Every attempt of a write repeats its ``Idempotency-Key``, with the number of ``suffixes`` behind it where that is
+    above 1. The number advances (``…-2``) only where two refusals and nothing else came under it and ``suffixes`` can
+    keep it. ``on_wait`` gets a sentence before each wait between two attempts, which ``on_backoff`` surrounds.
+    ``connection`` is what errors call the one to mend. ``now`` is in seconds since the epoch, ``jitter`` in [0, 1).
+    """
+
+    def __init__(
+        self,
+        call: Call,
+        *,
+        transport: Transport,
+        tokens: TokenSource,
+        pace: Pacing,
+        patience: Patience,
+        suffixes: SuffixStore | None,
+        connection: str,
+        scrub: Callable[[Call, Token, str], str],
+        on_wait: Callable[[str], None],
+        on_backoff: Callable[[], AbstractContextManager[None]],
+        now: Callable[[], float] = time.time,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._call = call
+        self._transport = transport
+        self._tokens = tokens
+        self._pace = pace
+        self._patience = patience
+        self._suffixes = suffixes if call.is_write and call.idempotency_key is not None else None
+        self._base_key = call.idempotency_key
+        self._connection = connection
+        self._scrub = scrub
+        self._on_wait = on_wait
+        self._on_backoff = on_backoff
+        self._now = now
+        self._jitter = jitter
+        self._attempts = 0
+        self._waited = 0.0
+        self._paced = 0.0
+        self._renewed = False
+        self._in_doubt = False
+        self._known_unblocked = False
+        self._use_suffix(self._suffixes.load() if self._suffixes else 1)
+
+    async def run(self) -> Outcome:
+        """Return the outcome of a 2xx.
+
+        Raises the ``TrutoError`` of anything else, with ``attempts``, ``waited`` and ``idempotency_key``.
+        """
+        try:
+            while True:
+                # Before each attempt, since a wait may outlast a token's life.
+                self._token = await self._tokens.current_token(self._call)
+                self._attempts += 1
+                reply = await self._send(self._call, self._token)
+                if isinstance(reply, Answer) and reply.ok:
+                    try:
+                        return self._outcome(reply, read_value(self._call, reply))
+                    except UnreadableError as error:
+                        reply = error.loss
+                if isinstance(reply, NoAnswer):
+                    await self._handle_loss(reply)
+                elif not await self._renew_token(reply):
+                    await self._handle_refusal(reply)
+        except TrutoError as error:
+            error.attempts = self._attempts
+            error.waited = self._waited
+            error.idempotency_key = self._call.idempotency_key
+            error.integrated_account_id = self._call.integrated_account_id or None
+            raise
+
+    def _outcome(self, answer: Answer, value: Any) -> Outcome:
+        return Outcome(
+            answer=answer,
+            value=value,
+            call=self._call,
+            attempts=self._attempts,
+            waited=self._waited,
+            paced=self._paced,
+            scrub=self._scrubbed,
+        )
+
+    async def _send(self, call: Call, token: Token) -> Answer | NoAnswer:
+        """Send as soon as the rate limits have a place, and tell them what came back."""
+        account = call.integrated_account_id if call.is_data else None
+        while seconds := self._pace.take(account):
+            self._paced += seconds
+            await self._transport.sleep(seconds)
+        reply: Answer | NoAnswer | None = None
+        try:
+            reply = await self._transport.send(call, token)
+            return reply
+        finally:  # also where the caller is cancelled
+            if isinstance(reply, Answer):
+                is_remote = not reply.ok and is_remote_error(reply)
+                self._pace.answered(account, answer=reply, is_remote=is_remote)
+            else:
+                self._pace.lost(account)
+
+    async def _handle_loss(self, loss: NoAnswer) -> None:
+        """A request that can have gone out leaves a doubt: a write is repeated only under the key that it had."""
+        self._in_doubt = self._in_doubt or loss.maybe_sent
+        may_retry = loss.transient and (self._is_repeatable or not loss.maybe_sent)
+        await self._wait_or_raise(self._transport_error(loss), None, may_retry=may_retry)
+
+    @property
+    def _is_repeatable(self) -> bool:
+        return not self._call.is_write or self._call.idempotency_key is not None
+
+    def _transport_error(self, loss: NoAnswer) -> TrutoTransportError:
+        reason = shortened(self._scrubbed(loss.reason))
+        doubt = self._doubt() if self._call.is_write else ""
+        tries = "1 attempt" if self._attempts == 1 else f"{self._attempts} attempts"
+        error = TrutoTransportError(f"{where(self._call)}: no usable answer after {tries}: {reason}.{doubt}")
+        error.transient = loss.transient
+        error.maybe_sent = self._in_doubt
+        return error
+
+    def _doubt(self) -> str:
+        """Say what is known of a write that got no answer."""
+        if not self._in_doubt:
+            return " Nothing was written: there was no connection that the request could have gone out on."
+        doubt = " Whether the write happened is unknown."
+        if self._call.idempotency_key is not None:
+            doubt += (
+                " A repeat under the same Idempotency-Key, such as a retry of the task, is executed at most once."
+            )
+        return doubt
+
+    async def _renew_token(self, answer: Answer) -> bool:
+        """After a 401 of Truto itself, look for a rotated token; once a call."""
+        is_ours = answer.status == 401 and not is_remote_error(answer)
+        if not is_ours or self._renewed:
+            return False
+        self._renewed = True
+        return await self._tokens.renewed_token(self._call, self._token) is not None
+
+    async def _handle_refusal(self, answer: Answer) -> None:
+        """Wait for the next attempt, or raise what the answer means."""
+        error = self._api_error(answer)
+        may_retry = answer.status in RETRIED_STATUSES or (error.is_remote and answer.status >= 500)
+        # A refusal executed nothing; after any other failure a write may have happened.
+        may_retry = may_retry and (self._is_repeatable or answer.status in REFUSALS)
+        if not error.is_remote:
+            if answer.status == 503:
+                error, is_passing = await self._explain_503(answer, error)
+                may_retry = is_passing and self._is_repeatable
+            elif answer.status == 405 and self._call.is_write:
+                error = await self._explain_405(answer, error)
+        # Anything but a refusal may have executed the write: another key could execute it once more.
+        self._in_doubt = self._in_doubt or answer.status not in REFUSALS
+        asked = error.retry_after
+        if asked is None and answer.status == 429:
+            asked = DEFAULT_WAIT
+        await self._wait_or_raise(error, asked, may_retry=may_retry)
+        if answer.status in REFUSALS:
+            self._maybe_advance_key()
+
+    async def _wait_or_raise(self, error: TrutoError, asked: float | None, *, may_retry: bool) -> None:
+        """Sleep before the next attempt; a wait that does not fit is never shortened, it ends the call."""
+        if not may_retry or self._attempts >= self._patience.max_attempts:
+            raise error
+        left = self._patience.max_wait - self._waited
+        if asked is not None:
+            seconds = asked
+        else:
+            ceiling = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2 ** (self._attempts - 1))
+            seconds = ceiling * (0.5 + 0.5 * self._jitter())
+        if seconds > left:
+            if isinstance(error, TrutoApiError):
+                error.retry_after = seconds
+            error.args = (f"{error} The next attempt would wait {seconds:.0f} s, {left:.0f} s are left of max_wait.",)
+            raise error
+        if asked is not None:
+            # Spread those who were told the same moment; never come early.
+            seconds = min(left, seconds + self._jitter())
+        self._waited += seconds
+        self._on_wait(self._describe_wait(error, seconds))
+        with self._on_backoff():
+            await self._transport.sleep(seconds)
+
+    def _describe_wait(self, error: TrutoError, seconds: float) -> str:
+        how = f"answered {error.status}" if isinstance(error, TrutoApiError) else "gave no usable answer"
+        return (
+            f"{self._call} integrated_account={self._call.integrated_account_id}: attempt {self._attempts} of"
+            f" {self._patience.max_attempts} {how}; the next one comes in {seconds:.1f} s"
+        )
+
+    def _maybe_advance_key(self) -> None:
+        self._refusals += 1
+        suffixes = self._suffixes
+        if suffixes is not None and suffixes.may_advance and self._refusals >= 2 and not self._in_doubt:
+            suffixes.save(self._suffix + 1)
+            self._use_suffix(self._suffix + 1)
+
+    def _use_suffix(self, suffix: int) -> None:
+        self._suffix = suffix
+        self._refusals = 0
+        if suffix > 1:
+            self._call = replace(self._call, idempotency_key=f"{self._base_key}-{suffix}")
+
+    async def _explain_503(self, answer: Answer, error: TrutoApiError) -> tuple[TrutoApiError, bool]:
+        """A 503 is permanent for a blocked account: ask the capabilities, once a call."""
+        if self._call.integrated_account_id is None or self._known_unblocked:
+            return error, True
+        found = await self._look_up(capabilities_call(integrated_account_id=self._call.integrated_account_id))
+        account = found.get("account") if isinstance(found, dict) else None
+        blocked = account.get("is_blocked") if isinstance(account, dict) else None
+        if blocked is True:
+            return self._api_error(answer, TrutoAccountBlockedError), False
+        if blocked is False:
+            self._known_unblocked = True
+            return error, True
+        error.args = (f"{error} Whether the account is blocked could not be found out.",)
+        return error, False
+
+    async def _explain_405(self, answer: Answer, error: TrutoApiError) -> TrutoApiError:
+        """A 405 on a write of a sandbox account has a remedy of its own: ask the account what it is."""
+        if self._call.integrated_account_id is None:
+            return error
+        found = await self._look_up(integrated_account_call(self._call.integrated_account_id))
+        if isinstance(found, dict) and found.get("is_sandbox") is True:
+            return self._api_error(answer, TrutoSandboxReadOnlyError)
+        return error
+
+    async def _look_up(self, question: Call) -> Any:
+        """GET something that explains an answer; ``None`` where that fails too."""
+        reply = await self._send(question, await self._tokens.current_token(question))
+        if isinstance(reply, NoAnswer) or not reply.ok:
+            return None
+        try:
+            return reply.json()
+        except ValueError:
+            return None
+
+    def _api_error(self, answer: Answer, as_class: type[TrutoApiError] | None = None) -> TrutoApiError:
+        return api_error(
+            self._call,
+            answer,
+            retry_after=asked_wait(answer.headers, now=self._now(), status=answer.status),
+            as_class=as_class,
+            connection=self._connection,
+            scrub=self._scrubbed,
+        )
+
+    def _scrubbed(self, text: str) -> str:
+        return self._scrub(self._call, self._token, text)

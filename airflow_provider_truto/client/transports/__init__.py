@@ -1,0 +1,1 @@
+"""Truto over requests and over aiohttp."""

@@ -1,0 +1,56 @@
+"""What a transport does: it sends one call, sleeps, and waits for another caller; nothing else.
+
+Above it there is one control flow, written as coroutines. The transport on aiohttp suspends them while it waits; the
+one on requests blocks inside its methods, so that a coroutine runs to its end without ever being suspended.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from airflow_provider_truto.client.answer import Answer
+from airflow_provider_truto.client.call import Call
+from airflow_provider_truto.client.tokens import Token
+
+T = TypeVar("T")
+
+#: Bytes read at a time. Older urllib3 unpacks such a piece whole, a thousandfold at worst: 16 MiB then.
+CHUNK = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """The connection failed or the answer could not be read to its end. ``reason`` is one short line."""
+
+    reason: str
+    #: Whether repeating it may help; a certificate that does not fit stays so.
+    transient: bool = True
+    #: Whether the request can have gone out; false only where it is known that no connection came about.
+    maybe_sent: bool = True
+
+
+class Transport(Protocol):
+    """How calls reach Truto."""
+
+    async def send(self, call: Call, token: Token) -> Answer | NoAnswer:
+        """Send a call under a token, once, and read its answer; unless streamed, to its end."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait so many seconds."""
+
+    async def wait_for(self, future: Future[T]) -> T:
+        """Wait for a future that another thread or coroutine completes, and return its result."""
+
+
+def request_headers(call: Call) -> dict[str, str]:
+    """Return a call's own headers, beside those that go with every call."""
+    headers = dict(call.headers)
+    if (call.streamed or call.any_content) and "accept" not in map(str.lower, headers):
+        headers["Accept"] = "*/*"
+    if call.body is not None:
+        headers["Content-Type"] = call.content_type
+    if call.idempotency_key is not None:
+        headers["Idempotency-Key"] = call.idempotency_key
+    return headers

@@ -1,0 +1,89 @@
+"""What a lost answer is called, in the same words by both transports."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+
+from airflow_provider_truto.client.call import Call
+from airflow_provider_truto.client.errors import TrutoTransportError, where
+from airflow_provider_truto.client.redaction import shortened
+from airflow_provider_truto.client.settings import ClientSettings, without_user
+from airflow_provider_truto.client.transports.base import NoAnswer
+
+#: OpenSSL's codes for what only a strict check minds, which Python asks for since 3.13: a CA without Key Usage, a
+#: certificate without key identifiers and the like (X509_V_ERR_PATHLEN_INVALID_FOR_NON_CA to EC_KEY_EXPLICIT_PARAMS).
+_STRICT_TLS = range(80, 95)
+
+
+def connect_timeout(settings: ClientSettings) -> NoAnswer:
+    """No connection in time."""
+    return NoAnswer(
+        f"no connection to {settings.origin.host} within {settings.connect_timeout:g} s", maybe_sent=False
+    )
+
+
+def read_timeout(settings: ClientSettings) -> NoAnswer:
+    """A connection, but no answer in time."""
+    return NoAnswer(
+        f"{settings.origin.host} did not answer within {settings.read_timeout:g} s ({settings.timeout_name})"
+    )
+
+
+def deadline_passed(settings: ClientSettings) -> NoAnswer:
+    """An answer that had not come to its end when the attempt had to."""
+    return NoAnswer(
+        f"{settings.origin.host} gave no whole answer within {settings.deadline:g} s (the connection's deadline)"
+    )
+
+
+def interim_answer(status: int) -> NoAnswer:
+    """An interim answer in the place of the final one; what would follow it on the connection is not waited for."""
+    return NoAnswer(f"HTTP {status} is an interim answer, which nobody asked for")
+
+
+def tls_failure(settings: ClientSettings, cause: BaseException, *, is_gone: bool, maybe_sent: bool) -> NoAnswer:
+    """TLS came to no end. A peer that went away may be back; one that is not trusted will not change."""
+    failed = f"TLS with {settings.origin.host} failed"
+    if isinstance(cause, ssl.SSLCertVerificationError) and cause.verify_code in _STRICT_TLS:
+        reason = (
+            f"{failed}: {cause.verify_message}, and Python 3.13 and later take no such certificate. What to do: have"
+            " who made it (a company CA, a proxy that inspects TLS) issue it anew as RFC 5280 asks, and put that one"
+            " into ca_bundle; until then, workers on Python 3.12 or earlier take the old one"
+        )
+    else:
+        hint = "" if is_gone else ". What to do: check the base URL and ca_bundle"
+        reason = f"{failed} ({sentence(cause)}){hint}"
+    return NoAnswer(reason, transient=is_gone, maybe_sent=maybe_sent)
+
+
+def proxy_failure(settings: ClientSettings, cause: BaseException, *, transient: bool = True) -> NoAnswer:
+    """The proxy did not let the call through; not ``transient`` where it is of a kind that cannot be used."""
+    return NoAnswer(
+        f"the proxy in front of {settings.origin.host} failed ({sentence(cause)})",
+        transient=transient,
+        maybe_sent=False,
+    )
+
+
+def connection_failure(settings: ClientSettings, cause: BaseException, *, maybe_sent: bool) -> NoAnswer:
+    """The connection was refused, reset or closed, or what came over it was no HTTP."""
+    return NoAnswer(f"the connection to {settings.origin.host} failed ({sentence(cause)})", maybe_sent=maybe_sent)
+
+
+def too_large(settings: ClientSettings, status: int) -> NoAnswer:
+    """The answer is larger than what is held in memory."""
+    return NoAnswer(f"HTTP {status} with a body of more than {settings.response_limit} bytes", transient=False)
+
+
+def broken_stream(call: Call, cause: BaseException, scrub: Callable[[str], str]) -> TrutoTransportError:
+    """Make the error of a streamed answer that broke off: the call itself did succeed."""
+    done = " The write itself was answered with success." if call.is_write else ""
+    said = shortened(scrub(sentence(cause)))
+    return TrutoTransportError(f"{where(call)}: the answer broke off while it was streamed: {said}.{done}")
+
+
+def sentence(error: BaseException) -> str:
+    """Name an error in one short line."""
+    # A proxy's URL, with its password, may be part of what a library says. It is scrubbed, and cut after that.
+    return f"{type(error).__name__}: {without_user(' '.join(str(error).split()))}"

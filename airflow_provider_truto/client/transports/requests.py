@@ -1,0 +1,288 @@
+"""Truto over requests, with a pooled keep-alive session; threads may share one."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from functools import cached_property, partial
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any, TypeVar
+
+import requests
+from requests.auth import AuthBase
+from requests.cookies import RequestsCookieJar
+from requests.structures import CaseInsensitiveDict
+from urllib3.exceptions import ReadTimeoutError
+
+from airflow_provider_truto.client.answer import Answer
+from airflow_provider_truto.client.call import Call
+from airflow_provider_truto.client.redaction import Scrubber
+from airflow_provider_truto.client.settings import ClientSettings, Origin
+from airflow_provider_truto.client.tokens import ApiToken, Token
+from airflow_provider_truto.client.transports.base import CHUNK, NoAnswer, request_headers
+from airflow_provider_truto.client.transports.connections import Deadline, TimelyAdapter, was_connecting
+from airflow_provider_truto.client.transports.failures import (
+    broken_stream,
+    connect_timeout,
+    connection_failure,
+    deadline_passed,
+    interim_answer,
+    proxy_failure,
+    read_timeout,
+    tls_failure,
+    too_large,
+)
+
+T = TypeVar("T")
+
+#: Seconds for which servers keep an idle connection open, at the least that is common.
+_KEPT_OPEN = 5.0
+
+
+class OriginAuth(AuthBase):
+    """Bearer authentication that goes to one origin and to no other."""
+
+    def __init__(self, token: Callable[[], Token], origin: Origin) -> None:
+        self._token = token
+        self._origin = origin
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Add the header where the request stays on the origin."""
+        if Origin.of(request.url or "") == self._origin:
+            request.headers["Authorization"] = f"Bearer {self._token().reveal()}"
+        return request
+
+
+class _NoCookies(RequestsCookieJar):
+    """Takes none: Truto sets none, and a jar that is written to would be shared between threads."""
+
+    def extract_cookies(self, *_: Any) -> None:
+        """Take nothing out of an answer."""
+
+
+class TrutoSession(requests.Session):
+    """A session bound to a connection.
+
+    A URL that begins with ``/`` is taken below the base URL; timeouts are set; TLS and proxy are the
+    connection's; redirects are never followed (they could carry a write elsewhere); ``~/.netrc`` is never
+    read, while proxy and CA variables of the environment hold where the connection is silent.
+    """
+
+    def __init__(self, settings: ClientSettings, token: Callable[[], Token]) -> None:
+        super().__init__()
+        self._settings = settings
+        self.auth = OriginAuth(token, settings.origin)
+        self.headers.update({"User-Agent": settings.user_agent, "Accept": "application/json"})
+        self.cookies = _NoCookies(policy=DefaultCookiePolicy(allowed_domains=[]))
+        adapter = TimelyAdapter(max_retries=0, pool_maxsize=32)
+        self.mount("https://", adapter)
+        self.mount("http://", adapter)
+
+    def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> requests.Response:  # type: ignore[override]
+        """Send a request; see ``requests.Session.request``."""
+        if url.startswith("/"):
+            url = self._settings.base_url.rstrip("/") + url
+        return super().request(method, url, *args, **kwargs)
+
+    def send(
+        self, request: requests.PreparedRequest, *, deadline: Deadline | None = None, **kwargs: Any
+    ) -> requests.Response:
+        """Send a prepared request, under the connection's TLS, proxy and times also where they are not given."""
+        if "verify" not in kwargs:
+            kwargs |= self.merge_environment_settings(
+                request.url, kwargs.get("proxies"), kwargs.get("stream"), None, kwargs.get("cert")
+            )
+        if kwargs.get("timeout") is None:
+            kwargs["timeout"] = (self._settings.connect_timeout, self._settings.read_timeout)
+        with deadline or Deadline(self._settings.deadline) as until:
+            response = super().send(request, **kwargs)
+        if deadline is None:
+            until.lift()  # a body that was not read by now is a stream
+        return response
+
+    def resolve_redirects(self, *_: Any, **__: Any) -> Iterator[Any]:
+        """Follow none, also where it is asked for."""
+        return iter(())
+
+    def send_call(self, call: Call, token: Token, deadline: Deadline) -> requests.Response:
+        """Send a call of Truto under a token; the body of the answer is still to be read.
+
+        The call is complete and its target escaped. ``request`` would take it apart, put it together again and search
+        the environment for proxies each time, which costs more than sending it.
+        """
+        request = requests.PreparedRequest()
+        request.method = call.method
+        request.url = self._base_url + call.target
+        request.body = call.body
+        request.hooks = self.hooks
+        headers: dict[str, Any] = {**self.headers, **request_headers(call)}
+        headers["Authorization"] = f"Bearer {token.reveal()}"
+        request.headers = CaseInsensitiveDict(headers)
+        request.prepare_content_length(call.body)
+        return self.send(request, deadline=deadline, stream=True, cert=self.cert, **self._tls_and_proxies)
+
+    @cached_property
+    def _base_url(self) -> str:
+        """The base URL in requests' own spelling, without a slash at its end."""
+        return str(requests.Request("GET", self._settings.base_url).prepare().url).rstrip("/")
+
+    @cached_property
+    def _tls_and_proxies(self) -> dict[str, Any]:
+        """What the connection and, where it is silent, the environment say, as it was at the first call."""
+        merged = self.merge_environment_settings(self._base_url, {}, None, None, None)
+        return {name: merged[name] for name in ("verify", "proxies")}
+
+    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+        """Let the connection's TLS and proxy win over the environment's; requests lets them lose."""
+        settings = self._settings
+        if verify is None and not settings.verify_tls:
+            verify = False
+        elif verify is None and settings.ca_bundle:
+            verify = settings.ca_bundle
+        if not proxies and settings.proxy:
+            proxies = {"http": settings.proxy, "https": settings.proxy}
+        merged = super().merge_environment_settings(url, proxies, stream, verify, cert)
+        if proxies:
+            # requests adds the environment's proxies to explicit ones; NO_PROXY must not undo ours either.
+            merged["proxies"] = proxies
+        return merged
+
+
+class RequestsTransport:
+    """Sends over requests. Its coroutines block instead of being suspended. ``sleep`` takes seconds."""
+
+    def __init__(
+        self, settings: ClientSettings, tokens: ApiToken, *, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._settings = settings
+        self._sleep = sleep
+        self._scrubber = Scrubber(settings, tokens)
+        self._answered_at: float | None = None
+        self.session = TrutoSession(settings, tokens.current)
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self.session.close()
+
+    async def sleep(self, seconds: float) -> None:
+        """Block for so many seconds."""
+        self._sleep(seconds)
+
+    async def wait_for(self, future: Future[T]) -> T:
+        """Block until another thread has completed the future, and return its result."""
+        return future.result()
+
+    async def send(self, call: Call, token: Token) -> Answer | NoAnswer:
+        """Send a call, and block until its answer has been read."""
+        # urllib3 does not tell whether it has to open a connection, nor how long that took. Where it may have to, the
+        # request is taken to have gone out when its answer came.
+        began = time.monotonic()
+        is_warm = self._answered_at is not None and began - self._answered_at < _KEPT_OPEN
+        deadline = Deadline(self._settings.deadline)
+        try:
+            response = self.session.send_call(call, token, deadline)
+            if response.status_code < 200:
+                response.close()
+                return interim_answer(response.status_code)
+            self._answered_at = time.monotonic()
+            sent_after = 0.0 if is_warm else self._answered_at - began
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            stream = None
+            if call.streamed and response.ok:
+                deadline.lift()
+                stream = Chunks(response, call, partial(self._scrubber.scrub, call, token))
+            body = _body(response, self._settings.response_limit) if stream is None else b""
+        except OSError as error:  # requests' own, and that of a CA bundle which cannot be read
+            return deadline_passed(self._settings) if deadline.is_over else _no_answer(error, self._settings)
+        if body is None:
+            return too_large(self._settings, response.status_code)
+        return Answer(
+            status=response.status_code,
+            headers=headers,
+            body=body,
+            stream=stream,
+            seconds=time.monotonic() - began,
+            sent_after=sent_after,
+        )
+
+
+class Chunks:
+    """The bytes of a streamed answer, to be iterated once.
+
+    Raises ``TrutoTransportError`` where the stream breaks: the call itself did succeed.
+    """
+
+    def __init__(self, response: requests.Response, call: Call, scrub: Callable[[str], str]) -> None:
+        self._response = response
+        self._call = call
+        self._scrub = scrub
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._response.iter_content(CHUNK)
+        except requests.RequestException as error:
+            raise broken_stream(self._call, _root(error), self._scrub) from None
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Give the connection back; whatever was not read is lost."""
+        self._response.close()
+
+
+def _body(response: requests.Response, limit: int) -> bytes | None:
+    """Read the whole body; ``None`` where it is longer than ``limit`` bytes."""
+    chunks: list[bytes] = []
+    size = 0
+    for chunk in response.iter_content(CHUNK):
+        size += len(chunk)
+        if size > limit:
+            response.close()
+            return None
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _no_answer(error: OSError, settings: ClientSettings) -> NoAnswer:
+    root = _root(error)
+    if not isinstance(error, requests.RequestException):
+        return tls_failure(settings, root, is_gone=False, maybe_sent=False)
+    maybe_sent = not any(map(was_connecting, _causes(error)))
+    match error:
+        case requests.exceptions.ConnectTimeout():
+            return connect_timeout(settings)
+        case requests.exceptions.ReadTimeout() if not maybe_sent:  # within the TLS handshake
+            return connect_timeout(settings)
+        case requests.exceptions.ReadTimeout():
+            return read_timeout(settings)
+        case requests.exceptions.SSLError():
+            is_gone = isinstance(root, (ssl.SSLEOFError, ssl.SSLZeroReturnError)) or not isinstance(
+                root, ssl.SSLError
+            )
+            return tls_failure(settings, root, is_gone=is_gone, maybe_sent=maybe_sent)
+        case requests.exceptions.ProxyError():
+            return proxy_failure(settings, root)
+        case requests.exceptions.InvalidSchema():  # a SOCKS proxy, without PySocks
+            return proxy_failure(settings, root, transient=False)
+        case requests.exceptions.ConnectionError() if isinstance(root, ReadTimeoutError):  # within the body
+            return read_timeout(settings)
+    return connection_failure(settings, root, maybe_sent=maybe_sent)
+
+
+def _root(error: BaseException) -> BaseException:
+    """Find the innermost cause that has words of its own."""
+    *_, root = _causes(error, also_implied=False)
+    return root
+
+
+def _causes(error: BaseException | None, *, also_implied: bool = True) -> Iterator[BaseException]:
+    """Give an error and what it wraps: requests wraps urllib3, which wraps the socket's error."""
+    while error is not None:
+        yield error
+        inner = next((arg for arg in error.args if isinstance(arg, BaseException)), None)
+        inner = inner or getattr(error, "reason", None)
+        if not isinstance(inner, BaseException):
+            inner = error.__cause__ if also_implied else None
+        error = inner
