@@ -16,14 +16,21 @@ except ImportError:  # before Airflow 3.2
     from airflow.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 try:
+    from airflow.sdk.types import NOTSET, ArgNotSet
+except ImportError:  # Airflow 2.11
+    from airflow.utils.types import NOTSET, ArgNotSet
+
+try:
     from airflow.sdk.configuration import conf
 except ImportError:  # before Airflow 3.2
     from airflow.configuration import conf
 
 __all__ = [
+    "NOTSET",
     "AirflowException",
     "AirflowFailException",
     "AirflowSkipException",
+    "ArgNotSet",
     "BaseHook",
     "BaseOperator",
     "conf",

@@ -24,7 +24,7 @@ from uuid import UUID
 import jinja2.sandbox
 import pytest
 
-from airflow_provider_truto._compat import object_storage_path
+from airflow_provider_truto._compat import ArgNotSet, object_storage_path
 from airflow_provider_truto.bulk import engine, ledger, lines, problems, records, rows, snapshot, spool
 from airflow_provider_truto.bulk.cells import cells_line, cells_of
 from airflow_provider_truto.bulk.engine import Progress
@@ -38,7 +38,7 @@ from airflow_provider_truto.client.pacing import ACCOUNT_RATE, TIER_SECONDS, TOK
 from airflow_provider_truto.emulator import Emulator
 from airflow_provider_truto.emulator.tenants import ACME
 from airflow_provider_truto.operators import _bulk_job
-from airflow_provider_truto.operators._arguments import NOT_GIVEN, REQUIRED
+from airflow_provider_truto.operators._arguments import REQUIRED
 from airflow_provider_truto.operators.accounts import TrutoBulkUpdateAccountsOperator
 from airflow_provider_truto.operators.bulk import TrutoBulkSummaryOperator
 from airflow_provider_truto.records.coerce import coerce
@@ -222,7 +222,7 @@ def test_the_table_of_arguments_is_the_signature(first, operator):
 def shown_default(default):
     if default is REQUIRED:
         return "required"
-    if default is NOT_GIVEN:
+    if isinstance(default, ArgNotSet):
         return "the connection's"
     return f'`"{default}"`' if isinstance(default, str) else f"`{default!r}`"
 

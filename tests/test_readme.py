@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 
 import pytest
@@ -12,9 +11,11 @@ from airflow_provider_truto.client import errors
 from airflow_provider_truto.client.api import Resource, TrutoApi
 from airflow_provider_truto.connection_fields import EXTRA_FIELDS
 from airflow_provider_truto.emulator import Emulator
-from airflow_provider_truto.operators._calls import TrutoCallOperator
+from airflow_provider_truto.operators._arguments import REQUIRED
+from airflow_provider_truto.operators._operator import collect_parameters
 from airflow_provider_truto.operators._task import codes_of_errors
 from airflow_provider_truto.operators.accounts import TrutoUpdateAccountOperator
+from airflow_provider_truto.operators.proxy import TrutoProxyOperator
 from airflow_provider_truto.operators.unified import TrutoUnifiedOperator
 
 
@@ -36,18 +37,28 @@ def test_the_table_of_the_hook_has_every_method_of_a_resource(name):
     assert any(f"`.{name}(" in row for row in README.rows)
 
 
-ARGUMENTS = [
-    name
-    for cls in (TrutoUpdateAccountOperator, TrutoUnifiedOperator, TrutoCallOperator)
-    for name, parameter in inspect.signature(cls.__init__).parameters.items()
-    if parameter.kind is inspect.Parameter.KEYWORD_ONLY and name not in {"model", "resource", "method", "record_id"}
-]
+def told(first):
+    """The arguments in a table, and whether each is templated and required."""
+    return {name.strip("`"): marks for name, marks, _ in README.table(first)}
 
 
-@pytest.mark.parametrize("name", ARGUMENTS)
-def test_the_operator_s_table_has_every_argument_and_says_whether_it_is_templated(name):
-    row = [row for row in README.rows if row.startswith(f"| `{name}` |")][-1]
-    assert ("templated" in row.split("|")[2]) == (name in TrutoUpdateAccountOperator.template_fields)
+def marks_of(operator):
+    """What the README is to say of an operator's arguments."""
+    found = {}
+    for name, parameter in collect_parameters(operator).items():
+        marks = {"templated": name in operator.template_fields, "required": parameter.default is REQUIRED}
+        found[name] = ", ".join(mark for mark, is_told in marks.items() if is_told)
+    return found
+
+
+def test_the_table_of_the_account_update_is_the_signature():
+    assert told("argument of an account update") == marks_of(TrutoUpdateAccountOperator)
+
+
+def test_the_table_of_other_calls_has_what_they_take_beside_that():
+    of_update = marks_of(TrutoUpdateAccountOperator)
+    others = {**marks_of(TrutoProxyOperator), **marks_of(TrutoUnifiedOperator)}
+    assert told("argument of any other call") == {n: marks for n, marks in others.items() if n not in of_update}
 
 
 ERRORS = sorted(

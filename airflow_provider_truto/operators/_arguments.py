@@ -23,19 +23,14 @@ from airflow_provider_truto.records.render import Missing
 from airflow_provider_truto.records.request import RESPONSE_FORMATS, OnNone
 
 
-class _Sentinel:
-    def __init__(self, text: str) -> None:
-        self._text = text
+class Required:
+    """Stands where a required argument was left out; see ``defer_required_check``."""
 
     def __repr__(self) -> str:
-        return self._text
+        return "<required>"
 
 
-#: An argument that was left out, as against one that was given as ``None``.
-NOT_GIVEN: Any = _Sentinel("<not given>")
-#: An argument that nothing can do without. Python's own check would come in the worker for a row of a mapped task, be
-#: taken for something that may pass, and be retried.
-REQUIRED: Any = _Sentinel("<required>")
+REQUIRED: Any = Required()
 
 
 class RefusedError(ValueError):

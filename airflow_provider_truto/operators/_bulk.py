@@ -7,10 +7,11 @@ from datetime import timedelta
 from os import PathLike
 from typing import Any, ClassVar, Literal
 
+from airflow_provider_truto._compat import NOTSET, ArgNotSet
 from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
 from airflow_provider_truto.connection_fields import DEFAULT_CONN_ID
-from airflow_provider_truto.operators._arguments import BULK_ARGUMENTS, NOT_GIVEN, REQUIRED
-from airflow_provider_truto.operators._operator import TrutoOperator, templated
+from airflow_provider_truto.operators._arguments import BULK_ARGUMENTS
+from airflow_provider_truto.operators._operator import TrutoOperator, defer_required_check, list_templated
 from airflow_provider_truto.operators._rendering import is_from_upstream, is_reference
 from airflow_provider_truto.operators._task import (
     failing_in_airflow_terms,
@@ -109,6 +110,7 @@ class TrutoBulkOperator(TrutoOperator):
     on_source_change: Any
     on_clear: Any
 
+    @defer_required_check
     def __init__(
         self,
         *,
@@ -119,9 +121,9 @@ class TrutoBulkOperator(TrutoOperator):
         hook_params: Mapping[str, Any] | str | None = None,
         mapping: Mapping[str, Any] | Callable[[Any], Any] | str | None = None,
         shard: Mapping[str, Any] | Sequence[int] | str | None = None,
-        output_path: str | PathLike[str] = REQUIRED,
-        max_failures: float | str | None = REQUIRED,
-        integrated_account_id: str = NOT_GIVEN,
+        output_path: str | PathLike[str],
+        max_failures: float | str | None,
+        integrated_account_id: str | ArgNotSet = NOTSET,
         truto_conn_id: str = DEFAULT_CONN_ID,
         concurrency: int | str = 32,
         requests_per_second: float | str | None = None,
@@ -140,37 +142,10 @@ class TrutoBulkOperator(TrutoOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self._take(
-            source=source,
-            query=query,
-            sql_conn_id=sql_conn_id,
-            query_parameters=query_parameters,
-            hook_params=hook_params,
-            mapping=mapping,
-            shard=shard,
-            output_path=output_path,
-            max_failures=max_failures,
-            integrated_account_id=integrated_account_id,
-            truto_conn_id=truto_conn_id,
-            concurrency=concurrency,
-            requests_per_second=requests_per_second,
-            schema=schema,
-            extra_fields=extra_fields,
-            on_none=on_none,
-            null_marker=null_marker,
-            delimiter=delimiter,
-            allow_empty=allow_empty,
-            check_custom_fields=check_custom_fields,
-            skip_unchanged=skip_unchanged,
-            validate_first=validate_first,
-            max_runtime=max_runtime,
-            on_source_change=on_source_change,
-            on_clear=on_clear,
-        )
-        self._check_literals()
+        self._take(locals())
         self.is_stopped = False
 
-    template_fields: Sequence[str] = templated(__init__, BULK_ARGUMENTS)
+    template_fields: Sequence[str] = list_templated(__init__, BULK_ARGUMENTS)
     template_ext: Sequence[str] = (".sql",)
     template_fields_renderers: ClassVar[dict[str, str]] = {"query": "sql"}
 

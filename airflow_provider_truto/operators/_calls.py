@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from airflow_provider_truto._compat import AirflowFailException
 from airflow_provider_truto.client.errors import Problem, TrutoError, TrutoSchemaError
-from airflow_provider_truto.connection_fields import DEFAULT_CONN_ID
-from airflow_provider_truto.operators._arguments import NOT_GIVEN
 from airflow_provider_truto.operators._files import write_whole
-from airflow_provider_truto.operators._operator import TrutoOperator, templated
+from airflow_provider_truto.operators._operator import TrutoOperator
 from airflow_provider_truto.operators._task import failing_in_airflow_terms, running_task
-from airflow_provider_truto.records.request import LIVE, PACKAGED, OnNone, RecordRequest, SchemaSource
+from airflow_provider_truto.records.request import LIVE, PACKAGED, RecordRequest, SchemaSource
 from airflow_provider_truto.records.xcom import (
     XCOM_LIMIT,
     build_xcom_value,
@@ -43,38 +41,7 @@ _LONGEST_MESSAGE = 10_000
 class TrutoCallOperator(TrutoOperator):
     """One call for one customer: rendered with types kept, typed, checked, sent once over retries, verified.
 
-    :param integrated_account_id: the customer's integrated account (a UUID); left out, the connection's default.
-        One that is given and renders to nothing is an error. (templated)
-    :param tenant_id: names the customer instead, by your own id for them; looked up before the call. (templated)
-    :param integration: with ``tenant_id``, which of the customer's accounts: ``"hubspot"``. (templated)
-    :param expected_tenant_id: refuse an integrated account that belongs to any other tenant. (templated)
-    :param truto_conn_id: the Airflow connection. (templated)
-    :param body: what to send, as a dict, JSON text or the output of another task. (templated)
-    :param body_file: instead of ``body``, a JSON file found like a template; its strings are rendered.
-    :param query: query parameters of the method: filters, ``limit``. (templated)
-    :param on_none: what a template that gives ``None`` means: ``"error"``, ``"omit"`` the field, or send
-        ``"null"``. A ``None`` that is written in the DAG file is always sent as null, which clears the field.
-        (templated)
-    :param preflight: before the call, make sure that the account is active, not blocked, and has the method.
-        (templated)
-    :param preview: read the record, say what would be changed, with a hash of it, and send nothing. (templated)
-    :param expect: the hash of a preview: send only where it would change just what was previewed. (templated)
-    :param skip_unchanged: read the record first and send only the top-level fields that differ, nothing where none
-        does. Not a lock: somebody else may write in between. (templated)
-    :param verify: what to do with fields that the answer does not confirm: ``"warn"``, ``"fail"`` (the write has
-        happened then), or ``None``. (templated)
-    :param skip_on: names of errors that skip the task instead of failing it, such as ``("not_found",)``. (templated)
-    :param idempotency_key: a key of your own. Truto executes a key once an account and path, also after a
-        clear. (templated)
-    :param output_path: an ``ObjectStoragePath`` for a streamed answer, for one too large for XCom, or for a list, as
-        JSON Lines. (templated)
-    :param max_records: end a list with the page in which it reaches so many records. (templated)
-
-    Flags, numbers and choices may be text that means one, as templates give it: ``"false"``, ``"32"``. What is none
-    fails the task, and nothing is sent.
-
-    XCom: ``return_value`` is the response; status, attempts, verification, preview, cursor and paths are under
-    ``truto``.
+    What a public operator does not take as an argument has the value here.
     """
 
     #: What the operator calls the record's id.
@@ -82,24 +49,8 @@ class TrutoCallOperator(TrutoOperator):
     needs_id: ClassVar[bool] = False
     #: ``None`` for the proxy API.
     model: Any = None
-    resource: Any
-    method: Any
-    integrated_account_id: Any
-    tenant_id: Any
-    integration: Any
-    expected_tenant_id: Any
-    truto_conn_id: Any
-    query: Any
-    on_none: Any
-    preflight: Any
-    preview: Any
-    expect: Any
-    skip_unchanged: Any
-    verify: Any
-    skip_on: Any
-    idempotency_key: Any
-    output_path: Any
-    max_records: Any
+    query: Any = None
+    max_records: Any = None
     # What only the unified API has.
     response_format: Any = "unified"
     ignore_remote_data: Any = False
@@ -110,57 +61,11 @@ class TrutoCallOperator(TrutoOperator):
     allow_empty: Any = True
     check_custom_fields: Any = False
 
-    def __init__(
-        self,
-        *,
-        integrated_account_id: str = NOT_GIVEN,
-        tenant_id: str = NOT_GIVEN,
-        integration: str = NOT_GIVEN,
-        expected_tenant_id: str = NOT_GIVEN,
-        truto_conn_id: str = DEFAULT_CONN_ID,
-        body: Mapping[str, Any] | str = NOT_GIVEN,
-        body_file: str | PathLike[str] | None = None,
-        query: Mapping[str, Any] | str | None = None,
-        on_none: OnNone | str = "error",
-        preflight: bool | str = False,
-        preview: bool | str = False,
-        expect: str = NOT_GIVEN,
-        skip_unchanged: bool | str = False,
-        verify: Verify | str = "warn",
-        skip_on: Collection[str] | str = (),
-        idempotency_key: str | None = None,
-        output_path: str | PathLike[str] | None = None,
-        max_records: int | str | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._take(
-            integrated_account_id=integrated_account_id,
-            tenant_id=tenant_id,
-            integration=integration,
-            expected_tenant_id=expected_tenant_id,
-            truto_conn_id=truto_conn_id,
-            body=body,
-            body_file=body_file,
-            query=query,
-            on_none=on_none,
-            preflight=preflight,
-            preview=preview,
-            expect=expect,
-            skip_unchanged=skip_unchanged,
-            verify=verify,
-            skip_on=skip_on,
-            idempotency_key=idempotency_key,
-            output_path=output_path,
-            max_records=max_records,
-        )
-        self._check_literals()
         #: What is known of the call: whom and what it is for, and how it went.
         self._subject: dict[str, Any] = {}
         self._outcome: dict[str, Any] = {}
-
-    template_fields: Sequence[str] = templated(__init__)
-    template_fields_renderers: ClassVar[dict[str, str]] = {"body": "json", "query": "json"}
 
     def _contradictions(self, given: Mapping[str, Any], present: Collection[str]) -> Iterator[Problem]:
         yield from super()._contradictions(given, present)

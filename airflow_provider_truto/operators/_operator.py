@@ -5,13 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping
 from difflib import get_close_matches
-from typing import Any, ClassVar
+from functools import cache
+from typing import Any, ClassVar, ParamSpec
 
-from airflow_provider_truto._compat import AirflowFailException, BaseOperator
+from airflow_provider_truto._compat import AirflowFailException, ArgNotSet, BaseOperator
 from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
 from airflow_provider_truto.operators._arguments import (
     ARGUMENTS,
-    NOT_GIVEN,
     REQUIRED,
     Argument,
     as_given,
@@ -25,15 +25,43 @@ from airflow_provider_truto.records.render import Missing, Unknown
 XCOM_KEY = "truto"
 
 
-def templated(init: Callable[..., None], arguments: Mapping[str, Argument] = ARGUMENTS) -> tuple[str, ...]:
-    """Give the arguments of a constructor that are templated."""
-    return tuple(name for name in keyword_arguments(init) if name in arguments and arguments[name].is_templated)
+P = ParamSpec("P")
 
 
-def keyword_arguments(init: Callable[..., None]) -> tuple[str, ...]:
-    """Give the names of a constructor's arguments."""
+def list_templated(init: Callable[..., None], arguments: Mapping[str, Argument] = ARGUMENTS) -> tuple[str, ...]:
+    """List the arguments of a constructor that are templated."""
+    names = [parameter.name for parameter in list_keyword_only(init)]
+    return tuple(name for name in names if name in arguments and arguments[name].is_templated)
+
+
+def list_keyword_only(init: Callable[..., None]) -> list[inspect.Parameter]:
+    """List the arguments of a constructor, without ``self`` and ``**kwargs``."""
     parameters = inspect.signature(init).parameters.values()
-    return tuple(parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY)
+    return [parameter for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+
+
+def defer_required_check(init: Callable[P, None]) -> Callable[P, None]:
+    """Let ``_take`` say which required arguments of a constructor are missing, instead of Airflow or Python.
+
+    Their error for a row of a mapped task comes in the worker, is taken for something that may pass, and is retried.
+    Type checkers see the signature as it is written.
+    """
+    required = [parameter.name for parameter in list_keyword_only(init) if parameter.default is parameter.empty]
+    init.__kwdefaults__ = {**(init.__kwdefaults__ or {}), **dict.fromkeys(required, REQUIRED)}
+    return init
+
+
+@cache
+def collect_parameters(cls: type[TrutoOperator]) -> Mapping[str, inspect.Parameter]:
+    """Collect an operator's arguments; one that a subclass takes as ``NOTSET`` has the default of its parent."""
+    found: dict[str, inspect.Parameter] = {}
+    own: list[Any] = [each for each in reversed(cls.__mro__) if issubclass(each, TrutoOperator)]
+    for each in own:
+        for parameter in list_keyword_only(each.__init__):
+            has_default = parameter.default is not parameter.empty and not isinstance(parameter.default, ArgNotSet)
+            if has_default or parameter.name not in found:
+                found[parameter.name] = parameter
+    return found
 
 
 class TrutoOperator(TypedRenderingMixin, BaseOperator):
@@ -55,27 +83,30 @@ class TrutoOperator(TypedRenderingMixin, BaseOperator):
         self._take_only_known(kwargs)
         super().__init__(**kwargs)
 
-    def _take(self, **values: Any) -> None:
-        """Take a constructor's arguments as they are given. Raises ``TypeError`` and ``ValueError``."""
-        missing = [name for name, value in values.items() if value is REQUIRED]
+    def _take(self, given: Mapping[str, Any]) -> None:
+        """Take a constructor's arguments as they are given; ``given`` are its ``locals()``.
+
+        ``NOTSET`` means what leaving the argument out means. Raises ``TypeError`` and ``ValueError``, for a row of a
+        mapped task nothing.
+        """
+        missing = []
+        default_args = given["kwargs"].get("default_args") or {}
+        for name, parameter in self._parameters.items():
+            if name in given and name in self.arguments:
+                value = given[name]
+                if isinstance(value, ArgNotSet):
+                    value = default_args.get(name, parameter.default)
+                self._taken[name] = value is not REQUIRED and not isinstance(value, ArgNotSet)
+                setattr(self, name, as_given(value) if self._taken[name] else None)
+                if value is REQUIRED:
+                    missing.append(name)
         if missing and not self._is_row:
             raise TypeError(f"missing keyword arguments: {', '.join(missing)}")
         self._refuse(Problem(f"/{name}", "is missing") for name in missing)
-        for name, value in values.items():
-            self._taken[name] = value is not NOT_GIVEN and value is not REQUIRED
-            setattr(self, name, as_given(value) if self._taken[name] else None)
         if not self._is_row:
-            literals = [
-                name for name in values if self.arguments[name].kind.is_fixed and is_known_early(getattr(self, name))
-            ]
-            _, problems = self._read(literals)
+            fixed = [name for name in self._taken if self.arguments[name].kind.is_fixed]
+            literals, problems = self._read(name for name in fixed if is_known_early(getattr(self, name)))
             self._refuse(problems)
-
-    def _check_literals(self, *also: str) -> None:
-        """Refuse what contradicts itself in the DAG file already; for the end of a constructor."""
-        if not self._is_row:
-            fixed = [name for name in self._taken if self.arguments[name].kind.is_fixed or name in also]
-            literals, _ = self._read(name for name in fixed if is_known_early(getattr(self, name)))
             self._refuse(self._contradictions(literals, self._present()))
 
     def _refuse(self, problems: Iterable[Problem]) -> None:
@@ -127,17 +158,15 @@ class TrutoOperator(TypedRenderingMixin, BaseOperator):
             for name in inspect.signature(cls.__init__).parameters
         }
         unknown = kwargs.keys() - of_airflow
-        known = [
-            name
-            for cls in type(self).__mro__
-            if issubclass(cls, TrutoOperator)
-            for name in keyword_arguments(cls.__init__)
-        ]
         for name in sorted(unknown):
             del kwargs[name]
-            near = get_close_matches(name, known, n=1)
+            near = get_close_matches(name, self._parameters, n=1)
             hint = f": did you mean {near[0]}?" if near else ""
             self._refuse([Problem(f"/{name}", f"is not an argument of {type(self).__name__}{hint}")])
+
+    @property
+    def _parameters(self) -> Mapping[str, inspect.Parameter]:
+        return collect_parameters(type(self))  # type: ignore[arg-type]  # mypy asks instances, not the class, for a hash
 
     @property
     def _is_row(self) -> bool:

@@ -11,9 +11,9 @@ from uuid import uuid4
 from airflow_provider_truto._compat import instance_count, object_storage_path
 from airflow_provider_truto.bulk.shards import shards
 from airflow_provider_truto.client.errors import TrutoSchemaError
-from airflow_provider_truto.operators._arguments import BULK_ARGUMENTS, REQUIRED
+from airflow_provider_truto.operators._arguments import BULK_ARGUMENTS
 from airflow_provider_truto.operators._files import write_whole
-from airflow_provider_truto.operators._operator import TrutoOperator, templated
+from airflow_provider_truto.operators._operator import TrutoOperator, defer_required_check, list_templated
 from airflow_provider_truto.operators._task import TrutoBulkError, failing_in_airflow_terms, run_seen
 
 if TYPE_CHECKING:
@@ -30,15 +30,20 @@ class TrutoBulkSummaryOperator(TrutoOperator):
 
     Give the shards ``max_failures=None``, so that they only report, and choose here.
 
+    Target: the tasks whose records are added up.
+
     :param bulk_task_id: the mapped bulk task of this DAG, with the task group's name where it is in one.
         (templated)
     :param output_path: that of the bulk task. (templated)
+
+    Safeguards: what has to be true of them.
+
     :param max_failures: as of the bulk operators, for the records of all shards. (templated)
     :param expected_shards: how many there must be, where Airflow and the ledgers do not say so. (templated)
+    :param trigger_rule: Airflow's. The summary runs when all shards are done, failed or not.
 
     A shard that has not come to the end of its source, or whose ledger is missing, fails this task whatever
-    ``max_failures`` says. How many there must be is known from Airflow, and from the ledgers of the others. It runs
-    when all shards are done, failed or not (``trigger_rule="all_done"``).
+    ``max_failures`` says. How many there must be is known from Airflow, and from the ledgers of the others.
 
     XCom: ``return_value`` are the counts, the paths of the failures, and the counts of the accounts with the most
     failures; all accounts are in the file named by ``report``. The same is under ``truto``, and there also where the
@@ -51,25 +56,21 @@ class TrutoBulkSummaryOperator(TrutoOperator):
     max_failures: Any
     expected_shards: Any
 
+    @defer_required_check
     def __init__(
         self,
         *,
-        bulk_task_id: str = REQUIRED,
-        output_path: str | PathLike[str] = REQUIRED,
-        max_failures: float | str | None = REQUIRED,
+        bulk_task_id: str,
+        output_path: str | PathLike[str],
+        max_failures: float | str | None,
         expected_shards: int | str | None = None,
         trigger_rule: str = "all_done",
         **kwargs: Any,
     ) -> None:
         super().__init__(trigger_rule=trigger_rule, **kwargs)
-        self._take(
-            bulk_task_id=bulk_task_id,
-            output_path=output_path,
-            max_failures=max_failures,
-            expected_shards=expected_shards,
-        )
+        self._take(locals())
 
-    template_fields: Sequence[str] = templated(__init__, BULK_ARGUMENTS)
+    template_fields: Sequence[str] = list_templated(__init__, BULK_ARGUMENTS)
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Read the summaries, write the report, and judge."""

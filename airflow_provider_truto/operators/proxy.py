@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from os import PathLike
+from typing import Any, ClassVar
 
-from airflow_provider_truto.operators._arguments import NOT_GIVEN, REQUIRED
-from airflow_provider_truto.operators._calls import TrutoCallOperator
-from airflow_provider_truto.operators._operator import templated
+from airflow_provider_truto._compat import NOTSET, ArgNotSet
+from airflow_provider_truto.connection_fields import DEFAULT_CONN_ID
+from airflow_provider_truto.operators._calls import TrutoCallOperator, Verify
+from airflow_provider_truto.operators._operator import defer_required_check, list_templated
+from airflow_provider_truto.records.request import OnNone
 
 
 class TrutoProxyOperator(TrutoCallOperator):
@@ -15,17 +18,80 @@ class TrutoProxyOperator(TrutoCallOperator):
 
     Nothing is mapped by Truto, so that no schema checks the body and no field of the answer is verified.
 
+    Target: whose CRM, and what is called there.
+
     :param resource: the resource by the CRM's own name, case-sensitive; see the account's capabilities. (templated)
     :param method: ``list``, ``get``, ``create``, ``update``, ``delete``, or the name of a custom method. (templated)
     :param record_id: the record's id in the customer's CRM, for get, update and delete. (templated)
+    :param integrated_account_id: the customer's integrated account (a UUID); left out, the connection's default. One
+        that is given and renders to nothing is an error. (templated)
+    :param tenant_id: names the customer instead, by your own id for them; looked up before the call. (templated)
+    :param integration: with ``tenant_id``, which of the customer's accounts: ``"hubspot"``. (templated)
+    :param truto_conn_id: the Airflow connection. (templated)
 
-    The others are those of ``TrutoCallOperator``.
+    Payload: what is sent, and what becomes of the answer.
+
+    :param body: what to send, as a dict, JSON text or the output of another task. (templated)
+    :param body_file: instead of ``body``, a JSON file found like a template; its strings are rendered. (templated)
+    :param query: query parameters of the method, such as filters. ``limit`` is the number of records per *page* of a
+        list, which is read to its end all the same. (templated)
+    :param on_none: what a template that gives ``None`` means: ``"error"``, ``"omit"`` the field, or send ``"null"``.
+        A ``None`` that is written in the DAG file is always sent as null, which clears the field. (templated)
+    :param output_path: an ``ObjectStoragePath`` for a streamed answer, for one too large for XCom, or for a list, as
+        JSON Lines. (templated)
+    :param max_records: how many *records* of a list are enough: it ends with the page in which it reaches them.
+        (templated)
+
+    Safeguards: what has to be true before, and after.
+
+    :param preflight: before the call, make sure that the account is active, not blocked, and has the method.
+        (templated)
+    :param expected_tenant_id: refuse an integrated account that belongs to any other tenant. (templated)
+    :param preview: read the record, say what would be changed, with a hash of it, and send nothing. (templated)
+    :param expect: the hash of a preview: send only where it would change just what was previewed. (templated)
+    :param skip_unchanged: read the record first and send only the top-level fields that differ, nothing where none
+        does. Not a lock: somebody else may write in between. (templated)
+    :param verify: what to do with an answer about another record: ``"warn"``, ``"fail"`` (a write has happened then),
+        or ``None``. (templated)
+    :param skip_on: names of errors that skip the task instead of failing it, such as ``("not_found",)``. (templated)
+    :param idempotency_key: a key of your own. Truto executes a key once per account and path, also after a clear.
+        (templated)
+
+    Flags, numbers and choices may be text that means one, as templates give it: ``"false"``, ``"32"``. Anything else
+    fails the task, and nothing is sent.
+
+    XCom: ``return_value`` is the response; status, attempts, preview, cursor and paths are under ``truto``.
     """
 
+    @defer_required_check
     def __init__(
-        self, *, resource: str = REQUIRED, method: str = REQUIRED, record_id: str = NOT_GIVEN, **kwargs: Any
+        self,
+        *,
+        resource: str,
+        method: str,
+        record_id: str | ArgNotSet = NOTSET,
+        integrated_account_id: str | ArgNotSet = NOTSET,
+        tenant_id: str | ArgNotSet = NOTSET,
+        integration: str | ArgNotSet = NOTSET,
+        truto_conn_id: str = DEFAULT_CONN_ID,
+        body: Mapping[str, Any] | str | ArgNotSet = NOTSET,
+        body_file: str | PathLike[str] | None = None,
+        query: Mapping[str, Any] | str | None = None,
+        on_none: OnNone | str = "error",
+        output_path: str | PathLike[str] | None = None,
+        max_records: int | str | None = None,
+        preflight: bool | str = False,
+        expected_tenant_id: str | ArgNotSet = NOTSET,
+        preview: bool | str = False,
+        expect: str | ArgNotSet = NOTSET,
+        skip_unchanged: bool | str = False,
+        verify: Verify | str = "warn",
+        skip_on: Collection[str] | str = (),
+        idempotency_key: str | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self._take(resource=resource, method=method, record_id=record_id)
+        self._take(locals())
 
-    template_fields: Sequence[str] = (*templated(__init__), *TrutoCallOperator.template_fields)
+    template_fields: Sequence[str] = list_templated(__init__)
+    template_fields_renderers: ClassVar[dict[str, str]] = {"body": "json", "query": "json"}

@@ -3,28 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from os import PathLike
 from typing import Any, ClassVar
 
+from airflow_provider_truto._compat import NOTSET, ArgNotSet
 from airflow_provider_truto.client.errors import Problem
-from airflow_provider_truto.operators._arguments import BULK_ARGUMENTS, NOT_GIVEN, REQUIRED
+from airflow_provider_truto.connection_fields import DEFAULT_CONN_ID
+from airflow_provider_truto.operators._arguments import BULK_ARGUMENTS
 from airflow_provider_truto.operators._bulk import TrutoBulkOperator
-from airflow_provider_truto.operators._calls import TrutoCallOperator
-from airflow_provider_truto.operators._operator import templated
-from airflow_provider_truto.records.request import PACKAGED, SchemaSource, explain_method_slip
+from airflow_provider_truto.operators._calls import TrutoCallOperator, Verify
+from airflow_provider_truto.operators._operator import defer_required_check, list_templated
+from airflow_provider_truto.records.request import PACKAGED, OnNone, ResponseFormat, SchemaSource, explain_method_slip
 
 
 class TrutoUnifiedOperator(TrutoCallOperator):
     """Call ``/unified/{model}/{resource}``: list, get, create, update, delete, or a custom method.
 
+    Target: whose CRM, and what is called there.
+
     :param model: the unified model, ``"crm"``. (templated)
     :param resource: the resource, ``"contacts"``. (templated)
     :param method: ``list``, ``get``, ``create``, ``update``, ``delete``, or the name of a custom method. (templated)
     :param record_id: the record's id in the customer's CRM, for get, update and delete. (templated)
+    :param integrated_account_id: the customer's integrated account (a UUID); left out, the connection's default. One
+        that is given and renders to nothing is an error. (templated)
+    :param tenant_id: names the customer instead, by your own id for them; looked up before the call. (templated)
+    :param integration: with ``tenant_id``, which of the customer's accounts: ``"hubspot"``. (templated)
+    :param truto_conn_id: the Airflow connection. (templated)
+
+    Payload: what is sent, and what becomes of the answer.
+
+    :param body: what to send, as a dict, JSON text or the output of another task. (templated)
+    :param body_file: instead of ``body``, a JSON file found like a template; its strings are rendered. (templated)
+    :param query: query parameters of the method, such as filters. ``limit`` is the number of records per *page* of a
+        list, which is read to its end all the same. (templated)
+    :param on_none: what a template that gives ``None`` means: ``"error"``, ``"omit"`` the field, or send ``"null"``.
+        A ``None`` that is written in the DAG file is always sent as null, which clears the field. (templated)
+    :param remote_query: query parameters that go to the CRM as they are. (templated)
     :param response_format: ``unified``, ``raw``, ``normalized`` or ``stream``; the last needs ``output_path``.
         (templated)
     :param ignore_remote_data: leave the CRM's own record out of the answer. (templated)
     :param exclude_fields: fields to leave out of the answer. (templated)
-    :param remote_query: parameters that go to the CRM as they are. (templated)
+    :param output_path: an ``ObjectStoragePath`` for a streamed answer, for one too large for XCom, or for a list, as
+        JSON Lines. (templated)
+    :param max_records: how many *records* of a list are enough: it ends with the page in which it reaches them.
+        (templated)
+
+    Safeguards: what has to be true before, and after.
+
     :param schema: ``"packaged"`` for this package's schema where it has one (crm accounts update), ``"live"`` for
         what Truto says of this customer's integration, a JSON Schema (draft 2020-12) or the path of one, absolute or
         beside the DAG file; ``None`` checks no body. Never rendered.
@@ -33,48 +59,67 @@ class TrutoUnifiedOperator(TrutoCallOperator):
     :param allow_empty: let an update send ``[]`` and ``{}``; they may wipe a list in the CRM. (templated)
     :param check_custom_fields: ask which custom fields this customer's CRM has, type by them, and refuse unknown or
         read-only ones. For crm accounts, contacts and opportunities. (templated)
+    :param preflight: before the call, make sure that the account is active, not blocked, and has the method.
+        (templated)
+    :param expected_tenant_id: refuse an integrated account that belongs to any other tenant. (templated)
+    :param preview: read the record, say what would be changed, with a hash of it, and send nothing. (templated)
+    :param expect: the hash of a preview: send only where it would change just what was previewed. (templated)
+    :param skip_unchanged: read the record first and send only the top-level fields that differ, nothing where none
+        does. Not a lock: somebody else may write in between. (templated)
+    :param verify: what to do with fields that the answer does not confirm: ``"warn"``, ``"fail"`` (the write has
+        happened then), or ``None``. (templated)
+    :param skip_on: names of errors that skip the task instead of failing it, such as ``("not_found",)``. (templated)
+    :param idempotency_key: a key of your own. Truto executes a key once per account and path, also after a clear.
+        (templated)
 
-    The others are those of ``TrutoCallOperator``.
+    Flags, numbers and choices may be text that means one, as templates give it: ``"false"``, ``"32"``. Anything else
+    fails the task, and nothing is sent.
+
+    XCom: ``return_value`` is the response; status, attempts, verification, preview, cursor and paths are under
+    ``truto``.
     """
 
+    @defer_required_check
     def __init__(
         self,
         *,
-        model: str = REQUIRED,
-        resource: str = REQUIRED,
-        method: str = REQUIRED,
-        record_id: str = NOT_GIVEN,
-        response_format: str = "unified",
+        model: str,
+        resource: str,
+        method: str,
+        record_id: str | ArgNotSet = NOTSET,
+        integrated_account_id: str | ArgNotSet = NOTSET,
+        tenant_id: str | ArgNotSet = NOTSET,
+        integration: str | ArgNotSet = NOTSET,
+        truto_conn_id: str = DEFAULT_CONN_ID,
+        body: Mapping[str, Any] | str | ArgNotSet = NOTSET,
+        body_file: str | PathLike[str] | None = None,
+        query: Mapping[str, Any] | str | None = None,
+        on_none: OnNone | str = "error",
+        remote_query: Mapping[str, Any] | str | None = None,
+        response_format: ResponseFormat | str = "unified",
         ignore_remote_data: bool | str = True,
         exclude_fields: Sequence[str] | str | None = None,
-        remote_query: Mapping[str, Any] | str | None = None,
+        output_path: str | PathLike[str] | None = None,
+        max_records: int | str | None = None,
         schema: SchemaSource = PACKAGED,
         extra_fields: Sequence[str] | str | None = None,
         allow_empty: bool | str = False,
         check_custom_fields: bool | str = False,
+        preflight: bool | str = False,
+        expected_tenant_id: str | ArgNotSet = NOTSET,
+        preview: bool | str = False,
+        expect: str | ArgNotSet = NOTSET,
+        skip_unchanged: bool | str = False,
+        verify: Verify | str = "warn",
+        skip_on: Collection[str] | str = (),
+        idempotency_key: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self._take(
-            model=model,
-            resource=resource,
-            method=method,
-            record_id=record_id,
-            response_format=response_format,
-            ignore_remote_data=ignore_remote_data,
-            exclude_fields=exclude_fields,
-            remote_query=remote_query,
-            schema=schema,
-            extra_fields=extra_fields,
-            allow_empty=allow_empty,
-            check_custom_fields=check_custom_fields,
-        )
+        self._take(locals())
 
-    template_fields: Sequence[str] = (*templated(__init__), *TrutoCallOperator.template_fields)
-    template_fields_renderers: ClassVar[dict[str, str]] = {
-        **TrutoCallOperator.template_fields_renderers,
-        "remote_query": "json",
-    }
+    template_fields: Sequence[str] = list_templated(__init__)
+    template_fields_renderers: ClassVar[dict[str, str]] = {"body": "json", "query": "json", "remote_query": "json"}
 
 
 class TrutoBulkUnifiedOperator(TrutoBulkOperator):
@@ -91,18 +136,19 @@ class TrutoBulkUnifiedOperator(TrutoBulkOperator):
     The others are those of ``TrutoBulkOperator``.
     """
 
-    def __init__(
-        self, *, model: str = REQUIRED, resource: str = REQUIRED, method: str = "update", **kwargs: Any
-    ) -> None:
-        super().__init__(**kwargs)
-        self._take(model=model, resource=resource, method=method)
-        self._check_literals("method")
+    method: Any = None
 
-    template_fields: Sequence[str] = (*templated(__init__, BULK_ARGUMENTS), *TrutoBulkOperator.template_fields)
+    @defer_required_check
+    def __init__(self, *, model: str, resource: str, method: str = "update", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._take(locals())
+
+    template_fields: Sequence[str] = (*list_templated(__init__, BULK_ARGUMENTS), *TrutoBulkOperator.template_fields)
 
     def _contradictions(self, given: Mapping[str, Any], present: Collection[str]) -> Iterator[Problem]:
         yield from super()._contradictions(given, present)
-        if given.get("method") in {"list", "get"}:
-            yield Problem("/method", f"a bulk writes, and {given['method']} reads")
-        elif (slip := explain_method_slip(given.get("method"))) is not None:
+        method = given.get("method", self.method)
+        if method in {"list", "get"}:
+            yield Problem("/method", f"a bulk writes, and {method} reads")
+        elif (slip := explain_method_slip(method)) is not None:
             yield Problem("/method", slip)

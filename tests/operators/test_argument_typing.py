@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import re
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,10 +18,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from airflow_provider_truto import operators
-from airflow_provider_truto._compat import AirflowFailException, object_storage_path
+from airflow_provider_truto._compat import NOTSET, AirflowFailException, object_storage_path
 from airflow_provider_truto.client.errors import TrutoSchemaError
-from airflow_provider_truto.operators._arguments import Argument
-from airflow_provider_truto.operators._operator import TrutoOperator, keyword_arguments
+from airflow_provider_truto.operators._arguments import REQUIRED, Argument
+from airflow_provider_truto.operators._operator import TrutoOperator, collect_parameters
 from airflow_provider_truto.operators.accounts import TrutoUpdateAccountOperator
 
 for module in pkgutil.iter_modules(operators.__path__):
@@ -67,12 +68,8 @@ class Case(NamedTuple):
 CASES = {
     f"{operator.__name__}-{name}": Case(operator, name)
     for operator in OPERATORS.values()
-    for cls in operator.__mro__
-    if issubclass(cls, TrutoOperator)
-    for name in keyword_arguments(cls.__init__)
+    for name in collect_parameters(operator)
     if name not in OF_AIRFLOW
-    # An account update is the unified operator with these given.
-    and not (operator is TrutoUpdateAccountOperator and name in {"model", "resource", "method", "record_id"})
 }
 every_operator = pytest.mark.parametrize("operator", OPERATORS.values(), ids=OPERATORS)
 
@@ -163,6 +160,44 @@ def test_every_argument_is_declared_taken_and_templated_as_declared(operator, tm
         assert kind in VALUES or case.name in AS_IS, f"{kind}: say what is right and what is wrong"
 
 
+@every_operator
+def test_the_docstring_tells_every_argument_of_the_signature(operator):
+    """In groups, in the order of the signature, and whether it is templated: what an IDE and `help()` show."""
+    if "source" in collect_parameters(operator):
+        pytest.skip("spread over its parents")
+    signature = inspect.signature(operator).parameters.values()
+    names = [parameter.name for parameter in signature if parameter.kind is parameter.KEYWORD_ONLY]
+    assert names == list(collect_parameters(operator))
+    assert all(parameter.annotation is not parameter.empty for parameter in signature)
+    *told, _ = re.findall(r"(?s):param (\w+): (.*?)(?=\n\n|\n *:param |$)", f"{operator.__doc__}\n\n:param x: ")
+    assert [name for name, _ in told] == names
+    templated = [name for name, text in told if text.endswith("(templated)")]
+    assert templated == [name for name in names if name in operator.template_fields]
+    groups = re.findall(r"^    (Target|Payload|Safeguards): ", operator.__doc__, re.MULTILINE)
+    assert groups == [name for name in ("Target", "Payload", "Safeguards") if name != "Payload" or "body" in names]
+
+
+@every_operator
+def test_what_is_not_set_is_left_out(operator, tmp_path):
+    """A wrapper passes the default on by Airflow's `NOTSET`; what `default_args` say is one."""
+    needed = {*NEEDED[operator.__name__], "body", "body_file", "source", "query", "sql_conn_id"}
+    parameters = collect_parameters(operator)
+    for case in cases_of(operator):
+        if parameters[case.name].default is not REQUIRED and case.name not in needed:
+            plain, task = a_task(case, tmp_path), a_task(case, tmp_path, **{case.name: NOTSET})
+            assert (getattr(task, case.name), task._taken) == (getattr(plain, case.name), plain._taken), case.name
+            task = a_task(case, tmp_path, **{case.name: NOTSET}, default_args={case.name: "{{ of_the_dag }}"})
+            assert getattr(task, case.name) == "{{ of_the_dag }}"
+
+
+def test_what_means_nothing_for_an_operator_is_not_accepted_there():
+    for name in ("model", "method", "record_id", "query", "max_records"):
+        with pytest.raises(Exception, match=rf"(?s)Invalid arguments.*{name}"):
+            TrutoUpdateAccountOperator(**NEEDED["TrutoUpdateAccountOperator"], task_id="t", **{name: "x"})
+        with pytest.raises(TypeError, match=name):
+            TrutoUpdateAccountOperator.partial(task_id="t", **{name: "x"})
+
+
 def test_what_is_not_templated_is_what_the_design_keeps_from_rendering():
     assert {case.name for case in DECLARED if not case.argument.is_templated} == {"schema", "mapping"}
 
@@ -188,7 +223,8 @@ def test_a_kind_means_its_values_and_refuses_all_others(kind):
 @every_operator
 def test_what_a_template_gives_becomes_what_it_means(operator, tmp_path):
     for case in cases_of(operator, templated=True):
-        given, meant = next(iter(VALUES[case.argument.kind.name][0]), (default(case), default(case)))
+        default = collect_parameters(operator)[case.name].default
+        given, meant = next(iter(VALUES[case.argument.kind.name][0]), (default, default))
         task = a_task(case, tmp_path, **{case.name: "{{ value }}"})
         task.render_template_fields({"value": given})
         problems = [problem for problem in task._read_arguments() if problem.pointer.startswith(f"/{case.name}")]
@@ -233,13 +269,6 @@ def refusal(task: TrutoOperator, **context: Any) -> str:
         task.execute({"task": task, "ti": ti})
     assert isinstance(caught.value.__cause__, TrutoSchemaError)
     return str(caught.value)
-
-
-def default(case: Case) -> Any:
-    for cls in case.operator.__mro__:
-        if case.name in keyword_arguments(cls.__init__):
-            return inspect.signature(cls.__init__).parameters[case.name].default
-    raise LookupError(case.name)
 
 
 @every_operator
