@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import psutil
 from airflow_home import AIRFLOW, airflow_home, emulator, free_port, run_airflow
 
-from airflow_provider_truto.emulator.tenants import TOKEN
+from airflow_provider_truto.emulator import TOKEN
 
 CONN_ID = "truto_default"
 DAG_ID = "truto_update_account"

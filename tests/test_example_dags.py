@@ -17,9 +17,8 @@ import pytest
 from airflow_home import airflow_home
 from test_docs import BULK, PAGE_DAGS, PAGES
 
-from airflow_provider_truto.emulator import Emulator
-from airflow_provider_truto.emulator.resources import RESOURCES
-from airflow_provider_truto.emulator.tenants import ACME, GLOBEX, STARK, WAYNE
+from airflow_provider_truto.emulator import ACME, GLOBEX, STARK, WAYNE, Emulator
+from airflow_provider_truto.emulator.state.resources import RESOURCES
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "example_dags"

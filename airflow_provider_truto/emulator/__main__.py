@@ -7,9 +7,9 @@ import signal
 import sys
 from typing import TextIO
 
-from airflow_provider_truto.emulator.seed import SeedError
-from airflow_provider_truto.emulator.state import State
-from airflow_provider_truto.emulator.tokens import DEFAULT_LIFE
+from airflow_provider_truto.emulator.state.seed import SeedError
+from airflow_provider_truto.emulator.state.state import State
+from airflow_provider_truto.emulator.state.tokens import DEFAULT_LIFE
 
 
 def main() -> None:
@@ -38,8 +38,8 @@ def main() -> None:
     parser.add_argument("--quiet", action="store_true", help="do not report every call on stderr")
     arguments = parser.parse_args()
     try:
-        from airflow_provider_truto.emulator.callers import is_loopback
-        from airflow_provider_truto.emulator.serving import Server, listen, url_of
+        from airflow_provider_truto.emulator.http.callers import is_loopback
+        from airflow_provider_truto.emulator.http.server import Server, build_url, listen
     except ImportError as error:
         parser.exit(1, f"{error}\n")
     try:
@@ -55,7 +55,7 @@ def main() -> None:
         listener = listen(arguments.host, arguments.port)
     except (OSError, OverflowError) as error:  # the latter for a port above 65535
         parser.exit(1, f"cannot listen on {arguments.host}:{arguments.port}: {error}\n")
-    url = url_of(listener)
+    url = build_url(listener)
     if not is_loopback(listener.getsockname()[0]):
         _write(sys.stderr, f"warning: whoever reaches {url} can read and change all that it holds, and steer it")
     report = None if arguments.quiet else lambda line: _write(sys.stderr, line)

@@ -6,15 +6,15 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_truto.emulator.faults import Fault
-from airflow_provider_truto.emulator.seed import SeedSource
-from airflow_provider_truto.emulator.state import State
-from airflow_provider_truto.emulator.tokens import DEFAULT_LIFE
+from airflow_provider_truto.emulator.http.faults import Fault
+from airflow_provider_truto.emulator.state.seed import SeedSource
+from airflow_provider_truto.emulator.state.state import State
+from airflow_provider_truto.emulator.state.tokens import DEFAULT_LIFE
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from airflow_provider_truto.emulator.serving import Server
+    from airflow_provider_truto.emulator.http.server import Server
 
 
 class Emulator:
@@ -47,10 +47,10 @@ class Emulator:
 
     def __enter__(self) -> Self:
         # uvicorn is imported here, so that naming this class in a conftest costs little.
-        from airflow_provider_truto.emulator.serving import Server, listen, url_of
+        from airflow_provider_truto.emulator.http.server import Server, build_url, listen
 
         listener = listen("127.0.0.1", 0)
-        self.url = url_of(listener)
+        self.url = build_url(listener)
         ready = threading.Event()
         self._server: Server = Server(self.state, on_ready=ready.set)
         self._thread = threading.Thread(
@@ -77,7 +77,7 @@ class Emulator:
         replaced by `valid` or `unknown`), body (JSON or None), body_bytes, time (monotonic seconds), connection (its
         number) and token (`api`, `account:<id of the integrated account>` or None).
         """
-        return self.state.request_log()
+        return self.state.list_requests()
 
     @property
     def executions(self) -> list[dict[str, Any]]:
@@ -85,7 +85,7 @@ class Emulator:
 
         Keys: method, path, integrated_account_id, record_id, body, idempotency_key, remote_query and time.
         """
-        return self.state.execution_log()
+        return self.state.list_executions()
 
     @property
     def mints(self) -> list[dict[str, Any]]:
@@ -93,7 +93,7 @@ class Emulator:
 
         Keys: integrated_account_id and time (monotonic seconds).
         """
-        return self.state.mint_log()
+        return self.state.list_mints()
 
     def fault(self, **spec: Any) -> Fault:
         """Let something go wrong with calls to come; the keys are in `faults`. Raises ValueError."""

@@ -12,7 +12,7 @@ from typing import Any
 from bulk_jobs import TASK, folder_of, run_job
 
 from airflow_provider_truto.emulator import Emulator, default_seed
-from airflow_provider_truto.emulator.faults import read_fault
+from airflow_provider_truto.emulator.http.faults import read_fault
 
 #: The token of all calls; it may be seen on the wire and nowhere else.
 PLANTED = "planted-9a41c7de-never-to-be-seen"
@@ -74,19 +74,19 @@ class Truto:
         chance = random.Random(seed)
         seen: Counter[str] = Counter()
 
-        def fault_for(call: Any) -> Any:
+        def find_fault(call: Any) -> Any:
             if call.method != "PATCH" or chance.random() >= share:
                 return None
             kind = chance.choice(kinds)
             seen[json.dumps(kind)] += 1
             return read_fault(kind)
 
-        self.state.fault_for = fault_for
+        self.state.find_fault = find_fault
         return seen
 
     def mend(self) -> None:
         """Nothing fails any more."""
-        vars(self.state).pop("fault_for", None)
+        vars(self.state).pop("find_fault", None)
         self.emulator.clear_faults()
 
     def text_of(self, account: str, record: str) -> Any:

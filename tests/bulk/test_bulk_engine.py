@@ -83,8 +83,8 @@ def test_a_fault_that_passes_costs_an_attempt_and_nothing_else(make_truto, outpu
 def test_connections_that_break_are_closed_and_not_left_to_the_garbage(make_truto, output, caplog):
     truto = make_truto(accounts=2, records=20)
     truto.break_off(0.5, seed=1, kinds=[{"cut": 25}])
-    fault_for = truto.state.fault_for
-    truto.state.fault_for = lambda call: (gc.collect(), fault_for(call))[1]
+    find_fault = truto.state.find_fault
+    truto.state.find_fault = lambda call: (gc.collect(), find_fault(call))[1]
     truto.run(truto.rows(), output, client={"max_attempts": 30, "max_wait": 900})
     assert "Unclosed" not in caplog.text
 
@@ -386,7 +386,7 @@ def test_a_token_that_is_refused_ends_the_try_at_once_and_nothing_is_accounted_f
 
 def test_a_token_that_is_revoked_midway_ends_the_try_with_what_was_done_before(make_truto, output):
     truto = make_truto(accounts=4, records=50)
-    truto.state.fault_for = revoke_after(truto, 60)
+    truto.state.find_fault = revoke_after(truto, 60)
     with pytest.raises(TrutoAuthenticationError):
         truto.run(truto.rows(), output)
     truto.mend()
@@ -401,7 +401,7 @@ def test_a_token_that_is_revoked_midway_ends_the_try_with_what_was_done_before(m
 def test_a_token_that_is_rotated_midway_is_read_again_and_the_bulk_goes_on(make_truto, output):
     truto = make_truto(accounts=4, records=50)
     truto.state.add_token("the-new-one")
-    truto.state.fault_for = revoke_after(truto, 60)
+    truto.state.find_fault = revoke_after(truto, 60)
     rereads = []
 
     async def reread():
@@ -415,11 +415,11 @@ def test_a_token_that_is_rotated_midway_is_read_again_and_the_bulk_goes_on(make_
 
 
 def revoke_after(truto, calls):
-    def fault_for(_call):
+    def find_fault(_call):
         if len(truto.state.requests) == calls:
             truto.state.revoke_token(truto.token)
 
-    return fault_for
+    return find_fault
 
 
 def truto_run_with_token(truto, token, output, **options):

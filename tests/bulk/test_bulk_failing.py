@@ -173,12 +173,12 @@ def test_a_refused_api_token_fails_the_task_at_once_and_accounts_for_nothing(one
 def test_a_token_that_was_rotated_in_the_connection_lets_the_bulk_go_on(one, task, logged):
     one.state.add_token("the-new-one")
 
-    def fault_for(_call):
+    def find_fault(_call):
         if len(one.emulator.requests) == 20:
             connect(one, token="the-new-one")
             one.state.revoke_token(one.token)
 
-    one.state.fault_for = fault_for
+    one.state.find_fault = find_fault
     assert run(task(one.rows()))["updated"] == 40
     assert set(one.writes().values()) == {1}
     assert "the-new-one" not in logged()
@@ -199,11 +199,11 @@ def test_on_kill_ends_the_try_and_keeps_what_was_done(one, task, output):
     operator = task(one.rows(), concurrency=2)
     one.emulator.fault(times=None, delay_before=0.02)
 
-    def fault_for(_call):
+    def find_fault(_call):
         if len(one.emulator.requests) == 15:
             operator.on_kill()
 
-    one.state.fault_for = fault_for
+    one.state.find_fault = find_fault
     with pytest.raises(AirflowException, match="told to stop"):
         run(operator)
     [results] = output.rglob("results-*")

@@ -272,13 +272,13 @@ def test_the_first_call_goes_out_before_the_file_is_read_to_its_end(truto, outpu
     monkeypatch.setattr(storage, "_BLOCK", 4_096)
     monkeypatch.setattr("fsspec.spec.AbstractBufferedFile.DEFAULT_BLOCK_SIZE", 4_096)
     arrived = threading.Event()
-    record = truto.emulator.state.fault_for
+    record = truto.emulator.state.find_fault
 
-    def fault_for(call):
+    def find_fault(call):
         arrived.set()
         return record(call)
 
-    truto.state.fault_for = fault_for
+    truto.state.find_fault = find_fault
     rows = b"".join(json.dumps(row).encode() + b"\n" for row in truto.rows() * 50)
     bucket.put("data/rows.jsonl", rows)
     source = FileSource(bucket.view() / "rows.jsonl")

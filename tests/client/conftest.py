@@ -145,7 +145,7 @@ def arrived(server):
         key = headers.get("idempotency-key", "")
         if _MADE_UP_KEY.fullmatch(key):
             headers["idempotency-key"] = keys.setdefault(key, f"key {len(keys) + 1}")
-        token = call.entry()["token"] if is_emulator else None
+        token = call.to_entry()["token"] if is_emulator else None
         requests.append(Request(call.method, call.target, headers, call.body, token))
     return requests
 

@@ -417,7 +417,7 @@ def test_an_account_token_asks_for_its_own_account(both):
 def test_a_run_is_asked_for_and_stopped(both, emulator):
     # Its id is made up by the server, so that the case asks for it itself.
     def prepared(emulator):
-        from airflow_provider_truto.emulator.sync_runs import SyncRun
+        from airflow_provider_truto.emulator.state.sync_runs import SyncRun
 
         record = {"id": "r/1 x", "status": "created", "resource_stats": {}, "started_at": None, "finished_at": None}
         emulator.state.sync_runs["r/1 x"] = SyncRun(record | {"integrated_account_id": ACME, "resources": []})

@@ -3,7 +3,7 @@
 import pytest
 
 from airflow_provider_truto.emulator import ACME, HOOLI
-from airflow_provider_truto.emulator.resources import NATIVE_RESOURCES, RESOURCES
+from airflow_provider_truto.emulator.state.resources import NATIVE_RESOURCES, RESOURCES
 
 USUAL = ["list", "get", "create", "update", "delete"]
 UNIFIED = {"model", "model_label", "resource", "description", "docs_url", "methods", "env_overridden"}

@@ -3,7 +3,7 @@
 import pytest
 
 from airflow_provider_truto.emulator import ACME, GLOBEX, HOOLI, default_seed
-from airflow_provider_truto.emulator.resources import RESOURCES
+from airflow_provider_truto.emulator.state.resources import RESOURCES
 
 KEYS = {
     *("method", "schema", "documentation_link", "response_mapping", "query_schema", "request_body_schema"),

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_truto.emulator import query
+from airflow_provider_truto.emulator.http import query
 
 QS = [
     ("a=1&b=2", {"a": "1", "b": "2"}),
@@ -52,15 +52,15 @@ QS = [
 
 @pytest.mark.parametrize(("query_string", "nested"), QS)
 def test_a_query_is_read_as_qs_reads_it(query_string, nested):
-    assert query.nest(query.split(query_string)) == nested
+    assert query.nest_pairs(query.split_pairs(query_string)) == nested
 
 
 def test_a_long_list_stays_a_list():
     values = [str(number) for number in range(50)]
-    assert query.nest([("a[]", value) for value in values]) == {"a": values}
-    assert query.nest([("a", value) for value in values]) == {"a": values}
+    assert query.nest_pairs([("a[]", value) for value in values]) == {"a": values}
+    assert query.nest_pairs([("a", value) for value in values]) == {"a": values}
 
 
 @given(st.text(alphabet="ab01[]=&+%. é", max_size=40))
 def test_no_query_is_an_error(query_string):
-    assert isinstance(query.nest(query.split(query_string)), dict)
+    assert isinstance(query.nest_pairs(query.split_pairs(query_string)), dict)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_truto.emulator import ACME, GLOBEX, INITECH, default_seed
-from airflow_provider_truto.emulator.resources import CRM_ACCOUNTS
+from airflow_provider_truto.emulator.state.resources import CRM_ACCOUNTS
 
 ACCOUNTS = "/unified/crm/accounts"
 NORTHWIND = f"{ACCOUNTS}/23423523"

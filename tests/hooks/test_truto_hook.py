@@ -12,8 +12,7 @@ import time
 import pytest
 
 from airflow_provider_truto.client.errors import TrutoAuthenticationError, TrutoSchemaError
-from airflow_provider_truto.emulator import Emulator
-from airflow_provider_truto.emulator.tenants import ACME, GLOBEX, HOOLI, INITECH, UMBRELLA
+from airflow_provider_truto.emulator import ACME, GLOBEX, HOOLI, INITECH, UMBRELLA, Emulator
 from airflow_provider_truto.hooks.truto import TrutoHook
 
 WRONG_TOKEN = "tok-planted-wrong-41"

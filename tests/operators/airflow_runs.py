@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_truto.emulator import Emulator
-from airflow_provider_truto.emulator.accounts import IntegratedAccount
+from airflow_provider_truto.emulator.state.accounts import IntegratedAccount
 
 FOLDER = Path(__file__).parent
 
@@ -45,7 +45,7 @@ except ImportError:
         from airflow.utils.template import literal
 
 from airflow_provider_truto.client.core import MEMORY
-from airflow_provider_truto.emulator.tenants import ACME, GLOBEX, HOOLI, INITECH, STARK, UMBRELLA, WAYNE
+from airflow_provider_truto.emulator import ACME, GLOBEX, HOOLI, INITECH, STARK, UMBRELLA, WAYNE
 from airflow_provider_truto.hooks.truto import TrutoHook
 from airflow_provider_truto.operators.accounts import TrutoUpdateAccountOperator
 from airflow_provider_truto.operators.proxy import TrutoProxyOperator
@@ -142,7 +142,7 @@ def connect_customer(emulator: Emulator, account_id: str, tenant_id: str, integr
     """Have one more integrated account until the emulator is reset."""
     seed = {"id": account_id, "tenant_id": tenant_id, **more}
     known = emulator.state.integrations[integration]
-    emulator.state.accounts[account_id] = IntegratedAccount.seeded(seed, known)
+    emulator.state.accounts[account_id] = IntegratedAccount.from_seed(seed, known)
 
 
 class Airflow:

@@ -36,7 +36,7 @@ except ImportError:
     from airflow.decorators import task
     from airflow.models.dag import DAG
 
-from airflow_provider_truto.emulator.tenants import ACME, GLOBEX
+from airflow_provider_truto.emulator import ACME, GLOBEX
 from airflow_provider_truto.operators.accounts import TrutoBulkUpdateAccountsOperator, TrutoUpdateAccountOperator
 
 DAYS = dict(start_date=datetime(2026, 1, 1, tzinfo=timezone.utc), schedule=None, catchup=False)

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from airflow_provider_truto.connection_fields import EXTRA_FIELDS, PLACEHOLDERS
-from airflow_provider_truto.emulator.tenants import ACME, TOKEN
+from airflow_provider_truto.emulator import ACME, TOKEN
 
 pytestmark = [
     pytest.mark.browser,

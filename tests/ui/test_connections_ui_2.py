@@ -15,7 +15,7 @@ import pytest
 from airflow_home import airflow_home, emulator, free_port, run_airflow, running_part
 
 from airflow_provider_truto.connection_fields import EXTRA_FIELDS, PLACEHOLDERS
-from airflow_provider_truto.emulator.tenants import ACME, TOKEN
+from airflow_provider_truto.emulator import ACME, TOKEN
 
 pytestmark = [
     pytest.mark.browser,
