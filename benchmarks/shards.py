@@ -14,8 +14,8 @@ from uuid import UUID
 
 from airflow_provider_truto.bulk.records import Record
 from airflow_provider_truto.bulk.shards import Shard
-from airflow_provider_truto.client.answer import Answer
 from airflow_provider_truto.client.pacing import ACCOUNT_RATE, TIER_SECONDS, TOKEN_RATE, Pace
+from airflow_provider_truto.client.response import Response
 
 CUSTOMERS = (5, 10, 20, 40, 100, 400)
 SHARDS = (1, 2, 4, 8)
@@ -23,7 +23,7 @@ SHARDS = (1, 2, 4, 8)
 _DRAWS = 9
 #: Records of a bulk, and at least so many of each customer.
 _RECORDS, _OF_CUSTOMER = 6_000, 60
-_ANSWER = Answer(status=200, headers={}, body=b"")
+_ANSWER = Response(status=200, headers={}, body=b"")
 
 
 def share(customers: int, shards: int, *, draws: int = _DRAWS) -> float:
@@ -66,7 +66,7 @@ def _seconds(accounts: Sequence[str], each: int, rate: float) -> float:
         if wait := pace.take(account):
             heapq.heappush(waiting, (now + wait, turn, account))
         else:
-            pace.answered(account, answer=_ANSWER, is_remote=False)
+            pace.answered(account, response=_ANSWER, is_remote=False)
             left[account] -= 1
             if left[account]:
                 heapq.heappush(waiting, (now, turn, account))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from airflow_provider_truto.client.answer import Answer
 from airflow_provider_truto.client.core import Client
+from airflow_provider_truto.client.response import Response
 from airflow_provider_truto.client.settings import ClientSettings
 from airflow_provider_truto.client.sync import run_to_end
 from airflow_provider_truto.client.tokens import AccountTokens, ApiToken, Token
@@ -23,7 +23,7 @@ class AnsweringTransport:
     async def send(self, call, token):
         self.called.append(call)
         body = json.dumps(self._answer(call)).encode()
-        return Answer(status=200, headers={"content-type": "application/json"}, body=body)
+        return Response(status=200, headers={"content-type": "application/json"}, body=body)
 
 
 def answering_client(answer, settings=None, *, observer=None):

@@ -21,7 +21,7 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import HealthCheck, settings
 
-from airflow_provider_truto.client.call import Call, json_body, path_of, query_pairs
+from airflow_provider_truto.client.request import Request, json_body, path_of, query_pairs
 from airflow_provider_truto.client.settings import ClientSettings
 from airflow_provider_truto.client.sync import SyncClient
 from airflow_provider_truto.client.tokens import ApiToken, Token
@@ -116,7 +116,7 @@ def write():
     """A function that makes the update of an account: ``write({"name": "x"}, record="…", account=…, **query)``."""
 
     def make(body=None, *, record="23423523", account=ACME, key="v1-test", streamed=False, **query):
-        return Call(
+        return Request(
             method="PATCH",
             path=path_of("unified", "crm", "accounts", record),
             query=query_pairs({"integrated_account_id": account, **query}),
@@ -135,7 +135,7 @@ def read():
     """A function that makes the read of an account."""
 
     def make(*, record="23423523", account=ACME, streamed=False, **query):
-        return Call(
+        return Request(
             method="GET",
             path=path_of("unified", "crm", "accounts", record),
             query=query_pairs({"integrated_account_id": account, **query}),
@@ -292,7 +292,7 @@ class RawServer:
 
 @pytest.fixture
 def raw_server():
-    """A function that starts a ``RawServer``; ``answer`` is a function of a conversation, or a list of such."""
+    """A function that starts a ``RawServer``; ``response`` is a function of a conversation, or a list of such."""
     with contextlib.ExitStack() as stack:
 
         def start(answer, **options):

@@ -448,9 +448,9 @@ class Bulk:
             account.held.pop(record_id, None)
 
     def _finish(self, record: Record, account_id: str, done: RecordResult) -> None:
-        if done.outcome is not None:
-            self.progress.waited += done.outcome.waited
-            self.progress.paced += done.outcome.paced
+        if done.result is not None:
+            self.progress.waited += done.result.waited
+            self.progress.paced += done.result.paced
         row = _row_of(record, account_id, done)
         if "/id" in row.not_confirmed:
             self.progress.others += 1
@@ -586,15 +586,15 @@ def _row_left_out(record: Record, account_id: str) -> ResultRow:
 
 
 def _row_of(record: Record, account_id: str, done: RecordResult) -> ResultRow:
-    outcome = done.outcome
+    outcome = done.result
     return ResultRow(
         ordinal=record.ordinal,
         id=record.id if record.id is not None else _id_of(done.response),
         integrated_account_id=_account_told(record, account_id),
         status="updated" if outcome else "unchanged",
-        http_status=outcome.answer.status if outcome else None,
+        http_status=outcome.response.status if outcome else None,
         attempts=outcome.attempts if outcome else 0,
-        idempotency_key=outcome.call.idempotency_key if outcome else None,
+        idempotency_key=outcome.request.idempotency_key if outcome else None,
         not_confirmed=verify(done.request, done.response).not_confirmed if outcome else (),
         place=record.place,
     )

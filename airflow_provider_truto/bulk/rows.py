@@ -9,8 +9,8 @@ from typing import Any, Literal, get_args
 
 from airflow_provider_truto.bulk.ledger_files import fault_of, is_count, is_flag, is_list_of, is_text
 from airflow_provider_truto.bulk.records import Record
-from airflow_provider_truto.client.call import json_body
 from airflow_provider_truto.client.errors import TrutoApiError, TrutoError, TrutoSchemaError
+from airflow_provider_truto.client.request import json_body
 from airflow_provider_truto.records.coerce import coerce
 from airflow_provider_truto.records.request import OnNone
 

@@ -9,9 +9,9 @@ from uuid import UUID
 
 from airflow_provider_truto.client.core import Client
 from airflow_provider_truto.client.endpoints import (
-    capabilities_call,
-    integrated_account_call,
-    integrated_accounts_call,
+    capabilities_request,
+    integrated_account_request,
+    integrated_accounts_request,
 )
 from airflow_provider_truto.client.errors import (
     Problem,
@@ -80,10 +80,10 @@ async def find_account(client: Client, tenant_id: str, integration: str | None) 
         raise TrutoSchemaError.of("the customer cannot be told", [Problem("/tenant_id", message)])
     filters = {"tenant_id": tenant_id, **({"integration.name": integration} if integration else {})}
     # Filters that Truto does not know are ignored, so that what came is looked at again.
-    call = integrated_accounts_call({"tenant_id": tenant_id})
-    accounts, is_whole = await fetch_all(client, call, at_most=1000)
+    request = integrated_accounts_request({"tenant_id": tenant_id})
+    accounts, is_whole = await fetch_all(client, request, at_most=1000)
     if not is_whole:
-        raise TrutoTransportError(f"{where(call)}: the list is not whole, so that nothing can be told from it")
+        raise TrutoTransportError(f"{where(request)}: the list is not whole, so that nothing can be told from it")
     of_tenant = [
         account for account in accounts if isinstance(account, dict) and account.get("tenant_id") == tenant_id
     ]
@@ -128,7 +128,7 @@ async def check_ready(
     ``model`` is ``None`` for the proxy API. Raises the ``TrutoError`` that the call itself would end in, with the one
     thing that is in the way and who can mend it; ``TrutoSchemaError`` where the account is another tenant's.
     """
-    record = await client.fetch_object(integrated_account_call(account_id), "status")
+    record = await client.fetch_object(integrated_account_request(account_id), "status")
     check_tenant(record, account_id, expected_tenant_id)
     subject = f"{integration_name(record) or 'the'} account {account_id} (tenant {record.get('tenant_id')})"
     status = record["status"]
@@ -139,7 +139,7 @@ async def check_ready(
             f"the customer must {must} {subject}: its status is {status}.{reason}"
             " Nothing was sent; retries cannot help."
         )
-    can_do = await client.fetch_object(capabilities_call(integrated_account_id=account_id))
+    can_do = await client.fetch_object(capabilities_request(integrated_account_id=account_id))
     state = can_do.get("account")
     if isinstance(state, dict) and state.get("is_blocked") is True:
         raise TrutoAccountBlockedError(f"Truto has blocked {subject}: write to support@truto.one. Nothing was sent.")
@@ -147,7 +147,9 @@ async def check_ready(
         raise TrutoSandboxReadOnlyError(f"{subject} is a sandbox, which Truto never writes to. Nothing was sent.")
     if _lack(can_do, model, resource, method):
         # What `has_description` leaves out is not documented; it may be what nobody has described.
-        can_do = await client.fetch_object(capabilities_call(integrated_account_id=account_id, has_description=False))
+        can_do = await client.fetch_object(
+            capabilities_request(integrated_account_id=account_id, has_description=False)
+        )
     if lack := _lack(can_do, model, resource, method):
         raise TrutoMethodNotAllowedError(f"{subject} {lack} Nothing was sent.")
     return record

@@ -17,9 +17,9 @@ from airflow_provider_truto.client.transports.aiohttp import AiohttpTransport
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from airflow_provider_truto.client.call import Call
     from airflow_provider_truto.client.pages import Page, Pages
-    from airflow_provider_truto.client.retry import Outcome, SuffixStore
+    from airflow_provider_truto.client.request import Request
+    from airflow_provider_truto.client.retry import Result, SuffixStore
     from airflow_provider_truto.client.settings import ClientSettings
     from airflow_provider_truto.client.tokens import ApiToken
 
@@ -59,9 +59,9 @@ class AsyncClient(TrutoApi):
         """Run a coroutine function on the client, and return its result."""
         return await function(self._client, *args, **kwargs)
 
-    async def run(self, call: Call, *, suffixes: SuffixStore | None = None) -> Outcome:
+    async def run(self, request: Request, *, suffixes: SuffixStore | None = None) -> Result:
         """Bring one call to its end; see ``RetryLoop``."""
-        return await self._client.run(call, suffixes=suffixes)
+        return await self._client.run(request, suffixes=suffixes)
 
     def listing(
         self,

@@ -11,26 +11,26 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from airflow_provider_truto.client.accounts import find_account, resolve_account
-from airflow_provider_truto.client.call import Call, query_pairs, random_key
 from airflow_provider_truto.client.core import Client, Function, P, T
 from airflow_provider_truto.client.endpoints import (
-    admin_call,
-    capabilities_call,
-    custom_call,
-    integrated_account_call,
-    integrated_accounts_call,
-    logs_call,
-    meta_call,
-    model_docs_call,
+    admin_request,
+    capabilities_request,
+    custom_request,
+    integrated_account_request,
+    integrated_accounts_request,
+    logs_request,
+    meta_request,
+    model_docs_request,
     names_record,
-    proxy_call,
-    refresh_call,
-    tools_call,
-    unified_call,
+    proxy_request,
+    refresh_request,
+    tools_request,
+    unified_request,
 )
 from airflow_provider_truto.client.names import nearest, other_account
 from airflow_provider_truto.client.operations import fetch_batch, fetch_run, stop_run
 from airflow_provider_truto.client.pages import Pages
+from airflow_provider_truto.client.request import Request, query_pairs, random_key
 
 #: Filters of integrated accounts that Truto documents beside those that are arguments.
 _FILTERS = frozenset({"integration.name"})
@@ -61,16 +61,16 @@ class TrutoApi(ABC):
     def unified(self, model: str, resource: str, *, integrated_account_id: str | None = None) -> Resource:
         """Give one resource of the unified API: ``unified("crm", "contacts").list(limit=100)``."""
 
-        def build(method: str, **given: Any) -> Call:
+        def build(method: str, **given: Any) -> Request:
             if given.get("streamed"):
                 given["query"] = {**(given.get("query") or {}), "truto_response_format": "stream"}
-            return unified_call(model, resource, method, **given)
+            return unified_request(model, resource, method, **given)
 
         return Resource(self, build, integrated_account_id)
 
     def proxy(self, resource: str, *, integrated_account_id: str | None = None) -> Resource:
         """Give one resource in the CRM's own shape, by the CRM's own name; names are case-sensitive."""
-        return Resource(self, lambda method, **given: proxy_call(resource, method, **given), integrated_account_id)
+        return Resource(self, lambda method, **given: proxy_request(resource, method, **given), integrated_account_id)
 
     def custom(
         self,
@@ -99,8 +99,8 @@ class TrutoApi(ABC):
             "streamed": stream,
         }
 
-        def build(account: str) -> Call:
-            return custom_call(method, path, integrated_account_id=account, **given)
+        def build(account: str) -> Request:
+            return custom_request(method, path, integrated_account_id=account, **given)
 
         build("")  # what is wrong is said here, not while it runs
         return self.do(_fetch_value, integrated_account_id, build)
@@ -142,11 +142,11 @@ class TrutoApi(ABC):
             if (near := nearest(name, own)) and name not in _FILTERS:
                 raise ValueError(f"Truto ignores {name!r}, a filter that it does not know: did you mean {near}?")
         query = {"tenant_id": tenant_id, "integration.name": integration, "status": status, **filters}
-        return self.listing(_open_pages, integrated_accounts_call(query), account_key="id")
+        return self.listing(_open_pages, integrated_accounts_request(query), account_key="id")
 
     def integrated_account(self, integrated_account_id: str | None = None) -> Any:
         """Give one integrated account's record: its status, tenant, integration, last error."""
-        return self.do(_fetch_object, integrated_account_id, integrated_account_call)
+        return self.do(_fetch_object, integrated_account_id, integrated_account_request)
 
     def integrated_account_id_of(self, tenant_id: str, integration: str | None = None) -> Any:
         """Find the id of a customer's integrated account; none or several are a ``TrutoSchemaError``."""
@@ -154,7 +154,7 @@ class TrutoApi(ABC):
 
     def refresh_credentials(self, integrated_account_id: str | None = None) -> Any:
         """Have Truto refresh an account's credentials; gives ``{"success": true}``."""
-        return self.do(_fetch_object, integrated_account_id, refresh_call)
+        return self.do(_fetch_object, integrated_account_id, refresh_request)
 
     def capabilities(
         self,
@@ -169,12 +169,12 @@ class TrutoApi(ABC):
         """Say what can be called for an account, or for an integration by slug or id. Kept for five minutes."""
         asked = {"kind": kind, "methods": methods, "resource": resource, "has_description": has_description}
         if integration is not None:
-            call = capabilities_call(integration=integration, **asked)  # type: ignore[arg-type]
-            return self.do(Client.fetch_object, call)
+            request = capabilities_request(integration=integration, **asked)  # type: ignore[arg-type]
+            return self.do(Client.fetch_object, request)
         return self.do(
             _fetch_object,
             integrated_account_id,
-            lambda account: capabilities_call(integrated_account_id=account, **asked),  # type: ignore[arg-type]
+            lambda account: capabilities_request(integrated_account_id=account, **asked),  # type: ignore[arg-type]
         )
 
     def tools(
@@ -186,7 +186,7 @@ class TrutoApi(ABC):
     ) -> Any:
         """Give an account's methods with their schemas, as tools. Kept for five minutes."""
         return self.do(
-            _fetch_object, integrated_account_id, lambda account: tools_call(account, methods=methods, tags=tags)
+            _fetch_object, integrated_account_id, lambda account: tools_request(account, methods=methods, tags=tags)
         )
 
     def method_schema(
@@ -203,32 +203,32 @@ class TrutoApi(ABC):
         For an integration by name no account is needed. Kept for five minutes.
         """
         if integration is not None:
-            return self.do(Client.fetch_object, meta_call(model, resource, method, integration=integration))
+            return self.do(Client.fetch_object, meta_request(model, resource, method, integration=integration))
         return self.do(
             _fetch_object,
             integrated_account_id,
-            lambda account: meta_call(model, resource, method, integrated_account_id=account),
+            lambda account: meta_request(model, resource, method, integrated_account_id=account),
         )
 
     def model_docs(self, model: str, integration: str, *, form: Literal["json", "md", "html"] = "json") -> Any:
         """Give the documentation of a model for an integration: JSON, or text. Kept for five minutes."""
-        return self.do(_fetch_text, model_docs_call(model, integration, form=form))
+        return self.do(_fetch_text, model_docs_request(model, integration, form=form))
 
     def logs(self, log_type: str, **query: Any) -> Any:
         """List log entries: ``logs("rapid_bridge", created_at={"gt": …}, log_type_filter={…})``.
 
         Where the connection allows some accounts only, entries that name none are left out, too.
         """
-        return self.listing(_open_pages, logs_call(log_type, query), account_key="integrated_account_id")
+        return self.listing(_open_pages, logs_request(log_type, query), account_key="integrated_account_id")
 
     def sync_job_runs(self, **query: Any) -> Any:
         """List runs of sync jobs."""
-        call = admin_call("GET", "sync-job-run", query=query)
-        return self.listing(_open_pages, call, account_key="integrated_account_id")
+        request = admin_request("GET", "sync-job-run", query=query)
+        return self.listing(_open_pages, request, account_key="integrated_account_id")
 
     def sync_job_run(self, run_id: str) -> Any:
         """Give one run of a sync job."""
-        admin_call("GET", "sync-job-run", run_id)  # what is wrong is said here, not while it runs
+        admin_request("GET", "sync-job-run", run_id)  # what is wrong is said here, not while it runs
         return self.do(fetch_run, run_id)
 
     def start_sync_job_run(
@@ -246,7 +246,7 @@ class TrutoApi(ABC):
         if other := other_account(options):
             raise ValueError(f"{other!r} is no option of a run: the customer is the argument integrated_account_id")
 
-        def build(account: str) -> Call:
+        def build(account: str) -> Request:
             body = {
                 "sync_job_id": sync_job_id,
                 "integrated_account_id": account,
@@ -254,24 +254,24 @@ class TrutoApi(ABC):
                 "error_handling": error_handling,
                 **options,
             }
-            return admin_call("POST", "sync-job-run", body=body)
+            return admin_request("POST", "sync-job-run", body=body)
 
         return self.do(_fetch_object, integrated_account_id, build, "id")
 
     def stop_sync_job_run(self, run_id: str) -> Any:
         """Stop a run; it may be gone after that."""
-        admin_call("DELETE", "sync-job-run", run_id)
+        admin_request("DELETE", "sync-job-run", run_id)
         return self.do(stop_run, run_id)
 
     def ping(self) -> Any:
         """Call ``/ping``, whose answer is undocumented."""
-        return self.do(Client.fetch_value, admin_call("GET", "ping"))
+        return self.do(Client.fetch_value, admin_request("GET", "ping"))
 
 
 class Resource:
     """One resource of one customer: list, get, create, update, delete, and ``call`` for custom methods."""
 
-    def __init__(self, api: TrutoApi, build: Callable[..., Call], integrated_account_id: str | None) -> None:
+    def __init__(self, api: TrutoApi, build: Callable[..., Request], integrated_account_id: str | None) -> None:
         self._api = api
         self._build = build
         self._account = integrated_account_id
@@ -280,7 +280,7 @@ class Resource:
         """Iterate over the records of all pages, fetched as they are needed; ``next_cursor`` resumes a list."""
         pairs = query_pairs(query)  # now, so that later changes of the caller's dicts change nothing
 
-        def build(account: str) -> Call:
+        def build(account: str) -> Request:
             return self._build("list", integrated_account_id=account, query=pairs)
 
         return self._api.listing(_open_account_pages, self._account, build)
@@ -348,7 +348,7 @@ class Resource:
         if other := other_account(body if isinstance(body, Mapping) else ()):
             raise ValueError(f"a body names no customer ({other!r}): that is the argument integrated_account_id")
 
-        def build(account: str) -> Call:
+        def build(account: str) -> Request:
             return self._build(method, integrated_account_id=account, **given)
 
         build("")  # what is wrong is said here, not while it runs
@@ -361,24 +361,24 @@ def _check_target(record_id: str | None, body: Any) -> None:
         raise ValueError("the record's id is missing: give it, or a body with the id of the record")
 
 
-async def _fetch_value(client: Client, account: str | None, build: Callable[[str], Call]) -> Any:
+async def _fetch_value(client: Client, account: str | None, build: Callable[[str], Request]) -> Any:
     return await client.fetch_value(build(resolve_account(client.settings, account)))
 
 
 async def _fetch_object(
-    client: Client, account: str | None, build: Callable[[str], Call], *needed: str
+    client: Client, account: str | None, build: Callable[[str], Request], *needed: str
 ) -> dict[str, Any]:
     return await client.fetch_object(build(resolve_account(client.settings, account)), *needed)
 
 
-async def _fetch_text(client: Client, call: Call) -> Any:
-    value = await client.fetch_value(call)
+async def _fetch_text(client: Client, request: Request) -> Any:
+    value = await client.fetch_value(request)
     return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
-async def _open_pages(client: Client, first: Call, *, account_key: str) -> Pages:
+async def _open_pages(client: Client, first: Request, *, account_key: str) -> Pages:
     return Pages(client, first, account_key=account_key)
 
 
-async def _open_account_pages(client: Client, account: str | None, build: Callable[[str], Call]) -> Pages:
+async def _open_account_pages(client: Client, account: str | None, build: Callable[[str], Request]) -> Pages:
     return Pages(client, build(resolve_account(client.settings, account)))

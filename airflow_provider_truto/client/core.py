@@ -9,13 +9,13 @@ from copy import copy
 from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from airflow_provider_truto.client.call import Call
-from airflow_provider_truto.client.endpoints import mint_call
+from airflow_provider_truto.client.endpoints import mint_request
 from airflow_provider_truto.client.errors import TrutoTransportError, where
 from airflow_provider_truto.client.memory import Memory
 from airflow_provider_truto.client.pacing import pace_for
 from airflow_provider_truto.client.redaction import Scrubber, printable
-from airflow_provider_truto.client.retry import Outcome, Patience, RetryLoop, SuffixStore, read_value
+from airflow_provider_truto.client.request import Request
+from airflow_provider_truto.client.retry import Result, RetryLoop, RetryPolicy, SuffixStore, parse_value
 from airflow_provider_truto.client.settings import ClientSettings
 from airflow_provider_truto.client.tokens import AccountTokens, ApiToken, Mint, Owner, Token, made
 from airflow_provider_truto.client.transports.base import Transport
@@ -42,7 +42,7 @@ class Observer:
     masked; on aiohttp it may return an awaitable.
     """
 
-    called: Callable[[Outcome], None] = _ignore
+    called: Callable[[Result], None] = _ignore
     warned: Callable[[str], None] = _ignore
     waits: Callable[[str], None] = _ignore
     minted: Callable[[str], object] = _ignore
@@ -66,7 +66,7 @@ class Client:
         self.transport = transport
         self.minted = minted
         self._on_backoff: Callable[[], AbstractContextManager[None]] = nullcontext
-        self._patience = Patience(max_attempts=settings.max_attempts, max_wait=settings.max_wait)
+        self._patience = RetryPolicy(max_attempts=settings.max_attempts, max_wait=settings.max_wait)
         self._scrubber = Scrubber(settings, tokens)
 
     def with_backoff(self, on_backoff: Callable[[], AbstractContextManager[None]]) -> Client:
@@ -75,10 +75,10 @@ class Client:
         other._on_backoff = on_backoff
         return other
 
-    async def run(self, call: Call, *, suffixes: SuffixStore | None = None) -> Outcome:
+    async def run(self, request: Request, *, suffixes: SuffixStore | None = None) -> Result:
         """Bring a call to its end; see ``RetryLoop``."""
         loop = RetryLoop(
-            call,
+            request,
             transport=self.transport,
             tokens=self,
             pace=pace_for(
@@ -93,57 +93,59 @@ class Client:
             on_wait=self.observer.waits,
             on_backoff=self._on_backoff,
         )
-        outcome = await loop.run()
-        self.observer.called(outcome)
-        return outcome
+        result = await loop.run()
+        self.observer.called(result)
+        return result
 
-    async def fetch(self, call: Call, *, suffixes: SuffixStore | None = None) -> Outcome:
+    async def fetch(self, request: Request, *, suffixes: SuffixStore | None = None) -> Result:
         """Bring a call to its end, or return what the process remembers of one that may be remembered."""
-        if not call.fresh_for:
-            return await self.run(call, suffixes=suffixes)
-        key = self._memory_key(call)
-        if (answer := MEMORY.recall(key)) is not None:
+        if not request.fresh_for:
+            return await self.run(request, suffixes=suffixes)
+        key = self._memory_key(request)
+        if (response := MEMORY.recall(key)) is not None:
             # Its JSON is read again: nobody shares it.
-            return Outcome(answer=answer, value=read_value(call, answer), call=call, attempts=0, waited=0.0)
-        outcome = await self.run(call, suffixes=suffixes)
-        if isinstance(outcome.value, (dict, bytes)):  # nothing else is a right answer
-            MEMORY.keep(key, outcome.answer, fresh_for=call.fresh_for)
-        return outcome
+            return Result(
+                response=response, value=parse_value(request, response), request=request, attempts=0, waited=0.0
+            )
+        result = await self.run(request, suffixes=suffixes)
+        if isinstance(result.value, (dict, bytes)):  # nothing else is a right answer
+            MEMORY.keep(key, result.response, fresh_for=request.fresh_for)
+        return result
 
-    async def fetch_value(self, call: Call) -> Any:
+    async def fetch_value(self, request: Request) -> Any:
         """Return a call's JSON, bytes where it takes any content, or its chunks where it is streamed."""
-        outcome = await self.fetch(call)
-        return outcome.answer.stream if call.streamed else outcome.value
+        result = await self.fetch(request)
+        return result.response.stream if request.streamed else result.value
 
-    async def fetch_object(self, call: Call, *needed: str) -> dict[str, Any]:
+    async def fetch_object(self, request: Request, *needed: str) -> dict[str, Any]:
         """Return a call's JSON object. Raises ``TrutoTransportError`` where it lacks one of the ``needed`` keys."""
-        value = (await self.fetch(call)).value
+        value = (await self.fetch(request)).value
         if not isinstance(value, dict) or not value.keys() >= set(needed):
             keys = f" with {', '.join(needed)}" if needed else ""
-            raise TrutoTransportError(f"{where(call)}: expects a JSON object{keys}, got something else")
+            raise TrutoTransportError(f"{where(request)}: expects a JSON object{keys}, got something else")
         return value
 
     def warn(self, text: str) -> None:
         """Tell what a server may have had a say in."""
         self.observer.warned(printable(text[:_LONGEST_WARNING]))
 
-    async def current_token(self, call: Call) -> Token:
+    async def current_token(self, request: Request) -> Token:
         """Return the token to send a call under."""
-        account_id = self._token_account(call)
+        account_id = self._token_account(request)
         return self.tokens.current() if account_id is None else await self._account_token(account_id)
 
-    async def renewed_token(self, call: Call, refused: Token) -> Token | None:
+    async def renewed_token(self, request: Request, refused: Token) -> Token | None:
         """Return another token than the one that Truto refused; ``None`` where there is none."""
-        if (account_id := self._token_account(call)) is not None:
+        if (account_id := self._token_account(request)) is not None:
             return await self._account_token(account_id, refused=refused)
         if self.tokens.unless(refused) is None:
             self.tokens.replace(await _settle(self.tokens.reread()))
         return self.tokens.unless(refused)
 
-    def _token_account(self, call: Call) -> str | None:
+    def _token_account(self, request: Request) -> str | None:
         """Return the account whose minted token the call goes out under; ``None`` for the API token."""
-        is_own = self.settings.data_auth == "account" and call.is_data
-        return call.integrated_account_id if is_own else None
+        is_own = self.settings.data_auth == "account" and request.is_data
+        return request.integrated_account_id if is_own else None
 
     async def _account_token(self, account_id: str, *, refused: Token | None = None) -> Token:
         """Return the account's token: the one that is kept, one that another caller mints now, or a new one."""
@@ -154,28 +156,28 @@ class Client:
                 return claimed
             if isinstance(claimed, Mint):
                 with claimed as mint:
-                    token = _minted_token(await self.run(mint_call(account_id)))
+                    token = _minted_token(await self.run(mint_request(account_id)))
                     await _settle(self.observer.minted(token.reveal()))
                     return mint.done(token, life=self.settings.account_token_life)
             if other := made(await self.transport.wait_for(claimed)):
                 return other
 
-    def _memory_key(self, call: Call) -> Hashable:
-        return self.settings.base_url, self.tokens.current(), call.integrated_account_id, call.target
+    def _memory_key(self, request: Request) -> Hashable:
+        return self.settings.base_url, self.tokens.current(), request.integrated_account_id, request.target
 
 
 #: A coroutine function of a client: what synchronous and asynchronous clients and hooks run.
 Function = Callable[Concatenate[Client, P], Coroutine[Any, Any, T]]
 
 
-def _minted_token(outcome: Outcome) -> Token:
-    value = outcome.value
+def _minted_token(result: Result) -> Token:
+    value = result.value
     text = value.get("integrated_account_token") if isinstance(value, dict) else None
     try:
         return Token(text if isinstance(text, str) else "")
     except ValueError:
         raise TrutoTransportError(
-            f"{where(outcome.call)}: the answer holds no usable integrated_account_token"
+            f"{where(result.request)}: the answer holds no usable integrated_account_token"
         ) from None
 
 

@@ -10,17 +10,17 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from airflow_provider_truto.client.call import (
+from airflow_provider_truto.client.names import other_account
+from airflow_provider_truto.client.request import (
     JSON,
     READ_METHODS,
-    Call,
+    Request,
     check_header,
     json_body,
     path_as_written,
     path_of,
     query_pairs,
 )
-from airflow_provider_truto.client.names import other_account
 
 #: The five methods that every resource may have, and their verbs; any other name is a custom method's.
 VERBS = {"list": "GET", "get": "GET", "create": "POST", "update": "PATCH", "delete": "DELETE"}
@@ -38,17 +38,17 @@ _REFUSED_VERBS = frozenset({"CONNECT", "TRACE"})
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
-def unified_call(model: str, resource: str, method: str, **given: Any) -> Call:
-    """Build a call of ``/unified/{model}/{resource}``; see ``resource_call`` for what may be given."""
-    return resource_call(("unified", model, resource), method, **given)
+def unified_request(model: str, resource: str, method: str, **given: Any) -> Request:
+    """Build a call of ``/unified/{model}/{resource}``; see ``resource_request`` for what may be given."""
+    return resource_request(("unified", model, resource), method, **given)
 
 
-def proxy_call(resource: str, method: str, **given: Any) -> Call:
-    """Build a call of ``/proxy/{resource}``, whose body and answer are the CRM's own; see ``resource_call``."""
-    return resource_call(("proxy", resource), method, any_content=True, **given)
+def proxy_request(resource: str, method: str, **given: Any) -> Request:
+    """Build a call of ``/proxy/{resource}``, whose body and answer are the CRM's own; see ``resource_request``."""
+    return resource_request(("proxy", resource), method, any_content=True, **given)
 
 
-def resource_call(
+def resource_request(
     segments: tuple[str, ...],
     method: str,
     *,
@@ -60,7 +60,7 @@ def resource_call(
     streamed: bool = False,
     any_content: bool = False,
     fresh_for: float = 0.0,
-) -> Call:
+) -> Request:
     """Build one of the six shapes: list, get, create, update, delete, and ``POST …/{method}`` for any other.
 
     ``body`` is JSON-plain, or bytes that are JSON already; ``query`` is a mapping, or pairs of ``query_pairs``.
@@ -83,7 +83,7 @@ def resource_call(
     path = path_of(*segments)
     if verb in READ_METHODS:
         idempotency_key = None
-    return Call(
+    return Request(
         method=verb,
         path=path,
         query=_query_for(integrated_account_id, query or ()),
@@ -102,7 +102,7 @@ def names_record(body: Any) -> bool:
     return isinstance(body, Mapping) and body.get("id") not in (None, "")
 
 
-def custom_call(
+def custom_request(
     verb: str,
     path: str,
     *,
@@ -113,7 +113,7 @@ def custom_call(
     headers: Mapping[str, str] | None = None,
     idempotency_key: str | None = None,
     streamed: bool = False,
-) -> Call:
+) -> Request:
     """Build a call of ``/custom/{path}`` with any verb.
 
     ``body`` is JSON-plain; bytes and text go as they are, under ``content_type`` where it is given.
@@ -124,7 +124,7 @@ def custom_call(
     if content_type is not None and not is_raw:
         raise ValueError("content_type goes with a body of bytes or text; anything else is sent as JSON")
     verb = verb.upper()
-    return Call(
+    return Request(
         method=verb,
         path="/custom" + path_as_written(path),
         query=_query_for(integrated_account_id, query or ()),
@@ -141,13 +141,13 @@ def custom_call(
     )
 
 
-def batch_call(
+def batch_request(
     resources: Sequence[Mapping[str, Any]],
     *,
     integrated_account_id: str,
     args: Mapping[str, Any] | None = None,
     idempotency_key: str | None = None,
-) -> Call:
+) -> Request:
     """Build ``POST /batch-request`` of ``{"resource", "method", "id"?, "query"?, "body"?, …}`` each.
 
     Only an API token may call it (docs/api-reference/admin/batch-requests/create).
@@ -155,7 +155,7 @@ def batch_call(
     for item in resources:
         _check_batch_item(item)
     body = {"integrated_account_id": integrated_account_id, "resources": list(resources)}
-    return Call(
+    return Request(
         method="POST",
         path=path_of("batch-request"),
         body=json_body(body if args is None else {**body, "args": args}),
@@ -164,22 +164,22 @@ def batch_call(
     )
 
 
-def meta_call(
+def meta_request(
     model: str,
     resource: str,
     method: str,
     *,
     integrated_account_id: str | None = None,
     integration: str | None = None,
-) -> Call:
+) -> Request:
     """Build the question for a method's schemas: for an account, or for an integration, which needs none."""
     if integration is not None:
-        return Call(
+        return Request(
             method="GET",
             path=path_of("unified", model, resource, integration, "meta", method),
             fresh_for=FRESH_FOR,
         )
-    return Call(
+    return Request(
         method="GET",
         path=path_of("unified", model, resource, "meta", method),
         query=query_pairs({"integrated_account_id": integrated_account_id}),
@@ -188,9 +188,9 @@ def meta_call(
     )
 
 
-def model_docs_call(model: str, integration: str, *, form: Literal["json", "md", "html"] = "json") -> Call:
+def model_docs_request(model: str, integration: str, *, form: Literal["json", "md", "html"] = "json") -> Request:
     """Build the question for a model's documentation; ``md`` and ``html`` are answered as text."""
-    return Call(
+    return Request(
         method="GET",
         path=path_of("unified", "meta", model, integration),
         query=query_pairs({"format": form}),
@@ -199,7 +199,7 @@ def model_docs_call(model: str, integration: str, *, form: Literal["json", "md",
     )
 
 
-def capabilities_call(
+def capabilities_request(
     *,
     integrated_account_id: str | None = None,
     integration: str | None = None,
@@ -207,7 +207,7 @@ def capabilities_call(
     methods: Sequence[str] | None = None,
     resource: str | None = None,
     has_description: bool | None = None,
-) -> Call:
+) -> Request:
     """Build the question for what can be called, for one account or for an integration (slug or id)."""
     of = (
         ("integration", integration)
@@ -220,7 +220,7 @@ def capabilities_call(
         "resource": resource,
         "has_description": has_description,
     }
-    return Call(
+    return Request(
         method="GET",
         path=path_of(*of, "capabilities"),
         query=query_pairs(query),
@@ -229,12 +229,12 @@ def capabilities_call(
     )
 
 
-def tools_call(
+def tools_request(
     integrated_account_id: str, *, methods: Sequence[str] | None = None, tags: Sequence[str] | None = None
-) -> Call:
+) -> Request:
     """Build the question for an account's tools: its methods with their schemas."""
     query = {"methods": _comma_list("methods", methods), "tags": _comma_list("tags", tags)}
-    return Call(
+    return Request(
         method="GET",
         path=path_of("integrated-account", integrated_account_id, "tools"),
         query=query_pairs(query),
@@ -243,9 +243,9 @@ def tools_call(
     )
 
 
-def integrated_account_call(integrated_account_id: str, *, fresh_for: float = 0.0) -> Call:
+def integrated_account_request(integrated_account_id: str, *, fresh_for: float = 0.0) -> Request:
     """Build the question for one integrated account."""
-    return Call(
+    return Request(
         method="GET",
         path=path_of("integrated-account", integrated_account_id),
         integrated_account_id=integrated_account_id,
@@ -253,9 +253,9 @@ def integrated_account_call(integrated_account_id: str, *, fresh_for: float = 0.
     )
 
 
-def own_account_call(integrated_account_id: str) -> Call:
+def own_account_request(integrated_account_id: str) -> Request:
     """Build the question of an account's own token for the account that it belongs to."""
-    return Call(
+    return Request(
         method="GET",
         path=path_of("integrated-account", "me"),
         integrated_account_id=integrated_account_id,
@@ -263,14 +263,14 @@ def own_account_call(integrated_account_id: str) -> Call:
     )
 
 
-def integrated_accounts_call(filters: Mapping[str, Any], *, fresh_for: float = 0.0) -> Call:
+def integrated_accounts_request(filters: Mapping[str, Any], *, fresh_for: float = 0.0) -> Request:
     """Build the list of integrated accounts; ``filters`` are Truto's own, such as ``tenant_id`` and ``status``."""
-    return Call(method="GET", path=path_of("integrated-account"), query=query_pairs(filters), fresh_for=fresh_for)
+    return Request(method="GET", path=path_of("integrated-account"), query=query_pairs(filters), fresh_for=fresh_for)
 
 
-def mint_call(integrated_account_id: str) -> Call:
+def mint_request(integrated_account_id: str) -> Request:
     """Build the request for a token of one account, which lives 15 minutes."""
-    return Call(
+    return Request(
         method="POST",
         path=path_of("integrated-account", "token"),
         body=json_body({"integrated_account_id": integrated_account_id}),
@@ -279,9 +279,9 @@ def mint_call(integrated_account_id: str) -> Call:
     )
 
 
-def refresh_call(integrated_account_id: str) -> Call:
+def refresh_request(integrated_account_id: str) -> Request:
     """Build the request to refresh an account's credentials; a second one does no harm."""
-    return Call(
+    return Request(
         method="POST",
         path=path_of("integrated-account", "refresh-credentials"),
         body=json_body({"id": integrated_account_id}),
@@ -290,16 +290,16 @@ def refresh_call(integrated_account_id: str) -> Call:
     )
 
 
-def logs_call(log_type: str, query: Mapping[str, Any]) -> Call:
+def logs_request(log_type: str, query: Mapping[str, Any]) -> Request:
     """Build the list of log entries; ``created_at`` is a range of at most a month, ``limit`` at most 100."""
-    return Call(method="GET", path=path_of("log"), query=query_pairs({"log_type": log_type, **query}))
+    return Request(method="GET", path=path_of("log"), query=query_pairs({"log_type": log_type, **query}))
 
 
-def admin_call(
+def admin_request(
     verb: str, *segments: str, query: Mapping[str, Any] | None = None, body: Any = None, key: str | None = None
-) -> Call:
+) -> Request:
     """Build a call of one of Truto's platform resources, such as ``sync-job-run``."""
-    return Call(
+    return Request(
         method=verb, path=path_of(*segments), query=query_pairs(query or {}), body=_json(body), idempotency_key=key
     )
 

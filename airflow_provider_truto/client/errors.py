@@ -20,10 +20,10 @@ from http import HTTPStatus
 from itertools import islice
 from typing import Any, NamedTuple
 
-from airflow_provider_truto.client.answer import Answer
-from airflow_provider_truto.client.call import Call
 from airflow_provider_truto.client.names import folded
 from airflow_provider_truto.client.redaction import one_line, redacted, shortened
+from airflow_provider_truto.client.request import Request
+from airflow_provider_truto.client.response import Response
 
 #: Raw answers are for reading, not for storing: an exception keeps this many characters of one.
 RAW_RESPONSE_LIMIT = 4_000
@@ -291,8 +291,8 @@ _LONGEST_NAME = 100
 
 
 def api_error(
-    call: Call,
-    answer: Answer,
+    request: Request,
+    response: Response,
     *,
     retry_after: float | None = None,
     as_class: type[TrutoApiError] | None = None,
@@ -305,17 +305,17 @@ def api_error(
     more than the answer is known (a sandbox, a blocked account). Never raises: a body that is not Truto's envelope
     costs only its details.
     """
-    envelope = _envelope(answer)
+    envelope = _envelope(response)
     # Each by itself: a long one must not leave nothing of the others.
     said = {key: redacted(envelope.get(key), scrub, most=_MOST_TEXT) for key in _TOLD}
     is_remote = _is_remote(envelope)
-    message = _text(said["message"]) or _text(said["raw_response"]) or _page_text(answer.body, scrub)
+    message = _text(said["message"]) or _text(said["raw_response"]) or _page_text(response.body, scrub)
     insight = said["truto_error_insight"]
-    cls = as_class or _class_of(answer.status, is_remote)
+    cls = as_class or _class_of(response.status, is_remote)
     error = cls(
         "",
-        status=answer.status,
-        error=_text(said["error"]) or _reason(answer.status),
+        status=response.status,
+        error=_text(said["error"]) or _reason(response.status),
         message=message,
         is_remote=is_remote,
         raw_response=_cut_raw(said["raw_response"]),
@@ -323,13 +323,13 @@ def api_error(
         insight=insight if isinstance(insight, dict) else None,
         retry_after=retry_after,
     )
-    error.args = (_sentences(call, error, connection),)
+    error.args = (_sentences(request, error, connection),)
     return error
 
 
-def is_remote_error(answer: Answer) -> bool:
+def is_remote_error(response: Response) -> bool:
     """Whether Truto says of an answer that the customer's CRM caused it."""
-    return _is_remote(_envelope(answer))
+    return _is_remote(_envelope(response))
 
 
 def _is_remote(envelope: dict[str, Any]) -> bool:
@@ -337,7 +337,7 @@ def _is_remote(envelope: dict[str, Any]) -> bool:
 
 
 def partial_failure(
-    call: Call, answer: Answer, *, errors: Any, result: Any, scrub: Callable[[str], str]
+    request: Request, response: Response, *, errors: Any, result: Any, scrub: Callable[[str], str]
 ) -> TrutoPartialFailureError:
     """Make the error of a 2xx that holds errors; ``errors`` are Truto's, by resource."""
     errors = redacted(errors, scrub)
@@ -350,27 +350,28 @@ def partial_failure(
         ", ".join(f"{name}: {len(rows) if isinstance(rows, list) else 1}" for name, rows in (result or {}).items())
     )
     return TrutoPartialFailureError(
-        f"{where(call)}: Truto answered {answer.status}, but with {count} error{'' if count == 1 else 's'} in it:"
+        f"{where(request)}: Truto answered {response.status}, but with {count} error{'' if count == 1 else 's'} in"
+        " it:"
         f" {_text(errors)}. What succeeded ({done or 'nothing'}) is in `.result` and stays done. What to do: mend"
         " what the errors name, and send the failed ones again.",
         errors=errors,
         result=result,
-        status=answer.status,
+        status=response.status,
         details=_cut_raw(errors),
     )
 
 
-def where(call: Call) -> str:
+def where(request: Request) -> str:
     """Name a call and its customer for a message."""
-    account = f" for integrated account {call.integrated_account_id}" if call.integrated_account_id else ""
-    return f"{call}{account}"
+    account = f" for integrated account {request.integrated_account_id}" if request.integrated_account_id else ""
+    return f"{request}{account}"
 
 
-def _envelope(answer: Answer) -> dict[str, Any]:
-    if len(answer.body) > _LONGEST_ENVELOPE:
+def _envelope(response: Response) -> dict[str, Any]:
+    if len(response.body) > _LONGEST_ENVELOPE:
         return {}
     try:
-        parsed = answer.json()
+        parsed = response.json()
     except ValueError:
         return {}
     return parsed if isinstance(parsed, dict) else {}
@@ -384,13 +385,13 @@ def _class_of(status: int, is_remote: bool) -> type[TrutoApiError]:
     return _CLASS_OF_STATUS.get(status, TrutoApiError)
 
 
-def _sentences(call: Call, error: TrutoApiError, connection: str) -> str:
+def _sentences(request: Request, error: TrutoApiError, connection: str) -> str:
     speaker = "the customer's CRM" if error.is_remote else "Truto"
     said = f': "{error.message}"' if error.message else " without a message"
     remedy = _remedy(error)
     extras = "".join(_insight_sentences(error))
     return (
-        f"{where(call)}: {speaker} answered {error.status} {error.error}{said}.{extras}"
+        f"{where(request)}: {speaker} answered {error.status} {error.error}{said}.{extras}"
         f" Whose fault: {remedy.fault}. What to do: {remedy.advice.format(connection=connection)}."
     )
 

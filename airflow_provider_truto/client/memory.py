@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
-from airflow_provider_truto.client.answer import Answer
+from airflow_provider_truto.client.response import Response
 
 #: Answers kept; the oldest go first. A schema takes some kilobytes.
 _MOST = 512
@@ -18,7 +18,7 @@ _LARGEST = 1024 * 1024
 
 @dataclass(frozen=True)
 class _Kept:
-    answer: Answer
+    response: Response
     fresh_until: float
 
 
@@ -33,19 +33,19 @@ class Memory:
         self._lock = threading.Lock()
         self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
 
-    def recall(self, key: Hashable) -> Answer | None:
+    def recall(self, key: Hashable) -> Response | None:
         """Give the answer, ``None`` where there is none that is fresh."""
         with self._lock:
             kept = self._kept.get(key)
-            return kept.answer if kept is not None and self._clock() < kept.fresh_until else None
+            return kept.response if kept is not None and self._clock() < kept.fresh_until else None
 
-    def keep(self, key: Hashable, answer: Answer, *, fresh_for: float) -> None:
+    def keep(self, key: Hashable, response: Response, *, fresh_for: float) -> None:
         """Keep an answer for so many seconds, unless it is very large."""
-        if len(answer.body) > _LARGEST:
+        if len(response.body) > _LARGEST:
             return
         with self._lock:
             self._kept.pop(key, None)
-            self._kept[key] = _Kept(answer, self._clock() + fresh_for)
+            self._kept[key] = _Kept(response, self._clock() + fresh_for)
             if len(self._kept) > _MOST:
                 self._kept.popitem(last=False)
 

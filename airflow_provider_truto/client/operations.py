@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow_provider_truto.client.accounts import resolve_account
 from airflow_provider_truto.client.core import Client
-from airflow_provider_truto.client.endpoints import admin_call, batch_call
+from airflow_provider_truto.client.endpoints import admin_request, batch_request
 from airflow_provider_truto.client.errors import (
     Problem,
     TrutoSchemaError,
@@ -30,21 +30,23 @@ async def fetch_batch(
     Raises ``TrutoPartialFailureError`` where the answer holds errors, although its status is 2xx.
     """
     account = resolve_account(client.settings, integrated_account_id)
-    call = batch_call(list(resources), integrated_account_id=account, args=args, idempotency_key=idempotency_key)
-    outcome = await client.fetch(call)
-    value = outcome.value if isinstance(outcome.value, dict) else {}
-    result = value.get("result", {} if "errors" in value else None)
-    if not isinstance(result, dict):
-        raise TrutoTransportError(f"{where(call)}: expects an object of results by resource, got something else")
+    request = batch_request(
+        list(resources), integrated_account_id=account, args=args, idempotency_key=idempotency_key
+    )
+    result = await client.fetch(request)
+    value = result.value if isinstance(result.value, dict) else {}
+    results = value.get("result", {} if "errors" in value else None)
+    if not isinstance(results, dict):
+        raise TrutoTransportError(f"{where(request)}: expects an object of results by resource, got something else")
     errors = value.get("errors")
     if errors and not (isinstance(errors, dict) and not any(errors.values())):
-        raise partial_failure(call, outcome.answer, errors=errors, result=result, scrub=outcome.scrub)
-    return result
+        raise partial_failure(request, result.response, errors=errors, result=results, scrub=result.scrub)
+    return results
 
 
 async def fetch_run(client: Client, run_id: str) -> dict[str, Any]:
     """Return a run of a sync job. Raises ``TrutoSchemaError`` where the connection does not allow its account."""
-    run = await client.fetch_object(admin_call("GET", "sync-job-run", run_id))
+    run = await client.fetch_object(admin_request("GET", "sync-job-run", run_id))
     if not client.settings.allows(run.get("integrated_account_id")):
         message = (
             f"the sync job run {run_id} is of an account that is not among the connection's"
@@ -58,4 +60,4 @@ async def stop_run(client: Client, run_id: str) -> Any:
     """Stop a run of a sync job, which is looked at before where the connection does not allow every account."""
     if client.settings.allowed_integrated_accounts:
         await fetch_run(client, run_id)
-    return await client.fetch_value(admin_call("DELETE", "sync-job-run", run_id))
+    return await client.fetch_value(admin_request("DELETE", "sync-job-run", run_id))

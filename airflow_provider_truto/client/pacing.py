@@ -19,8 +19,8 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from airflow_provider_truto.client.answer import Answer
 from airflow_provider_truto.client.rate_limits import DEFAULT_WAIT, Quota, asked_wait, quota
+from airflow_provider_truto.client.response import Response
 from airflow_provider_truto.client.settings import FASTEST
 
 #: Calls a second that Truto grants a token, and an integrated account of it; counted over ``TIER_SECONDS``.
@@ -118,11 +118,11 @@ class Pace:
                 scope.begin(now)
             return 0.0
 
-    def answered(self, account: str | None, *, answer: Answer, is_remote: bool) -> None:
+    def answered(self, account: str | None, *, response: Response, is_remote: bool) -> None:
         """Learn from the answer to a call. ``is_remote``: the provider failed."""
         if self._is_off:
             return
-        headers, status = answer.headers, answer.status
+        headers, status = response.headers, response.status
         # Truto's own 429 names no tier. Where an account is known, it is the one that is most likely full.
         pause = None
         if status == 429:
@@ -132,7 +132,7 @@ class Pace:
             said=quota(headers),
             pause=pause,
             has_reached_provider=status != 429 or is_remote,
-            late=(answer.seconds, answer.sent_after) if answer.sent_after else None,
+            late=(response.seconds, response.sent_after) if response.sent_after else None,
         )
 
     def lost(self, account: str | None) -> None:

@@ -10,9 +10,9 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import Any
 
-from airflow_provider_truto.client.call import Call
 from airflow_provider_truto.client.core import Client
 from airflow_provider_truto.client.errors import TrutoTransportError, where
+from airflow_provider_truto.client.request import Request
 
 _CURSOR = "next_cursor"
 #: Pages in a row without a record, after which a list is taken for one that has no end.
@@ -39,7 +39,7 @@ class Pages:
     Not an async generator: a running event loop would adopt one that a synchronous list has begun, and end it.
     """
 
-    def __init__(self, client: Client, first: Call, *, account_key: str | None = None) -> None:
+    def __init__(self, client: Client, first: Request, *, account_key: str | None = None) -> None:
         """``account_key``: the name under which an item of a list of many customers holds its integrated account.
 
         What is of accounts that the connection does not allow is left out then.
@@ -47,7 +47,7 @@ class Pages:
         self._client = client
         self._first = first
         self._account_key = account_key if client.settings.allowed_integrated_accounts else None
-        self._next_call: Call | None = first
+        self._next_request: Request | None = first
         # A cursor may be a kilobyte long and there may be a million of them: their digests are remembered.
         self._seen = {_digest(value) for name, value in first.query if name == _CURSOR}
         self._was_partial = False
@@ -59,29 +59,31 @@ class Pages:
         A cursor that had been given before ends the list, of which the log is told. Raises ``TrutoTransportError``
         where page after page holds no record and names another one.
         """
-        call, self._next_call = self._next_call, None
-        if call is None:
+        request, self._next_request = self._next_request, None
+        if request is None:
             return None
-        page = page_of(call, (await self._client.fetch(call)).value)
+        page = page_of(request, (await self._client.fetch(request)).value)
         self._empty = 0 if page.items else self._empty + 1
         if self._empty >= _MOST_EMPTY and page.cursor is not None:
-            raise _endless(call, page.cursor)
+            raise _endless(request, page.cursor)
         if page.is_partial and not self._was_partial:
             self._was_partial = True
-            self._client.warn(f"{where(call)}: Truto says that this response is partial: it may lack fields or items")
+            self._client.warn(
+                f"{where(request)}: Truto says that this response is partial: it may lack fields or items"
+            )
         if page.cursor is not None:
-            page = self._follow(call, page, page.cursor)
+            page = self._follow(request, page, page.cursor)
         return self._without_forbidden(page)
 
-    def _follow(self, call: Call, page: Page, cursor: str) -> Page:
+    def _follow(self, request: Request, page: Page, cursor: str) -> Page:
         if _digest(cursor) in self._seen:
             self._client.warn(
-                f"{where(call)}: the list ends here, since Truto gave a cursor that it had given before;"
+                f"{where(request)}: the list ends here, since Truto gave a cursor that it had given before;"
                 " there may be more records"
             )
             return replace(page, cursor=None, ended_early=True)
         self._seen.add(_digest(cursor))
-        self._next_call = _with_cursor(self._first, cursor)
+        self._next_request = _with_cursor(self._first, cursor)
         return page
 
     def _without_forbidden(self, page: Page) -> Page:
@@ -91,32 +93,33 @@ class Pages:
         return replace(page, items=[one for one in page.items if isinstance(one, dict) and allows(one.get(key))])
 
 
-async def fetch_all(client: Client, call: Call, *, at_most: int) -> tuple[list[Any], bool]:
+async def fetch_all(client: Client, request: Request, *, at_most: int) -> tuple[list[Any], bool]:
     """Return the items of a short list, and whether that is all of it.
 
     Raises ``TrutoTransportError`` where it has more than ``at_most`` items.
     """
-    pages = Pages(client, call)
+    pages = Pages(client, request)
     items: list[Any] = []
     is_whole = True
     while (page := await pages.next()) is not None:
         items += page.items
         is_whole = is_whole and not page.is_partial and not page.ended_early
         if len(items) > at_most:
-            raise TrutoTransportError(f"{where(call)}: the list has more than {at_most} items, which is too many")
+            raise TrutoTransportError(f"{where(request)}: the list has more than {at_most} items, which is too many")
     return items, is_whole
 
 
-def _endless(call: Call, cursor: str) -> TrutoTransportError:
+def _endless(request: Request, cursor: str) -> TrutoTransportError:
     error = TrutoTransportError(
-        f"{where(call)}: {_MOST_EMPTY:,} pages in a row held no record, and each named a further one: the list seems"
-        f" to have no end. Ask for less with a filter, or go on from the last page with next_cursor={cursor[:500]!r}."
+        f"{where(request)}: {_MOST_EMPTY:,} pages in a row held no record, and each named a further one: the list"
+        " seems to have no end. Ask for less with a filter, or go on from the last page with"
+        f" next_cursor={cursor[:500]!r}."
     )
     error.transient = False
     return error
 
 
-def page_of(call: Call, value: Any) -> Page:
+def page_of(request: Request, value: Any) -> Page:
     """Read one answer of a list. Raises ``TrutoTransportError`` where it is no list of Truto's."""
     found = [value.get("result"), value.get("results")] if isinstance(value, dict) else []
     result = next((items for items in found if items is not None), None)
@@ -124,7 +127,7 @@ def page_of(call: Call, value: Any) -> Page:
         result = list(result.values())
     if not isinstance(value, dict) or not isinstance(result, list):
         raise TrutoTransportError(
-            f"{where(call)}: the answer is no list: it has neither `result` nor `results`. Truto's lists have one;"
+            f"{where(request)}: the answer is no list: it has neither `result` nor `results`. Truto's lists have one;"
             " look at what answers at the connection's host."
         )
     cursor = value.get(_CURSOR)
@@ -143,6 +146,6 @@ def _digest(cursor: str) -> bytes:
     return hashlib.blake2b(cursor.encode(errors="surrogatepass"), digest_size=12).digest()
 
 
-def _with_cursor(first: Call, cursor: str) -> Call:
+def _with_cursor(first: Request, cursor: str) -> Request:
     rest = tuple(pair for pair in first.query if pair[0] != _CURSOR)
     return replace(first, query=(*rest, (_CURSOR, cursor)))

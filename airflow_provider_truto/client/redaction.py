@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote, urlsplit
 from urllib.request import getproxies
 
 if TYPE_CHECKING:
-    from airflow_provider_truto.client.call import Call
+    from airflow_provider_truto.client.request import Request
     from airflow_provider_truto.client.settings import ClientSettings
     from airflow_provider_truto.client.tokens import ApiToken, Token
 
@@ -57,7 +57,7 @@ _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u2028-\u
 
 
 def scrubbed(
-    text: str, *, call: Call, token: Token, settings: ClientSettings, also: frozenset[str] = frozenset()
+    text: str, *, request: Request, token: Token, settings: ClientSettings, also: frozenset[str] = frozenset()
 ) -> str:
     """Replace our own secrets by ``***``, under ``hide_values`` also what the body holds.
 
@@ -67,8 +67,8 @@ def scrubbed(
     if settings.proxy:
         secrets |= _of_proxy(settings.proxy)
     text = _replaced(text, _forms(secrets), _MARK)
-    if settings.hide_values and call.body:
-        text = _replaced(text, _forms_of_body(call.body), "[hidden]")
+    if settings.hide_values and request.body:
+        text = _replaced(text, _forms_of_body(request.body), "[hidden]")
     return text
 
 
@@ -119,10 +119,10 @@ class Scrubber:
         self._settings = settings
         self._tokens = tokens
 
-    def scrub(self, call: Call, token: Token, text: str) -> str:
+    def scrub(self, request: Request, token: Token, text: str) -> str:
         """Return a text without what was secret of a call that went out under a token."""
         also = self._environment_secrets | {self._tokens.current().reveal()}
-        return cleaned(scrubbed(text, call=call, token=token, settings=self._settings, also=also))
+        return cleaned(scrubbed(text, request=request, token=token, settings=self._settings, also=also))
 
     @cached_property
     def _environment_secrets(self) -> frozenset[str]:

@@ -9,9 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from airflow_provider_truto.client.answer import Answer
-from airflow_provider_truto.client.call import Call
-from airflow_provider_truto.client.endpoints import capabilities_call, integrated_account_call
+from airflow_provider_truto.client.endpoints import capabilities_request, integrated_account_request
 from airflow_provider_truto.client.errors import (
     TrutoAccountBlockedError,
     TrutoApiError,
@@ -24,8 +22,10 @@ from airflow_provider_truto.client.errors import (
 )
 from airflow_provider_truto.client.rate_limits import DEFAULT_WAIT, asked_wait
 from airflow_provider_truto.client.redaction import shortened
+from airflow_provider_truto.client.request import Request
+from airflow_provider_truto.client.response import Response
 from airflow_provider_truto.client.tokens import Token
-from airflow_provider_truto.client.transports.base import NoAnswer, Transport
+from airflow_provider_truto.client.transports.base import Transport, TransportFailure
 
 #: 409 is permanent (a uniqueness conflict); 503 is retried only where the account is not blocked.
 RETRIED_STATUSES = frozenset({408, 425, 429, 500, 502, 504})
@@ -41,7 +41,7 @@ class Pacing(Protocol):
     def take(self, account: str | None) -> float:
         """Return 0 where the call may begin now, else the seconds after which to ask again."""
 
-    def answered(self, account: str | None, *, answer: Answer, is_remote: bool) -> None:
+    def answered(self, account: str | None, *, response: Response, is_remote: bool) -> None:
         """Learn from an answer to a call that was let begin."""
 
     def lost(self, account: str | None) -> None:
@@ -51,10 +51,10 @@ class Pacing(Protocol):
 class TokenSource(Protocol):
     """Who knows the tokens that calls go out under; see ``core.Client``."""
 
-    async def current_token(self, call: Call) -> Token:
+    async def current_token(self, request: Request) -> Token:
         """Return the token to send the call under."""
 
-    async def renewed_token(self, call: Call, refused: Token) -> Token | None:
+    async def renewed_token(self, request: Request, refused: Token) -> Token | None:
         """Return another token than the one that Truto refused, ``None`` where there is none."""
 
 
@@ -73,7 +73,7 @@ class SuffixStore(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Patience:
+class RetryPolicy:
     """How long to go on. ``max_wait`` is the sum of all waits in seconds."""
 
     max_attempts: int = 5
@@ -81,18 +81,18 @@ class Patience:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
+class Result:
     """A success, its parsed JSON, and what it cost: attempts and seconds waited.
 
     ``value`` is ``{}`` for an empty answer, bytes where the call takes any content and no JSON came, and ``None``
-    for a streamed one; ``call`` is the one that succeeded, with the key it went out under at last. ``paced`` are
+    for a streamed one; ``request`` is the one that succeeded, with the key it went out under at last. ``paced`` are
     seconds spent waiting for a place within the rate limits, which ``waited`` does not count. ``scrub`` takes the
     secrets of this call out of text.
     """
 
-    answer: Answer
+    response: Response
     value: Any = field(repr=False)
-    call: Call
+    request: Request
     attempts: int
     waited: float
     paced: float = 0.0
@@ -104,30 +104,34 @@ class UnreadableError(Exception):
 
     def __init__(self, reason: str, *, transient: bool = True) -> None:
         super().__init__(reason)
-        self.loss = NoAnswer(reason, transient=transient)
+        self.loss = TransportFailure(reason, transient=transient)
 
 
-def read_value(call: Call, answer: Answer) -> Any:
+def parse_value(request: Request, response: Response) -> Any:
     """Return the value of a 2xx.
 
     Raises ``UnreadableError`` where there is none: a cut-off JSON is worth another try, a web page is not.
     """
-    if call.streamed:
+    if request.streamed:
         return None
-    if answer.body and not answer.claims_json:
-        if call.any_content:
-            return answer.body
+    if response.body and not response.claims_json:
+        if request.any_content:
+            return response.body
         raise UnreadableError(
-            f"HTTP {answer.status} came as {answer.content_type}, not as JSON: something between here and"
+            f"HTTP {response.status} came as {response.content_type}, not as JSON: something between here and"
             " Truto answered (a proxy, a login page), or the host is not Truto's",
             transient=False,
         )
-    if not answer.body and answer.status != 204 and not {"content-length", "transfer-encoding"} & set(answer.headers):
-        raise UnreadableError(f"HTTP {answer.status} without a body and without a length: the answer was cut off")
+    if (
+        not response.body
+        and response.status != 204
+        and not {"content-length", "transfer-encoding"} & set(response.headers)
+    ):
+        raise UnreadableError(f"HTTP {response.status} without a body and without a length: the answer was cut off")
     try:
-        return answer.json()
+        return response.json()
     except ValueError as error:
-        raise UnreadableError(f"HTTP {answer.status} with a body that is not whole JSON ({error})") from None
+        raise UnreadableError(f"HTTP {response.status} with a body that is not whole JSON ({error})") from None
 
 
 class RetryLoop:
@@ -141,27 +145,27 @@ class RetryLoop:
 
     def __init__(
         self,
-        call: Call,
+        request: Request,
         *,
         transport: Transport,
         tokens: TokenSource,
         pace: Pacing,
-        patience: Patience,
+        patience: RetryPolicy,
         suffixes: SuffixStore | None,
         connection: str,
-        scrub: Callable[[Call, Token, str], str],
+        scrub: Callable[[Request, Token, str], str],
         on_wait: Callable[[str], None],
         on_backoff: Callable[[], AbstractContextManager[None]],
         now: Callable[[], float] = time.time,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self._call = call
+        self._request = request
         self._transport = transport
         self._tokens = tokens
         self._pace = pace
         self._patience = patience
-        self._suffixes = suffixes if call.is_write and call.idempotency_key is not None else None
-        self._base_key = call.idempotency_key
+        self._suffixes = suffixes if request.is_write and request.idempotency_key is not None else None
+        self._base_key = request.idempotency_key
         self._connection = connection
         self._scrub = scrub
         self._on_wait = on_wait
@@ -176,7 +180,7 @@ class RetryLoop:
         self._known_unblocked = False
         self._use_suffix(self._suffixes.load() if self._suffixes else 1)
 
-    async def run(self) -> Outcome:
+    async def run(self) -> Result:
         """Return the outcome of a 2xx.
 
         Raises the ``TrutoError`` of anything else, with ``attempts``, ``waited`` and ``idempotency_key``.
@@ -184,54 +188,54 @@ class RetryLoop:
         try:
             while True:
                 # Before each attempt, since a wait may outlast a token's life.
-                self._token = await self._tokens.current_token(self._call)
+                self._token = await self._tokens.current_token(self._request)
                 self._attempts += 1
-                reply = await self._send(self._call, self._token)
-                if isinstance(reply, Answer) and reply.ok:
+                reply = await self._send(self._request, self._token)
+                if isinstance(reply, Response) and reply.ok:
                     try:
-                        return self._outcome(reply, read_value(self._call, reply))
+                        return self._result(reply, parse_value(self._request, reply))
                     except UnreadableError as error:
                         reply = error.loss
-                if isinstance(reply, NoAnswer):
+                if isinstance(reply, TransportFailure):
                     await self._handle_loss(reply)
                 elif not await self._renew_token(reply):
                     await self._handle_refusal(reply)
         except TrutoError as error:
             error.attempts = self._attempts
             error.waited = self._waited
-            error.idempotency_key = self._call.idempotency_key
-            error.integrated_account_id = self._call.integrated_account_id or None
+            error.idempotency_key = self._request.idempotency_key
+            error.integrated_account_id = self._request.integrated_account_id or None
             raise
 
-    def _outcome(self, answer: Answer, value: Any) -> Outcome:
-        return Outcome(
-            answer=answer,
+    def _result(self, response: Response, value: Any) -> Result:
+        return Result(
+            response=response,
             value=value,
-            call=self._call,
+            request=self._request,
             attempts=self._attempts,
             waited=self._waited,
             paced=self._paced,
             scrub=self._scrubbed,
         )
 
-    async def _send(self, call: Call, token: Token) -> Answer | NoAnswer:
+    async def _send(self, request: Request, token: Token) -> Response | TransportFailure:
         """Send as soon as the rate limits have a place, and tell them what came back."""
-        account = call.integrated_account_id if call.is_data else None
+        account = request.integrated_account_id if request.is_data else None
         while seconds := self._pace.take(account):
             self._paced += seconds
             await self._transport.sleep(seconds)
-        reply: Answer | NoAnswer | None = None
+        reply: Response | TransportFailure | None = None
         try:
-            reply = await self._transport.send(call, token)
+            reply = await self._transport.send(request, token)
             return reply
         finally:  # also where the caller is cancelled
-            if isinstance(reply, Answer):
+            if isinstance(reply, Response):
                 is_remote = not reply.ok and is_remote_error(reply)
-                self._pace.answered(account, answer=reply, is_remote=is_remote)
+                self._pace.answered(account, response=reply, is_remote=is_remote)
             else:
                 self._pace.lost(account)
 
-    async def _handle_loss(self, loss: NoAnswer) -> None:
+    async def _handle_loss(self, loss: TransportFailure) -> None:
         """A request that can have gone out leaves a doubt: a write is repeated only under the key that it had."""
         self._in_doubt = self._in_doubt or loss.maybe_sent
         may_retry = loss.transient and (self._is_repeatable or not loss.maybe_sent)
@@ -239,13 +243,13 @@ class RetryLoop:
 
     @property
     def _is_repeatable(self) -> bool:
-        return not self._call.is_write or self._call.idempotency_key is not None
+        return not self._request.is_write or self._request.idempotency_key is not None
 
-    def _transport_error(self, loss: NoAnswer) -> TrutoTransportError:
+    def _transport_error(self, loss: TransportFailure) -> TrutoTransportError:
         reason = shortened(self._scrubbed(loss.reason))
-        doubt = self._doubt() if self._call.is_write else ""
+        doubt = self._doubt() if self._request.is_write else ""
         tries = "1 attempt" if self._attempts == 1 else f"{self._attempts} attempts"
-        error = TrutoTransportError(f"{where(self._call)}: no usable answer after {tries}: {reason}.{doubt}")
+        error = TrutoTransportError(f"{where(self._request)}: no usable answer after {tries}: {reason}.{doubt}")
         error.transient = loss.transient
         error.maybe_sent = self._in_doubt
         return error
@@ -255,39 +259,39 @@ class RetryLoop:
         if not self._in_doubt:
             return " Nothing was written: there was no connection that the request could have gone out on."
         doubt = " Whether the write happened is unknown."
-        if self._call.idempotency_key is not None:
+        if self._request.idempotency_key is not None:
             doubt += (
                 " A repeat under the same Idempotency-Key, such as a retry of the task, is executed at most once."
             )
         return doubt
 
-    async def _renew_token(self, answer: Answer) -> bool:
+    async def _renew_token(self, response: Response) -> bool:
         """After a 401 of Truto itself, look for a rotated token; once a call."""
-        is_ours = answer.status == 401 and not is_remote_error(answer)
+        is_ours = response.status == 401 and not is_remote_error(response)
         if not is_ours or self._renewed:
             return False
         self._renewed = True
-        return await self._tokens.renewed_token(self._call, self._token) is not None
+        return await self._tokens.renewed_token(self._request, self._token) is not None
 
-    async def _handle_refusal(self, answer: Answer) -> None:
+    async def _handle_refusal(self, response: Response) -> None:
         """Wait for the next attempt, or raise what the answer means."""
-        error = self._api_error(answer)
-        may_retry = answer.status in RETRIED_STATUSES or (error.is_remote and answer.status >= 500)
+        error = self._api_error(response)
+        may_retry = response.status in RETRIED_STATUSES or (error.is_remote and response.status >= 500)
         # A refusal executed nothing; after any other failure a write may have happened.
-        may_retry = may_retry and (self._is_repeatable or answer.status in REFUSALS)
+        may_retry = may_retry and (self._is_repeatable or response.status in REFUSALS)
         if not error.is_remote:
-            if answer.status == 503:
-                error, is_passing = await self._explain_503(answer, error)
+            if response.status == 503:
+                error, is_passing = await self._explain_503(response, error)
                 may_retry = is_passing and self._is_repeatable
-            elif answer.status == 405 and self._call.is_write:
-                error = await self._explain_405(answer, error)
+            elif response.status == 405 and self._request.is_write:
+                error = await self._explain_405(response, error)
         # Anything but a refusal may have executed the write: another key could execute it once more.
-        self._in_doubt = self._in_doubt or answer.status not in REFUSALS
+        self._in_doubt = self._in_doubt or response.status not in REFUSALS
         asked = error.retry_after
-        if asked is None and answer.status == 429:
+        if asked is None and response.status == 429:
             asked = DEFAULT_WAIT
         await self._wait_or_raise(error, asked, may_retry=may_retry)
-        if answer.status in REFUSALS:
+        if response.status in REFUSALS:
             self._maybe_advance_key()
 
     async def _wait_or_raise(self, error: TrutoError, asked: float | None, *, may_retry: bool) -> None:
@@ -316,7 +320,7 @@ class RetryLoop:
     def _describe_wait(self, error: TrutoError, seconds: float) -> str:
         how = f"answered {error.status}" if isinstance(error, TrutoApiError) else "gave no usable answer"
         return (
-            f"{self._call} integrated_account={self._call.integrated_account_id}: attempt {self._attempts} of"
+            f"{self._request} integrated_account={self._request.integrated_account_id}: attempt {self._attempts} of"
             f" {self._patience.max_attempts} {how}; the next one comes in {seconds:.1f} s"
         )
 
@@ -331,51 +335,51 @@ class RetryLoop:
         self._suffix = suffix
         self._refusals = 0
         if suffix > 1:
-            self._call = replace(self._call, idempotency_key=f"{self._base_key}-{suffix}")
+            self._request = replace(self._request, idempotency_key=f"{self._base_key}-{suffix}")
 
-    async def _explain_503(self, answer: Answer, error: TrutoApiError) -> tuple[TrutoApiError, bool]:
+    async def _explain_503(self, response: Response, error: TrutoApiError) -> tuple[TrutoApiError, bool]:
         """A 503 is permanent for a blocked account: ask the capabilities, once a call."""
-        if self._call.integrated_account_id is None or self._known_unblocked:
+        if self._request.integrated_account_id is None or self._known_unblocked:
             return error, True
-        found = await self._look_up(capabilities_call(integrated_account_id=self._call.integrated_account_id))
+        found = await self._look_up(capabilities_request(integrated_account_id=self._request.integrated_account_id))
         account = found.get("account") if isinstance(found, dict) else None
         blocked = account.get("is_blocked") if isinstance(account, dict) else None
         if blocked is True:
-            return self._api_error(answer, TrutoAccountBlockedError), False
+            return self._api_error(response, TrutoAccountBlockedError), False
         if blocked is False:
             self._known_unblocked = True
             return error, True
         error.args = (f"{error} Whether the account is blocked could not be found out.",)
         return error, False
 
-    async def _explain_405(self, answer: Answer, error: TrutoApiError) -> TrutoApiError:
+    async def _explain_405(self, response: Response, error: TrutoApiError) -> TrutoApiError:
         """A 405 on a write of a sandbox account has a remedy of its own: ask the account what it is."""
-        if self._call.integrated_account_id is None:
+        if self._request.integrated_account_id is None:
             return error
-        found = await self._look_up(integrated_account_call(self._call.integrated_account_id))
+        found = await self._look_up(integrated_account_request(self._request.integrated_account_id))
         if isinstance(found, dict) and found.get("is_sandbox") is True:
-            return self._api_error(answer, TrutoSandboxReadOnlyError)
+            return self._api_error(response, TrutoSandboxReadOnlyError)
         return error
 
-    async def _look_up(self, question: Call) -> Any:
+    async def _look_up(self, question: Request) -> Any:
         """GET something that explains an answer; ``None`` where that fails too."""
         reply = await self._send(question, await self._tokens.current_token(question))
-        if isinstance(reply, NoAnswer) or not reply.ok:
+        if isinstance(reply, TransportFailure) or not reply.ok:
             return None
         try:
             return reply.json()
         except ValueError:
             return None
 
-    def _api_error(self, answer: Answer, as_class: type[TrutoApiError] | None = None) -> TrutoApiError:
+    def _api_error(self, response: Response, as_class: type[TrutoApiError] | None = None) -> TrutoApiError:
         return api_error(
-            self._call,
-            answer,
-            retry_after=asked_wait(answer.headers, now=self._now(), status=answer.status),
+            self._request,
+            response,
+            retry_after=asked_wait(response.headers, now=self._now(), status=response.status),
             as_class=as_class,
             connection=self._connection,
             scrub=self._scrubbed,
         )
 
     def _scrubbed(self, text: str) -> str:
-        return self._scrub(self._call, self._token, text)
+        return self._scrub(self._request, self._token, text)

@@ -15,9 +15,9 @@ from airflow_provider_truto.client.transports.requests import RequestsTransport
 if TYPE_CHECKING:
     import requests
 
-    from airflow_provider_truto.client.call import Call
     from airflow_provider_truto.client.pages import Page, Pages
-    from airflow_provider_truto.client.retry import Outcome, SuffixStore
+    from airflow_provider_truto.client.request import Request
+    from airflow_provider_truto.client.retry import Result, SuffixStore
     from airflow_provider_truto.client.settings import ClientSettings
     from airflow_provider_truto.client.tokens import ApiToken
 
@@ -56,9 +56,9 @@ class SyncClient(TrutoApi):
         """Run a coroutine function on the client, and return its result."""
         return run_to_end(function(self._client, *args, **kwargs))
 
-    def run(self, call: Call, *, suffixes: SuffixStore | None = None) -> Outcome:
+    def run(self, request: Request, *, suffixes: SuffixStore | None = None) -> Result:
         """Bring one call to its end; see ``RetryLoop``."""
-        return self.do(Client.run, call, suffixes=suffixes)
+        return self.do(Client.run, request, suffixes=suffixes)
 
     def listing(
         self,

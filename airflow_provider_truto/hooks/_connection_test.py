@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_truto.client.accounts import integration_name
 from airflow_provider_truto.client.endpoints import (
-    integrated_account_call,
-    integrated_accounts_call,
-    own_account_call,
+    integrated_account_request,
+    integrated_accounts_request,
+    own_account_request,
 )
 from airflow_provider_truto.client.errors import (
     TrutoAuthenticationError,
@@ -41,17 +41,19 @@ def tested(settings: ClientSettings, new_client: Callable[[ClientSettings], Sync
     if settings.read_timeout > _TIMEOUT:
         settings = replace(settings, read_timeout=_TIMEOUT, timeout_name="the limit of this test")
     client = new_client(settings)
-    answer: list[tuple[bool, str]] = []
+    outcome: list[tuple[bool, str]] = []
     # The deadline is for one call and for what happens on its socket. There may be two, and names to be resolved.
-    thread = threading.Thread(target=lambda: answer.append(_asked(client)), name="truto-test-connection", daemon=True)
+    thread = threading.Thread(
+        target=lambda: outcome.append(_asked(client)), name="truto-test-connection", daemon=True
+    )
     thread.start()
     thread.join(_TIMEOUT)
-    if not answer:
+    if not outcome:
         return False, (
             f"{settings.base_url} accepted the connection but gave no answer within {_TIMEOUT:g} s:"
             " check the base URL and the proxy."
         )
-    return answer[0]
+    return outcome[0]
 
 
 def _asked(client: SyncClient) -> tuple[bool, str]:
@@ -74,7 +76,7 @@ def _asked(client: SyncClient) -> tuple[bool, str]:
 
 
 def _token_test(client: SyncClient) -> tuple[bool, str]:
-    value = client.run(integrated_accounts_call({"limit": 1})).value
+    value = client.run(integrated_accounts_request({"limit": 1})).value
     if not (isinstance(value, dict) and {"result", "results"} & value.keys()):
         return False, f"{client.settings.base_url} answered, but not as Truto does: check the base URL."
     return True, (
@@ -86,9 +88,9 @@ def _token_test(client: SyncClient) -> tuple[bool, str]:
 def _account_test(client: SyncClient) -> tuple[bool, str]:
     account_id = client.settings.integrated_account_id or ""
     by_own_token = client.settings.data_auth == "account"
-    call = own_account_call(account_id) if by_own_token else integrated_account_call(account_id)
+    request = own_account_request(account_id) if by_own_token else integrated_account_request(account_id)
     try:
-        account = client.run(call).value
+        account = client.run(request).value
     except TrutoNotFoundError:
         return False, (
             f"The API token works at {client.settings.base_url}, but it does not see the integrated account"

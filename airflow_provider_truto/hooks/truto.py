@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_truto.client.aio import AsyncClient, AsyncListing
     from airflow_provider_truto.client.pages import Pages
-    from airflow_provider_truto.client.retry import Outcome
+    from airflow_provider_truto.client.retry import Result
     from airflow_provider_truto.client.settings import ClientSettings
     from airflow_provider_truto.client.sync import Listing, SyncClient
 
@@ -186,16 +186,16 @@ class _ConnectionHook(BaseHook, TrutoApi):
     def _observer(self, minted: Any) -> Observer:
         return Observer(called=self._log_call, warned=self.log.warning, waits=self.log.info, minted=minted)
 
-    def _log_call(self, outcome: Outcome, level: int = logging.INFO) -> None:
+    def _log_call(self, result: Result, level: int = logging.INFO) -> None:
         self.log.log(
             level,
             "%s integrated_account=%s status=%d attempts=%d waited=%.1fs key=%s",
-            outcome.call,
-            outcome.call.integrated_account_id,
-            outcome.answer.status,
-            outcome.attempts,
-            outcome.waited + outcome.paced,
-            (outcome.call.idempotency_key or "")[:12],
+            result.request,
+            result.request.integrated_account_id,
+            result.response.status,
+            result.attempts,
+            result.waited + result.paced,
+            (result.request.idempotency_key or "")[:12],
         )
 
 
@@ -359,8 +359,8 @@ async def _write(client: Client, request: RecordRequest, *, safeguards: Safeguar
 
 
 async def _stream(client: Client, request: RecordRequest) -> Any:
-    outcome = (await write_record(client, request)).outcome
-    return outcome.answer.stream if outcome else None
+    result = (await write_record(client, request)).result
+    return result.response.stream if result else None
 
 
 async def _preview(client: Client, request: RecordRequest) -> dict[str, Any] | None:

@@ -156,15 +156,15 @@ class TrutoCallOperator(TrutoOperator):
     def _finished(self, context: Any, done: RecordResult, *, hide_values: bool) -> Any:
         from airflow_provider_truto.records.verify import Verification, describe_doubts, verify
 
-        outcome = done.outcome
+        outcome = done.result
         verification = verify(done.request, done.response) if outcome else Verification()
         self._subject = _subject(done.request)
         self._outcome |= {
-            "status": outcome.answer.status if outcome else None,
+            "status": outcome.response.status if outcome else None,
             "attempts": outcome.attempts if outcome else 0,
             "waited_seconds": round(outcome.waited, 3) if outcome else 0.0,
             "paced_seconds": round(outcome.paced, 3) if outcome else 0.0,
-            "idempotency_key": outcome.call.idempotency_key if outcome else None,
+            "idempotency_key": outcome.request.idempotency_key if outcome else None,
             "integrated_account_id": done.request.integrated_account_id,
             **({} if done.request.is_read else {"verification": verification.as_dict()}),
             **({"preview": self._shown(done.preview, hide_values=hide_values)} if done.preview else {}),
@@ -190,8 +190,8 @@ class TrutoCallOperator(TrutoOperator):
         """Give what goes to XCom as the response, and where a file holds it instead."""
         record_id = done.request.record_id
         of_record = {} if record_id is None else {"id": record_id}
-        if self.output_path is not None and done.outcome is not None and done.outcome.answer.stream is not None:
-            written = self._written(done.outcome.answer.stream)
+        if self.output_path is not None and done.result is not None and done.result.response.stream is not None:
+            written = self._written(done.result.response.stream)
             return {**of_record, "path": written["path"]}, written
         if isinstance(done.response, bytes) and (len(done.response) > XCOM_LIMIT or not is_text(done.response)):
             return self._stored_bytes(done.response, of_record)
@@ -262,7 +262,7 @@ class TrutoCallOperator(TrutoOperator):
                 return
 
     def _tell(self, done: RecordResult) -> None:
-        if done.outcome is not None or done.preview is None:
+        if done.result is not None or done.preview is None:
             return
         if self.preview:
             self.log.info(
@@ -282,7 +282,7 @@ class TrutoCallOperator(TrutoOperator):
         if not doubts:
             return
         if self.verify == "fail":
-            happened = "" if done.request.is_read or done.outcome is None else " The write HAS happened;"
+            happened = "" if done.request.is_read or done.result is None else " The write HAS happened;"
             self._outcome["error"] = "not_confirmed"
             raise AirflowFailException(f"{doubts}{happened} verify='fail' fails the task for it.")
         self.log.warning(doubts)

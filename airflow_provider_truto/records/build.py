@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_truto.client.call import Call, random_key
-from airflow_provider_truto.client.endpoints import proxy_call, unified_call
+from airflow_provider_truto.client.endpoints import proxy_request, unified_request
+from airflow_provider_truto.client.request import Request, random_key
 from airflow_provider_truto.records.keys import TaskIdentity, make_task_key
 from airflow_provider_truto.records.request import RecordRequest
 from airflow_provider_truto.records.validate import ValidRequest
 
 
-def build_request(valid: ValidRequest, *, task: TaskIdentity | None = None) -> Call:
+def build_request(valid: ValidRequest, *, task: TaskIdentity | None = None) -> Request:
     """Build the call, ``PATCH /unified/crm/accounts/{id}`` for an update of an account.
 
     A write's key is the request's own, else the task's, else random.
@@ -29,20 +29,20 @@ def build_request(valid: ValidRequest, *, task: TaskIdentity | None = None) -> C
     return _build(request, body=valid.body, idempotency_key=key_for)
 
 
-def build_read_request(request: RecordRequest) -> Call:
+def build_read_request(request: RecordRequest) -> Request:
     """Build the call that reads the record which a request would change, as the unified API or the CRM shows it."""
     reading = request.replace(method="get", response_format="unified", exclude_fields=None, query=None)
     return _build(reading)
 
 
-def _build(request: RecordRequest, **given: Any) -> Call:
+def _build(request: RecordRequest, **given: Any) -> Request:
     given |= {
         "integrated_account_id": request.integrated_account_id or "",
         "record_id": request.record_id,
         "streamed": request.response_format == "stream",
     }
     if request.model is None:
-        return proxy_call(request.resource, request.method, query=request.query, **given)
+        return proxy_request(request.resource, request.method, query=request.query, **given)
     query = {
         "truto_response_format": None if request.response_format == "unified" else request.response_format,
         "truto_ignore_remote_data": request.ignore_remote_data or None,
@@ -50,4 +50,4 @@ def _build(request: RecordRequest, **given: Any) -> Call:
         "remote_query": request.remote_query,
         **(request.query or {}),
     }
-    return unified_call(request.model, request.resource, request.method, query=query, **given)
+    return unified_request(request.model, request.resource, request.method, query=query, **given)

@@ -14,9 +14,9 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from airflow_provider_truto.client.call import iso_utc
 from airflow_provider_truto.client.errors import Problem
 from airflow_provider_truto.client.numbers import SAFE, exact_json, number_problem, plain_number, whole_number
+from airflow_provider_truto.client.request import iso_utc
 from airflow_provider_truto.records.render import Missing, Unknown, mark_missing
 from airflow_provider_truto.records.request import OnNone
 from airflow_provider_truto.records.scalars import NO_VALUE, is_nothing, to_number, to_plain_text

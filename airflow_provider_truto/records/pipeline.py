@@ -19,12 +19,17 @@ from airflow_provider_truto.client.accounts import (
     find_account,
     integration_name,
 )
-from airflow_provider_truto.client.call import Call, json_body
 from airflow_provider_truto.client.core import Client
-from airflow_provider_truto.client.endpoints import FRESH_FOR, integrated_account_call, meta_call, unified_call
+from airflow_provider_truto.client.endpoints import (
+    FRESH_FOR,
+    integrated_account_request,
+    meta_request,
+    unified_request,
+)
 from airflow_provider_truto.client.errors import Problem, TrutoNotFoundError, TrutoSchemaError
 from airflow_provider_truto.client.pages import Pages, fetch_all
-from airflow_provider_truto.client.retry import Outcome, SuffixStore
+from airflow_provider_truto.client.request import json_body
+from airflow_provider_truto.client.retry import Result, SuffixStore
 from airflow_provider_truto.records.build import build_read_request, build_request
 from airflow_provider_truto.records.coerce import coerce
 from airflow_provider_truto.records.diff import Change, hash_preview, list_changes, select_differing
@@ -91,13 +96,13 @@ class Preview:
 class RecordResult:
     """The end of the way.
 
-    ``response`` is the JSON answer, ``None`` for a stream; where nothing was sent (``outcome`` is ``None``), the
+    ``response`` is the JSON answer, ``None`` for a stream; where nothing was sent (``result`` is ``None``), the
     record as it is. ``request`` holds what was sent: typed, its account known.
     """
 
     request: RecordRequest
     response: Any
-    outcome: Outcome | None = None
+    result: Result | None = None
     preview: Preview | None = None
     unchanged: tuple[str, ...] = field(default=())
 
@@ -259,7 +264,7 @@ async def _run_preflight(client: Client, request: RecordRequest, safeguards: Saf
             method=request.method,
         )
     elif safeguards.expected_tenant_id is not None:
-        record = await client.fetch_object(integrated_account_call(account, fresh_for=FRESH_FOR))
+        record = await client.fetch_object(integrated_account_request(account, fresh_for=FRESH_FOR))
         check_tenant(record, account, safeguards.expected_tenant_id)
 
 
@@ -269,8 +274,10 @@ async def _load_schema(client: Client, request: RecordRequest, safeguards: Safeg
         return request.replace(schema=None) if request.schema == LIVE else request
     model, account = request.model or "", request.integrated_account_id or ""
     if request.schema == LIVE:
-        call = meta_call(model, request.resource, request.method, integrated_account_id=account)
-        meta = await client.fetch_object(call, "request_body_schema")
+        meta = await client.fetch_object(
+            meta_request(model, request.resource, request.method, integrated_account_id=account),
+            "request_body_schema",
+        )
         schema = meta["request_body_schema"]
         if isinstance(schema, Mapping):
             live = convert_schema(schema)
@@ -297,8 +304,8 @@ def _with_remote_data(schema: dict[str, Any]) -> dict[str, Any]:
 
 async def _load_custom_fields(client: Client, request: RecordRequest, account: str) -> Mapping[str, Any]:
     """Read which fields this customer's CRM has for the resource (docs/api-reference/unified-crm-api/fields)."""
-    record = await client.fetch_object(integrated_account_call(account, fresh_for=FRESH_FOR))
-    call = unified_call(
+    record = await client.fetch_object(integrated_account_request(account, fresh_for=FRESH_FOR))
+    listing = unified_request(
         request.model or "",
         "fields",
         "list",
@@ -306,7 +313,7 @@ async def _load_custom_fields(client: Client, request: RecordRequest, account: s
         query={"limit": 100},
         fresh_for=FRESH_FOR,
     )
-    fields, is_whole = await fetch_all(client, call, at_most=_MOST_FIELDS)
+    fields, is_whole = await fetch_all(client, listing, at_most=_MOST_FIELDS)
     name = integration_name(record) or ""
     is_partial = is_partial_for(name) or not is_whole
     if is_partial:
@@ -348,7 +355,7 @@ async def _read_record(client: Client, request: RecordRequest) -> dict[str, Any]
 
 def _make_preview(valid: ValidRequest, record: Mapping[str, Any]) -> Preview:
     request = valid.request
-    call: Call = build_request(valid)
+    write = build_request(valid)
     if request.method == "delete":
         differences: tuple[Change, ...] = (Change("", dict(record), None),)
         body: Mapping[str, Any] = record  # what would be lost is all of it
@@ -356,7 +363,7 @@ def _make_preview(valid: ValidRequest, record: Mapping[str, Any]) -> Preview:
         body = request.body if isinstance(request.body, dict) else {}
         differences = list_changes(body, record)
     hashed = hash_preview(
-        path=f"{call.method} {call.target}",
+        path=f"{write.method} {write.target}",
         integrated_account_id=request.integrated_account_id or "",
         body=body,
         record=record,
@@ -390,13 +397,13 @@ async def _send(
     client: Client, valid: ValidRequest, task: TaskIdentity | None, suffixes: SuffixStore | None
 ) -> RecordResult:
     request = valid.request
-    outcome = await client.fetch(build_request(valid, task=task), suffixes=suffixes)
-    if outcome.answer.stream is not None:
-        return RecordResult(request=request, response=None, outcome=outcome)
-    response, warnings = parse_response(request, outcome.value)
+    result = await client.fetch(build_request(valid, task=task), suffixes=suffixes)
+    if result.response.stream is not None:
+        return RecordResult(request=request, response=None, result=result)
+    response, warnings = parse_response(request, result.value)
     if warnings:
         client.warn(f"the answer of {request}: {'; '.join(warnings)}")
-    return RecordResult(request=request, response=response, outcome=outcome)
+    return RecordResult(request=request, response=response, result=result)
 
 
 def _find_custom_fields(schema: Mapping[str, Any]) -> Mapping[str, Any]:

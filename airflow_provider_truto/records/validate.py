@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_truto.client.accounts import account_fault
-from airflow_provider_truto.client.call import json_body, path_of, query_pairs
 from airflow_provider_truto.client.endpoints import names_record
 from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
 from airflow_provider_truto.client.names import customer_name, folded
+from airflow_provider_truto.client.request import json_body, path_of, query_pairs
 from airflow_provider_truto.records.request import PACKAGED, RESPONSE_FORMATS, RecordRequest, explain_method_slip
 from airflow_provider_truto.schemas.packaged import load_packaged_schema
 from airflow_provider_truto.schemas.validator import Finding, Schema, load_schema

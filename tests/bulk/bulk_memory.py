@@ -18,7 +18,7 @@ from upath import UPath
 
 from airflow_provider_truto.bulk.sources import FileSource
 from airflow_provider_truto.client.aio import AsyncClient
-from airflow_provider_truto.client.answer import Answer
+from airflow_provider_truto.client.response import Response
 from airflow_provider_truto.client.settings import ClientSettings
 from airflow_provider_truto.client.tokens import ApiToken, Token
 
@@ -36,7 +36,7 @@ class AnsweringClient(AsyncClient):
         self._transport.requests += 1
         await asyncio.sleep(0)
         body = json.dumps({"id": call.path.rpartition("/")[2], **json.loads(call.body)}).encode()
-        return Answer(status=200, headers={"content-type": "application/json"}, body=body)
+        return Response(status=200, headers={"content-type": "application/json"}, body=body)
 
 
 def write_source(path, records, accounts):

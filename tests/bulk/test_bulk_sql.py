@@ -28,7 +28,7 @@ from airflow_provider_truto.bulk.ledger import Ledger
 from airflow_provider_truto.bulk.records import Reading
 from airflow_provider_truto.bulk.rows import fed_back
 from airflow_provider_truto.bulk.snapshot import Result, SnapshotSource, query_fingerprint
-from airflow_provider_truto.client.call import iso_utc
+from airflow_provider_truto.client.request import iso_utc
 from airflow_provider_truto.records.coerce import Formless, coerce
 from airflow_provider_truto.records.render import Missing
 

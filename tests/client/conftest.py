@@ -17,7 +17,7 @@ from airflow_provider_truto.client import pacing
 from airflow_provider_truto.client.aio import AsyncClient
 from airflow_provider_truto.client.core import MEMORY, Observer
 from airflow_provider_truto.client.errors import TrutoError
-from airflow_provider_truto.client.retry import Outcome
+from airflow_provider_truto.client.retry import Result
 from airflow_provider_truto.client.settings import ClientSettings
 from airflow_provider_truto.client.sync import Listing, SyncClient
 from airflow_provider_truto.client.tokens import AccountTokens, ApiToken, Token
@@ -36,7 +36,7 @@ _CAUSE = re.compile(r"\(\w+: .*\)")
 
 
 @dataclass(frozen=True)
-class Request:
+class ArrivedRequest:
     """A request as it arrived. An idempotency key that the client made up is numbered: ``key 1``."""
 
     method: str
@@ -51,12 +51,12 @@ class Request:
 
 
 @dataclass
-class Result:
+class CaseResult:
     """How a case ended, and all that could be seen of it."""
 
     value: Any = None
     error: Any = None
-    requests: list[Request] = field(default_factory=list)
+    requests: list[ArrivedRequest] = field(default_factory=list)
     sleeps: list[float] = field(default_factory=list)
     warned: list[str] = field(default_factory=list)
     #: Each sentence of a wait, and how many waits were over by then.
@@ -121,14 +121,14 @@ async def settled(value):
         return b"".join([chunk async for chunk in value])
     if isinstance(value, AsyncIterable):
         return [item async for item in value]
-    return value.value if isinstance(value, Outcome) else value
+    return value.value if isinstance(value, Result) else value
 
 
 def ended(value):
     """The end of what a method of ``SyncClient`` gave."""
     if isinstance(value, Chunks):
         return b"".join(value)
-    if isinstance(value, Outcome):
+    if isinstance(value, Result):
         return value.value
     return list(value) if isinstance(value, Listing) else value
 
@@ -146,7 +146,7 @@ def arrived(server):
         if _MADE_UP_KEY.fullmatch(key):
             headers["idempotency-key"] = keys.setdefault(key, f"key {len(keys) + 1}")
         token = call.to_entry()["token"] if is_emulator else None
-        requests.append(Request(call.method, call.target, headers, call.body, token))
+        requests.append(ArrivedRequest(call.method, call.target, headers, call.body, token))
     return requests
 
 
@@ -163,7 +163,7 @@ class Drivers:
         MEMORY.forget()
         pacing._pace.cache_clear()
         random.seed(20260721)  # the jitter
-        result = Result()
+        result = CaseResult()
         observer = Observer(
             called=lambda outcome: result.called.append(self._called(outcome)),
             warned=result.warned.append,
@@ -196,8 +196,8 @@ class Drivers:
                 result.error = error
 
     @staticmethod
-    def _called(outcome: Outcome):
-        return str(outcome.call), outcome.answer.status, outcome.attempts, outcome.waited, outcome.paced
+    def _called(outcome: Result):
+        return str(outcome.request), outcome.response.status, outcome.attempts, outcome.waited, outcome.paced
 
     @staticmethod
     def _count(result):

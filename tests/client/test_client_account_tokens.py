@@ -18,7 +18,7 @@ import pytest
 
 from airflow_provider_truto.client.aio import AsyncClient
 from airflow_provider_truto.client.core import MEMORY, Observer
-from airflow_provider_truto.client.endpoints import mint_call
+from airflow_provider_truto.client.endpoints import mint_request
 from airflow_provider_truto.client.errors import (
     TrutoAuthenticationError,
     TrutoError,
@@ -810,6 +810,6 @@ def test_tokens_that_are_over_are_thrown_away(clock):
 
 
 def test_the_request_for_a_token_is_repeatable_and_no_data():
-    call = mint_call(ACME)
+    call = mint_request(ACME)
     assert (call.method, call.path, call.is_write, call.is_data) == ("POST", MINT, False, False)
     assert parse_qs(call.target.partition("?")[2]) == {}

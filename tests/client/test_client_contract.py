@@ -12,13 +12,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from airflow_provider_truto.client.call import path_as_written
-from airflow_provider_truto.client.endpoints import own_account_call
+from airflow_provider_truto.client.endpoints import own_account_request
 from airflow_provider_truto.client.errors import (
     TrutoNotFoundError,
     TrutoPartialFailureError,
     TrutoSchemaError,
 )
+from airflow_provider_truto.client.request import path_as_written
 from airflow_provider_truto.emulator import ACME, GLOBEX, WAYNE
 
 ATTIO = "a7710000-0000-4000-8000-000000000001"
@@ -406,7 +406,7 @@ def test_an_update_and_a_delete_go_to_the_collection_where_the_id_is_in_the_body
 
 
 def test_an_account_token_asks_for_its_own_account(both):
-    result = both(lambda client: client.run(own_account_call(ACME)), data_auth="account")
+    result = both(lambda client: client.run(own_account_request(ACME)), data_auth="account")
     assert result.error is None
     assert [(request.path, request.token) for request in result.requests] == [
         ("/integrated-account/token", "api"),

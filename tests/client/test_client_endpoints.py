@@ -9,26 +9,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_truto.client.call import Call
 from airflow_provider_truto.client.endpoints import (
     FRESH_FOR,
     VERBS,
-    admin_call,
-    batch_call,
-    capabilities_call,
-    custom_call,
-    integrated_account_call,
-    integrated_accounts_call,
-    logs_call,
-    meta_call,
-    mint_call,
-    model_docs_call,
-    own_account_call,
-    proxy_call,
-    refresh_call,
-    tools_call,
-    unified_call,
+    admin_request,
+    batch_request,
+    capabilities_request,
+    custom_request,
+    integrated_account_request,
+    integrated_accounts_request,
+    logs_request,
+    meta_request,
+    mint_request,
+    model_docs_request,
+    own_account_request,
+    proxy_request,
+    refresh_request,
+    tools_request,
+    unified_request,
 )
+from airflow_provider_truto.client.request import Request
 
 A = "acae0000-0000-4000-8000-000000000001"
 Q = f"?integrated_account_id={A}"
@@ -37,79 +37,79 @@ KEY = {"idempotency_key": "k"}
 
 #: name: (call, "VERB target", JSON body or None)
 SHAPES = {
-    "unified list": (unified_call("crm", "accounts", "list", **FOR), f"GET /unified/crm/accounts{Q}", None),
+    "unified list": (unified_request("crm", "accounts", "list", **FOR), f"GET /unified/crm/accounts{Q}", None),
     "unified get": (
-        unified_call("crm", "accounts", "get", record_id="1/2", **FOR),
+        unified_request("crm", "accounts", "get", record_id="1/2", **FOR),
         f"GET /unified/crm/accounts/1%2F2{Q}",
         None,
     ),
     "unified create": (
-        unified_call("crm", "accounts", "create", body={"a": 1}, **FOR),
+        unified_request("crm", "accounts", "create", body={"a": 1}, **FOR),
         f"POST /unified/crm/accounts{Q}",
         {"a": 1},
     ),
     "unified update": (
-        unified_call("crm", "accounts", "update", record_id="1", body={"a": 1}, **FOR),
+        unified_request("crm", "accounts", "update", record_id="1", body={"a": 1}, **FOR),
         f"PATCH /unified/crm/accounts/1{Q}",
         {"a": 1},
     ),
     "unified update without id": (
-        unified_call("crm", "accounts", "update", body={"id": 1}, **FOR),
+        unified_request("crm", "accounts", "update", body={"id": 1}, **FOR),
         f"PATCH /unified/crm/accounts{Q}",
         {"id": 1},
     ),
     "unified delete": (
-        unified_call("crm", "accounts", "delete", record_id="1", **FOR),
+        unified_request("crm", "accounts", "delete", record_id="1", **FOR),
         f"DELETE /unified/crm/accounts/1{Q}",
         None,
     ),
     "unified delete without id": (
-        unified_call("crm", "accounts", "delete", body={"id": 1}, **FOR),
+        unified_request("crm", "accounts", "delete", body={"id": 1}, **FOR),
         f"DELETE /unified/crm/accounts{Q}",
         {"id": 1},
     ),
     "unified custom": (
-        unified_call("user-directory", "users", "de/activate", body=[1], **FOR),
+        unified_request("user-directory", "users", "de/activate", body=[1], **FOR),
         f"POST /unified/user-directory/users/de%2Factivate{Q}",
         [1],
     ),
-    "proxy list": (proxy_call("Deals", "list", query={"a": 1}, **FOR), f"GET /proxy/Deals{Q}&a=1", None),
-    "proxy custom": (proxy_call("Deals", "merge", **FOR), f"POST /proxy/Deals/merge{Q}", None),
-    "custom": (custom_call("put", "a/b", body=None, **FOR), f"PUT /custom/a/b{Q}", None),
+    "proxy list": (proxy_request("Deals", "list", query={"a": 1}, **FOR), f"GET /proxy/Deals{Q}&a=1", None),
+    "proxy custom": (proxy_request("Deals", "merge", **FOR), f"POST /proxy/Deals/merge{Q}", None),
+    "custom": (custom_request("put", "a/b", body=None, **FOR), f"PUT /custom/a/b{Q}", None),
     "batch": (
-        batch_call([{"resource": "a/b", "method": "list"}], **FOR),
+        batch_request([{"resource": "a/b", "method": "list"}], **FOR),
         "POST /batch-request",
         {"integrated_account_id": A, "resources": [{"resource": "a/b", "method": "list"}]},
     ),
-    "meta": (meta_call("crm", "accounts", "update", **FOR), f"GET /unified/crm/accounts/meta/update{Q}", None),
+    "meta": (meta_request("crm", "accounts", "update", **FOR), f"GET /unified/crm/accounts/meta/update{Q}", None),
     "meta of an integration": (
-        meta_call("crm", "accounts", "update", integration="zoho crm", **FOR),
+        meta_request("crm", "accounts", "update", integration="zoho crm", **FOR),
         "GET /unified/crm/accounts/zoho%20crm/meta/update",
         None,
     ),
-    "model docs": (model_docs_call("crm", "close", form="md"), "GET /unified/meta/crm/close?format=md", None),
-    "capabilities": (capabilities_call(**FOR), f"GET /integrated-account/{A}/capabilities", None),
+    "model docs": (model_docs_request("crm", "close", form="md"), "GET /unified/meta/crm/close?format=md", None),
+    "capabilities": (capabilities_request(**FOR), f"GET /integrated-account/{A}/capabilities", None),
     "capabilities, no methods": (
-        capabilities_call(methods=[], has_description=True, **FOR),
+        capabilities_request(methods=[], has_description=True, **FOR),
         f"GET /integrated-account/{A}/capabilities?has_description=true",
         None,
     ),
-    "tools": (tools_call(A, methods=("list",)), f"GET /integrated-account/{A}/tools?methods=list", None),
-    "account": (integrated_account_call(A), f"GET /integrated-account/{A}", None),
-    "own account": (own_account_call(A), "GET /integrated-account/me", None),
+    "tools": (tools_request(A, methods=("list",)), f"GET /integrated-account/{A}/tools?methods=list", None),
+    "account": (integrated_account_request(A), f"GET /integrated-account/{A}", None),
+    "own account": (own_account_request(A), "GET /integrated-account/me", None),
     "accounts": (
-        integrated_accounts_call({"id": {"in": f"{A},b"}, "status": None}),
+        integrated_accounts_request({"id": {"in": f"{A},b"}, "status": None}),
         f"GET /integrated-account?id%5Bin%5D={A}%2Cb",
         None,
     ),
-    "mint": (mint_call(A), "POST /integrated-account/token", {"integrated_account_id": A}),
-    "refresh": (refresh_call(A), "POST /integrated-account/refresh-credentials", {"id": A}),
+    "mint": (mint_request(A), "POST /integrated-account/token", {"integrated_account_id": A}),
+    "refresh": (refresh_request(A), "POST /integrated-account/refresh-credentials", {"id": A}),
     "logs": (
-        logs_call("mcp", {"created_at": {"gt": datetime(2026, 1, 2, tzinfo=timezone.utc)}}),
+        logs_request("mcp", {"created_at": {"gt": datetime(2026, 1, 2, tzinfo=timezone.utc)}}),
         "GET /log?log_type=mcp&created_at%5Bgt%5D=2026-01-02T00%3A00%3A00.000Z",
         None,
     ),
-    "run": (admin_call("DELETE", "sync-job-run", "r"), "DELETE /sync-job-run/r", None),
+    "run": (admin_request("DELETE", "sync-job-run", "r"), "DELETE /sync-job-run/r", None),
 }
 
 
@@ -153,9 +153,9 @@ def test_a_call_knows_what_kind_it_is(name):
     assert (call.is_data, call.is_write, call.any_content, call.fresh_for) == KINDS[name]
 
 
-@pytest.mark.parametrize("build", [unified_call, proxy_call])
+@pytest.mark.parametrize("build", [unified_request, proxy_request])
 def test_keys_go_with_writes_alone(build):
-    of = ("crm", "accounts") if build is unified_call else ("accounts",)
+    of = ("crm", "accounts") if build is unified_request else ("accounts",)
     for method, verb in {**VERBS, "merge": "POST"}.items():
         record = {"record_id": "1"} if method in {"get", "update", "delete"} else {}
         call = build(*of, method, **record, **FOR, **KEY)
@@ -163,21 +163,23 @@ def test_keys_go_with_writes_alone(build):
 
 
 WRONG = {
-    "get without id": lambda: unified_call("crm", "accounts", "get", **FOR),
-    "list with an id": lambda: unified_call("crm", "accounts", "list", record_id="1", **FOR),
-    "create with an id": lambda: proxy_call("x", "create", record_id="1", **FOR),
-    "a method with an id": lambda: proxy_call("x", "merge", record_id="1", **FOR),
-    "list with a body": lambda: unified_call("crm", "accounts", "list", body={}, **FOR),
-    "get with a body": lambda: unified_call("crm", "accounts", "get", record_id="1", body={}, **FOR),
-    "a method that is a dot": lambda: proxy_call("x", "..", **FOR),
-    "an empty method": lambda: proxy_call("x", "", **FOR),
-    "another account in the query": lambda: proxy_call("x", "list", query={"integrated_account_id": "b"}, **FOR),
-    "the same account in the query": lambda: proxy_call("x", "list", query={"integrated_account_id": A}, **FOR),
-    "a list of accounts": lambda: proxy_call("x", "list", query={"integrated_account_id": ["b"]}, **FOR),
-    "an account as a pair": lambda: proxy_call("x", "list", query=(("integrated_account_id", "b"),), **FOR),
-    "an account in a custom query": lambda: custom_call("GET", "x", query={"integrated_account_id": {"a": 1}}, **FOR),
-    "no account": lambda: capabilities_call(),
-    "no integration": lambda: capabilities_call(integration=""),
+    "get without id": lambda: unified_request("crm", "accounts", "get", **FOR),
+    "list with an id": lambda: unified_request("crm", "accounts", "list", record_id="1", **FOR),
+    "create with an id": lambda: proxy_request("x", "create", record_id="1", **FOR),
+    "a method with an id": lambda: proxy_request("x", "merge", record_id="1", **FOR),
+    "list with a body": lambda: unified_request("crm", "accounts", "list", body={}, **FOR),
+    "get with a body": lambda: unified_request("crm", "accounts", "get", record_id="1", body={}, **FOR),
+    "a method that is a dot": lambda: proxy_request("x", "..", **FOR),
+    "an empty method": lambda: proxy_request("x", "", **FOR),
+    "another account in the query": lambda: proxy_request("x", "list", query={"integrated_account_id": "b"}, **FOR),
+    "the same account in the query": lambda: proxy_request("x", "list", query={"integrated_account_id": A}, **FOR),
+    "a list of accounts": lambda: proxy_request("x", "list", query={"integrated_account_id": ["b"]}, **FOR),
+    "an account as a pair": lambda: proxy_request("x", "list", query=(("integrated_account_id", "b"),), **FOR),
+    "an account in a custom query": lambda: custom_request(
+        "GET", "x", query={"integrated_account_id": {"a": 1}}, **FOR
+    ),
+    "no account": lambda: capabilities_request(),
+    "no integration": lambda: capabilities_request(integration=""),
 }
 
 
@@ -188,12 +190,12 @@ def test_what_has_no_call_is_refused(name):
 
 
 def test_json_that_is_written_already_goes_as_it_is():
-    assert unified_call("crm", "accounts", "create", body=b'{"a": 1}', **FOR).body == b'{"a": 1}'
+    assert unified_request("crm", "accounts", "create", body=b'{"a": 1}', **FOR).body == b'{"a": 1}'
 
 
 def test_pairs_go_as_they_are():
     pairs = (("limit", "5"), ("a[]", "b"))
-    assert unified_call("crm", "accounts", "list", query=pairs, **FOR).query[1:] == pairs
+    assert unified_request("crm", "accounts", "list", query=pairs, **FOR).query[1:] == pairs
 
 
 HEADERS = st.dictionaries(st.text(max_size=6), st.one_of(st.text(max_size=6), st.integers()), max_size=3)
@@ -202,7 +204,7 @@ HEADERS = st.dictionaries(st.text(max_size=6), st.one_of(st.text(max_size=6), st
 @given(HEADERS)
 def test_headers_are_taken_whole_or_refused(headers):
     try:
-        call = custom_call("GET", "x", headers=headers, **FOR)
+        call = custom_request("GET", "x", headers=headers, **FOR)
     except (ValueError, TypeError):
         return
     assert dict(call.headers) == headers
@@ -215,7 +217,7 @@ def test_headers_are_taken_whole_or_refused(headers):
 @given(st.one_of(st.none(), st.text(max_size=8), st.integers(), st.binary(max_size=3)))
 def test_a_key_is_visible_text_or_refused(key):
     try:
-        call = Call(method="POST", path="/x", idempotency_key=key)
+        call = Request(method="POST", path="/x", idempotency_key=key)
     except (ValueError, TypeError):
         assert not (isinstance(key, str) and key.isascii() and key.isprintable() and key == key.strip() != "")
         return

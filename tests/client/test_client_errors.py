@@ -12,8 +12,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from airflow_provider_truto.client import errors
-from airflow_provider_truto.client.answer import Answer
-from airflow_provider_truto.client.call import Call, path_of
 from airflow_provider_truto.client.errors import (
     Problem,
     TrutoAccountBlockedError,
@@ -35,9 +33,11 @@ from airflow_provider_truto.client.errors import (
     TrutoUnprocessableError,
     api_error,
 )
+from airflow_provider_truto.client.request import Request, path_of
+from airflow_provider_truto.client.response import Response
 from airflow_provider_truto.emulator import ACME, GLOBEX, INITECH, UMBRELLA
 
-CALL = Call(method="PATCH", path=path_of("unified", "crm", "accounts", "23423523"), integrated_account_id=ACME)
+CALL = Request(method="PATCH", path=path_of("unified", "crm", "accounts", "23423523"), integrated_account_id=ACME)
 
 #: What each status means, apart from 401. Any other 4xx is a plain TrutoApiError, any other 5xx a server's error.
 CLASSES = {
@@ -75,7 +75,7 @@ def phrase(status):
 
 def error_of(status, body, **options):
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return api_error(CALL, Answer(status=status, body=raw), **options)
+    return api_error(CALL, Response(status=status, body=raw), **options)
 
 
 def assert_says_what_a_reader_needs(error):

@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_truto.client.aio import AsyncClient
-from airflow_provider_truto.client.call import Call
 from airflow_provider_truto.client.core import Observer
 from airflow_provider_truto.client.errors import TrutoBadRequestError, TrutoTransportError
 from airflow_provider_truto.client.pages import Pages
+from airflow_provider_truto.client.request import Request
 from airflow_provider_truto.client.settings import ClientSettings
 from airflow_provider_truto.client.sync import SyncClient, run_to_end
 from airflow_provider_truto.client.tokens import ApiToken, Token
@@ -150,7 +150,7 @@ def test_many_pages_without_a_record_are_a_list_like_any_other_where_it_ends():
         number = next(numbers)
         return {"result": [], "next_cursor": f"c{number}" if number < 999 else None}
 
-    pages = Pages(answering_client(answer), Call(method="GET", path="/x"))
+    pages = Pages(answering_client(answer), Request(method="GET", path="/x"))
     for _ in range(1_000):
         assert run_to_end(pages.next()).items == []
     assert run_to_end(pages.next()) is None

@@ -9,8 +9,8 @@ import pytest
 
 from airflow_provider_truto.client import core as shared
 from airflow_provider_truto.client.aio import AsyncClient
-from airflow_provider_truto.client.answer import Answer
 from airflow_provider_truto.client.memory import Memory
+from airflow_provider_truto.client.response import Response
 from airflow_provider_truto.client.settings import ClientSettings
 from airflow_provider_truto.client.tokens import ApiToken, Token
 from airflow_provider_truto.emulator import ACME, WAYNE
@@ -37,7 +37,7 @@ def memory(clock, monkeypatch):
 
 
 def answer(text="{}"):
-    return Answer(status=200, body=text.encode())
+    return Response(status=200, body=text.encode())
 
 
 # --------------------------------------------------------------------------------------------------- the store itself

@@ -12,8 +12,6 @@ from airflow_provider_truto.client.accounts import (
     find_account,
     resolve_account,
 )
-from airflow_provider_truto.client.answer import Answer
-from airflow_provider_truto.client.call import Call
 from airflow_provider_truto.client.core import Client
 from airflow_provider_truto.client.errors import (
     TrutoAccountBlockedError,
@@ -27,13 +25,15 @@ from airflow_provider_truto.client.errors import (
 )
 from airflow_provider_truto.client.operations import fetch_batch
 from airflow_provider_truto.client.pages import Page, Pages, fetch_all, page_of
+from airflow_provider_truto.client.request import Request
+from airflow_provider_truto.client.response import Response
 from airflow_provider_truto.client.settings import ClientSettings
 from airflow_provider_truto.client.sync import run_to_end
 
 ID = "acae0000-0000-4000-8000-000000000001"
 OTHER = "3a12e000-0000-4000-8000-000000000006"
 SETTINGS = ClientSettings(integrated_account_id=ID, requests_per_second=0)
-CALL = Call(method="GET", path="/x", integrated_account_id=ID)
+CALL = Request(method="GET", path="/x", integrated_account_id=ID)
 
 
 def run(function, *args, answers, called=None, **kwargs):
@@ -356,11 +356,11 @@ def test_a_partial_failure_without_any_result_says_so():
 def test_an_answer_is_its_value_or_its_stream():
     assert run(Client.fetch_value, CALL, answers={"/x": [1]})[0] == [1]
     chunks = object()
-    streamed = Call(method="GET", path="/x", streamed=True)
+    streamed = Request(method="GET", path="/x", streamed=True)
     client = answering_client(None, SETTINGS)
 
     async def send(_call, _token):
-        return Answer(status=200, stream=chunks)
+        return Response(status=200, stream=chunks)
 
     client.transport.send = send
     assert run_to_end(client.fetch_value(streamed)) is chunks
@@ -443,7 +443,7 @@ def test_a_page_is_read(value, items, cursor, is_partial):
 
 
 def test_the_pages_call_is_the_first_one_but_for_its_cursor():
-    first = Call(method="GET", path="/x", query=(("a", "1"), ("next_cursor", "s"), ("b", "2")), fresh_for=5)
+    first = Request(method="GET", path="/x", query=(("a", "1"), ("next_cursor", "s"), ("b", "2")), fresh_for=5)
     client = answering_client(lambda call: {"result": [], "next_cursor": "t"}, SETTINGS)
     pages = Pages(client, first)
     run_to_end(pages.next())

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from airflow_provider_truto.client.answer import Answer
 from airflow_provider_truto.client.pacing import LONGEST_PAUSE, MARGIN, Pace, Window, pace_for
+from airflow_provider_truto.client.response import Response
 
 SPAN = 10 * MARGIN
 EPOCH = 1_700_000_000
@@ -64,8 +64,8 @@ def left(remaining, reset, limit=None):
 
 
 def answer(pace, account="acme", headers=None, status=200, is_remote=False, **times):
-    told = Answer(status=status, headers=headers or {}, **times)
-    pace.answered(account, answer=told, is_remote=is_remote)
+    told = Response(status=status, headers=headers or {}, **times)
+    pace.answered(account, response=told, is_remote=is_remote)
 
 
 def call(pace, account="acme", **said):

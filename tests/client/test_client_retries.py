@@ -456,7 +456,7 @@ def test_every_attempt_of_a_write_carries_the_same_key(stored, fault, emulator, 
     store = Store(emulator) if stored else None
     outcome = client.run(write(key="v1-abc"), suffixes=store)
     assert keys(emulator) == ["v1-abc"] * 5
-    assert outcome.call.idempotency_key == "v1-abc"
+    assert outcome.request.idempotency_key == "v1-abc"
     assert store is None or store.saved == []
 
 
@@ -473,7 +473,7 @@ def test_with_a_store_a_key_that_was_refused_twice_advances(status, emulator, cl
     store = Store(emulator)
     outcome = client.run(write(key="v1-abc"), suffixes=store)
     assert keys(emulator) == ["v1-abc", "v1-abc", "v1-abc-2", "v1-abc-2", "v1-abc-3"]
-    assert outcome.call.idempotency_key == "v1-abc-3"
+    assert outcome.request.idempotency_key == "v1-abc-3"
     assert store.suffix == 3
 
 
@@ -543,7 +543,7 @@ def test_a_call_goes_on_with_the_suffix_that_was_stored(emulator, client, write)
     emulator.fault(status=500, method="PATCH")
     outcome = client.run(write(key="v1-abc"), suffixes=Store(emulator, suffix=4))
     assert keys(emulator) == ["v1-abc-4", "v1-abc-4"]
-    assert outcome.call.idempotency_key == "v1-abc-4"
+    assert outcome.request.idempotency_key == "v1-abc-4"
 
 
 def test_an_error_names_the_key_that_went_out_last(emulator, client, write):
@@ -770,7 +770,7 @@ def test_any_2xx_and_any_json_is_a_success(status, kind, body, value, raw_server
     server = raw_server(lambda conversation: conversation.answer(body, status=status, headers={"Content-Type": kind}))
     outcome = make_client(server.url).run(write())
     assert outcome.value == value
-    assert outcome.answer.status == status
+    assert outcome.response.status == status
     assert (outcome.attempts, outcome.waited) == (1, 0)
 
 

@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from airflow_provider_truto.client.call import Call
 from airflow_provider_truto.client.core import Observer
 from airflow_provider_truto.client.errors import (
     TrutoApiError,
@@ -22,6 +21,7 @@ from airflow_provider_truto.client.errors import (
     TrutoSchemaError,
     TrutoTransportError,
 )
+from airflow_provider_truto.client.request import Request
 from airflow_provider_truto.client.settings import ClientSettings, Origin
 from airflow_provider_truto.client.sync import SyncClient
 from airflow_provider_truto.client.tokens import ApiToken, Token
@@ -149,14 +149,14 @@ def test_a_read_has_no_content_type_and_no_key(raw_server, make_client, read):
 
 def test_a_write_without_a_body_has_no_content_type(raw_server, make_client):
     server = raw_server(ok)
-    make_client(server.url).run(Call(method="DELETE", path="/unified/crm/accounts/1", idempotency_key="k"))
+    make_client(server.url).run(Request(method="DELETE", path="/unified/crm/accounts/1", idempotency_key="k"))
     assert "content-type" not in server.requests[0].headers
     assert server.requests[0].body == b""
 
 
 def test_a_streamed_call_takes_any_content_type(raw_server, make_client, write):
     server = raw_server(ok)
-    make_client(server.url).run(write(streamed=True)).answer.stream.close()
+    make_client(server.url).run(write(streamed=True)).response.stream.close()
     assert server.requests[0].headers["accept"] == "*/*"
 
 
@@ -313,7 +313,7 @@ def test_netrc_never_replaces_the_token(variable, netrc, monkeypatch, raw_server
     assert server.requests[0].headers["authorization"].startswith("Basic ")
     client = make_client(server.url)
     client.run(write())
-    client.run(write(streamed=True)).answer.stream.close()
+    client.run(write(streamed=True)).response.stream.close()
     client.session.get("/ping")
     client.session.get(f"{elsewhere.url}/ping")
     assert [request.headers["authorization"] for request in server.requests[1:]] == ["Bearer test-token"] * 3
@@ -482,7 +482,7 @@ def test_no_proxy_does_not_undo_the_connections_proxy(
     monkeypatch.setenv(spelling("no_proxy"), excepted)
     server = raw_server(ok)
     client = make_client(server.url, proxy=proxy_server.url)
-    assert client.run(write()).answer.ok if through == "run" else client.session.get("/ping").ok
+    assert client.run(write()).response.ok if through == "run" else client.session.get("/ping").ok
     assert len(proxy_server.requests) == len(server.requests) == 1
 
 
@@ -491,7 +491,7 @@ def test_the_connections_proxy_wins_over_that_of_the_environment(
 ):
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
-    assert make_client(raw_server(ok).url, proxy=proxy_server.url).run(write()).answer.ok
+    assert make_client(raw_server(ok).url, proxy=proxy_server.url).run(write()).response.ok
     assert len(proxy_server.requests) == 1
 
 
@@ -500,10 +500,10 @@ def test_the_environments_proxy_holds_where_the_connection_names_none(
 ):
     monkeypatch.setenv("http_proxy", proxy_server.url)
     server = raw_server(ok)
-    assert make_client(server.url).run(write()).answer.ok
+    assert make_client(server.url).run(write()).response.ok
     assert len(proxy_server.requests) == 1
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    assert make_client(server.url).run(write()).answer.ok
+    assert make_client(server.url).run(write()).response.ok
     assert len(proxy_server.requests) == 1
 
 
@@ -733,7 +733,7 @@ def test_chunks_arrive_while_the_rest_is_still_to_come(raw_server, make_client, 
                 return
         conversation.chunk(b"")
 
-    stream = iter(make_client(raw_server(answer).url).run(write(streamed=True)).answer.stream)
+    stream = iter(make_client(raw_server(answer).url).run(write(streamed=True)).response.stream)
     assert next(stream) == b"first"
     arrived[0].set()
     assert next(stream) == b"second"
@@ -751,7 +751,7 @@ def test_a_stream_is_never_held_whole(raw_server, make_client, read):
         conversation.chunk(b"")
 
     client = make_client(raw_server(answer).url, response_limit=1000)
-    sizes = [len(chunk) for chunk in client.run(read(streamed=True)).answer.stream]
+    sizes = [len(chunk) for chunk in client.run(read(streamed=True)).response.stream]
     assert sum(sizes) == pieces * len(piece), "the limit does not bound a stream"
     assert max(sizes) <= 64 * 1024
 
@@ -760,9 +760,9 @@ def test_a_stream_has_no_value_but_status_and_headers(raw_server, make_client, w
     server = raw_server(lambda conversation: conversation.answer(b"\x00\xff", headers={"Content-Type": "image/png"}))
     outcome = make_client(server.url).run(write(streamed=True))
     assert outcome.value is None
-    assert outcome.answer.status == 200
-    assert outcome.answer.content_type == "image/png"
-    assert b"".join(outcome.answer.stream) == b"\x00\xff"
+    assert outcome.response.status == 200
+    assert outcome.response.content_type == "image/png"
+    assert b"".join(outcome.response.stream) == b"\x00\xff"
 
 
 def chunked_and_closed(conversation):
@@ -818,7 +818,7 @@ def test_a_stream_that_breaks_says_so(kind, answer, raw_server, make_client, wri
     outcome = make_client(server.url, read_timeout=0.4).run(call)
     received = []
     with pytest.raises(TrutoTransportError, match="broke off") as caught:
-        received.extend(outcome.answer.stream)
+        received.extend(outcome.response.stream)
     assert f"{call.method} /unified/crm/accounts/23423523" in str(caught.value)
     assert ACME in str(caught.value)
     assert ("was answered with success" in str(caught.value)) is (kind == "write")
@@ -835,7 +835,7 @@ def test_a_streamed_call_is_tried_again_before_its_stream_begins(emulator, clien
     emulator.fault(status=502, method="PATCH", times=2)
     outcome = client.run(write({"name": "Streamed"}, streamed=True, truto_response_format="stream"))
     assert outcome.attempts == 3
-    assert b"Streamed" in b"".join(outcome.answer.stream)
+    assert b"Streamed" in b"".join(outcome.response.stream)
     assert len(emulator.executions) == 1
 
 
@@ -848,7 +848,7 @@ def test_a_hook_streams_what_the_crm_answered(emulator, connection):
 
 
 def test_a_stream_that_is_read_whole_gives_its_connection_back(emulator, client, write, read):
-    list(client.run(write(streamed=True, truto_response_format="stream")).answer.stream)
+    list(client.run(write(streamed=True, truto_response_format="stream")).response.stream)
     client.run(read())
     assert len({request["connection"] for request in emulator.requests}) == 1
 
@@ -871,7 +871,7 @@ def test_a_stream_that_is_not_read_to_its_end_ends_and_does_not_disturb_the_next
         ok(conversation)
 
     client = make_client(raw_server(answer).url)
-    stream = client.run(read(streamed=True)).answer.stream
+    stream = client.run(read(streamed=True)).response.stream
     if how == "closed":
         stream.close()
     else:

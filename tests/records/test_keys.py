@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_truto.client.call import random_key
+from airflow_provider_truto.client.request import random_key
 from airflow_provider_truto.records.keys import TaskIdentity, make_task_key
 
 TASK = TaskIdentity(dag_id="dag", run_id="run", task_id="task", map_index=-1, generation="g")

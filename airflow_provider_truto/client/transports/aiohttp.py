@@ -22,12 +22,12 @@ from aiohttp.client_proto import ResponseHandler
 from requests.utils import get_environ_proxies, prepend_scheme_if_needed, select_proxy
 from yarl import URL
 
-from airflow_provider_truto.client.answer import Answer
-from airflow_provider_truto.client.call import Call
 from airflow_provider_truto.client.redaction import Scrubber
+from airflow_provider_truto.client.request import Request
+from airflow_provider_truto.client.response import Response
 from airflow_provider_truto.client.settings import ClientSettings
 from airflow_provider_truto.client.tokens import ApiToken, Token
-from airflow_provider_truto.client.transports.base import CHUNK, NoAnswer, request_headers
+from airflow_provider_truto.client.transports.base import CHUNK, TransportFailure, request_headers
 from airflow_provider_truto.client.transports.failures import (
     broken_stream,
     connect_timeout,
@@ -91,9 +91,9 @@ class AiohttpTransport:
         """Wait for a future that another coroutine, or a thread, completes; return its result."""
         return await asyncio.wrap_future(future)
 
-    async def send(self, call: Call, token: Token) -> Answer | NoAnswer:
+    async def send(self, request: Request, token: Token) -> Response | TransportFailure:
         """Send a call, and read its answer."""
-        url = self._settings.base_url.rstrip("/") + call.target
+        url = self._settings.base_url.rstrip("/") + request.target
         proxy = self._proxy
         if proxy is not None and not proxy.startswith(("http://", "https://")):
             return proxy_failure(
@@ -111,10 +111,10 @@ class AiohttpTransport:
             try:
                 async with timeout(self._settings.deadline):
                     response = await session.request(
-                        call.method,
+                        request.method,
                         URL(url, encoded=True),
-                        data=call.body,
-                        headers={**request_headers(call), "Authorization": f"Bearer {token.reveal()}"},
+                        data=request.body,
+                        headers={**request_headers(request), "Authorization": f"Bearer {token.reveal()}"},
                         proxy=proxy,
                         allow_redirects=False,
                         trace_request_ctx=sending,
@@ -124,9 +124,9 @@ class AiohttpTransport:
                         return interim_answer(response.status)
                     headers = {name.lower(): ", ".join(response.headers.getall(name)) for name in response.headers}
                     stream = None
-                    if call.streamed and response.ok:
+                    if request.streamed and response.ok:
                         stream = AsyncChunks(
-                            response, call, self._settings, partial(self._scrubber.scrub, call, token)
+                            response, request, self._settings, partial(self._scrubber.scrub, request, token)
                         )
                     body = await _body(response, self._settings) if stream is None else b""
             except _LOSSES as error:
@@ -134,7 +134,7 @@ class AiohttpTransport:
                 return deadline_passed(self._settings) if is_over else _no_answer(error, self._settings)
         if body is None:
             return too_large(self._settings, response.status)
-        return Answer(
+        return Response(
             status=response.status,
             headers=headers,
             body=body,
@@ -263,10 +263,14 @@ class AsyncChunks:
     """
 
     def __init__(
-        self, response: aiohttp.ClientResponse, call: Call, settings: ClientSettings, scrub: Callable[[str], str]
+        self,
+        response: aiohttp.ClientResponse,
+        request: Request,
+        settings: ClientSettings,
+        scrub: Callable[[str], str],
     ) -> None:
         self._response = response
-        self._call = call
+        self._request = request
         self._settings = settings
         self._scrub = scrub
 
@@ -275,7 +279,7 @@ class AsyncChunks:
             while chunk := await _chunk(self._response, self._settings):
                 yield chunk
         except _LOSSES as error:
-            raise broken_stream(self._call, error, self._scrub) from None
+            raise broken_stream(self._request, error, self._scrub) from None
         finally:
             self.close()
 
@@ -326,7 +330,7 @@ def _environment_ca_bundle() -> str | None:
     return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
 
 
-def _no_answer(error: BaseException, settings: ClientSettings) -> NoAnswer:
+def _no_answer(error: BaseException, settings: ClientSettings) -> TransportFailure:
     match error:
         case aiohttp.ConnectionTimeoutError():
             return connect_timeout(settings)

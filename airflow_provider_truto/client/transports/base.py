@@ -10,8 +10,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from airflow_provider_truto.client.answer import Answer
-from airflow_provider_truto.client.call import Call
+from airflow_provider_truto.client.request import Request
+from airflow_provider_truto.client.response import Response
 from airflow_provider_truto.client.tokens import Token
 
 T = TypeVar("T")
@@ -21,7 +21,7 @@ CHUNK = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class NoAnswer:
+class TransportFailure:
     """The connection failed or the answer could not be read to its end. ``reason`` is one short line."""
 
     reason: str
@@ -34,7 +34,7 @@ class NoAnswer:
 class Transport(Protocol):
     """How calls reach Truto."""
 
-    async def send(self, call: Call, token: Token) -> Answer | NoAnswer:
+    async def send(self, request: Request, token: Token) -> Response | TransportFailure:
         """Send a call under a token, once, and read its answer; unless streamed, to its end."""
 
     async def sleep(self, seconds: float) -> None:
@@ -44,13 +44,13 @@ class Transport(Protocol):
         """Wait for a future that another thread or coroutine completes, and return its result."""
 
 
-def request_headers(call: Call) -> dict[str, str]:
+def request_headers(request: Request) -> dict[str, str]:
     """Return a call's own headers, beside those that go with every call."""
-    headers = dict(call.headers)
-    if (call.streamed or call.any_content) and "accept" not in map(str.lower, headers):
+    headers = dict(request.headers)
+    if (request.streamed or request.any_content) and "accept" not in map(str.lower, headers):
         headers["Accept"] = "*/*"
-    if call.body is not None:
-        headers["Content-Type"] = call.content_type
-    if call.idempotency_key is not None:
-        headers["Idempotency-Key"] = call.idempotency_key
+    if request.body is not None:
+        headers["Content-Type"] = request.content_type
+    if request.idempotency_key is not None:
+        headers["Idempotency-Key"] = request.idempotency_key
     return headers

@@ -5,44 +5,46 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable
 
-from airflow_provider_truto.client.call import Call
 from airflow_provider_truto.client.errors import TrutoTransportError, where
 from airflow_provider_truto.client.redaction import shortened
+from airflow_provider_truto.client.request import Request
 from airflow_provider_truto.client.settings import ClientSettings, without_user
-from airflow_provider_truto.client.transports.base import NoAnswer
+from airflow_provider_truto.client.transports.base import TransportFailure
 
 #: OpenSSL's codes for what only a strict check minds, which Python asks for since 3.13: a CA without Key Usage, a
 #: certificate without key identifiers and the like (X509_V_ERR_PATHLEN_INVALID_FOR_NON_CA to EC_KEY_EXPLICIT_PARAMS).
 _STRICT_TLS = range(80, 95)
 
 
-def connect_timeout(settings: ClientSettings) -> NoAnswer:
+def connect_timeout(settings: ClientSettings) -> TransportFailure:
     """No connection in time."""
-    return NoAnswer(
+    return TransportFailure(
         f"no connection to {settings.origin.host} within {settings.connect_timeout:g} s", maybe_sent=False
     )
 
 
-def read_timeout(settings: ClientSettings) -> NoAnswer:
+def read_timeout(settings: ClientSettings) -> TransportFailure:
     """A connection, but no answer in time."""
-    return NoAnswer(
+    return TransportFailure(
         f"{settings.origin.host} did not answer within {settings.read_timeout:g} s ({settings.timeout_name})"
     )
 
 
-def deadline_passed(settings: ClientSettings) -> NoAnswer:
+def deadline_passed(settings: ClientSettings) -> TransportFailure:
     """An answer that had not come to its end when the attempt had to."""
-    return NoAnswer(
+    return TransportFailure(
         f"{settings.origin.host} gave no whole answer within {settings.deadline:g} s (the connection's deadline)"
     )
 
 
-def interim_answer(status: int) -> NoAnswer:
+def interim_answer(status: int) -> TransportFailure:
     """An interim answer in the place of the final one; what would follow it on the connection is not waited for."""
-    return NoAnswer(f"HTTP {status} is an interim answer, which nobody asked for")
+    return TransportFailure(f"HTTP {status} is an interim answer, which nobody asked for")
 
 
-def tls_failure(settings: ClientSettings, cause: BaseException, *, is_gone: bool, maybe_sent: bool) -> NoAnswer:
+def tls_failure(
+    settings: ClientSettings, cause: BaseException, *, is_gone: bool, maybe_sent: bool
+) -> TransportFailure:
     """TLS came to no end. A peer that went away may be back; one that is not trusted will not change."""
     failed = f"TLS with {settings.origin.host} failed"
     if isinstance(cause, ssl.SSLCertVerificationError) and cause.verify_code in _STRICT_TLS:
@@ -54,33 +56,37 @@ def tls_failure(settings: ClientSettings, cause: BaseException, *, is_gone: bool
     else:
         hint = "" if is_gone else ". What to do: check the base URL and ca_bundle"
         reason = f"{failed} ({sentence(cause)}){hint}"
-    return NoAnswer(reason, transient=is_gone, maybe_sent=maybe_sent)
+    return TransportFailure(reason, transient=is_gone, maybe_sent=maybe_sent)
 
 
-def proxy_failure(settings: ClientSettings, cause: BaseException, *, transient: bool = True) -> NoAnswer:
+def proxy_failure(settings: ClientSettings, cause: BaseException, *, transient: bool = True) -> TransportFailure:
     """The proxy did not let the call through; not ``transient`` where it is of a kind that cannot be used."""
-    return NoAnswer(
+    return TransportFailure(
         f"the proxy in front of {settings.origin.host} failed ({sentence(cause)})",
         transient=transient,
         maybe_sent=False,
     )
 
 
-def connection_failure(settings: ClientSettings, cause: BaseException, *, maybe_sent: bool) -> NoAnswer:
+def connection_failure(settings: ClientSettings, cause: BaseException, *, maybe_sent: bool) -> TransportFailure:
     """The connection was refused, reset or closed, or what came over it was no HTTP."""
-    return NoAnswer(f"the connection to {settings.origin.host} failed ({sentence(cause)})", maybe_sent=maybe_sent)
+    return TransportFailure(
+        f"the connection to {settings.origin.host} failed ({sentence(cause)})", maybe_sent=maybe_sent
+    )
 
 
-def too_large(settings: ClientSettings, status: int) -> NoAnswer:
+def too_large(settings: ClientSettings, status: int) -> TransportFailure:
     """The answer is larger than what is held in memory."""
-    return NoAnswer(f"HTTP {status} with a body of more than {settings.response_limit} bytes", transient=False)
+    return TransportFailure(
+        f"HTTP {status} with a body of more than {settings.response_limit} bytes", transient=False
+    )
 
 
-def broken_stream(call: Call, cause: BaseException, scrub: Callable[[str], str]) -> TrutoTransportError:
+def broken_stream(request: Request, cause: BaseException, scrub: Callable[[str], str]) -> TrutoTransportError:
     """Make the error of a streamed answer that broke off: the call itself did succeed."""
-    done = " The write itself was answered with success." if call.is_write else ""
+    done = " The write itself was answered with success." if request.is_write else ""
     said = shortened(scrub(sentence(cause)))
-    return TrutoTransportError(f"{where(call)}: the answer broke off while it was streamed: {said}.{done}")
+    return TrutoTransportError(f"{where(request)}: the answer broke off while it was streamed: {said}.{done}")
 
 
 def sentence(error: BaseException) -> str:

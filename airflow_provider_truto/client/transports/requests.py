@@ -16,12 +16,12 @@ from requests.cookies import RequestsCookieJar
 from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import ReadTimeoutError
 
-from airflow_provider_truto.client.answer import Answer
-from airflow_provider_truto.client.call import Call
 from airflow_provider_truto.client.redaction import Scrubber
+from airflow_provider_truto.client.request import Request
+from airflow_provider_truto.client.response import Response
 from airflow_provider_truto.client.settings import ClientSettings, Origin
 from airflow_provider_truto.client.tokens import ApiToken, Token
-from airflow_provider_truto.client.transports.base import CHUNK, NoAnswer, request_headers
+from airflow_provider_truto.client.transports.base import CHUNK, TransportFailure, request_headers
 from airflow_provider_truto.client.transports.connections import Deadline, TimelyAdapter, was_connecting
 from airflow_provider_truto.client.transports.failures import (
     broken_stream,
@@ -106,22 +106,22 @@ class TrutoSession(requests.Session):
         """Follow none, also where it is asked for."""
         return iter(())
 
-    def send_call(self, call: Call, token: Token, deadline: Deadline) -> requests.Response:
+    def send_request(self, request: Request, token: Token, deadline: Deadline) -> requests.Response:
         """Send a call of Truto under a token; the body of the answer is still to be read.
 
         The call is complete and its target escaped. ``request`` would take it apart, put it together again and search
         the environment for proxies each time, which costs more than sending it.
         """
-        request = requests.PreparedRequest()
-        request.method = call.method
-        request.url = self._base_url + call.target
-        request.body = call.body
-        request.hooks = self.hooks
-        headers: dict[str, Any] = {**self.headers, **request_headers(call)}
+        prepared = requests.PreparedRequest()
+        prepared.method = request.method
+        prepared.url = self._base_url + request.target
+        prepared.body = request.body
+        prepared.hooks = self.hooks
+        headers: dict[str, Any] = {**self.headers, **request_headers(request)}
         headers["Authorization"] = f"Bearer {token.reveal()}"
-        request.headers = CaseInsensitiveDict(headers)
-        request.prepare_content_length(call.body)
-        return self.send(request, deadline=deadline, stream=True, cert=self.cert, **self._tls_and_proxies)
+        prepared.headers = CaseInsensitiveDict(headers)
+        prepared.prepare_content_length(request.body)
+        return self.send(prepared, deadline=deadline, stream=True, cert=self.cert, **self._tls_and_proxies)
 
     @cached_property
     def _base_url(self) -> str:
@@ -174,7 +174,7 @@ class RequestsTransport:
         """Block until another thread has completed the future, and return its result."""
         return future.result()
 
-    async def send(self, call: Call, token: Token) -> Answer | NoAnswer:
+    async def send(self, request: Request, token: Token) -> Response | TransportFailure:
         """Send a call, and block until its answer has been read."""
         # urllib3 does not tell whether it has to open a connection, nor how long that took. Where it may have to, the
         # request is taken to have gone out when its answer came.
@@ -182,7 +182,7 @@ class RequestsTransport:
         is_warm = self._answered_at is not None and began - self._answered_at < _KEPT_OPEN
         deadline = Deadline(self._settings.deadline)
         try:
-            response = self.session.send_call(call, token, deadline)
+            response = self.session.send_request(request, token, deadline)
             if response.status_code < 200:
                 response.close()
                 return interim_answer(response.status_code)
@@ -190,15 +190,15 @@ class RequestsTransport:
             sent_after = 0.0 if is_warm else self._answered_at - began
             headers = {name.lower(): value for name, value in response.headers.items()}
             stream = None
-            if call.streamed and response.ok:
+            if request.streamed and response.ok:
                 deadline.lift()
-                stream = Chunks(response, call, partial(self._scrubber.scrub, call, token))
+                stream = Chunks(response, request, partial(self._scrubber.scrub, request, token))
             body = _body(response, self._settings.response_limit) if stream is None else b""
         except OSError as error:  # requests' own, and that of a CA bundle which cannot be read
             return deadline_passed(self._settings) if deadline.is_over else _no_answer(error, self._settings)
         if body is None:
             return too_large(self._settings, response.status_code)
-        return Answer(
+        return Response(
             status=response.status_code,
             headers=headers,
             body=body,
@@ -214,16 +214,16 @@ class Chunks:
     Raises ``TrutoTransportError`` where the stream breaks: the call itself did succeed.
     """
 
-    def __init__(self, response: requests.Response, call: Call, scrub: Callable[[str], str]) -> None:
+    def __init__(self, response: requests.Response, request: Request, scrub: Callable[[str], str]) -> None:
         self._response = response
-        self._call = call
+        self._request = request
         self._scrub = scrub
 
     def __iter__(self) -> Iterator[bytes]:
         try:
             yield from self._response.iter_content(CHUNK)
         except requests.RequestException as error:
-            raise broken_stream(self._call, _root(error), self._scrub) from None
+            raise broken_stream(self._request, _root(error), self._scrub) from None
         finally:
             self.close()
 
@@ -245,7 +245,7 @@ def _body(response: requests.Response, limit: int) -> bytes | None:
     return b"".join(chunks)
 
 
-def _no_answer(error: OSError, settings: ClientSettings) -> NoAnswer:
+def _no_answer(error: OSError, settings: ClientSettings) -> TransportFailure:
     root = _root(error)
     if not isinstance(error, requests.RequestException):
         return tls_failure(settings, root, is_gone=False, maybe_sent=False)

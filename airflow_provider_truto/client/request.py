@@ -32,7 +32,7 @@ _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Call:
+class Request:
     """One request, complete but for the token.
 
     ``path`` begins with ``/`` and is percent-encoded; ``query`` holds decoded pairs in wire order; ``body`` is

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from airflow_provider_truto.client.call import Call, iso_utc, json_body, path_of, query_pairs
 from airflow_provider_truto.client.errors import TrutoApiError, TrutoSchemaError
+from airflow_provider_truto.client.request import Request, iso_utc, json_body, path_of, query_pairs
 from airflow_provider_truto.emulator import ACME
 from airflow_provider_truto.hooks.truto import TrutoHook
 
@@ -201,7 +201,7 @@ PAIRS = {
 
 @pytest.mark.parametrize(("query", "pairs"), PAIRS.values(), ids=PAIRS)
 def test_a_query_arrives_in_trutos_grammar(query, pairs, emulator, client):
-    call = Call(method="GET", path="/integrated-account", query=query_pairs(query))
+    call = Request(method="GET", path="/integrated-account", query=query_pairs(query))
     with contextlib.suppress(TrutoApiError):
         client.run(call)
     assert emulator.requests[-1]["query"] == [list(pair) for pair in pairs]
@@ -217,7 +217,7 @@ def test_the_encoded_query_is_the_documented_one():
             "remote_query": {"foo": "bar"},
         }
     )
-    assert Call(method="GET", path="/x", query=query).target == (
+    assert Request(method="GET", path="/x", query=query).target == (
         "/x?integrated_account_id=ia-1&truto_ignore_remote_data=true&truto_exclude_fields%5B%5D=id"
         "&truto_exclude_fields%5B%5D=name&remote_query%5Bfoo%5D=bar"
     )
@@ -396,7 +396,7 @@ def test_any_query_is_refused_or_arrives_as_it_was_given(query, emulator, client
     except (ValueError, TypeError):
         return
     with contextlib.suppress(TrutoApiError):
-        client.run(Call(method="GET", path="/integrated-account", query=pairs))
+        client.run(Request(method="GET", path="/integrated-account", query=pairs))
     arrived = [tuple(pair) for pair in emulator.requests[-1]["query"]]
     assert arrived == list(pairs)
     assert same(as_arrived(query) or {}, read_back(arrived))

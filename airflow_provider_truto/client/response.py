@@ -9,7 +9,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
+class Response:
     """An answer whose head, and unless streamed its whole body, has arrived.
 
     ``headers`` has lower-case names. ``stream`` is the driver's iterator over the bytes of a streamed
