@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from airflow_provider_truto.client.endpoints import proxy_request, unified_request
-from airflow_provider_truto.client.request import Request, random_key
+from airflow_provider_truto.client.request import Request, query_pairs, random_key
 from airflow_provider_truto.records.keys import TaskIdentity, make_task_key
 from airflow_provider_truto.records.request import RecordRequest
 from airflow_provider_truto.records.validate import ValidRequest
@@ -43,11 +44,20 @@ def _build(request: RecordRequest, **given: Any) -> Request:
     }
     if request.model is None:
         return proxy_request(request.resource, request.method, query=request.query, **given)
-    query = {
-        "truto_response_format": None if request.response_format == "unified" else request.response_format,
-        "truto_ignore_remote_data": request.ignore_remote_data or None,
-        "truto_exclude_fields": list(request.exclude_fields or ()),
-        "remote_query": request.remote_query,
-        **(request.query or {}),
-    }
+    excluded = tuple(request.exclude_fields or ())
+    query = _write_parameters(request.response_format, request.ignore_remote_data, excluded)
+    query += query_pairs({"remote_query": request.remote_query, **(request.query or {})})
     return unified_request(request.model, request.resource, request.method, query=query, **given)
+
+
+@lru_cache(maxsize=256)  # many records of a task are asked for in the same way
+def _write_parameters(
+    response_format: str, ignore_remote_data: bool, exclude_fields: tuple[str, ...]
+) -> tuple[tuple[str, str], ...]:
+    return query_pairs(
+        {
+            "truto_response_format": None if response_format == "unified" else response_format,
+            "truto_ignore_remote_data": ignore_remote_data or None,
+            "truto_exclude_fields": list(exclude_fields),
+        }
+    )

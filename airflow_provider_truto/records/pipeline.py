@@ -133,7 +133,7 @@ async def write_record(
             if safeguards.preview or request.method != "delete":
                 raise
             # Most likely an earlier try of ours has deleted it: under its key, Truto repeats the answer.
-            return await _send(client, valid, task, suffixes)
+            return await send_record(client, valid, task=task, suffixes=suffixes)
         preview = _make_preview(valid, record)
         _check_expected(safeguards, preview, request)
         if safeguards.preview:
@@ -146,9 +146,9 @@ async def write_record(
             if not left:
                 return RecordResult(request=request, response=record, preview=preview, unchanged=unchanged)
             valid = _replace_body(valid, left)
-            done = await _send(client, valid, task, suffixes)
+            done = await send_record(client, valid, task=task, suffixes=suffixes)
             return replace(done, preview=preview, unchanged=unchanged)
-    return await _send(client, valid, task, suffixes)
+    return await send_record(client, valid, task=task, suffixes=suffixes)
 
 
 async def open_pages(
@@ -393,9 +393,10 @@ def _replace_body(valid: ValidRequest, left: dict[str, Any]) -> ValidRequest:
     return replace(valid, request=request.replace(body=body), body=json_body(body))
 
 
-async def _send(
-    client: Client, valid: ValidRequest, task: TaskIdentity | None, suffixes: SuffixStore | None
+async def send_record(
+    client: Client, valid: ValidRequest, *, task: TaskIdentity | None = None, suffixes: SuffixStore | None = None
 ) -> RecordResult:
+    """Send a valid request, and read the answer. Raises the ``TrutoError`` of the call."""
     request = valid.request
     result = await client.fetch(build_request(valid, task=task), suffixes=suffixes)
     if result.response.stream is not None:

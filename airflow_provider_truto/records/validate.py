@@ -27,7 +27,6 @@ _SET_BY = {
     "truto_exclude_fields": "exclude_fields",
     "remote_query": "remote_query",
 }
-#: Names in a body that say which record it is of, whatever their spelling.
 _RECORD_NAMES = frozenset({"id", "recordid"})
 #: An idempotency key goes into a header: visible ASCII, and no longer than servers take.
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -139,12 +138,17 @@ def _find_name_problems(request: RecordRequest, schema: Schema | None) -> list[P
             Problem(f"/body/{name}", message)
             for name, other in body.items()
             if isinstance(name, str)
-            and folded(name) in _RECORD_NAMES
+            and is_record_name(name)
             and other is not None
             and str(other) != request.record_id
             and not is_field(name)
         ]
     return problems
+
+
+def is_record_name(name: str) -> bool:
+    """Whether a name in a body says which record it is of, whatever its spelling."""
+    return folded(name) in _RECORD_NAMES
 
 
 def _describe(finding: Finding, request: RecordRequest) -> str:

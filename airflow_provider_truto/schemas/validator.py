@@ -105,7 +105,8 @@ class Schema:
         return _Validator(self.source, registry=REGISTRY, format_checker=build_format_checker())
 
     @cached_property
-    def _is_surely_met(self) -> Callable[[Any], bool]:
+    def is_surely_met(self) -> Callable[[Any], bool]:
+        """Say quickly whether a value meets the schema; False where that takes a closer look."""
         return compile_fast_check(self.source, build_format_checker())
 
     def check(self, value: Any, *, hide_values: bool = False) -> list[Finding]:
@@ -116,7 +117,7 @@ class Schema:
         """
         told: set[tuple[Any, ...]] = set()
         try:
-            if self._is_surely_met(value):
+            if self.is_surely_met(value):
                 return []
             _steps.left = max(_MIN_STEPS, _STEPS_PER_VALUE * _count_values(value))
             findings = [
