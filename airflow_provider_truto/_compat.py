@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 try:
@@ -40,6 +41,7 @@ __all__ = [
     "is_literal",
     "mask_secret",
     "object_storage_path",
+    "warn_deprecated",
 ]
 
 
@@ -53,6 +55,13 @@ def mask_secret(secret: str) -> None:
         except ImportError:
             from airflow.utils.log.secrets_masker import mask_secret as mask  # Airflow 2.11
     mask(secret)
+
+
+def warn_deprecated(message: str, *, stacklevel: int) -> None:
+    """Warn of what will go in a later version; ``stacklevel`` 1 is the caller."""
+    from airflow.exceptions import AirflowProviderDeprecationWarning
+
+    warnings.warn(message, AirflowProviderDeprecationWarning, stacklevel=stacklevel + 1)
 
 
 def count_metric(name: str, count: int) -> None:

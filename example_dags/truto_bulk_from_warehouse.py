@@ -41,7 +41,7 @@ with DAG(
     TrutoBulkUpdateAccountsOperator(
         task_id="update_accounts",
         sql_conn_id="warehouse",
-        query="select truto_account_id, crm_account_id, health, employees from account_scores",
+        sql="select truto_account_id, crm_account_id, health, employees from account_scores",
         mapping={
             "id": "{{ row.crm_account_id }}",
             "integrated_account_id": "{{ row.truto_account_id }}",

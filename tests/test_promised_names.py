@@ -33,7 +33,7 @@ PROMISED = {
         " idempotency_key output_path"
     ),
     "operators.accounts.TrutoBulkUpdateAccountsOperator": (
-        "source output_path concurrency requests_per_second max_failures"
+        "source sql output_path concurrency requests_per_second max_failures"
     ),
     "operators.unified.TrutoUnifiedOperator": "model resource method record_id body query",
     "operators.unified.TrutoBulkUnifiedOperator": "model resource method source output_path max_failures",

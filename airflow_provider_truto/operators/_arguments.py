@@ -369,7 +369,7 @@ AS_IS = Kind("as it is", lambda value: value)
 
 # ---------------------------------------------------------------------------------------------------------- the table
 
-#: Every argument of every operator. ``query`` is two: parameters of a call, and what a bulk asks a warehouse.
+#: Every argument of every operator.
 ARGUMENTS: Mapping[str, Argument] = {
     # The connection, and the customer.
     "truto_conn_id": Argument(NAME),
@@ -411,7 +411,8 @@ ARGUMENTS: Mapping[str, Argument] = {
 BULK_ARGUMENTS: Mapping[str, Argument] = {
     **ARGUMENTS,
     "source": Argument(SOURCE, is_optional=True),
-    "query": Argument(NAME, is_optional=True),
+    "sql": Argument(NAME, is_optional=True),
+    "query": Argument(NAME, is_optional=True),  # the deprecated name of the former
     "sql_conn_id": Argument(NAME, is_optional=True),
     "query_parameters": Argument(PARAMETERS, is_optional=True),
     "hook_params": Argument(HOOK_PARAMS, is_optional=True),

@@ -125,7 +125,7 @@ def _text_advice(operator: TrutoBulkOperator) -> str:
         return "make it text in the mapping: `{{ row.… | string }}`"
     if operator.mapping is not None:
         return "make it text in the mapping: str(…)"
-    if operator.query is not None:
+    if _sql(operator) is not None:
         return "make it text in the query: cast(… as varchar)"
     return "make it text in the source, in quotes where that is JSON"
 
@@ -145,26 +145,31 @@ def prepare_source(operator: TrutoBulkOperator, context: Any, *, hide_values: bo
     def sharded(source: Source) -> Source:
         return source if shard is None else ShardedSource(source, shard)
 
-    if operator.query is None:
+    sql, conn_id = _sql(operator), operator.sql_conn_id
+    if sql is None:
         source = sharded(_given_source(operator.source, reading, delimiter=operator.delimiter))
         return SourcePlan(fingerprint=source.fingerprint(), shard=shard, open=lambda *_: source)
-    query, conn_id = operator.query, operator.sql_conn_id
-    if query.endswith(tuple(operator.template_ext)) and len(query.split()) == 1:
+    if sql.endswith(tuple(operator.template_ext)) and len(sql.split()) == 1:
         raise ValueError(
-            f"query is only the name of a file, {query!r}: a file is read where its name stands in the DAG file as it"
+            f"sql is only the name of a file, {sql!r}: a file is read where its name stands in the DAG file as it"
             " is, not where a template or another task makes it"
         )
     parameters, hook_params = operator.query_parameters, operator.hook_params
-    fingerprint = query_fingerprint(conn_id, query, parameters, hook_params)
+    fingerprint = query_fingerprint(conn_id, sql, parameters, hook_params)
 
     def ask() -> AbstractContextManager[Result]:
-        return asked(conn_id, query, parameters, hook_params)
+        return asked(conn_id, sql, parameters, hook_params)
 
     def open_snapshot(folder: Any, begun_with: Mapping[str, Any] | None) -> Source:
         return sharded(SnapshotSource(folder, fingerprint, ask, reading, begun_with=begun_with))
 
     named = fingerprint if shard is None else f"{fingerprint}, {shard}"
     return SourcePlan(fingerprint=named, shard=shard, open=open_snapshot)
+
+
+def _sql(operator: TrutoBulkOperator) -> str | None:
+    sql: str | None = operator.sql if operator.query is None else operator.query
+    return sql
 
 
 def _given_source(value: Any, reading: Reading, *, delimiter: str) -> Source:

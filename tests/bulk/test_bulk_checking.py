@@ -47,7 +47,7 @@ def warehouse(sqlite, one):
             "drop table if exists t; create table t (id, integrated_account_id, description);"
             f"insert into t values {values}"
         )
-        return {"query": "select * from t order by rowid", "sql_conn_id": "warehouse"}
+        return {"sql": "select * from t order by rowid", "sql_conn_id": "warehouse"}
 
     return filled
 

@@ -91,7 +91,7 @@ def test_beginning_anew_asks_the_warehouse_again_and_going_on_does_not(one, task
             f"insert into t values {values}"
         )
 
-    query = {"query": "select * from t", "sql_conn_id": "warehouse"}
+    query = {"sql": "select * from t", "sql_conn_id": "warehouse"}
     fill("of the first day")
     one.emulator.fault(account=one.accounts[2], path="r4$", status=500)
     with pytest.raises(AirflowException, match="1 of 40 records failed"):

@@ -726,7 +726,7 @@ def test_a_try_leaves_another_live_one_alone_that_has_begun_with_other_rows_and_
 ):
     customer = account_number(0)
     sqlite(f"create table t (id, integrated_account_id, description); insert into t values ('r1', '{customer}', 'a')")
-    operator = task(query="select * from t", sql_conn_id="warehouse")
+    operator = task(sql="select * from t", sql_conn_id="warehouse")
     real = SnapshotSource.keep
 
     def keep(source):

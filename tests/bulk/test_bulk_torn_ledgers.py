@@ -46,7 +46,7 @@ class Torn:
         return TrutoBulkUpdateAccountsOperator(
             task_id="bulk",
             sql_conn_id="warehouse",
-            query="select id, customer as integrated_account_id, about as description, size as name from rows",
+            sql="select id, customer as integrated_account_id, about as description, size as name from rows",
             output_path=f"file://{self.output}",
             max_failures=0,
             retries=5,

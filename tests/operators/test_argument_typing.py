@@ -16,13 +16,16 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
+from airflow.exceptions import AirflowProviderDeprecationWarning
 
 from airflow_provider_truto import operators
 from airflow_provider_truto._compat import NOTSET, AirflowFailException, object_storage_path
 from airflow_provider_truto.client.errors import TrutoSchemaError
 from airflow_provider_truto.operators._arguments import REQUIRED, Argument
 from airflow_provider_truto.operators._operator import TrutoOperator, collect_parameters
-from airflow_provider_truto.operators.accounts import TrutoUpdateAccountOperator
+from airflow_provider_truto.operators.accounts import TrutoBulkUpdateAccountsOperator, TrutoUpdateAccountOperator
+
+pytestmark = pytest.mark.filterwarnings("ignore:query is deprecated")
 
 for module in pkgutil.iter_modules(operators.__path__):
     importlib.import_module(f"{operators.__name__}.{module.name}")
@@ -138,8 +141,9 @@ def a_task(case: Case, output: Path, **arguments: Any) -> TrutoOperator:
     given = {**NEEDED[case.operator.__name__], "task_id": "t", **arguments}
     if "output_path" in case.operator.template_fields and case.operator.arguments["output_path"].is_optional is False:
         given = {"output_path": str(output), **given}
-    if case.name in {"query", "sql_conn_id", "query_parameters", "hook_params"} and "source" in given:
-        given = {**given, "query": "select 1", "sql_conn_id": "w", "source": None, **arguments}
+    if case.name in {"sql", "query", "sql_conn_id", "query_parameters", "hook_params"} and "source" in given:
+        asked = "query" if case.name == "query" else "sql"
+        given = {**given, asked: "select 1", "sql_conn_id": "w", "source": None, **arguments}
     if case.name == "body_file":
         given = {**given, "body_file": "body.json", **arguments}
         given.pop("body", None)
@@ -163,8 +167,6 @@ def test_every_argument_is_declared_taken_and_templated_as_declared(operator, tm
 @every_operator
 def test_the_docstring_tells_every_argument_of_the_signature(operator):
     """In groups, in the order of the signature, and whether it is templated: what an IDE and `help()` show."""
-    if "source" in collect_parameters(operator):
-        pytest.skip("spread over its parents")
     signature = inspect.signature(operator).parameters.values()
     names = [parameter.name for parameter in signature if parameter.kind is parameter.KEYWORD_ONLY]
     assert names == list(collect_parameters(operator))
@@ -174,13 +176,13 @@ def test_the_docstring_tells_every_argument_of_the_signature(operator):
     templated = [name for name, text in told if text.endswith("(templated)")]
     assert templated == [name for name in names if name in operator.template_fields]
     groups = re.findall(r"^    (Target|Payload|Safeguards): ", operator.__doc__, re.MULTILINE)
-    assert groups == [name for name in ("Target", "Payload", "Safeguards") if name != "Payload" or "body" in names]
+    assert groups == ["Target", *(["Payload"] if {"body", "source"} & {*names} else []), "Safeguards"]
 
 
 @every_operator
 def test_what_is_not_set_is_left_out(operator, tmp_path):
     """A wrapper passes the default on by Airflow's `NOTSET`; what `default_args` say is one."""
-    needed = {*NEEDED[operator.__name__], "body", "body_file", "source", "query", "sql_conn_id"}
+    needed = {*NEEDED[operator.__name__], "body", "body_file", "source", "sql", "query", "sql_conn_id"}
     parameters = collect_parameters(operator)
     for case in cases_of(operator):
         if parameters[case.name].default is not REQUIRED and case.name not in needed:
@@ -188,6 +190,15 @@ def test_what_is_not_set_is_left_out(operator, tmp_path):
             assert (getattr(task, case.name), task._taken) == (getattr(plain, case.name), plain._taken), case.name
             task = a_task(case, tmp_path, **{case.name: NOTSET}, default_args={case.name: "{{ of_the_dag }}"})
             assert getattr(task, case.name) == "{{ of_the_dag }}"
+
+
+def test_the_older_name_of_a_query_is_told_where_it_stands_and_means_the_same(tmp_path):
+    given = {"sql_conn_id": "w", "output_path": str(tmp_path), "max_failures": 0}
+    with pytest.warns(AirflowProviderDeprecationWarning, match="write sql='select …'") as told:
+        task = TrutoBulkUpdateAccountsOperator(task_id="t", query="select {{ number }}", **given)
+    assert told[0].filename == __file__
+    task.render_template_fields({"number": 5})
+    assert (task._read_arguments(), task.query) == ([], "select 5")
 
 
 def test_what_means_nothing_for_an_operator_is_not_accepted_there():
@@ -253,8 +264,8 @@ def test_what_a_template_gives_wrongly_is_refused_by_its_name(operator, tmp_path
 @every_operator
 @pytest.mark.usefixtures("nothing_done")
 def test_all_that_templates_give_wrongly_is_told_at_once(operator):
-    # The rows of a bulk come from a source or a query.
-    names = {case.name for case in cases_of(operator, templated=True)} - {"source"}
+    # The rows of a bulk come from a source or a query, which has an older name.
+    names = {case.name for case in cases_of(operator, templated=True)} - {"source", "query"}
     needed = {name: value for name, value in NEEDED[operator.__name__].items() if name != "source"}
     task = operator(task_id="t", **{**needed, **dict.fromkeys(names, "{{ none }}")})
     told = refusal(task)

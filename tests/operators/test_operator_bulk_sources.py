@@ -118,7 +118,7 @@ def test_a_query_is_a_template_with_parameters(run, emulator, warehouse):
         + """
 bulk(
     sql_conn_id="{{ params.conn }}",
-    query="select id, about as description from accounts where id <> '{{ params.id }}' and size >= :size",
+    sql="select id, about as description from accounts where id <> '{{ params.id }}' and size >= :size",
     query_parameters={"size": "{{ params.size }}"},
 )
 """,
@@ -131,7 +131,7 @@ bulk(
 def test_a_query_may_stand_in_a_file_beside_the_dag(run, emulator, warehouse):
     files = {"accounts.sql": "select id, about as description from accounts where id = '{{ params.id }}' -- it's\n"}
     done = run(
-        warehouse[0] + 'bulk(sql_conn_id="warehouse", query="accounts.sql")\n'
+        warehouse[0] + 'bulk(sql_conn_id="warehouse", sql="accounts.sql")\n'
         "dag.resolve_template_files()  # as a worker does that takes the DAG out of its bag\n",
         params={"id": IDS[1]},
         files=files,
@@ -143,14 +143,15 @@ def test_a_query_may_stand_in_a_file_beside_the_dag(run, emulator, warehouse):
 @pytest.mark.parametrize(
     "expanded",
     [
-        "expand(query=['accounts.sql'])",
+        "expand(sql=['accounts.sql'])",
         "expand(integrated_account_id=[ACME])",
+        "expand_kwargs([{'sql': 'accounts.sql'}])",
         "expand_kwargs([{'query': 'accounts.sql'}])",
         "expand_kwargs(give())",
     ],
 )
 def test_a_query_in_a_file_is_found_for_mapped_tasks_too(run, emulator, warehouse, expanded):
-    query = "" if "query" in expanded else 'query="accounts.sql", '
+    sql = "" if "sql" in expanded else 'sql="accounts.sql", '
     done = run(
         warehouse[0]
         + f"""
@@ -158,7 +159,7 @@ def test_a_query_in_a_file_is_found_for_mapped_tasks_too(run, emulator, warehous
 def give():
     return [{{"integrated_account_id": ACME}}]
 shared = {{"sql_conn_id": "warehouse", "output_path": LEDGERS, "max_failures": 0}}
-TrutoBulkUpdateAccountsOperator.partial(task_id="bulk", {query}**shared).{expanded}
+TrutoBulkUpdateAccountsOperator.partial(task_id="bulk", {sql}**shared).{expanded}
 """,
         params={"id": IDS[1]},
         files={
@@ -177,14 +178,14 @@ def test_a_query_that_only_names_a_file_never_goes_to_the_database(run, emulator
 @task
 def give():
     return "absent.sql"
-bulk(sql_conn_id="warehouse", query="absent.sql", retries=2)
-bulk("of_a_template", sql_conn_id="warehouse", query="{{ 'absent' }}.sql", retries=2)
-bulk("of_data", sql_conn_id="warehouse", query=give(), retries=2)
+bulk(sql_conn_id="warehouse", sql="absent.sql", retries=2)
+bulk("of_a_template", sql_conn_id="warehouse", sql="{{ 'absent' }}.sql", retries=2)
+bulk("of_data", sql_conn_id="warehouse", sql=give(), retries=2)
 """
     )
-    assert "query 'absent.sql' was not found in " in done["bulk"].failure["message"]
+    assert "sql 'absent.sql' was not found in " in done["bulk"].failure["message"]
     for task_id in ("of_a_template", "of_data"):
-        assert "query is only the name of a file, 'absent.sql'" in done[task_id].failure["message"]
+        assert "sql is only the name of a file, 'absent.sql'" in done[task_id].failure["message"]
     assert {task.tries for name, task in done.tasks.items() if name != "give"} == {1}
 
 
@@ -199,7 +200,7 @@ def change(context):
         with sqlite3.connect(json.loads(os.environ["AIRFLOW_CONN_WAREHOUSE"])["host"]) as database:
             database.execute("update accounts set about = 'changed meanwhile'")
 bulk(
-    sql_conn_id="warehouse", query="select id, about as description from accounts", retries=1, pre_execute=change
+    sql_conn_id="warehouse", sql="select id, about as description from accounts", retries=1, pre_execute=change
 )
 """
     )
@@ -216,7 +217,7 @@ def test_an_error_of_the_warehouse_is_retried_and_the_mended_query_starts_from_n
     done = run(
         warehouse[0]
         + """
-bulk(sql_conn_id="warehouse", query="select id, absent as description from accounts", retries=1)
+bulk(sql_conn_id="warehouse", sql="select id, absent as description from accounts", retries=1)
 """
     )
     assert (done["bulk"].state, done["bulk"].tries) == ("failed", 2)
@@ -229,7 +230,7 @@ bulk(sql_conn_id="warehouse", query="select id, absent as description from accou
 
 
 def test_columns_that_make_no_record_fail_at_once_and_nothing_is_sent(run, emulator, warehouse):
-    done = run(warehouse[0] + 'bulk(sql_conn_id="warehouse", query="select about from accounts", retries=3)\n')
+    done = run(warehouse[0] + 'bulk(sql_conn_id="warehouse", sql="select about from accounts", retries=3)\n')
     assert (done["bulk"].state, done["bulk"].tries) == ("failed", 1)
     assert "the header has no column `id`: it has about. Nothing was sent." in done["bulk"].failure["message"]
     assert bodies(emulator) == {}
@@ -241,7 +242,7 @@ def test_a_mapping_is_rendered_for_each_row_and_by_nobody_before(run, emulator, 
         + """
 bulk(
     sql_conn_id="warehouse",
-    query="select * from accounts",
+    sql="select * from accounts",
     mapping={
         "id": "{{ row.id }}",
         "integrated_account_id": "{{ row.customer }}",
@@ -322,15 +323,16 @@ def test_sql_null_follows_on_none(run, emulator, warehouse):
         ("omit", {"name": "n"}),
         ("null", {"description": None, "name": "n"}),
     ):
-        run(warehouse[0] + f'bulk(sql_conn_id="warehouse", query="{query}", on_none="{on_none}")\n')
+        run(warehouse[0] + f'bulk(sql_conn_id="warehouse", sql="{query}", on_none="{on_none}")\n')
         assert emulator.executions[-1]["body"] == body
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    ("", "give either source, or query with sql_conn_id"),
-    ("source=[], query='select 1', sql_conn_id='w'", "give either source, or query with sql_conn_id"),
-    ("query='select 1'", "give either source, or query with sql_conn_id"),
-    ("source=[], sql_conn_id='w'", "give either source, or query with sql_conn_id"),
+    ("", "give either source, or sql with sql_conn_id"),
+    ("source=[], sql='select 1', sql_conn_id='w'", "give either source, or sql with sql_conn_id"),
+    ("sql='select 1'", "give either source, or sql with sql_conn_id"),
+    ("sql='select 1', query='select 1', sql_conn_id='w'", "query: is the deprecated name of sql"),
+    ("source=[], sql_conn_id='w'", "give either source, or sql with sql_conn_id"),
     ("source=[], mapping={}, null_marker='x'", "null_marker: means nothing beside mapping"),
 ])  # fmt: skip
 def test_arguments_that_contradict_each_other_break_the_dag_file(run, emulator, arguments, message):
