@@ -25,12 +25,25 @@ import jinja2.sandbox
 import pytest
 
 from airflow_provider_truto._compat import ArgNotSet, object_storage_path
-from airflow_provider_truto.bulk import engine, ledger, lines, problems, records, rows, snapshot, spool
+from airflow_provider_truto.bulk import (
+    circuit,
+    ledger,
+    lines,
+    problems,
+    progress,
+    read_ahead,
+    records,
+    rows,
+    runner,
+    snapshot,
+    spool,
+    validation,
+)
 from airflow_provider_truto.bulk.cells import cells_line, cells_of
-from airflow_provider_truto.bulk.engine import Progress
 from airflow_provider_truto.bulk.generations import task_folder
 from airflow_provider_truto.bulk.mapping import TemplateMapping
 from airflow_provider_truto.bulk.messages import describe_duration, describe_progress, describe_start
+from airflow_provider_truto.bulk.progress import Progress
 from airflow_provider_truto.bulk.records import Reading, record_of
 from airflow_provider_truto.bulk.rows import FedBack, ResultRow, Status, failure_line
 from airflow_provider_truto.bulk.sources import FileSource
@@ -345,22 +358,22 @@ def test_numbers_in_the_text_are_those_of_the_code():
     assert limits == {
         "calls in flight": f"`concurrency`, {concurrency}; the customers share them, and a record that waits"
         " before its next attempt takes no share",
-        "memory": f"{spool._IN_MEMORY:,} records; up to {engine.READ_AHEAD:,} are read ahead and wait in temporary"
-        " files on the worker's disk. A list is in memory anyway",
+        "memory": f"{spool._IN_MEMORY:,} records; up to {read_ahead.READ_AHEAD:,} are read ahead and wait in"
+        " temporary files on the worker's disk. A list is in memory anyway",
         "a line of a file": f"{lines.LONGEST_LINE // 2**20} MiB",
         "a list in a CSV header": f"places 0 to {records._MOST_PLACES - 1}",
         "a message in the results": f"{rows._LONGEST_MESSAGE:,} characters",
-        "faults that `validate_first` lists": f"{engine.MOST_FAULTS}",
+        "faults that `validate_first` lists": f"{validation.MAX_FAULTS}",
         "problems told in the log and XCom, one for each customer and error": f"{problems.TOLD}",
     }
     text = " ".join(BULK.text.split())
     assert f"in the last {ledger.PART_SECONDS:.0f} seconds (or {ledger.PART_ROWS:,} records) before the kill" in text
-    assert f"The rate is that of the last {engine._RATE_SECONDS:.0f} seconds" in text
-    assert f"waits up to {engine._GRACE:.0f} seconds for those in flight" in text
+    assert f"The rate is that of the last {progress.RATE_SECONDS:.0f} seconds" in text
+    assert f"waits up to {runner.GRACE_SECONDS:.0f} seconds for those in flight" in text
     assert (
         f"the first {ACCOUNT_RATE * TIER_SECONDS:.0f} of a customer, {TOKEN_RATE * TIER_SECONDS:.0f} of all" in text
     )
-    assert (engine._STREAK, engine._PROBATION) == (5, 4)
+    assert (circuit.FAILURES_IN_A_ROW, circuit.INITIAL_CONCURRENCY) == (5, 4)
     assert "after five failures in a row" in text
     assert "no more than four of their calls are in flight" in text
 
@@ -381,10 +394,10 @@ def run(operator):
 
 
 def test_the_log_lines_are_those_of_the_operator():
-    progress = Progress(total=40_000, rate=48.0)
-    progress.counts.update(updated=11_997, failed=2, skipped=1)
+    far = Progress(total=40_000, rate=48.0)
+    far.counts.update(updated=11_997, failed=2, skipped=1)
     assert describe_start(rows=40_000, done=0, requests_per_second=None) == BULK.block("before").strip()
-    assert describe_progress(progress) == BULK.block("progress").strip()
+    assert describe_progress(far) == BULK.block("progress").strip()
     unknown = describe_start(rows=None, done=0, requests_per_second=None)
     assert unknown.startswith("An unknown number of records; ")
     assert "An unknown number of records; …" in BULK.text

@@ -14,15 +14,20 @@ from dataclasses import dataclass, field, replace
 from logging import Logger, getLogger
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_provider_truto.bulk.engine import MOST_FAULTS, Bulk, Plan, Progress
+from airflow_provider_truto.bulk.completed import CompletedRecords
 from airflow_provider_truto.bulk.errors import LedgerError, TooManyFailuresError
 from airflow_provider_truto.bulk.generations import choose_ledger, forget_failed_checks
-from airflow_provider_truto.bulk.ledger import Ledger, Past
+from airflow_provider_truto.bulk.ledger import Ledger
 from airflow_provider_truto.bulk.messages import describe_failures, describe_progress, describe_start
+from airflow_provider_truto.bulk.plan import Plan
+from airflow_provider_truto.bulk.progress import Progress
 from airflow_provider_truto.bulk.records import Record
 from airflow_provider_truto.bulk.report import is_within
+from airflow_provider_truto.bulk.runner import BulkRunner
 from airflow_provider_truto.bulk.sources import Source, SourcePlan
 from airflow_provider_truto.bulk.tries import begin_try
+from airflow_provider_truto.bulk.validation import MAX_FAULTS, find_faults
+from airflow_provider_truto.bulk.writer import RecordWriter
 from airflow_provider_truto.client.errors import TrutoSchemaError
 from airflow_provider_truto.records.keys import RunSeen, TaskIdentity
 
@@ -115,14 +120,14 @@ class BulkJob:
             raise _unreadable_source(error) from error
         plan = self._plan_with_keys(header)
         # A ledger that is begun says what is done; one that is not must not bind this source before it is checked.
-        past = None if begun_with is None else ledger.open({**header, "snapshot": source.keep()})
+        completed = None if begun_with is None else ledger.open({**header, "snapshot": source.keep()})
         if self.validate_first:
-            self._validate(plan, source, ledger, past)
-        if past is None:
-            past = ledger.open({**header, "snapshot": source.keep()})
+            self._validate(plan, source, ledger, completed)
+        if completed is None:
+            completed = ledger.open({**header, "snapshot": source.keep()})
         forget_failed_checks(self.folder, after=header["generation"])
-        self._log_past(ledger, past)
-        summary = asyncio.run(self._run(plan, source, ledger, past, header))
+        self._log_completed(ledger, completed)
+        summary = asyncio.run(self._run(plan, source, ledger, completed, header))
         self._judge(summary)
         return summary
 
@@ -134,35 +139,35 @@ class BulkJob:
             cleared_identity=replace(self.identity, generation=cleared),
         )
 
-    def _validate(self, plan: Plan, source: Source, ledger: Ledger, past: Past | None) -> None:
+    def _validate(self, plan: Plan, source: Source, ledger: Ledger, completed: CompletedRecords | None) -> None:
         """Check every record that is not done; a check that does not go well leaves nothing which binds the next try.
 
-        ``past`` is ``None`` where no try has begun the ledger. Raises ``TrutoSchemaError`` with the faults.
+        ``completed`` is ``None`` where no try has begun the ledger. Raises ``TrutoSchemaError`` with the faults.
         """
 
         async def check() -> list[tuple[Record, TrutoSchemaError]]:
             async with self.new_client() as client:
-                bulk = Bulk(client, ledger, past or Past(), plan, report=self._report)
-                return await bulk.check(source.records())
+                writer = RecordWriter(client, plan)
+                return await find_faults(source.records(), writer, completed or CompletedRecords())
 
         is_valid = False
         try:
             faults = [f"{record.told}: {error}" for record, error in asyncio.run(check())]
             is_valid = not faults
         finally:
-            if past is None and not is_valid:
+            if completed is None and not is_valid:
                 source.drop()
             elif not is_valid:
                 for write in ledger.full_parts(all_of_them=True):  # the failures that it has taken over
                     write()
         if faults:
             ledger.tell_faults(faults)
-            most = "at least " if len(faults) >= MOST_FAULTS else ""
-            what = _CHECKED_FIRST if past is None else _CHECKED_LATER
+            most = "at least " if len(faults) >= MAX_FAULTS else ""
+            what = _CHECKED_FIRST if completed is None else _CHECKED_LATER
             raise TrutoSchemaError("\n".join([f"{most}{len(faults)} {what}", *faults]))
 
     async def _run(
-        self, plan: Plan, source: Source, ledger: Ledger, past: Past, header: Mapping[str, Any]
+        self, plan: Plan, source: Source, ledger: Ledger, completed: CompletedRecords, header: Mapping[str, Any]
     ) -> dict[str, Any]:
         """Send what is not done, and write the summary, also where the try ends early."""
         rows = source.count()
@@ -171,17 +176,17 @@ class BulkJob:
                 "%s",
                 describe_start(
                     rows=rows,
-                    done=sum(past.counts.values()),
+                    done=sum(completed.counts.values()),
                     requests_per_second=client.settings.requests_per_second,
                 ),
             )
-            bulk = Bulk(client, ledger, past, plan, report=self._report, total=rows)
+            runner = BulkRunner(client, ledger, completed, plan, report=self._report, total=rows)
             is_complete = False
             try:
-                await bulk.run(source.records())
+                await runner.run(source.records())
                 is_complete = True
             finally:
-                progress = bulk.progress
+                progress = runner.progress
                 self.on_progress(progress)
                 self._warn_of_other_records(progress)
                 is_tolerated = is_within(self.max_failures, progress.failures, progress.done)
@@ -210,16 +215,16 @@ class BulkJob:
             message += f"\n{transient} of them may pass: a retry sends just those."
         raise TooManyFailuresError(message, transient=bool(transient), summary=summary)
 
-    def _log_past(self, ledger: Ledger, past: Past) -> None:
-        if done := sum(past.counts.values()):
+    def _log_completed(self, ledger: Ledger, completed: CompletedRecords) -> None:
+        if done := sum(completed.counts.values()):
             self.log.info("Going on in %s: %d records are accounted for already", ledger.folder, done)
         else:
             self.log.info("The ledger is in %s", ledger.folder)
-        if past.lost_failures:
+        if completed.lost_failures:
             self.log.warning(
                 "%d records failed in earlier tries and stand in no failures file any more, which was emptied or"
                 " deleted: this try's lacks them too. The results files have their ids and rows",
-                past.lost_failures,
+                completed.lost_failures,
             )
 
     def _report(self, progress: Progress) -> None:

@@ -18,12 +18,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, get_args
+from typing import Any
 from uuid import uuid4
 
+from airflow_provider_truto.bulk.completed import CompletedRecords
 from airflow_provider_truto.bulk.errors import LedgerError, LiveTryError
 from airflow_provider_truto.bulk.ledger_files import (
     LEDGER_VERSION,
@@ -36,16 +36,13 @@ from airflow_provider_truto.bulk.ledger_files import (
     try_of,
     write_file,
 )
-from airflow_provider_truto.bulk.problems import Problems
-from airflow_provider_truto.bulk.rows import FedBack, ResultRow, Status, failure_line, ordinal_of_failure
+from airflow_provider_truto.bulk.rows import FedBack, ResultRow, failure_line, ordinal_of_failure
 from airflow_provider_truto.bulk.storage import buffered
 
 #: A part is closed after so many rows; on remote storage also after so many seconds.
 PART_ROWS = 1_000
 LOCAL_PART_ROWS = 50_000
 PART_SECONDS = 5.0
-#: What is remembered of a record, in a byte: its place in this list.
-_MARKS: tuple[str, ...] = ("", *get_args(Status), "refused")
 _WAY_OUT_OF_RESULTS = (
     "Put the file back as it was, or take the line out, and clear the task: its record then counts as not done and is"
     " sent again, under the same key"
@@ -53,62 +50,6 @@ _WAY_OUT_OF_RESULTS = (
 _WAY_OUT_OF_FAILURES = (
     "Put the file back as it was, or take the line out, and clear the task: everything that failed is then sent again"
 )
-
-
-class Past:
-    """What earlier tries of a generation have accounted for."""
-
-    def __init__(self) -> None:
-        self._marks: dict[int, bytearray] = {}
-        self.counts: Counter[str] = Counter()
-        self.of_accounts: dict[str, Counter[str]] = {}
-        self.problems = Problems()
-        #: Records that failed, and stand in no failures file: it was emptied or deleted since.
-        self.lost_failures = 0
-
-    def is_final(self, ordinal: int) -> bool:
-        """Whether this record needs nothing more."""
-        return self._mark(ordinal) not in {"", "refused"}
-
-    def has_failed(self, ordinal: int) -> bool:
-        """Whether this record failed for good, or was skipped."""
-        return self._mark(ordinal) in {"failed", "skipped"}
-
-    def was_refused(self, ordinal: int) -> bool:
-        """Whether a record that is to be sent again was refused before: under the same key it would be again."""
-        return self._mark(ordinal) == "refused"
-
-    def add(self, row: ResultRow, *, is_cleared: bool = False) -> bool:
-        """Take a row in; false where it says nothing new. A success counts before anything else.
-
-        ``is_cleared``: somebody has cleared the task since, so that what failed is to be done again.
-        """
-        is_done = row.status in {"updated", "unchanged"}
-        old = self._mark(row.ordinal)
-        if old in {"updated", "unchanged"} or not row.is_final or (old in {"failed", "skipped"} and not is_done):
-            return False
-        if is_cleared and not is_done:
-            if row.attempts:
-                self._set(row.ordinal, "refused")
-            return False
-        if old in {"failed", "skipped"}:
-            self._count(row, old, -1)
-        self._set(row.ordinal, row.status)
-        self._count(row, row.status, 1)
-        if not is_done:
-            self.problems.add(row)
-        return True
-
-    def _mark(self, ordinal: int) -> str:
-        block = self._marks.get(ordinal >> 16)
-        return "" if block is None else _MARKS[block[ordinal & 0xFFFF]]
-
-    def _set(self, ordinal: int, mark: str) -> None:
-        self._marks.setdefault(ordinal >> 16, bytearray(0x10000))[ordinal & 0xFFFF] = _MARKS.index(mark)
-
-    def _count(self, row: ResultRow, status: str, number: int) -> None:
-        self.counts[status] += number
-        self.of_accounts.setdefault(row.integrated_account_id or "", Counter())[status] += number
 
 
 class Ledger:
@@ -141,7 +82,7 @@ class Ledger:
         """
         return next(iter(self._headers()), None)
 
-    def open(self, header: Mapping[str, Any]) -> Past:
+    def open(self, header: Mapping[str, Any]) -> CompletedRecords:
         """Read what earlier tries did, after making sure that they did it from the same source.
 
         ``header`` has the ``fingerprint`` of the source, as ``snapshot`` which of its readings is sent, if there
@@ -165,7 +106,7 @@ class Ledger:
             if own is not None:
                 own.unlink()  # nothing was sent under it, and beside the other one it would hold up every retry
             raise
-        past = Past()
+        completed = CompletedRecords()
         cleared_before = self._first_try_of(generation)
         for path, number, line in self._lines("results"):
             try:
@@ -173,13 +114,13 @@ class Ledger:
             except ValueError as error:
                 what = f"has no result in line {number}: {error}"
                 raise LedgerError.of_file(path, what, _WAY_OUT_OF_RESULTS) from None
-            is_new = past.add(row, is_cleared=try_of(path.name) < cleared_before)
+            is_new = completed.add(row, is_cleared=try_of(path.name) < cleared_before)
             if is_new and is_open(path):
                 self._results.add(line)
         for write in self._results.closed():  # so that the next try finds them closed, and need not copy them again
             write()
-        self._keep_failures(past)
-        return past
+        self._keep_failures(completed)
+        return completed
 
     def tell_faults(self, faults: Sequence[str]) -> None:
         """Write what a check has found that ends the try. It binds nobody, and shows a report that there was one."""
@@ -190,7 +131,7 @@ class Ledger:
 
         Raises ``OSError`` where it is not written; it is not accounted for then.
         """
-        if row.status in {"failed", "skipped"}:
+        if row.is_failure:
             # First: a row without its failure could not be fed back.
             self._failures.add(failure_line(row, failed or FedBack(body=None)))
         self._results.add(row.line())
@@ -254,9 +195,9 @@ class Ledger:
         own = [header for header in self._headers() if header.get("task_generation") == task_generation]
         return min([self._try_number, *(int(header["try"]) for header in own)])
 
-    def _keep_failures(self, past: Past) -> None:
+    def _keep_failures(self, completed: CompletedRecords) -> None:
         """Copy the records that earlier tries failed for good: this try's failures are then all there are."""
-        if not past.counts["failed"] and not past.counts["skipped"]:
+        if not completed.counts["failed"] and not completed.counts["skipped"]:
             return
         kept = set()
         for path, number, line in self._lines("failures"):
@@ -265,10 +206,10 @@ class Ledger:
             except ValueError as error:
                 what = f"has no failure in line {number}: {error}"
                 raise LedgerError.of_file(path, what, _WAY_OUT_OF_FAILURES) from None
-            if ordinal not in kept and past.has_failed(ordinal):
+            if ordinal not in kept and completed.has_failed(ordinal):
                 kept.add(ordinal)
                 self._failures.add(line)
-        past.lost_failures = past.counts["failed"] + past.counts["skipped"] - len(kept)
+        completed.lost_failures = completed.counts["failed"] + completed.counts["skipped"] - len(kept)
 
     def _lines(self, kind: str) -> Iterator[tuple[Any, int, bytes]]:
         """Read the lines of other tries, those of open parts last, with their files and their numbers from 1.

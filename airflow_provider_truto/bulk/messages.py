@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_truto.client.pacing import ACCOUNT_RATE, TIER_SECONDS, TOKEN_RATE
 
 if TYPE_CHECKING:
-    from airflow_provider_truto.bulk.engine import Progress
+    from airflow_provider_truto.bulk.progress import Progress
 
 
 def describe_start(*, rows: int | None, done: int, requests_per_second: float | None) -> str:

@@ -12,7 +12,9 @@ from airflow_provider_truto.bulk.records import Record
 from airflow_provider_truto.client.errors import TrutoApiError, TrutoError, TrutoSchemaError
 from airflow_provider_truto.client.request import json_body
 from airflow_provider_truto.records.coerce import coerce
+from airflow_provider_truto.records.pipeline import RecordResult
 from airflow_provider_truto.records.request import OnNone
+from airflow_provider_truto.records.verify import verify
 
 Status = Literal["updated", "unchanged", "failed", "skipped"]
 _LONGEST_MESSAGE = 2_000
@@ -43,26 +45,40 @@ class ResultRow:
     place: str | None = None
 
     @classmethod
+    def of_result(cls, done: RecordResult, record: Record, *, account_id: str) -> ResultRow:
+        """Build the row of a record that went well."""
+        result = done.result
+        if result is None:
+            return cls(**_facts(record, account_id), status="unchanged")
+        facts = _facts(record, account_id)
+        if record.id is None and isinstance(done.response, dict) and isinstance(done.response.get("id"), str):
+            facts["id"] = done.response["id"]
+        return cls(
+            **facts,
+            status="updated",
+            http_status=result.response.status,
+            attempts=result.attempts,
+            idempotency_key=result.request.idempotency_key,
+            not_confirmed=verify(done.request, done.response).not_confirmed,
+        )
+
+    @classmethod
+    def of_left_out(cls, record: Record, *, account_id: str) -> ResultRow:
+        """Build the row of a record that asks for nothing."""
+        return cls(**_facts(record, account_id), status="unchanged", message=record.left_out)
+
+    @classmethod
     def of_error(
-        cls,
-        error: TrutoError,
-        *,
-        ordinal: int,
-        record_id: str | None,
-        account: str | None,
-        skipped_since: str | None = None,
-        place: str | None = None,
+        cls, error: TrutoError, record: Record, *, account_id: str, skipped_since: str | None = None
     ) -> ResultRow:
-        """Make the row of a record that failed, or was skipped because of another record's error.
+        """Build the row of a record that failed, or was skipped because of another record's error.
 
         ``skipped_since`` says why it was skipped: the error's own message tells of the other record.
         """
         is_skipped = skipped_since is not None
         message = str(error) if skipped_since is None else f"skipped, not sent: {skipped_since}"
         return cls(
-            ordinal=ordinal,
-            id=record_id,
-            integrated_account_id=account,
+            **_facts(record, account_id),
             status="skipped" if is_skipped else "failed",
             http_status=(error.status or None) if isinstance(error, TrutoApiError) and not is_skipped else None,
             attempts=0 if is_skipped else error.attempts,
@@ -70,8 +86,12 @@ class ResultRow:
             error=error.code,
             message=message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]}…",
             transient=error.transient and not isinstance(error, TrutoSchemaError),
-            place=place,
         )
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether the record failed or was skipped."""
+        return self.status in {"failed", "skipped"}
 
     @property
     def is_final(self) -> bool:
@@ -96,6 +116,16 @@ class ResultRow:
         return cls(
             **{"id": None, "integrated_account_id": None, **row, "not_confirmed": tuple(row.get("not_confirmed", ()))}
         )
+
+
+def _facts(record: Record, account_id: str) -> dict[str, Any]:
+    """Return what each row says of its record; an empty account stays one, so that what is fed back stays refused."""
+    return {
+        "ordinal": record.ordinal,
+        "id": record.id,
+        "integrated_account_id": account_id or record.integrated_account_id,
+        "place": record.place,
+    }
 
 
 #: `asdict` copies what it gives, which takes a tenth of a record's time.

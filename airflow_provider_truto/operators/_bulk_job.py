@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, get_args
 from uuid import uuid4
 
 from airflow_provider_truto._compat import count_metric, object_storage_path
-from airflow_provider_truto.bulk.engine import Plan, Progress
 from airflow_provider_truto.bulk.errors import BulkError, TooManyFailuresError
 from airflow_provider_truto.bulk.generations import task_folder
 from airflow_provider_truto.bulk.job import BulkJob
 from airflow_provider_truto.bulk.mapping import FunctionMapping, TemplateMapping, imported_function
+from airflow_provider_truto.bulk.plan import Plan
+from airflow_provider_truto.bulk.progress import Progress
 from airflow_provider_truto.bulk.records import Reading, RowMapping
 from airflow_provider_truto.bulk.rows import Status
 from airflow_provider_truto.bulk.shards import shard_of

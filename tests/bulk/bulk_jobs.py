@@ -8,10 +8,10 @@ from pathlib import Path
 
 from upath import UPath
 
-from airflow_provider_truto.bulk.engine import Plan
 from airflow_provider_truto.bulk.errors import TooManyFailuresError
 from airflow_provider_truto.bulk.generations import task_folder
 from airflow_provider_truto.bulk.job import BulkJob
+from airflow_provider_truto.bulk.plan import Plan
 from airflow_provider_truto.bulk.sources import FileSource, ListSource, SourcePlan
 from airflow_provider_truto.client.aio import AsyncClient
 from airflow_provider_truto.client.settings import ClientSettings

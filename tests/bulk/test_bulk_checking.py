@@ -11,8 +11,9 @@ from bulk_operator import broken, run
 from upath import UPath
 
 from airflow_provider_truto._compat import AirflowException, AirflowFailException
-from airflow_provider_truto.bulk.engine import MOST_FAULTS, Bulk
+from airflow_provider_truto.bulk import job
 from airflow_provider_truto.bulk.report import merged
+from airflow_provider_truto.bulk.validation import MAX_FAULTS
 from airflow_provider_truto.client.errors import TrutoServerError
 
 #: What a failed check says where nobody has sent anything yet, and where somebody has.
@@ -70,8 +71,8 @@ def test_a_check_that_finds_no_fault_sends_everything(one, task):
 
 
 def test_of_very_many_faults_the_first_are_told_and_that_there_may_be_more(one, task):
-    rows = [{"id": "r1"}] * (MOST_FAULTS + 50)
-    with pytest.raises(AirflowFailException, match=f"^at least {MOST_FAULTS} {FIRST}"):
+    rows = [{"id": "r1"}] * (MAX_FAULTS + 50)
+    with pytest.raises(AirflowFailException, match=f"^at least {MAX_FAULTS} {FIRST}"):
         run(task(rows, validate_first=True))
 
 
@@ -96,11 +97,11 @@ def test_a_warehouse_that_was_corrected_after_a_failed_check_is_asked_again(one,
 
 
 def test_a_check_that_is_broken_off_leaves_no_rows_of_the_warehouse(one, task, warehouse, files, monkeypatch):
-    async def check(_self, records):
+    async def check(records, *_):
         next(records)
         raise TrutoServerError("the schema cannot be asked for")
 
-    monkeypatch.setattr(Bulk, "check", check)
+    monkeypatch.setattr(job, "find_faults", check)
     with pytest.raises(TrutoServerError):
         run(task(**warehouse(broken(one.rows(), 3)), validate_first=True))
     assert files() == []

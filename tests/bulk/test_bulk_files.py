@@ -15,10 +15,10 @@ from upath import UPath
 
 from airflow_provider_truto._compat import AirflowException, AirflowFailException
 from airflow_provider_truto.bulk import lines, storage
-from airflow_provider_truto.bulk.engine import Progress
 from airflow_provider_truto.bulk.errors import SourceError
 from airflow_provider_truto.bulk.generations import choose_generation, list_generations
 from airflow_provider_truto.bulk.ledger import Ledger
+from airflow_provider_truto.bulk.progress import Progress
 from airflow_provider_truto.bulk.records import Reading
 from airflow_provider_truto.bulk.report import merged
 from airflow_provider_truto.bulk.snapshot import Result, SnapshotSource

@@ -15,7 +15,7 @@ from upath import UPath
 
 from airflow_provider_truto.bulk import ledger as ledger_module
 from airflow_provider_truto.bulk import ledger_files
-from airflow_provider_truto.bulk.engine import Progress
+from airflow_provider_truto.bulk.completed import CompletedRecords
 from airflow_provider_truto.bulk.errors import LedgerError, LiveTryError
 from airflow_provider_truto.bulk.generations import (
     choose_generation,
@@ -25,7 +25,8 @@ from airflow_provider_truto.bulk.generations import (
     list_generations,
     task_folder,
 )
-from airflow_provider_truto.bulk.ledger import Ledger, Past
+from airflow_provider_truto.bulk.ledger import Ledger
+from airflow_provider_truto.bulk.progress import Progress
 from airflow_provider_truto.bulk.rows import FedBack, ResultRow, failure_line
 from airflow_provider_truto.records.keys import RunSeen
 
@@ -87,7 +88,7 @@ def test_what_a_try_did_is_past_for_the_next(folder):
 
 def test_a_success_counts_before_anything_else():
     for rows in ([row(1, "failed"), row(1)], [row(1), row(1, "failed")], [row(1, "skipped"), row(1), row(1)]):
-        past = Past()
+        past = CompletedRecords()
         for one in rows:
             past.add(one)
         assert dict(+past.counts) == {"updated": 1}

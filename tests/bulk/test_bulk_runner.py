@@ -8,16 +8,20 @@ import itertools
 from collections import Counter
 
 import pytest
-from bulk_jobs import new_client, run_job
+from bulk_jobs import TEMPLATE, new_client, run_job
 from bulk_world import PASSING, account_number, read_ledger
 
-from airflow_provider_truto.bulk import engine
+from airflow_provider_truto.bulk import progress, queue, read_ahead, runner, writer
+from airflow_provider_truto.bulk.completed import CompletedRecords
 from airflow_provider_truto.bulk.errors import UnfinishedError
+from airflow_provider_truto.bulk.plan import Plan
 from airflow_provider_truto.bulk.records import record_of
 from airflow_provider_truto.bulk.sources import ListSource, Source
+from airflow_provider_truto.bulk.validation import find_faults
+from airflow_provider_truto.bulk.writer import RecordWriter
 from airflow_provider_truto.client.errors import TrutoAuthenticationError
 from airflow_provider_truto.client.tokens import Token
-from airflow_provider_truto.records.pipeline import Safeguards
+from airflow_provider_truto.records.pipeline import CoercionOptions, Safeguards
 
 
 def update(record, text, account=0):
@@ -202,7 +206,7 @@ def test_a_record_that_fails_for_good_lets_the_next_of_its_id_go(truto, output):
 
 
 def test_many_updates_of_one_record_wait_for_each_other_and_hold_up_nobody(make_truto, output, monkeypatch):
-    monkeypatch.setattr(engine, "_MOST_HELD", 50)
+    monkeypatch.setattr(queue, "MAX_HELD", 50)
     truto = make_truto(accounts=2, records=1)
     rows = [update("r0", str(number)) for number in range(300)] + [update("r0", "the other customer's", 1)]
     truto.run(rows, output)
@@ -339,8 +343,8 @@ def test_the_first_call_goes_out_before_the_source_is_read_to_its_end(make_truto
 
 
 def test_reading_ahead_is_bounded(make_truto, output, monkeypatch):
-    monkeypatch.setattr(engine, "READ_AHEAD", 600)
-    monkeypatch.setattr(engine, "_MOST_HELD", 50)
+    monkeypatch.setattr(read_ahead, "READ_AHEAD", 600)
+    monkeypatch.setattr(queue, "MAX_HELD", 50)
     truto = make_truto(accounts=1, records=1)
     truto.emulator.fault(delay_before=0.4)
     source = Counted([update("r0", str(number)) for number in range(1_500)])
@@ -455,7 +459,7 @@ def test_a_try_that_is_told_to_stop_starts_nothing_more_and_keeps_what_still_com
 
 
 def test_a_try_that_is_told_to_stop_does_not_wait_for_a_call_that_waits_for_minutes(make_truto, output, monkeypatch):
-    monkeypatch.setattr(engine, "_GRACE", 0.2)
+    monkeypatch.setattr(runner, "GRACE_SECONDS", 0.2)
     truto = make_truto(accounts=2, records=5)
     truto.emulator.fault(path="r0", account=truto.accounts[0], status=429, headers={"retry-after": "200"})
     began = len(truto.emulator.requests)
@@ -474,7 +478,7 @@ def test_a_try_that_is_told_to_stop_does_not_wait_for_a_call_that_waits_for_minu
 
 def test_what_goes_wrong_within_this_package_ends_the_try_loudly(make_truto, output, monkeypatch):
     truto = make_truto(accounts=4, records=50)
-    real, seen = engine.write_record, []
+    real, seen = writer.write_record, []
 
     async def write(client, request, **options):
         seen.append(request)
@@ -482,7 +486,7 @@ def test_what_goes_wrong_within_this_package_ends_the_try_loudly(make_truto, out
             raise ZeroDivisionError("a bug")
         return await real(client, request, **options)
 
-    monkeypatch.setattr(engine, "write_record", write)
+    monkeypatch.setattr(writer, "write_record", write)
     with pytest.raises(ZeroDivisionError, match="a bug"):
         truto.run(truto.rows(), output)
     read = read_ledger(output)
@@ -509,15 +513,9 @@ def test_a_check_of_the_whole_source_finds_its_faults_and_writes_nothing(truto, 
     rows = [*truto.rows(), {"id": "r1"}, update("r1", 7), update("r2", "fine"), None]
 
     async def check():
-        from bulk_jobs import TEMPLATE
-
-        from airflow_provider_truto.bulk.engine import Bulk, Plan
-        from airflow_provider_truto.bulk.ledger import Past
-        from airflow_provider_truto.records.pipeline import CoercionOptions
-
         async with new_client(truto.url, truto.token) as client:
-            bulk = Bulk(client, None, Past(), Plan(template=TEMPLATE, coercion=CoercionOptions()), report=print)
-            return await bulk.check(ListSource(rows).records())
+            plan = Plan(template=TEMPLATE, coercion=CoercionOptions())
+            return await find_faults(ListSource(rows).records(), RecordWriter(client, plan), CompletedRecords())
 
     faults = asyncio.run(check())
     assert [record.ordinal for record, _ in faults] == [40, 41, 43]
@@ -526,7 +524,7 @@ def test_a_check_of_the_whole_source_finds_its_faults_and_writes_nothing(truto, 
 
 
 def test_progress_is_reported_with_what_was_done(make_truto, output, monkeypatch):
-    monkeypatch.setattr(engine, "_REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(runner, "_REPORT_SECONDS", 0.0)
     truto = make_truto(accounts=2, records=100)
     truto.emulator.fault(times=None, delay_before=0.02)
     seen = []
@@ -539,11 +537,11 @@ def test_progress_is_reported_with_what_was_done(make_truto, output, monkeypatch
 def test_the_rate_does_not_swing_with_the_bursts_that_a_limit_lets_through():
     """500 calls at once, then none for ten seconds: 49 a second all the time."""
     now, told = 0.0, []
-    rate = engine._Rate(now, 0)
+    rate = progress.RateMeter(now, 0)
     while now < 300:
         now += 0.5
         bursts = int(now / 10.2) + 1
-        told.append((now, rate.at(now, 500 * bursts)))
+        told.append((now, rate.measure(now, 500 * bursts)))
     assert [seen for now, seen in told if now < 20.4] == [None] * 40
     seen = sorted(rate for _, rate in told if rate is not None)
     assert 47 < seen[len(seen) // 20] <= seen[-len(seen) // 20 - 1] < 51, "but for the moment of a burst itself"
@@ -551,10 +549,10 @@ def test_the_rate_does_not_swing_with_the_bursts_that_a_limit_lets_through():
 
 
 def test_the_rate_is_that_of_late_also_where_it_is_seldom_asked_for():
-    rate = engine._Rate(100.0, 1_000)
-    assert rate.at(110.0, 1_500) is None
-    assert rate.at(121.0, 1_525) == pytest.approx(25.0)
-    assert rate.at(181.0, 1_525) == 0.0, "nothing since"
+    rate = progress.RateMeter(100.0, 1_000)
+    assert rate.measure(110.0, 1_500) is None
+    assert rate.measure(121.0, 1_525) == pytest.approx(25.0)
+    assert rate.measure(181.0, 1_525) == 0.0, "nothing since"
 
 
 def test_the_seconds_that_were_waited_are_counted(truto, output):

@@ -1,0 +1,68 @@
+"""A circuit breaker per customer: what every later record would meet stops the records of that customer alone."""
+
+from __future__ import annotations
+
+from airflow_provider_truto.client.errors import (
+    TrutoAccountBlockedError,
+    TrutoApiError,
+    TrutoError,
+    TrutoReauthorizationRequiredError,
+    TrutoSandboxReadOnlyError,
+)
+
+#: Calls in flight for an account that has not answered well yet: one that must reconnect costs no more than these.
+INITIAL_CONCURRENCY = 4
+#: After so many failures in a row, none of which is a record's own, an account is given up for this try.
+FAILURES_IN_A_ROW = 5
+#: Errors that hold for every record of an account, and what they say of it.
+_OF_ACCOUNT: dict[type[TrutoError], str] = {
+    TrutoReauthorizationRequiredError: "must reconnect the CRM",
+    TrutoAccountBlockedError: "is blocked by Truto",
+    TrutoSandboxReadOnlyError: "has a sandbox, which takes no writes",
+}
+
+
+class CircuitBreaker:
+    """How one customer's account fares in this try.
+
+    ``opened_by`` is what every later record would meet, ``None`` while records may be sent; ``reason`` says so in
+    words.
+    """
+
+    def __init__(self, account_id: str) -> None:
+        self._account_id = account_id
+        self._has_succeeded = False
+        self._failures_in_a_row = 0
+        self.opened_by: TrutoError | None = None
+        self.reason = ""
+
+    @property
+    def max_concurrency(self) -> int | None:
+        """How many calls may be in flight before the account has answered well; ``None`` after that."""
+        return None if self._has_succeeded else INITIAL_CONCURRENCY
+
+    def on_success(self) -> None:
+        """Take in that a record went well."""
+        self._has_succeeded, self._failures_in_a_row = True, 0
+
+    def on_failure(self, error: TrutoError, *, ordinal: int) -> None:
+        """Take in that the record of row ``ordinal`` failed."""
+        reason = next((words for of_account, words in _OF_ACCOUNT.items() if isinstance(error, of_account)), None)
+        if reason is None and not _is_of_record(error):
+            self._failures_in_a_row += 1
+            if self._failures_in_a_row >= FAILURES_IN_A_ROW:
+                reason = (
+                    f"was given up for this try after {FAILURES_IN_A_ROW} failures in a row, the last one"
+                    f" {error.code!r}"
+                )
+        elif reason is None:
+            self._failures_in_a_row = 0
+        if reason is not None and not isinstance(self.opened_by, tuple(_OF_ACCOUNT)):
+            self.opened_by = error
+            self.reason = f"customer {self._account_id or 'without a name'} {reason} (seen at row {ordinal})"
+
+
+def _is_of_record(error: TrutoError) -> bool:
+    """Whether a failure may be the record's own."""
+    is_truto_s = isinstance(error, TrutoApiError) and not error.is_remote and error.status in {403, 404}
+    return not error.transient and not is_truto_s

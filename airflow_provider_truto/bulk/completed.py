@@ -1,0 +1,68 @@
+"""What earlier tries of a bulk have accounted for, in a byte per record."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import get_args
+
+from airflow_provider_truto.bulk.problems import Problems
+from airflow_provider_truto.bulk.rows import ResultRow, Status
+
+#: What is remembered of a record, in a byte: its place in this list.
+_MARKS: tuple[str, ...] = ("", *get_args(Status), "refused")
+
+
+class CompletedRecords:
+    """What earlier tries of a generation have accounted for."""
+
+    def __init__(self) -> None:
+        self._marks: dict[int, bytearray] = {}
+        self.counts: Counter[str] = Counter()
+        self.of_accounts: dict[str, Counter[str]] = {}
+        self.problems = Problems()
+        #: Records that failed, and stand in no failures file: it was emptied or deleted since.
+        self.lost_failures = 0
+
+    def is_final(self, ordinal: int) -> bool:
+        """Whether this record needs nothing more."""
+        return self._mark(ordinal) not in {"", "refused"}
+
+    def has_failed(self, ordinal: int) -> bool:
+        """Whether this record failed for good, or was skipped."""
+        return self._mark(ordinal) in {"failed", "skipped"}
+
+    def was_refused(self, ordinal: int) -> bool:
+        """Whether a record that is to be sent again was refused before: under the same key it would be again."""
+        return self._mark(ordinal) == "refused"
+
+    def add(self, row: ResultRow, *, is_cleared: bool = False) -> bool:
+        """Take a row in; false where it says nothing new. A success counts before anything else.
+
+        ``is_cleared``: somebody has cleared the task since, so that what failed is to be done again.
+        """
+        is_done = row.status in {"updated", "unchanged"}
+        old = self._mark(row.ordinal)
+        if old in {"updated", "unchanged"} or not row.is_final or (old in {"failed", "skipped"} and not is_done):
+            return False
+        if is_cleared and not is_done:
+            if row.attempts:
+                self._set(row.ordinal, "refused")
+            return False
+        if old in {"failed", "skipped"}:
+            self._count(row, old, -1)
+        self._set(row.ordinal, row.status)
+        self._count(row, row.status, 1)
+        if not is_done:
+            self.problems.add(row)
+        return True
+
+    def _mark(self, ordinal: int) -> str:
+        block = self._marks.get(ordinal >> 16)
+        return "" if block is None else _MARKS[block[ordinal & 0xFFFF]]
+
+    def _set(self, ordinal: int, mark: str) -> None:
+        self._marks.setdefault(ordinal >> 16, bytearray(0x10000))[ordinal & 0xFFFF] = _MARKS.index(mark)
+
+    def _count(self, row: ResultRow, status: str, number: int) -> None:
+        self.counts[status] += number
+        self.of_accounts.setdefault(row.integrated_account_id or "", Counter())[status] += number

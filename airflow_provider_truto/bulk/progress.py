@@ -1,0 +1,108 @@
+"""How far a bulk is: counts, rate, and what is remarkable about the answers."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_provider_truto.bulk.completed import CompletedRecords
+from airflow_provider_truto.bulk.problems import Problems
+from airflow_provider_truto.bulk.records import Record
+from airflow_provider_truto.bulk.rows import ResultRow
+from airflow_provider_truto.client.pacing import MARGIN, TIER_SECONDS
+
+#: Seconds over which the rate is told.
+RATE_SECONDS = 2 * TIER_SECONDS * MARGIN
+
+
+@dataclass
+class Progress:
+    """What has been done so far: ``counts`` in all tries, ``resumed`` in earlier ones, and what this one cost.
+
+    ``requests`` are all that were sent, each attempt and each read beside the writes. ``rate`` are the records a
+    second of late, ``None`` before that can be said. ``others`` are the records whose answers in this try were about
+    another one, ``first_other`` says which the first was.
+    """
+
+    total: int | None = None
+    rate: float | None = None
+    resumed: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
+    of_accounts: dict[str, Counter[str]] = field(default_factory=dict)
+    transient_failures: int = 0
+    requests: int = 0
+    retries: int = 0
+    waited: float = 0.0
+    paced: float = 0.0
+    seconds: float = 0.0
+    others: int = 0
+    first_other: str = ""
+    problems: Problems = field(default_factory=Problems)
+
+    @classmethod
+    def resume(cls, completed: CompletedRecords, *, total: int | None) -> Progress:
+        """Begin where earlier tries ended."""
+        return cls(
+            total=total,
+            resumed=Counter(completed.counts),
+            counts=Counter(completed.counts),
+            of_accounts={account: Counter(counts) for account, counts in completed.of_accounts.items()},
+            problems=completed.problems.copy(),
+        )
+
+    @property
+    def done(self) -> int:
+        """Records that are accounted for."""
+        return sum(self.counts.values())
+
+    @property
+    def failures(self) -> int:
+        """Records that failed or were skipped."""
+        return self.counts["failed"] + self.counts["skipped"]
+
+    def add(self, row: ResultRow, record: Record) -> None:
+        """Count what became of a record."""
+        self.counts[row.status] += 1
+        self.of_accounts.setdefault(row.integrated_account_id or "", Counter())[row.status] += 1
+        self.retries += max(0, row.attempts - 1)
+        if row.is_failure:
+            self.transient_failures += row.transient
+            self.problems.add(row)
+        if "/id" in row.not_confirmed:
+            self.others += 1
+            self.first_other = self.first_other or f"{record.told}, {record.id}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the numbers as JSON."""
+        return {
+            "records": self.done,
+            **{status: self.counts[status] for status in ("updated", "unchanged", "failed", "skipped")},
+            "resumed": sum(self.resumed.values()),
+            "transient_failures": self.transient_failures,
+            "requests": self.requests,
+            "retries": self.retries,
+            "seconds": round(self.seconds, 3),
+            "waited_seconds": round(self.waited, 3),
+            "paced_seconds": round(self.paced, 3),
+            "first_problems": self.problems.told(),
+        }
+
+
+class RateMeter:
+    """Records per second over the last two windows of a limit.
+
+    What a window holds goes out at once, and then nothing until the next one: over less, and over the time since the
+    beginning, the rate would swing.
+    """
+
+    def __init__(self, now: float, done: int) -> None:
+        self._samples = deque([(now, done)])
+
+    def measure(self, now: float, done: int) -> float | None:
+        """Take in how many are done now; return the rate, ``None`` before two windows are over."""
+        self._samples.append((now, done))
+        while self._samples[1][0] <= now - RATE_SECONDS:
+            self._samples.popleft()
+        began, done_before = self._samples[0]
+        return (done - done_before) / (now - began) if now - began >= RATE_SECONDS else None

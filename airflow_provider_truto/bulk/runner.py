@@ -1,0 +1,250 @@
+"""One try of a bulk: slots for many records in flight, tasks, cancellation and a deadline.
+
+source → read_ahead → queue → (a slot) → writer → ledger, progress
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from airflow_provider_truto.bulk.completed import CompletedRecords
+from airflow_provider_truto.bulk.errors import UnfinishedError
+from airflow_provider_truto.bulk.ledger import Ledger
+from airflow_provider_truto.bulk.plan import Plan
+from airflow_provider_truto.bulk.progress import Progress, RateMeter
+from airflow_provider_truto.bulk.queue import FairQueue, Turn
+from airflow_provider_truto.bulk.read_ahead import ReadAhead
+from airflow_provider_truto.bulk.records import Record
+from airflow_provider_truto.bulk.rows import ResultRow, fed_back
+from airflow_provider_truto.bulk.writer import RecordWriter
+from airflow_provider_truto.client.errors import TrutoAuthenticationError, TrutoError
+
+if TYPE_CHECKING:
+    from airflow_provider_truto.client.aio import AsyncClient  # slow to import; DAG files must not pay for it
+
+#: Records that wait before their next attempt without holding a slot.
+_MAX_IN_BACKOFF = 1_000
+#: Seconds that calls in flight have to come to their end where the try ends early. A supervisor kills after five.
+GRACE_SECONDS = 3.0
+#: Seconds between two looks at the time, the order to stop, and the parts of the ledger.
+_HOUSEKEEPING_SECONDS = 0.5
+#: Seconds between two reports at first; after an hour a minute, since a bulk may take days.
+_REPORT_SECONDS = 5.0
+_LONGEST_REPORT_SECONDS = 60.0
+
+
+class BulkRunner:
+    """Runs one try. ``report`` is called every few seconds; ``total`` is the number of records, where it is known."""
+
+    def __init__(
+        self,
+        client: AsyncClient,
+        ledger: Ledger,
+        completed: CompletedRecords,
+        plan: Plan,
+        *,
+        report: Callable[[Progress], None],
+        total: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ledger = ledger
+        self._completed = completed
+        self._plan = plan
+        self._report = report
+        self._clock = clock
+        self._began = clock()
+        self._wake = asyncio.Event()
+        self._writer = RecordWriter(client, plan, on_backoff=self._release_slot)
+        self._queue = FairQueue(concurrency=plan.concurrency)
+        self._reader = ReadAhead(put=self._put, waiting=self._queue.__len__, on_chunk=self._wake.set)
+        self._running: set[asyncio.Task[None]] = set()
+        self._in_backoff = 0
+        self._is_over = asyncio.Event()
+        self._fatal: BaseException | None = None
+        self.progress = Progress.resume(completed, total=total)
+
+    async def run(self, records: Iterator[Record]) -> Progress:
+        """Do every record that is not done yet, and return the numbers.
+
+        Raises ``UnfinishedError`` where it was stopped or ``max_runtime`` is over, ``TrutoAuthenticationError`` for a
+        refused token, and what reading the source or writing the ledger raises. What the ledger does not say is done
+        again by the next try, under the same keys.
+        """
+        self._began = self._clock()
+        reader = asyncio.create_task(self._reader.read(records))
+        housekeeper = asyncio.create_task(self._housekeeping_loop())
+        try:
+            await self._dispatch()
+        except BaseException as error:
+            self._fatal = error
+            raise
+        finally:
+            reader.cancel()
+            await self._drain()
+            self._is_over.set()  # not cancelled: it may have taken over rows that are written nowhere yet
+            await asyncio.gather(reader, housekeeper, return_exceptions=True)
+            self._queue.close()
+            self._measure()
+        if failure := self._fatal or self._reader.error:
+            raise failure
+        return self.progress
+
+    def _put(self, record: Record) -> None:
+        if not self._completed.is_final(record.ordinal):
+            self._queue.put(self._writer.account_id(record), record)
+
+    # ------------------------------------------------------------------------------------------------------- slots
+
+    async def _dispatch(self) -> None:
+        """Start records as long as there are any, a slot is free and nothing forbids it."""
+        turns = 0
+        while self._fatal is None:
+            if reason := self._reason_to_end():
+                self._fatal = UnfinishedError(f"bulk not finished: {reason}; the next try goes on from here")
+                return
+            if self._has_slot and self._start_next():
+                turns += 1
+                if turns % 64 == 0:  # rows that are not sent would keep the answers waiting
+                    await asyncio.sleep(0)
+                continue
+            if self._reader.is_done and not len(self._queue) and not self._running:
+                return
+            self._wake.clear()
+            # Woken where a slot is free or rows were read; now and then to look at the time and the order to stop.
+            await self._wake.wait()
+
+    def _fill_slot(self) -> None:
+        """Give the slot of a record that is done to the next one at once, before the dispatcher has its turn."""
+        if self._fatal is None and self._has_slot and not self._reason_to_end():
+            self._start_next()
+        if self._has_slot:
+            self._wake.set()
+
+    def _start_next(self) -> bool:
+        """Start the next record; false where none may start."""
+        turn = self._queue.take(running=len(self._running))
+        self._reader.on_taken()
+        if turn is None:
+            return False
+        self._begin(turn)
+        return True
+
+    @contextmanager
+    def _release_slot(self) -> Iterator[None]:
+        """Let others go while a record waits before its next attempt: their accounts may fare better."""
+        if self._in_backoff >= _MAX_IN_BACKOFF:
+            yield
+            return
+        self._in_backoff += 1
+        self._wake.set()
+        try:
+            yield
+        finally:
+            self._in_backoff -= 1
+
+    @property
+    def _has_slot(self) -> bool:
+        return len(self._running) - self._in_backoff < self._plan.concurrency
+
+    def _reason_to_end(self) -> str | None:
+        plan = self._plan
+        if plan.is_stopped():
+            return "it was told to stop"
+        if plan.max_runtime is not None and self._clock() - self._began >= plan.max_runtime:
+            return f"max_runtime of {plan.max_runtime:g} s is over"
+        return None
+
+    async def _drain(self) -> None:
+        """Wait for the calls that are in flight where the try ends early; those that take long are given up."""
+        while self._running:
+            _, left = await asyncio.wait(self._running, timeout=GRACE_SECONDS)
+            for task in left:
+                task.cancel()
+
+    # ---------------------------------------------------------------------------------------------------- a record
+
+    def _begin(self, turn: Turn) -> None:
+        if turn.is_sent:
+            task = asyncio.create_task(self._process(turn))
+            self._running.add(task)
+            task.add_done_callback(self._on_task_done)
+        elif turn.error is not None:
+            self._fail(turn, turn.error, skipped_since=turn.skipped_since)
+        else:
+            self._account_for(ResultRow.of_left_out(turn.record, account_id=turn.account.id), turn.record)
+
+    async def _process(self, turn: Turn) -> None:
+        """Bring one record to its end.
+
+        What is raised here ends the try: a token that is refused, which no other record would fare better with, or a
+        fault of the disk or of this package. The record is not accounted for then.
+        """
+        record, error = turn.record, None
+        try:
+            done = await self._writer.write(record, was_refused=self._completed.was_refused(record.ordinal))
+        except TrutoAuthenticationError:
+            raise
+        except TrutoError as failure:
+            error = failure
+            self._fail(turn, error)
+        else:
+            if done.result is not None:
+                self.progress.waited += done.result.waited
+                self.progress.paced += done.result.paced
+            self._account_for(ResultRow.of_result(done, record, account_id=turn.account.id), record)
+        self._queue.finish(turn, error)
+        if self._fatal is None:
+            for following in self._queue.release(turn):
+                self._begin(following)
+        if (task := asyncio.current_task()) is not None:
+            self._running.discard(task)
+        self._fill_slot()
+
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fatal = self._fatal or error
+        if self._has_slot:
+            self._wake.set()
+
+    def _fail(self, turn: Turn, error: TrutoError, *, skipped_since: str | None = None) -> None:
+        if skipped_since is None:
+            self.progress.waited += error.waited
+        row = ResultRow.of_error(error, turn.record, account_id=turn.account.id, skipped_since=skipped_since)
+        self._account_for(row, turn.record)
+
+    def _account_for(self, row: ResultRow, record: Record) -> None:
+        failed = fed_back(record, on_none=self._plan.coercion.on_none) if row.is_failure else None
+        self._ledger.add(row, failed=failed)
+        self.progress.add(row, record)
+
+    # ------------------------------------------------------------------------------------------------ housekeeping
+
+    async def _housekeeping_loop(self) -> None:
+        """Close parts that are due, report, and have the time looked at."""
+        reported = self._began
+        rate = RateMeter(self._began, self.progress.done)
+        try:
+            while not self._is_over.is_set():
+                with suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._is_over.wait(), _HOUSEKEEPING_SECONDS)
+                self._wake.set()
+                for write in self._ledger.full_parts():
+                    await asyncio.to_thread(write)
+                now = self._clock()
+                self.progress.rate = rate.measure(now, self.progress.done)
+                if now - reported >= min(_LONGEST_REPORT_SECONDS, max(_REPORT_SECONDS, (now - self._began) / 60)):
+                    reported = now
+                    self._measure()
+                    self._report(self.progress)
+        except Exception as error:
+            self._fatal = self._fatal or error
+            self._wake.set()
+
+    def _measure(self) -> None:
+        self.progress.seconds = self._clock() - self._began
+        self.progress.requests = self._writer.requests

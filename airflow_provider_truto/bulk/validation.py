@@ -1,0 +1,37 @@
+"""Checking the whole source before the first write."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+from airflow_provider_truto.bulk.completed import CompletedRecords
+from airflow_provider_truto.bulk.read_ahead import read_chunk
+from airflow_provider_truto.bulk.records import Record
+from airflow_provider_truto.bulk.writer import RecordWriter
+from airflow_provider_truto.client.errors import TrutoSchemaError
+
+#: Faults that a check of the whole source lists.
+MAX_FAULTS = 100
+
+
+async def find_faults(
+    records: Iterator[Record], writer: RecordWriter, completed: CompletedRecords
+) -> list[tuple[Record, TrutoSchemaError]]:
+    """Check every record that is not completed, without sending a write; return the first ``MAX_FAULTS`` faults.
+
+    Raises what reading the source raises.
+    """
+    faults: list[tuple[Record, TrutoSchemaError]] = []
+    while True:
+        chunk, error = await asyncio.to_thread(read_chunk, records)
+        if error is not None:
+            raise error
+        for record in chunk:
+            fault = None if completed.is_final(record.ordinal) else await writer.find_fault(record)
+            if fault is not None:
+                faults.append((record, fault))
+                if len(faults) >= MAX_FAULTS:
+                    return faults
+        if not chunk:
+            return faults

@@ -1,0 +1,91 @@
+"""Sending one record of a bulk: the only place of this package that calls the client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from airflow_provider_truto.bulk.plan import Plan
+from airflow_provider_truto.bulk.records import Record
+from airflow_provider_truto.client.errors import TrutoSchemaError
+from airflow_provider_truto.records.pipeline import CoercionOptions, RecordResult, prepare_request, write_record
+from airflow_provider_truto.records.request import RecordRequest
+
+if TYPE_CHECKING:
+    from airflow_provider_truto.client.aio import AsyncClient  # slow to import; DAG files must not pay for it
+
+
+class RecordWriter:
+    """Sends records as a plan says. ``on_backoff`` surrounds each wait between two attempts of a call."""
+
+    def __init__(
+        self,
+        client: AsyncClient,
+        plan: Plan,
+        *,
+        on_backoff: Callable[[], AbstractContextManager[None]] | None = None,
+    ) -> None:
+        self._client = client if on_backoff is None else client.with_backoff(on_backoff)
+        self._plan = plan
+        self._coercion_of_data = replace(plan.coercion, data_of="the record")
+        self._requests_before = client.requests
+
+    @property
+    def requests(self) -> int:
+        """Requests that were sent since this writer was made, each attempt and each read beside the writes."""
+        return self._client.requests - self._requests_before
+
+    async def write(self, record: Record, *, was_refused: bool) -> RecordResult:
+        """Bring a record to its end. Raises ``TrutoError``.
+
+        ``was_refused``: Truto refused it before somebody cleared the task, so that it needs a new key.
+        """
+        plan = self._plan
+        identity = plan.cleared_identity if was_refused else plan.identity
+        return await self._client.do(
+            write_record,
+            self._request(record),
+            coercion=self._coercion(record),
+            safeguards=plan.safeguards,
+            task=None if identity is None else identity.of(record.ordinal),
+        )
+
+    async def find_fault(self, record: Record) -> TrutoSchemaError | None:
+        """Check a record without writing it; return what is wrong with it."""
+        if record.problems:
+            return TrutoSchemaError.of("the row is no record", record.problems)
+        if record.left_out is not None:
+            return None
+        try:
+            await self._client.do(
+                prepare_request,
+                self._request(record),
+                coercion=self._coercion(record),
+                safeguards=self._plan.safeguards,
+            )
+        except TrutoSchemaError as error:
+            return error
+        return None
+
+    def account_id(self, record: Record) -> str:
+        """Return the customer of a record: the one that it names, the plan's, or the connection's; else ``""``."""
+        named = self._named_account(record)
+        return (self._client.settings.integrated_account_id or "") if named is None else named
+
+    def _named_account(self, record: Record) -> str | None:
+        """Return the customer that is named; an empty name is one, so that no default steps in."""
+        given = record.integrated_account_id
+        return self._plan.template.integrated_account_id if given is None else given
+
+    def _request(self, record: Record) -> RecordRequest:
+        return self._plan.template.replace(
+            record_id=record.id,
+            body=record.body,
+            integrated_account_id=self._named_account(record),
+        )
+
+    def _coercion(self, record: Record) -> CoercionOptions:
+        """A null that a record brings along may be an accident; ``on_none`` says what it means."""
+        return self._plan.coercion if record.nulls_are_meant else self._coercion_of_data
