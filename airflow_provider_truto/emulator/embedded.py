@@ -95,6 +95,14 @@ class Emulator:
         """
         return self.state.list_mints()
 
+    @property
+    def sync_runs(self) -> list[dict[str, Any]]:
+        """Every sync job run that was started, oldest first, as it is now; those that are gone stay here.
+
+        Keys: those of Truto's run, and is_stopped.
+        """
+        return self.state.list_sync_runs()
+
     def fault(self, **spec: Any) -> Fault:
         """Let something go wrong with calls to come; the keys are in `faults`. Raises ValueError."""
         return self.state.add_fault(spec)

@@ -1,5 +1,7 @@
 """`/sync-job-run`: runs that move on with each poll."""
 
+import time
+
 import pytest
 
 from airflow_provider_truto.emulator import ACME, GLOBEX
@@ -145,3 +147,49 @@ def test_a_reset_forgets_every_run(truto, start, emulator):
     start()
     emulator.reset()
     assert truto.get(RUNS).json()["results"] == []
+
+
+def test_a_step_may_last_for_some_polls_or_seconds(truto, start):
+    run = start(args={"statuses": ["created", {"status": "running", "polls": 3}, "completed"]})
+    assert polled(truto, run, 5) == ["running", "running", "running", "completed", "completed"]
+    run = start(args={"statuses": ["created", {"status": "running", "seconds": 0.3}, "completed"]})
+    assert polled(truto, run, 3) == ["running", "running", "running"]
+    time.sleep(0.4)
+    (_, listed) = truto.get(RUNS).json()["results"]
+    assert listed["status"] == "completed"
+
+
+def test_what_it_has_synced_may_grow(truto, start):
+    steps = [{"status": "running", "resource_stats": {"crm/contacts": {"num_records": count}}} for count in (1, 40)]
+    run = start(args={"statuses": ["created", *steps, "completed"]})
+    seen = [truto.get(f"{RUNS}/{run['id']}").json()["resource_stats"] for _ in range(3)]
+    assert [stats["crm/contacts"]["num_records"] for stats in seen] == [1, 40, 40]
+
+
+def test_a_run_may_vanish(truto, start):
+    run = start(args={"statuses": ["created", "running", {"vanishes": True}]})
+    assert polled(truto, run, 1) == ["running"]
+    assert truto.get(f"{RUNS}/{run['id']}").status_code == 404
+    assert truto.get(RUNS).json()["results"] == []
+
+
+def test_a_run_may_complete_and_fail_to_deliver(truto, start):
+    entries = [{"resource": "crm/contacts", "webhook_successful": False, "logs": ["The webhook said 500"]}]
+    run = start(args={"entries": entries})
+    polled(truto, run, 2)
+    params = {"log_type": "rapid_bridge", "log_type_filter[sync_job_run_id]": run["id"]}
+    (entry,) = truto.get("/log", params=params).json()["result"]
+    assert (entry["status"], entry["webhook_successful"], entry["logs"]) == ("completed", False, entries[0]["logs"])
+
+
+def test_every_run_that_was_started_is_counted(truto, start, emulator):
+    first, second = start(), start()
+    truto.call("DELETE", f"{RUNS}/{first['id']}")
+    assert [run["id"] for run in emulator.sync_runs] == [first["id"], second["id"]]
+    assert [run["is_stopped"] for run in emulator.sync_runs] == [True, False]
+
+
+@pytest.mark.parametrize("step", [{}, {"status": 1}, {"status": "running", "polls": True}, {"status": "x", "y": 1}])
+def test_a_step_that_makes_no_sense_is_refused(truto, step):
+    body = {"sync_job_id": JOB, "integrated_account_id": ACME, "args": {"statuses": ["created", step]}}
+    assert truto.call("POST", RUNS, json=body).status_code == 400

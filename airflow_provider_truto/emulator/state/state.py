@@ -135,6 +135,10 @@ class State:
         """Every token of an integrated account that was minted, oldest first, without the token."""
         return [dict(mint) for mint in self.tokens.mints]
 
+    def list_sync_runs(self) -> list[dict[str, Any]]:
+        """Every sync job run that was started, oldest first, those that are gone included."""
+        return [run.to_entry() for run in self.sync_runs.copy().values()]
+
     def dump(self) -> dict[str, Any]:
         """What is there now: the accounts as the API shows them, the records as their CRMs store them."""
         return {
