@@ -14,7 +14,7 @@ from uuid import UUID
 
 from airflow_provider_truto.bulk.records import Record
 from airflow_provider_truto.bulk.shards import Shard
-from airflow_provider_truto.client.pacing import ACCOUNT_RATE, TIER_SECONDS, TOKEN_RATE, Pace
+from airflow_provider_truto.client.rate_limiter import ACCOUNT_RATE, TIER_SECONDS, TOKEN_RATE, RateLimiter
 from airflow_provider_truto.client.response import Response
 
 CUSTOMERS = (5, 10, 20, 40, 100, 400)
@@ -57,16 +57,16 @@ def _seconds(accounts: Sequence[str], each: int, rate: float) -> float:
     """Give the time that a task takes for so many records of each account, at so many calls a second in all."""
     now = 0.0
     clock: Callable[[], float] = lambda: now  # noqa: E731
-    pace = Pace(requests_per_second=rate, clock=clock)
+    limiter = RateLimiter(requests_per_second=rate, clock=clock)
     left = dict.fromkeys(accounts, each)
     waiting = [(0.0, place, account) for place, account in enumerate(accounts)]
     turn = len(waiting)
     while waiting:
         now, _, account = heapq.heappop(waiting)
-        if wait := pace.take(account):
+        if wait := limiter.acquire_delay(account):
             heapq.heappush(waiting, (now + wait, turn, account))
         else:
-            pace.answered(account, response=_ANSWER, is_remote=False)
+            limiter.on_response(account, response=_ANSWER, is_remote=False)
             left[account] -= 1
             if left[account]:
                 heapq.heappush(waiting, (now, turn, account))

@@ -51,11 +51,9 @@ LONGEST = 10.0
 @pytest.fixture(autouse=True)
 def fresh_process():
     """Nothing that a process remembers or has used up of its limits reaches the next test."""
-    from airflow_provider_truto.client import pacing
-    from airflow_provider_truto.client.core import MEMORY
+    from airflow_provider_truto.client import shared
 
-    pacing._pace.cache_clear()
-    MEMORY.forget()
+    shared.reset()
 
 
 @pytest.fixture(autouse=True)

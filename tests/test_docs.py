@@ -47,7 +47,7 @@ from airflow_provider_truto.bulk.progress import Progress
 from airflow_provider_truto.bulk.records import Reading, record_of
 from airflow_provider_truto.bulk.rows import FedBack, ResultRow, Status, failure_line
 from airflow_provider_truto.bulk.sources import FileSource
-from airflow_provider_truto.client.pacing import ACCOUNT_RATE, TIER_SECONDS, TOKEN_RATE
+from airflow_provider_truto.client.rate_limiter import ACCOUNT_RATE, TIER_SECONDS, TOKEN_RATE
 from airflow_provider_truto.emulator import ACME, Emulator
 from airflow_provider_truto.operators import _bulk_job
 from airflow_provider_truto.operators._arguments import REQUIRED

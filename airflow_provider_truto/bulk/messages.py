@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_truto.client.pacing import ACCOUNT_RATE, TIER_SECONDS, TOKEN_RATE
+from airflow_provider_truto.client.rate_limiter import ACCOUNT_RATE, TIER_SECONDS, TOKEN_RATE
 
 if TYPE_CHECKING:
     from airflow_provider_truto.bulk.progress import Progress

@@ -10,7 +10,7 @@ from airflow_provider_truto.bulk.completed import CompletedRecords
 from airflow_provider_truto.bulk.problems import Problems
 from airflow_provider_truto.bulk.records import Record
 from airflow_provider_truto.bulk.rows import ResultRow
-from airflow_provider_truto.client.pacing import MARGIN, TIER_SECONDS
+from airflow_provider_truto.client.rate_limiter import MARGIN, TIER_SECONDS
 
 #: Seconds over which the rate is told.
 RATE_SECONDS = 2 * TIER_SECONDS * MARGIN

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_truto.client.api import TrutoApi
 from airflow_provider_truto.client.core import Client, Function, Observer, P, T
+from airflow_provider_truto.client.shared import ASYNC_TOKENS
 from airflow_provider_truto.client.tokens import AccountTokens
 from airflow_provider_truto.client.transports.aiohttp import AiohttpTransport
 
@@ -22,11 +23,6 @@ if TYPE_CHECKING:
     from airflow_provider_truto.client.retry import Result, SuffixStore
     from airflow_provider_truto.client.settings import ClientSettings
     from airflow_provider_truto.client.tokens import ApiToken
-
-
-#: Minted tokens, shared by all clients on aiohttp of this process. Apart from those of the clients on requests: a
-#: coroutine that blocks its loop while it waits for a minting of that same loop would never go on.
-_ACCOUNT_TOKENS = AccountTokens()
 
 
 class AsyncClient(TrutoApi):
@@ -41,7 +37,7 @@ class AsyncClient(TrutoApi):
         tokens: ApiToken,
         *,
         observer: Observer | None = None,
-        minted: AccountTokens = _ACCOUNT_TOKENS,
+        minted: AccountTokens = ASYNC_TOKENS,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         connections: int = 100,
     ) -> None:

@@ -9,10 +9,9 @@ from copy import copy
 from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from airflow_provider_truto.client import shared
 from airflow_provider_truto.client.endpoints import mint_request
 from airflow_provider_truto.client.errors import TrutoTransportError, where
-from airflow_provider_truto.client.memory import Memory
-from airflow_provider_truto.client.pacing import pace_for
 from airflow_provider_truto.client.redaction import Scrubber, printable
 from airflow_provider_truto.client.request import Request
 from airflow_provider_truto.client.retry import Result, RetryLoop, RetryPolicy, SuffixStore, parse_value
@@ -22,8 +21,6 @@ from airflow_provider_truto.client.transports.base import Transport
 
 #: Characters of a warning; names and words of a server may stand in it.
 _LONGEST_WARNING = 4_000
-#: Shared by all clients of the process.
-MEMORY = Memory()
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -81,7 +78,7 @@ class Client:
             request,
             transport=self.transport,
             tokens=self,
-            pace=pace_for(
+            limiter=shared.get_rate_limiter(
                 origin=self.settings.origin,
                 token_digest=self.tokens.current().digest,
                 requests_per_second=self.settings.requests_per_second,
@@ -99,17 +96,17 @@ class Client:
 
     async def fetch(self, request: Request, *, suffixes: SuffixStore | None = None) -> Result:
         """Bring a call to its end, or return what the process remembers of one that may be remembered."""
-        if not request.fresh_for:
+        if not request.cache_ttl:
             return await self.run(request, suffixes=suffixes)
-        key = self._memory_key(request)
-        if (response := MEMORY.recall(key)) is not None:
+        key = self._cache_key(request)
+        if (response := shared.RESPONSES.get(key)) is not None:
             # Its JSON is read again: nobody shares it.
             return Result(
                 response=response, value=parse_value(request, response), request=request, attempts=0, waited=0.0
             )
         result = await self.run(request, suffixes=suffixes)
         if isinstance(result.value, (dict, bytes)):  # nothing else is a right answer
-            MEMORY.keep(key, result.response, fresh_for=request.fresh_for)
+            shared.RESPONSES.put(key, result.response, cache_ttl=request.cache_ttl)
         return result
 
     async def fetch_value(self, request: Request) -> Any:
@@ -162,7 +159,7 @@ class Client:
             if other := made(await self.transport.wait_for(claimed)):
                 return other
 
-    def _memory_key(self, request: Request) -> Hashable:
+    def _cache_key(self, request: Request) -> Hashable:
         return self.settings.base_url, self.tokens.current(), request.integrated_account_id, request.target
 
 

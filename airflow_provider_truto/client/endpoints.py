@@ -25,7 +25,7 @@ from airflow_provider_truto.client.request import (
 #: The five methods that every resource may have, and their verbs; any other name is a custom method's.
 VERBS = {"list": "GET", "get": "GET", "create": "POST", "update": "PATCH", "delete": "DELETE"}
 #: Seconds for which what an account or an integration can do is taken for unchanged.
-FRESH_FOR = 300.0
+CACHE_TTL = 300.0
 #: Headers that are the client's own business.
 _OWN_HEADERS = frozenset(
     {"authorization", "host", "content-length", "content-type", "idempotency-key"}
@@ -59,7 +59,7 @@ def resource_request(
     idempotency_key: str | Callable[[str], str] | None = None,
     streamed: bool = False,
     any_content: bool = False,
-    fresh_for: float = 0.0,
+    cache_ttl: float = 0.0,
 ) -> Request:
     """Build one of the six shapes: list, get, create, update, delete, and ``POST …/{method}`` for any other.
 
@@ -93,7 +93,7 @@ def resource_request(
         is_data=True,
         streamed=streamed,
         any_content=any_content,
-        fresh_for=fresh_for,
+        cache_ttl=cache_ttl,
     )
 
 
@@ -177,14 +177,14 @@ def meta_request(
         return Request(
             method="GET",
             path=path_of("unified", model, resource, integration, "meta", method),
-            fresh_for=FRESH_FOR,
+            cache_ttl=CACHE_TTL,
         )
     return Request(
         method="GET",
         path=path_of("unified", model, resource, "meta", method),
         query=query_pairs({"integrated_account_id": integrated_account_id}),
         integrated_account_id=integrated_account_id,
-        fresh_for=FRESH_FOR,
+        cache_ttl=CACHE_TTL,
     )
 
 
@@ -195,7 +195,7 @@ def model_docs_request(model: str, integration: str, *, form: Literal["json", "m
         path=path_of("unified", "meta", model, integration),
         query=query_pairs({"format": form}),
         any_content=True,
-        fresh_for=FRESH_FOR,
+        cache_ttl=CACHE_TTL,
     )
 
 
@@ -225,7 +225,7 @@ def capabilities_request(
         path=path_of(*of, "capabilities"),
         query=query_pairs(query),
         integrated_account_id=integrated_account_id if integration is None else None,
-        fresh_for=FRESH_FOR,
+        cache_ttl=CACHE_TTL,
     )
 
 
@@ -239,17 +239,17 @@ def tools_request(
         path=path_of("integrated-account", integrated_account_id, "tools"),
         query=query_pairs(query),
         integrated_account_id=integrated_account_id,
-        fresh_for=FRESH_FOR,
+        cache_ttl=CACHE_TTL,
     )
 
 
-def integrated_account_request(integrated_account_id: str, *, fresh_for: float = 0.0) -> Request:
+def integrated_account_request(integrated_account_id: str, *, cache_ttl: float = 0.0) -> Request:
     """Build the question for one integrated account."""
     return Request(
         method="GET",
         path=path_of("integrated-account", integrated_account_id),
         integrated_account_id=integrated_account_id,
-        fresh_for=fresh_for,
+        cache_ttl=cache_ttl,
     )
 
 
@@ -263,9 +263,9 @@ def own_account_request(integrated_account_id: str) -> Request:
     )
 
 
-def integrated_accounts_request(filters: Mapping[str, Any], *, fresh_for: float = 0.0) -> Request:
+def integrated_accounts_request(filters: Mapping[str, Any], *, cache_ttl: float = 0.0) -> Request:
     """Build the list of integrated accounts; ``filters`` are Truto's own, such as ``tenant_id`` and ``status``."""
-    return Request(method="GET", path=path_of("integrated-account"), query=query_pairs(filters), fresh_for=fresh_for)
+    return Request(method="GET", path=path_of("integrated-account"), query=query_pairs(filters), cache_ttl=cache_ttl)
 
 
 def mint_request(integrated_account_id: str) -> Request:

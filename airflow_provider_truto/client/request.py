@@ -42,7 +42,7 @@ class Request:
     ``is_data``: it reads or writes a customer's data, so that it may go out under that account's own token and
     counts on that account's limit. ``is_harmless``: a POST that may be repeated although it has no key.
     ``streamed``: the answer's bytes are iterated. ``any_content``: an answer that is no JSON is given as bytes.
-    ``fresh_for``: seconds for which the answer may be used again within the process. Raises as ``check_header`` does.
+    ``cache_ttl``: seconds for which the answer may be used again within the process. Raises as ``check_header`` does.
     """
 
     method: str
@@ -57,7 +57,7 @@ class Request:
     is_harmless: bool = False
     streamed: bool = False
     any_content: bool = False
-    fresh_for: float = 0.0
+    cache_ttl: float = 0.0
 
     def __post_init__(self) -> None:
         check_header("content_type", self.content_type)

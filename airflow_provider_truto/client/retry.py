@@ -20,7 +20,8 @@ from airflow_provider_truto.client.errors import (
     is_remote_error,
     where,
 )
-from airflow_provider_truto.client.rate_limits import DEFAULT_WAIT, asked_wait
+from airflow_provider_truto.client.rate_limit_headers import DEFAULT_WAIT, parse_wait
+from airflow_provider_truto.client.rate_limiter import RateLimiter
 from airflow_provider_truto.client.redaction import shortened
 from airflow_provider_truto.client.request import Request
 from airflow_provider_truto.client.response import Response
@@ -33,19 +34,6 @@ RETRIED_STATUSES = frozenset({408, 425, 429, 500, 502, 504})
 REFUSALS = frozenset({425, 429})
 _FIRST_BACKOFF = 1.0
 _LONGEST_BACKOFF = 60.0
-
-
-class Pacing(Protocol):
-    """Who says when a call may begin; see ``pacing.Pace``."""
-
-    def take(self, account: str | None) -> float:
-        """Return 0 where the call may begin now, else the seconds after which to ask again."""
-
-    def answered(self, account: str | None, *, response: Response, is_remote: bool) -> None:
-        """Learn from an answer to a call that was let begin."""
-
-    def lost(self, account: str | None) -> None:
-        """Learn that a call that was let begin has ended without an answer."""
 
 
 class TokenSource(Protocol):
@@ -149,7 +137,7 @@ class RetryLoop:
         *,
         transport: Transport,
         tokens: TokenSource,
-        pace: Pacing,
+        limiter: RateLimiter,
         patience: RetryPolicy,
         suffixes: SuffixStore | None,
         connection: str,
@@ -162,7 +150,7 @@ class RetryLoop:
         self._request = request
         self._transport = transport
         self._tokens = tokens
-        self._pace = pace
+        self._limiter = limiter
         self._patience = patience
         self._suffixes = suffixes if request.is_write and request.idempotency_key is not None else None
         self._base_key = request.idempotency_key
@@ -221,7 +209,7 @@ class RetryLoop:
     async def _send(self, request: Request, token: Token) -> Response | TransportFailure:
         """Send as soon as the rate limits have a place, and tell them what came back."""
         account = request.integrated_account_id if request.is_data else None
-        while seconds := self._pace.take(account):
+        while seconds := self._limiter.acquire_delay(account):
             self._paced += seconds
             await self._transport.sleep(seconds)
         reply: Response | TransportFailure | None = None
@@ -231,9 +219,9 @@ class RetryLoop:
         finally:  # also where the caller is cancelled
             if isinstance(reply, Response):
                 is_remote = not reply.ok and is_remote_error(reply)
-                self._pace.answered(account, response=reply, is_remote=is_remote)
+                self._limiter.on_response(account, response=reply, is_remote=is_remote)
             else:
-                self._pace.lost(account)
+                self._limiter.on_failure(account)
 
     async def _handle_loss(self, loss: TransportFailure) -> None:
         """A request that can have gone out leaves a doubt: a write is repeated only under the key that it had."""
@@ -375,7 +363,7 @@ class RetryLoop:
         return api_error(
             self._request,
             response,
-            retry_after=asked_wait(response.headers, now=self._now(), status=response.status),
+            retry_after=parse_wait(response.headers, now=self._now(), status=response.status),
             as_class=as_class,
             connection=self._connection,
             scrub=self._scrubbed,

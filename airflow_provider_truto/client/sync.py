@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_truto.client.api import TrutoApi
 from airflow_provider_truto.client.core import Client, Function, Observer, P, T
+from airflow_provider_truto.client.shared import SYNC_TOKENS
 from airflow_provider_truto.client.tokens import AccountTokens
 from airflow_provider_truto.client.transports.requests import RequestsTransport
 
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
     from airflow_provider_truto.client.retry import Result, SuffixStore
     from airflow_provider_truto.client.settings import ClientSettings
     from airflow_provider_truto.client.tokens import ApiToken
-
-
-#: Minted tokens, shared by all clients on requests of this process.
-_ACCOUNT_TOKENS = AccountTokens()
 
 
 class SyncClient(TrutoApi):
@@ -39,7 +36,7 @@ class SyncClient(TrutoApi):
         tokens: ApiToken,
         *,
         observer: Observer | None = None,
-        minted: AccountTokens = _ACCOUNT_TOKENS,
+        minted: AccountTokens = SYNC_TOKENS,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.settings = settings

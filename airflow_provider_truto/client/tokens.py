@@ -141,6 +141,11 @@ class AccountTokens:
                     self._minted = {key: kept for key, kept in self._minted.items() if now < kept.good_until}
                 self._minted[owner] = _Minted(token, good_until)
 
+    def clear(self) -> None:
+        """Forget every token; what is being minted is unharmed."""
+        with self._lock:
+            self._minted.clear()
+
     def __repr__(self) -> str:
         return "AccountTokens(***)"
 

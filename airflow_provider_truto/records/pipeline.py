@@ -21,7 +21,7 @@ from airflow_provider_truto.client.accounts import (
 )
 from airflow_provider_truto.client.core import Client
 from airflow_provider_truto.client.endpoints import (
-    FRESH_FOR,
+    CACHE_TTL,
     integrated_account_request,
     meta_request,
     unified_request,
@@ -264,7 +264,7 @@ async def _run_preflight(client: Client, request: RecordRequest, safeguards: Saf
             method=request.method,
         )
     elif safeguards.expected_tenant_id is not None:
-        record = await client.fetch_object(integrated_account_request(account, fresh_for=FRESH_FOR))
+        record = await client.fetch_object(integrated_account_request(account, cache_ttl=CACHE_TTL))
         check_tenant(record, account, safeguards.expected_tenant_id)
 
 
@@ -304,14 +304,14 @@ def _with_remote_data(schema: dict[str, Any]) -> dict[str, Any]:
 
 async def _load_custom_fields(client: Client, request: RecordRequest, account: str) -> Mapping[str, Any]:
     """Read which fields this customer's CRM has for the resource (docs/api-reference/unified-crm-api/fields)."""
-    record = await client.fetch_object(integrated_account_request(account, fresh_for=FRESH_FOR))
+    record = await client.fetch_object(integrated_account_request(account, cache_ttl=CACHE_TTL))
     listing = unified_request(
         request.model or "",
         "fields",
         "list",
         integrated_account_id=account,
         query={"limit": 100},
-        fresh_for=FRESH_FOR,
+        cache_ttl=CACHE_TTL,
     )
     fields, is_whole = await fetch_all(client, listing, at_most=_MOST_FIELDS)
     name = integration_name(record) or ""

@@ -564,11 +564,11 @@ def test_the_seconds_that_calls_were_held_back_are_counted(truto, output, monkey
     class Slow:
         waits = iter([3.0, 4.0])
 
-        def take(self, _account):
+        def acquire_delay(self, _account):
             return next(self.waits, 0.0)
 
-        def answered(self, *_, **__):
+        def on_response(self, *_, **__):
             pass
 
-    monkeypatch.setattr("airflow_provider_truto.client.core.pace_for", lambda **_: Slow())
+    monkeypatch.setattr("airflow_provider_truto.client.shared.get_rate_limiter", lambda **_: Slow())
     assert truto.run(truto.rows(), output)["paced_seconds"] == 7.0

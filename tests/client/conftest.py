@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_truto.client import pacing
+from airflow_provider_truto.client import shared
 from airflow_provider_truto.client.aio import AsyncClient
-from airflow_provider_truto.client.core import MEMORY, Observer
+from airflow_provider_truto.client.core import Observer
 from airflow_provider_truto.client.errors import TrutoError
 from airflow_provider_truto.client.retry import Result
 from airflow_provider_truto.client.settings import ClientSettings
@@ -160,8 +160,7 @@ class Drivers:
 
     def run(self, driver, case, server, *, token="test-token", reread=None, minted=None, base_url=None, **settings):
         """Run one case through one driver: ``case(client)`` gives what a method of the client gave."""
-        MEMORY.forget()
-        pacing._pace.cache_clear()
+        shared.reset()
         random.seed(20260721)  # the jitter
         result = CaseResult()
         observer = Observer(

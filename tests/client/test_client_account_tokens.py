@@ -17,7 +17,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from airflow_provider_truto.client.aio import AsyncClient
-from airflow_provider_truto.client.core import MEMORY, Observer
+from airflow_provider_truto.client.core import Observer
 from airflow_provider_truto.client.endpoints import mint_request
 from airflow_provider_truto.client.errors import (
     TrutoAuthenticationError,
@@ -27,10 +27,11 @@ from airflow_provider_truto.client.errors import (
     TrutoTransportError,
 )
 from airflow_provider_truto.client.settings import ClientSettings, Origin
+from airflow_provider_truto.client.shared import RESPONSES
 from airflow_provider_truto.client.sync import SyncClient
 from airflow_provider_truto.client.tokens import AccountTokens, ApiToken, Mint, Owner, Token
 from airflow_provider_truto.emulator import ACME, GLOBEX, INITECH, STARK, UMBRELLA, WAYNE
-from airflow_provider_truto.emulator import tokens as emulated_tokens
+from airflow_provider_truto.emulator.state import tokens as emulated_tokens
 
 ACCOUNTS = [ACME, GLOBEX, WAYNE, STARK, INITECH]
 #: No test waits longer for another thread; a broken client fails instead of hanging.
@@ -744,7 +745,7 @@ def test_a_minted_token_is_shown_nowhere(driver, raw_server, caplog):
     assert sum(isinstance(result, TrutoError) for result in results) == 4
     # It was really there to be said, or this test would prove nothing.
     assert sum(PLANTED in request.headers["authorization"] for request in server.requests) >= 4
-    texts = [repr(seen), caplog.text, repr(MEMORY), repr(minted), repr(list(MEMORY._kept.items()))]
+    texts = [repr(seen), caplog.text, repr(RESPONSES), repr(minted), repr(list(RESPONSES._entries.items()))]
     for result in results:
         texts += [repr(result), str(result)]
         if isinstance(result, TrutoError):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_truto.client.endpoints import (
-    FRESH_FOR,
+    CACHE_TTL,
     VERBS,
     admin_request,
     batch_request,
@@ -132,11 +132,11 @@ KINDS = {
     "proxy custom": (True, True, True, 0),
     "custom": (True, True, True, 0),
     "batch": (False, True, False, 0),
-    "meta": (False, False, False, FRESH_FOR),
-    "meta of an integration": (False, False, False, FRESH_FOR),
-    "model docs": (False, False, True, FRESH_FOR),
-    "capabilities": (False, False, False, FRESH_FOR),
-    "tools": (False, False, False, FRESH_FOR),
+    "meta": (False, False, False, CACHE_TTL),
+    "meta of an integration": (False, False, False, CACHE_TTL),
+    "model docs": (False, False, True, CACHE_TTL),
+    "capabilities": (False, False, False, CACHE_TTL),
+    "tools": (False, False, False, CACHE_TTL),
     "account": (False, False, False, 0),
     "own account": (True, False, False, 0),
     "accounts": (False, False, False, 0),
@@ -150,7 +150,7 @@ KINDS = {
 @pytest.mark.parametrize("name", KINDS)
 def test_a_call_knows_what_kind_it_is(name):
     call = SHAPES[name][0]
-    assert (call.is_data, call.is_write, call.any_content, call.fresh_for) == KINDS[name]
+    assert (call.is_data, call.is_write, call.any_content, call.cache_ttl) == KINDS[name]
 
 
 @pytest.mark.parametrize("build", [unified_request, proxy_request])

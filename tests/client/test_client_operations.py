@@ -443,7 +443,7 @@ def test_a_page_is_read(value, items, cursor, is_partial):
 
 
 def test_the_pages_call_is_the_first_one_but_for_its_cursor():
-    first = Request(method="GET", path="/x", query=(("a", "1"), ("next_cursor", "s"), ("b", "2")), fresh_for=5)
+    first = Request(method="GET", path="/x", query=(("a", "1"), ("next_cursor", "s"), ("b", "2")), cache_ttl=5)
     client = answering_client(lambda call: {"result": [], "next_cursor": "t"}, SETTINGS)
     pages = Pages(client, first)
     run_to_end(pages.next())
@@ -451,5 +451,5 @@ def test_the_pages_call_is_the_first_one_but_for_its_cursor():
     [called, second] = client.transport.called
     assert called == first
     assert second.query == (("a", "1"), ("b", "2"), ("next_cursor", "t"))
-    assert second.fresh_for == 5
+    assert second.cache_ttl == 5
     assert first.query == (("a", "1"), ("next_cursor", "s"), ("b", "2"))

@@ -23,7 +23,7 @@ from airflow_provider_truto.client.errors import (
     TrutoServerError,
     TrutoTransportError,
 )
-from airflow_provider_truto.client.rate_limits import asked_wait
+from airflow_provider_truto.client.rate_limit_headers import parse_wait
 from airflow_provider_truto.client.tokens import Token
 from airflow_provider_truto.emulator import ACME, HOOLI, INITECH, UMBRELLA, Emulator
 from airflow_provider_truto.hooks.truto import TrutoHook
@@ -306,9 +306,9 @@ def test_a_date_without_a_zone_is_in_gmt(monkeypatch):
     monkeypatch.setenv("TZ", "Asia/Kolkata")
     time.tzset()
     try:
-        assert asked_wait({"retry-after": "Thu, 01 Jan 1970 00:01:00"}, now=0) == 60
-        assert asked_wait({"retry-after": "Thu, 01 Jan 1970 00:01:00 -0000"}, now=0) == 60
-        assert asked_wait({"retry-after": "Thu, 01 Jan 1970 05:31:00 +0530"}, now=0) == 60
+        assert parse_wait({"retry-after": "Thu, 01 Jan 1970 00:01:00"}, now=0) == 60
+        assert parse_wait({"retry-after": "Thu, 01 Jan 1970 00:01:00 -0000"}, now=0) == 60
+        assert parse_wait({"retry-after": "Thu, 01 Jan 1970 05:31:00 +0530"}, now=0) == 60
     finally:
         monkeypatch.undo()
         time.tzset()
@@ -330,7 +330,7 @@ def test_a_date_without_a_zone_is_in_gmt(monkeypatch):
 def test_no_header_makes_waiting_fail(retry_after, reset):
     given_headers = {"retry-after": retry_after, "ratelimit-reset": reset}
     headers = {name: value for name, value in given_headers.items() if value is not None}
-    seconds = asked_wait(headers, now=1_700_000_000)
+    seconds = parse_wait(headers, now=1_700_000_000)
     assert seconds is None or 1 <= seconds < float("inf")
 
 

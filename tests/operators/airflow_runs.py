@@ -44,7 +44,7 @@ except ImportError:
     except ImportError:
         from airflow.utils.template import literal
 
-from airflow_provider_truto.client.core import MEMORY
+from airflow_provider_truto.client import shared
 from airflow_provider_truto.emulator import ACME, GLOBEX, HOOLI, INITECH, STARK, UMBRELLA, WAYNE
 from airflow_provider_truto.hooks.truto import TrutoHook
 from airflow_provider_truto.operators.accounts import TrutoUpdateAccountOperator
@@ -53,7 +53,7 @@ from airflow_provider_truto.operators.unified import TrutoUnifiedOperator
 
 RECORD = "23423523"
 # The worker outlives the test, and the emulator's seed with it.
-MEMORY.forget()
+shared.reset()
 os.environ.pop("AIRFLOW__TRUTO__HIDE_VALUES", None)
 
 

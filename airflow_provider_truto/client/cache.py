@@ -17,12 +17,12 @@ _LARGEST = 1024 * 1024
 
 
 @dataclass(frozen=True)
-class _Kept:
+class _Entry:
     response: Response
-    fresh_until: float
+    expires_at: float
 
 
-class Memory:
+class ResponseCache:
     """Answers under a key that names server, token, account and call. Safe between threads. ``clock`` in seconds.
 
     Answers are kept as bytes, so that nobody can change what another one gets.
@@ -31,28 +31,28 @@ class Memory:
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
+        self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
 
-    def recall(self, key: Hashable) -> Response | None:
+    def get(self, key: Hashable) -> Response | None:
         """Give the answer, ``None`` where there is none that is fresh."""
         with self._lock:
-            kept = self._kept.get(key)
-            return kept.response if kept is not None and self._clock() < kept.fresh_until else None
+            entry = self._entries.get(key)
+            return entry.response if entry is not None and self._clock() < entry.expires_at else None
 
-    def keep(self, key: Hashable, response: Response, *, fresh_for: float) -> None:
+    def put(self, key: Hashable, response: Response, *, cache_ttl: float) -> None:
         """Keep an answer for so many seconds, unless it is very large."""
         if len(response.body) > _LARGEST:
             return
         with self._lock:
-            self._kept.pop(key, None)
-            self._kept[key] = _Kept(response, self._clock() + fresh_for)
-            if len(self._kept) > _MOST:
-                self._kept.popitem(last=False)
+            self._entries.pop(key, None)
+            self._entries[key] = _Entry(response, self._clock() + cache_ttl)
+            if len(self._entries) > _MOST:
+                self._entries.popitem(last=False)
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Forget everything."""
         with self._lock:
-            self._kept.clear()
+            self._entries.clear()
 
     def __repr__(self) -> str:
-        return f"Memory({len(self._kept)} answers)"
+        return f"ResponseCache({len(self._entries)} answers)"

@@ -15,8 +15,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from airflow_provider_truto.client.pacing import LONGEST_PAUSE, MARGIN, Pace, Window, pace_for
+from airflow_provider_truto.client.rate_limiter import LONGEST_PAUSE, MARGIN, RateLimiter, Window
 from airflow_provider_truto.client.response import Response
+from airflow_provider_truto.client.shared import get_rate_limiter
 
 SPAN = 10 * MARGIN
 EPOCH = 1_700_000_000
@@ -41,21 +42,21 @@ def clock():
 
 
 @pytest.fixture
-def new_pace(clock):
+def new_limiter(clock):
     def new(requests_per_second=None):
-        return Pace(requests_per_second=requests_per_second, clock=clock, now=lambda: EPOCH)
+        return RateLimiter(requests_per_second=requests_per_second, clock=clock, now=lambda: EPOCH)
 
     return new
 
 
 @pytest.fixture
-def pace(new_pace):
-    return new_pace()
+def limiter(new_limiter):
+    return new_limiter()
 
 
-def grants(pace, account="acme", at_most=1000):
+def grants(limiter, account="acme", at_most=1000):
     """How many calls may begin at this moment."""
-    return next((count for count in range(at_most) if pace.take(account) > 0), at_most)
+    return next((count for count in range(at_most) if limiter.acquire_delay(account) > 0), at_most)
 
 
 def left(remaining, reset, limit=None):
@@ -63,20 +64,20 @@ def left(remaining, reset, limit=None):
     return headers if limit is None else {**headers, "ratelimit-limit": limit}
 
 
-def answer(pace, account="acme", headers=None, status=200, is_remote=False, **times):
+def answer(limiter, account="acme", headers=None, status=200, is_remote=False, **times):
     told = Response(status=status, headers=headers or {}, **times)
-    pace.answered(account, response=told, is_remote=is_remote)
+    limiter.on_response(account, response=told, is_remote=is_remote)
 
 
-def call(pace, account="acme", **said):
+def call(limiter, account="acme", **said):
     """Take a place and be answered at once."""
-    assert pace.take(account) == 0
-    answer(pace, account, **said)
+    assert limiter.acquire_delay(account) == 0
+    answer(limiter, account, **said)
 
 
-def waits(pace, account="acme"):
-    """What ``take`` tells somebody who is to wait."""
-    seconds = pace.take(account)
+def waits(limiter, account="acme"):
+    """What ``acquire_delay`` tells somebody who is to wait."""
+    seconds = limiter.acquire_delay(account)
     assert seconds > 0
     return seconds
 
@@ -84,88 +85,88 @@ def waits(pace, account="acme"):
 # ------------------------------------------------------------------------------------------------- Truto's tiers
 
 
-def test_an_account_may_begin_fifty_calls_at_once_and_then_waits_for_the_window(pace, clock):
-    assert grants(pace) == 50
-    assert waits(pace) == pytest.approx(SPAN)
+def test_an_account_may_begin_fifty_calls_at_once_and_then_waits_for_the_window(limiter, clock):
+    assert grants(limiter) == 50
+    assert waits(limiter) == pytest.approx(SPAN)
     clock.advance(SPAN - 0.1)
-    assert waits(pace) == pytest.approx(0.1)
+    assert waits(limiter) == pytest.approx(0.1)
     clock.advance(0.1)
-    assert grants(pace) == 50
+    assert grants(limiter) == 50
 
 
-def test_a_token_may_begin_five_hundred_calls_whatever_the_accounts(pace, clock):
-    assert [grants(pace, f"account-{number}") for number in range(11)] == [50] * 10 + [0]
-    assert waits(pace, "account-0") == waits(pace, None) == pytest.approx(SPAN)
+def test_a_token_may_begin_five_hundred_calls_whatever_the_accounts(limiter, clock):
+    assert [grants(limiter, f"account-{number}") for number in range(11)] == [50] * 10 + [0]
+    assert waits(limiter, "account-0") == waits(limiter, None) == pytest.approx(SPAN)
     clock.advance(SPAN)
-    assert grants(pace, None) == 500
+    assert grants(limiter, None) == 500
 
 
-def test_a_call_without_an_account_counts_for_the_token_only(pace):
-    assert grants(pace, None, at_most=460) == 460
-    assert grants(pace) == 40
+def test_a_call_without_an_account_counts_for_the_token_only(limiter):
+    assert grants(limiter, None, at_most=460) == 460
+    assert grants(limiter) == 40
 
 
-def test_a_full_account_does_not_hold_back_another(pace):
-    assert grants(pace) == 50
-    assert grants(pace, "hooli") == 50
+def test_a_full_account_does_not_hold_back_another(limiter):
+    assert grants(limiter) == 50
+    assert grants(limiter, "hooli") == 50
 
 
-def test_asking_in_vain_costs_nothing(pace, clock):
-    assert grants(pace) == 50
+def test_asking_in_vain_costs_nothing(limiter, clock):
+    assert grants(limiter) == 50
     for _ in range(1000):
-        pace.take("acme")
-    assert grants(pace, None) == 450
+        limiter.acquire_delay("acme")
+    assert grants(limiter, None) == 450
     clock.advance(SPAN)
-    assert grants(pace) == 50
+    assert grants(limiter) == 50
 
 
-def test_places_come_back_one_by_one_as_they_were_taken(pace, clock):
+def test_places_come_back_one_by_one_as_they_were_taken(limiter, clock):
     for _ in range(50):
-        assert pace.take("acme") == 0
+        assert limiter.acquire_delay("acme") == 0
         clock.advance(0.1)
     clock.advance(SPAN - 5)
-    assert grants(pace) == 1
+    assert grants(limiter) == 1
     clock.advance(0.3)
-    assert grants(pace) == 3
+    assert grants(limiter) == 3
 
 
 @pytest.mark.parametrize(("rate", "account"), [(None, "acme"), (5, None)], ids=["an account's", "a token's"])
-def test_those_who_wait_are_told_a_place_each_and_nobody_more_than_a_window(rate, account, new_pace, clock):
-    pace = new_pace(rate)
+def test_those_who_wait_are_told_a_place_each_and_nobody_more_than_a_window(rate, account, new_limiter, clock):
+    limiter = new_limiter(rate)
     for _ in range(50):
-        assert pace.take(account) == 0
+        assert limiter.acquire_delay(account) == 0
         clock.advance(0.1)
-    told = [waits(pace, account) for _ in range(120)]
+    told = [waits(limiter, account) for _ in range(120)]
     once_round = [SPAN - 5 + 0.1 * place for place in range(50)]
     assert told == pytest.approx([*once_round, *once_round, *once_round[:20]])
 
 
-def test_who_comes_back_as_told_finds_a_place(pace, clock):
+def test_who_comes_back_as_told_finds_a_place(limiter, clock):
     for _ in range(50):
-        assert pace.take("acme") == 0
+        assert limiter.acquire_delay("acme") == 0
         clock.advance(0.1)
-    moments = [clock.at + waits(pace) for _ in range(49)]
+    moments = [clock.at + waits(limiter) for _ in range(49)]
     for moment in moments:
         clock.at = moment + 1e-6
-        assert pace.take("acme") == 0
+        assert limiter.acquire_delay("acme") == 0
 
 
-def test_a_place_whose_waiter_never_comes_back_goes_to_whoever_asks(pace, clock):
-    assert grants(pace) == 50
+def test_a_place_whose_waiter_never_comes_back_goes_to_whoever_asks(limiter, clock):
+    assert grants(limiter) == 50
     for _ in range(30):
-        waits(pace)
+        waits(limiter)
     clock.advance(SPAN)
-    assert grants(pace) == 50
-    assert waits(pace) == pytest.approx(SPAN)
+    assert grants(limiter) == 50
+    assert waits(limiter) == pytest.approx(SPAN)
 
 
-def test_an_account_that_waits_for_itself_keeps_no_place_of_the_token(pace, clock):
+def test_an_account_that_waits_for_itself_keeps_no_place_of_the_token(limiter, clock):
     for number in range(10):
-        assert grants(pace, f"account-{number}") == 50
+        assert grants(limiter, f"account-{number}") == 50
         clock.advance(0.5)
     for _ in range(100):
-        assert waits(pace, "account-9") == pytest.approx(SPAN - 0.5)
-    assert waits(pace, None) == pytest.approx(SPAN - 5)
+        assert waits(limiter, "account-9") == pytest.approx(SPAN - 0.5)
+    assert waits(limiter, None) == pytest.approx(SPAN - 5)
 
 
 def test_a_window_lets_no_more_through_while_it_fills_again():
@@ -179,16 +180,16 @@ def test_a_window_lets_no_more_through_while_it_fills_again():
     assert taken == 50
 
 
-def test_who_is_woken_a_little_early_waits_a_little_more(pace, clock):
+def test_who_is_woken_a_little_early_waits_a_little_more(limiter, clock):
     # Sums of doubles, and timers, arrive too early; a wait of nothing would have them ask in a circle.
     for _ in range(50):
-        assert pace.take("acme") == 0
+        assert limiter.acquire_delay("acme") == 0
         clock.advance(0.1)
-    clock.advance(waits(pace) - 1e-6)
+    clock.advance(waits(limiter) - 1e-6)
     for _ in range(3):
-        assert waits(pace) == 0.001, "neither nothing, nor the end of the queue"
+        assert waits(limiter) == 0.001, "neither nothing, nor the end of the queue"
     clock.advance(0.001)
-    assert grants(pace) == 1
+    assert grants(limiter) == 1
 
 
 # ------------------------------------------------------------------------------------------- requests_per_second
@@ -209,54 +210,54 @@ def test_who_is_woken_a_little_early_waits_a_little_more(pace, clock):
         (1 / 3600, 1, 1, 3600 * MARGIN),
     ],
 )
-def test_a_rate_replaces_the_tiers(rate, of_token, of_account, seconds, new_pace, clock):
-    assert grants(new_pace(rate), at_most=2000) == of_account
-    pace = new_pace(rate)
-    assert grants(pace, None, at_most=2000) == of_token
-    assert waits(pace, None) == pytest.approx(seconds)
+def test_a_rate_replaces_the_tiers(rate, of_token, of_account, seconds, new_limiter, clock):
+    assert grants(new_limiter(rate), at_most=2000) == of_account
+    limiter = new_limiter(rate)
+    assert grants(limiter, None, at_most=2000) == of_token
+    assert waits(limiter, None) == pytest.approx(seconds)
     clock.advance(seconds)
-    assert grants(pace, None, at_most=2000) == of_token
+    assert grants(limiter, None, at_most=2000) == of_token
 
 
-def test_a_rate_of_zero_switches_everything_off(new_pace):
-    pace = new_pace(0)
-    answer(pace, status=429, headers={"retry-after": "30"})
-    answer(pace, None, status=429)
-    answer(pace, headers=left(0, 30))
-    pace.lost("acme")
-    assert grants(pace, at_most=5000) == 5000
+def test_a_rate_of_zero_switches_everything_off(new_limiter):
+    limiter = new_limiter(0)
+    answer(limiter, status=429, headers={"retry-after": "30"})
+    answer(limiter, None, status=429)
+    answer(limiter, headers=left(0, 30))
+    limiter.on_failure("acme")
+    assert grants(limiter, at_most=5000) == 5000
 
 
 @pytest.mark.parametrize("rate", [-1, -0.001, float("nan"), float("inf"), float("-inf"), 1e7])
 def test_a_rate_that_is_none_is_refused(rate):
     with pytest.raises(ValueError, match="requests_per_second"):
-        Pace(requests_per_second=rate)
+        RateLimiter(requests_per_second=rate)
 
 
 # ------------------------------------------------------------------------------------ what a provider says is left
 
 
-def test_an_account_of_which_nothing_is_left_waits_until_the_reset(pace, clock):
-    call(pace, headers=left(0, 7))
-    assert waits(pace) == pytest.approx(7)
-    assert pace.take("hooli") == 0
-    assert pace.take(None) == 0
+def test_an_account_of_which_nothing_is_left_waits_until_the_reset(limiter, clock):
+    call(limiter, headers=left(0, 7))
+    assert waits(limiter) == pytest.approx(7)
+    assert limiter.acquire_delay("hooli") == 0
+    assert limiter.acquire_delay(None) == 0
     clock.advance(6.9)
-    assert waits(pace) == pytest.approx(0.1)
+    assert waits(limiter) == pytest.approx(0.1)
     clock.advance(0.2)
-    assert grants(pace) == 49
+    assert grants(limiter) == 49
 
 
 @pytest.mark.parametrize(("remaining", "limit"), [(21, "110;w=10"), (19, "100"), (4, None)])
-def test_the_few_that_are_left_are_spread_over_the_time_to_the_reset(remaining, limit, pace, clock):
+def test_the_few_that_are_left_are_spread_over_the_time_to_the_reset(remaining, limit, limiter, clock):
     begin = clock.at
-    call(pace, headers=left(remaining, 30, limit))
+    call(limiter, headers=left(remaining, 30, limit))
     moments = []
     while clock.at < begin + 29.99:
-        seconds = pace.take("acme")
+        seconds = limiter.acquire_delay("acme")
         if seconds == 0:
             moments.append(clock.at)
-            answer(pace, headers=left(remaining - len(moments), begin + 30 - clock.at, limit))
+            answer(limiter, headers=left(remaining - len(moments), begin + 30 - clock.at, limit))
         else:
             clock.advance(seconds)
     assert len(moments) == remaining
@@ -268,88 +269,88 @@ def test_the_few_that_are_left_are_spread_over_the_time_to_the_reset(remaining, 
 @pytest.mark.parametrize(
     ("remaining", "limit"), [(30, "110;w=10"), (22, "110"), (5, None), (6, "nonsense"), (6, "0"), (6, "-3"), (6, "")]
 )
-def test_enough_that_is_left_is_not_spread(remaining, limit, pace):
-    call(pace, headers=left(remaining, 30, limit))
-    assert pace.take("acme") == 0
+def test_enough_that_is_left_is_not_spread(remaining, limit, limiter):
+    call(limiter, headers=left(remaining, 30, limit))
+    assert limiter.acquire_delay("acme") == 0
 
 
-def test_calls_in_flight_are_taken_off_what_is_left(pace):
+def test_calls_in_flight_are_taken_off_what_is_left(limiter):
     for _ in range(5):
-        assert pace.take("acme") == 0
-    answer(pace, headers=left(3, 30))  # four more are on their way
-    assert waits(pace) == 1, "asked again soon, since the other answers tell how it is"
-    answer(pace, headers=left(0, 30))
-    assert waits(pace) == pytest.approx(30)
+        assert limiter.acquire_delay("acme") == 0
+    answer(limiter, headers=left(3, 30))  # four more are on their way
+    assert waits(limiter) == 1, "asked again soon, since the other answers tell how it is"
+    answer(limiter, headers=left(0, 30))
+    assert waits(limiter) == pytest.approx(30)
 
 
-def test_a_call_that_was_lost_takes_one_off_what_is_left(pace):
+def test_a_call_that_was_lost_takes_one_off_what_is_left(limiter):
     for _ in range(2):
-        assert pace.take("acme") == 0
-    answer(pace, headers=left(1, 30))
-    pace.lost("acme")
-    assert waits(pace) == pytest.approx(30)
+        assert limiter.acquire_delay("acme") == 0
+    answer(limiter, headers=left(1, 30))
+    limiter.on_failure("acme")
+    assert waits(limiter) == pytest.approx(30)
 
 
-def test_an_answer_that_says_nothing_takes_one_off_what_is_left(pace, clock):
+def test_an_answer_that_says_nothing_takes_one_off_what_is_left(limiter, clock):
     for _ in range(3):
-        assert pace.take("acme") == 0
-    answer(pace, headers=left(2, 30))
-    answer(pace, status=502)
-    answer(pace)
-    assert waits(pace) == pytest.approx(30)
+        assert limiter.acquire_delay("acme") == 0
+    answer(limiter, headers=left(2, 30))
+    answer(limiter, status=502)
+    answer(limiter)
+    assert waits(limiter) == pytest.approx(30)
 
 
-def test_a_refusal_of_trutos_own_takes_nothing_off_what_the_provider_leaves(pace, clock):
+def test_a_refusal_of_trutos_own_takes_nothing_off_what_the_provider_leaves(limiter, clock):
     for _ in range(2):
-        assert pace.take("acme") == 0
-    answer(pace, headers=left(1, 30))
-    answer(pace, status=429, headers={"retry-after": "10"})
+        assert limiter.acquire_delay("acme") == 0
+    answer(limiter, headers=left(1, 30))
+    answer(limiter, status=429, headers={"retry-after": "10"})
     clock.advance(10)
-    assert waits(pace) == pytest.approx(5), "one is left, half-way"
+    assert waits(limiter) == pytest.approx(5), "one is left, half-way"
     clock.advance(5)
-    assert pace.take("acme") == 0
+    assert limiter.acquire_delay("acme") == 0
 
 
-def test_a_later_answer_with_more_left_lifts_the_wait(pace):
-    call(pace, headers=left(0, 50))
-    assert pace.take("acme") > 0
-    answer(pace, headers=left(90, 50, "110"))
-    assert grants(pace) == 49
+def test_a_later_answer_with_more_left_lifts_the_wait(limiter):
+    call(limiter, headers=left(0, 50))
+    assert limiter.acquire_delay("acme") > 0
+    answer(limiter, headers=left(90, 50, "110"))
+    assert grants(limiter) == 49
 
 
-def test_a_later_answer_with_less_left_tightens_it(pace):
-    call(pace, headers=left(50, 30, "110"))
-    call(pace, headers=left(0, 30, "110"))
-    assert waits(pace) == pytest.approx(30)
+def test_a_later_answer_with_less_left_tightens_it(limiter):
+    call(limiter, headers=left(50, 30, "110"))
+    call(limiter, headers=left(0, 30, "110"))
+    assert waits(limiter) == pytest.approx(30)
 
 
-def test_an_answer_that_was_overtaken_does_not_lift_the_wait(pace):
+def test_an_answer_that_was_overtaken_does_not_lift_the_wait(limiter):
     for _ in range(4):
-        assert pace.take("acme") == 0
+        assert limiter.acquire_delay("acme") == 0
     for remaining in [0, 3, 1, 2]:
-        answer(pace, headers=left(remaining, 30))
-        assert waits(pace) > 0
-    assert waits(pace) == pytest.approx(30)
-    answer(pace, headers=left(100, 30))  # of a call that began afterwards
-    assert pace.take("acme") == 0
+        answer(limiter, headers=left(remaining, 30))
+        assert waits(limiter) > 0
+    assert waits(limiter) == pytest.approx(30)
+    answer(limiter, headers=left(100, 30))  # of a call that began afterwards
+    assert limiter.acquire_delay("acme") == 0
 
 
-def test_after_the_reset_an_answer_is_believed_whatever_overtook_it(pace, clock):
+def test_after_the_reset_an_answer_is_believed_whatever_overtook_it(limiter, clock):
     for _ in range(2):
-        assert pace.take("acme") == 0
-    answer(pace, headers=left(0, 5))
+        assert limiter.acquire_delay("acme") == 0
+    answer(limiter, headers=left(0, 5))
     clock.advance(6)
-    answer(pace, headers=left(3, 30))
-    assert waits(pace) == pytest.approx((30 + 6) / 4 - 6)
+    answer(limiter, headers=left(3, 30))
+    assert waits(limiter) == pytest.approx((30 + 6) / 4 - 6)
 
 
-def test_a_reset_that_is_over_lifts_the_wait(pace, clock):
-    call(pace, headers=left(0, 30))
-    answer(pace, headers=left(0, 0))
-    assert pace.take("acme") == 0
-    answer(pace, headers=left(0, 30))
+def test_a_reset_that_is_over_lifts_the_wait(limiter, clock):
+    call(limiter, headers=left(0, 30))
+    answer(limiter, headers=left(0, 0))
+    assert limiter.acquire_delay("acme") == 0
+    answer(limiter, headers=left(0, 30))
     clock.advance(30)
-    assert pace.take("acme") == 0
+    assert limiter.acquire_delay("acme") == 0
 
 
 @pytest.mark.parametrize(
@@ -372,14 +373,14 @@ def test_a_reset_that_is_over_lifts_the_wait(pace, clock):
     ],
     ids=repr,
 )
-def test_nonsense_does_not_stop_an_account(headers, pace):
-    call(pace, headers=headers)
-    assert grants(pace) == 49
+def test_nonsense_does_not_stop_an_account(headers, limiter):
+    call(limiter, headers=headers)
+    assert grants(limiter) == 49
 
 
-def test_what_a_call_without_an_account_is_told_holds_for_the_token(pace):
-    call(pace, None, headers=left(0, 20))
-    assert waits(pace, "acme") == waits(pace, None) == pytest.approx(20)
+def test_what_a_call_without_an_account_is_told_holds_for_the_token(limiter):
+    call(limiter, None, headers=left(0, 20))
+    assert waits(limiter, "acme") == waits(limiter, None) == pytest.approx(20)
 
 
 @given(
@@ -406,16 +407,16 @@ def test_what_a_call_without_an_account_is_told_holds_for_the_token(pace):
 @example(said=[(None, {"ratelimit-limit": "1e-320;w=", **left("1e-320", "60")}, 200, False)])
 def test_no_headers_stop_anything_for_longer_than_the_longest_pause(said):
     clock = Clock()
-    pace = Pace(requests_per_second=None, clock=clock, now=lambda: EPOCH)
+    limiter = RateLimiter(requests_per_second=None, clock=clock, now=lambda: EPOCH)
     for account, headers, status, is_remote in said:
-        began = pace.take(account) == 0
+        began = limiter.acquire_delay(account) == 0
         if began:
-            answer(pace, account, headers, status, is_remote)
-        assert 0 <= pace.take("hooli") <= LONGEST_PAUSE
-        pace.lost("hooli")
+            answer(limiter, account, headers, status, is_remote)
+        assert 0 <= limiter.acquire_delay("hooli") <= LONGEST_PAUSE
+        limiter.on_failure("hooli")
     stop = clock.at + LONGEST_PAUSE
     for _ in range(100):
-        seconds = pace.take("acme")
+        seconds = limiter.acquire_delay("acme")
         assert 0 <= seconds <= LONGEST_PAUSE
         if seconds == 0:
             break
@@ -442,81 +443,81 @@ STOPS = {
 
 
 @pytest.mark.parametrize(("headers", "seconds"), STOPS.values(), ids=STOPS)
-def test_a_429_of_the_crm_stops_the_other_calls_of_its_account(headers, seconds, pace, clock):
-    call(pace, status=429, headers=headers, is_remote=True)
-    assert waits(pace) == pytest.approx(seconds)
-    assert pace.take("hooli") == pace.take(None) == 0
+def test_a_429_of_the_crm_stops_the_other_calls_of_its_account(headers, seconds, limiter, clock):
+    call(limiter, status=429, headers=headers, is_remote=True)
+    assert waits(limiter) == pytest.approx(seconds)
+    assert limiter.acquire_delay("hooli") == limiter.acquire_delay(None) == 0
     clock.advance(seconds)
-    assert grants(pace) >= 49
+    assert grants(limiter) >= 49
 
 
 @pytest.mark.parametrize(("headers", "seconds"), [({"retry-after": "10"}, 10), ({}, 10)], ids=["10", "nothing"])
-def test_a_429_of_truto_stops_the_other_calls_of_its_account(headers, seconds, pace, clock):
-    call(pace, status=429, headers=headers)
-    assert waits(pace) == pytest.approx(seconds)
-    assert pace.take("hooli") == pace.take(None) == 0
+def test_a_429_of_truto_stops_the_other_calls_of_its_account(headers, seconds, limiter, clock):
+    call(limiter, status=429, headers=headers)
+    assert waits(limiter) == pytest.approx(seconds)
+    assert limiter.acquire_delay("hooli") == limiter.acquire_delay(None) == 0
     clock.advance(seconds)
-    assert grants(pace) == 49
+    assert grants(limiter) == 49
 
 
-def test_a_429_without_an_account_stops_the_token(pace, clock):
-    call(pace, None, status=429, headers={"retry-after": "10"})
-    assert waits(pace, None) == waits(pace, "acme") == pytest.approx(10)
+def test_a_429_without_an_account_stops_the_token(limiter, clock):
+    call(limiter, None, status=429, headers={"retry-after": "10"})
+    assert waits(limiter, None) == waits(limiter, "acme") == pytest.approx(10)
     clock.advance(10)
-    assert pace.take("acme") == 0
+    assert limiter.acquire_delay("acme") == 0
 
 
-def test_a_shorter_stop_does_not_end_a_longer_one(pace):
+def test_a_shorter_stop_does_not_end_a_longer_one(limiter):
     for _ in range(3):
-        assert pace.take("acme") == 0
-    answer(pace, status=429, headers={"retry-after": "30"})
-    answer(pace, status=429, headers={"retry-after": "5"})
-    answer(pace, headers=left(100, 1))
-    assert waits(pace) == pytest.approx(30)
+        assert limiter.acquire_delay("acme") == 0
+    answer(limiter, status=429, headers={"retry-after": "30"})
+    answer(limiter, status=429, headers={"retry-after": "5"})
+    answer(limiter, headers=left(100, 1))
+    assert waits(limiter) == pytest.approx(30)
 
 
-def test_after_a_stop_no_more_come_than_the_window_holds(pace, clock):
-    call(pace, status=429, headers={"retry-after": "10"})
+def test_after_a_stop_no_more_come_than_the_window_holds(limiter, clock):
+    call(limiter, status=429, headers={"retry-after": "10"})
     clock.advance(SPAN)
-    assert grants(pace) == 50
+    assert grants(limiter) == 50
 
 
 # ------------------------------------------------------------------------------------------------------------ memory
 
 
-def test_accounts_that_are_no_longer_used_are_forgotten(pace, clock):
+def test_accounts_that_are_no_longer_used_are_forgotten(limiter, clock):
     most = 0
     for number in range(100_000):
         account = f"account-{number}"
-        while seconds := pace.take(account):
+        while seconds := limiter.acquire_delay(account):
             clock.advance(seconds)
-        pace.take("in use")
+        limiter.acquire_delay("in use")
         if number % 2:  # what is never answered must not be kept for ever
-            answer(pace, account, headers=left(100, 5))
-        most = max(most, len(pace._accounts))
+            answer(limiter, account, headers=left(100, 5))
+        most = max(most, len(limiter._accounts))
     assert most <= 50 * (LONGEST_PAUSE + SPAN)
     clock.advance(2 * LONGEST_PAUSE)
     for _ in range(most):
-        while seconds := pace.take("acme"):
+        while seconds := limiter.acquire_delay("acme"):
             clock.advance(seconds)
-    assert len(pace._accounts) == 1
+    assert len(limiter._accounts) == 1
 
 
-def test_an_account_is_not_forgotten_while_it_has_to_wait(pace, clock):
-    call(pace, status=429, headers={"retry-after": "3600"})
+def test_an_account_is_not_forgotten_while_it_has_to_wait(limiter, clock):
+    call(limiter, status=429, headers={"retry-after": "3600"})
     clock.advance(LONGEST_PAUSE - 1)
     for number in range(3):
-        assert pace.take(f"account-{number}") == 0
-    assert waits(pace) == pytest.approx(1)
+        assert limiter.acquire_delay(f"account-{number}") == 0
+    assert waits(limiter) == pytest.approx(1)
 
 
-def test_an_answer_for_an_account_that_was_forgotten_is_heard(pace, clock):
-    assert pace.take("acme") == 0
+def test_an_answer_for_an_account_that_was_forgotten_is_heard(limiter, clock):
+    assert limiter.acquire_delay("acme") == 0
     clock.advance(2 * LONGEST_PAUSE)
-    assert pace.take("hooli") == 0
-    assert list(pace._accounts) == ["hooli"]
-    answer(pace, headers=left(3, 30))
-    assert waits(pace) == pytest.approx(30 / 4)
+    assert limiter.acquire_delay("hooli") == 0
+    assert list(limiter._accounts) == ["hooli"]
+    answer(limiter, headers=left(3, 30))
+    assert waits(limiter) == pytest.approx(30 / 4)
 
 
 # ---------------------------------------------------------------------------------------------------- the registry
@@ -524,7 +525,7 @@ def test_an_answer_for_an_account_that_was_forgotten_is_heard(pace, clock):
 
 def test_clients_of_one_token_share_a_pace():
     def of(**changed):
-        return pace_for(
+        return get_rate_limiter(
             **{"origin": "https://api.truto.one", "token_digest": "d", "requests_per_second": 5, **changed}
         )
 
@@ -536,12 +537,12 @@ def test_clients_of_one_token_share_a_pace():
 
 
 def test_the_registry_keeps_only_the_paces_used_last():
-    kept = pace_for(origin="kept", token_digest="d", requests_per_second=None)
-    dropped = pace_for(origin="dropped", token_digest="d", requests_per_second=None)
+    kept = get_rate_limiter(origin="kept", token_digest="d", requests_per_second=None)
+    dropped = get_rate_limiter(origin="dropped", token_digest="d", requests_per_second=None)
     for number in range(200):
-        pace_for(origin=number, token_digest="d", requests_per_second=None)
-        assert pace_for(origin="kept", token_digest="d", requests_per_second=None) is kept
-    assert pace_for(origin="dropped", token_digest="d", requests_per_second=None) is not dropped
+        get_rate_limiter(origin=number, token_digest="d", requests_per_second=None)
+        assert get_rate_limiter(origin="kept", token_digest="d", requests_per_second=None) is kept
+    assert get_rate_limiter(origin="dropped", token_digest="d", requests_per_second=None) is not dropped
 
 
 def test_threads_that_ask_for_a_pace_at_once_get_the_same(eager_threads):
@@ -551,7 +552,7 @@ def test_threads_that_ask_for_a_pace_at_once_get_the_same(eager_threads):
 
             def ask(_, barrier=barrier, number=number):
                 barrier.wait()
-                return pace_for(origin=("threads", number), token_digest="d", requests_per_second=None)
+                return get_rate_limiter(origin=("threads", number), token_digest="d", requests_per_second=None)
 
             assert len(set(pool.map(ask, range(16)))) == 1
 
@@ -568,15 +569,15 @@ def eager_threads():
     sys.setswitchinterval(usual)
 
 
-def test_sixteen_threads_never_book_more_than_there_is(pace, clock, eager_threads):
+def test_sixteen_threads_never_book_more_than_there_is(limiter, clock, eager_threads):
     accounts = [f"account-{number}" for number in range(12)]
 
     def hammer(seed):
         taken = []
         for account in random.Random(seed).choices([*accounts, None], k=1500):
-            if pace.take(account) == 0:
+            if limiter.acquire_delay(account) == 0:
                 taken.append(account)
-                pace.lost(account)
+                limiter.on_failure(account)
         return taken
 
     with ThreadPoolExecutor(16) as pool:
@@ -585,7 +586,7 @@ def test_sixteen_threads_never_book_more_than_there_is(pace, clock, eager_thread
             assert len(taken) == 500, "exactly: none twice, none lost"
             assert all(taken.count(account) <= 50 for account in accounts)
             clock.advance(SPAN)
-    assert pace._token._in_flight == 0
+    assert limiter._token._in_flight == 0
 
 
 # --------------------------------------------------------------------------------------------------- a million calls
@@ -599,7 +600,7 @@ def simulated(*, accounts, calls, callers=4, seed=7, opening=0.0, opened=0.0):
     """
     rng = random.Random(seed)
     clock = Clock()
-    pace = Pace(requests_per_second=None, clock=clock)
+    limiter = RateLimiter(requests_per_second=None, clock=clock)
     order = itertools.count()
     # When, in which order, whose, and what the answer tells of its request; nothing where it is a question.
     events = [(clock.at + rng.random(), next(order), account, None) for account in range(accounts)] * callers
@@ -609,8 +610,8 @@ def simulated(*, accounts, calls, callers=4, seed=7, opening=0.0, opened=0.0):
         clock.at, _, account, told = heapq.heappop(events)
         name = f"account-{account}"
         if told is not None:
-            answer(pace, name, **told)
-        seconds = pace.take(name)
+            answer(limiter, name, **told)
+        seconds = limiter.acquire_delay(name)
         if seconds == 0:
             is_opened = opening and (len(sent) < callers * accounts or rng.random() < opened)
             late = opening * rng.random() if is_opened else 0.0
@@ -655,34 +656,34 @@ def test_calls_that_wait_for_a_connection_do_not_lead_to_more_than_the_tiers(acc
     assert (len(sent) - burst) / (sent[-1][1] - sent[0][1]) >= 0.95 * min(5 * accounts, 50)
 
 
-def test_a_call_that_went_out_late_frees_its_place_late(pace, clock):
-    assert grants(pace, at_most=25) == 25
+def test_a_call_that_went_out_late_frees_its_place_late(limiter, clock):
+    assert grants(limiter, at_most=25) == 25
     clock.advance(1)
-    assert grants(pace, at_most=25) == 25
+    assert grants(limiter, at_most=25) == 25
     clock.advance(2)
-    answer(pace, seconds=3, sent_after=2.5)
+    answer(limiter, seconds=3, sent_after=2.5)
     clock.advance(SPAN - 3)
-    assert grants(pace) == 24
+    assert grants(limiter) == 24
     clock.advance(1)
-    assert grants(pace) == 25
+    assert grants(limiter) == 25
     clock.advance(1.5)
-    assert grants(pace) == 1
+    assert grants(limiter) == 1
 
 
-def test_calls_that_all_go_out_late_use_the_whole_rate(pace, clock):
+def test_calls_that_all_go_out_late_use_the_whole_rate(limiter, clock):
     for _ in range(10):
-        assert grants(pace) == 50
+        assert grants(limiter) == 50
         clock.advance(1)
         for _ in range(50):
-            answer(pace, seconds=1, sent_after=0.5)
+            answer(limiter, seconds=1, sent_after=0.5)
         clock.advance(SPAN - 0.5)
 
 
-def test_what_is_told_of_a_call_that_was_counted_out_long_ago_changes_nothing(pace, clock):
-    assert grants(pace, at_most=50) == 50
+def test_what_is_told_of_a_call_that_was_counted_out_long_ago_changes_nothing(limiter, clock):
+    assert grants(limiter, at_most=50) == 50
     clock.advance(2 * SPAN)
-    assert grants(pace, at_most=50) == 50
-    answer(pace, seconds=2 * SPAN, sent_after=1)
-    assert grants(pace) == 0
+    assert grants(limiter, at_most=50) == 50
+    answer(limiter, seconds=2 * SPAN, sent_after=1)
+    assert grants(limiter) == 0
     clock.advance(SPAN)
-    assert grants(pace) == 50
+    assert grants(limiter) == 50

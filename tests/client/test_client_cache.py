@@ -7,9 +7,9 @@ import threading
 
 import pytest
 
-from airflow_provider_truto.client import core as shared
+from airflow_provider_truto.client import shared
 from airflow_provider_truto.client.aio import AsyncClient
-from airflow_provider_truto.client.memory import Memory
+from airflow_provider_truto.client.cache import ResponseCache
 from airflow_provider_truto.client.response import Response
 from airflow_provider_truto.client.settings import ClientSettings
 from airflow_provider_truto.client.tokens import ApiToken, Token
@@ -29,11 +29,11 @@ def clock():
 
 
 @pytest.fixture
-def memory(clock, monkeypatch):
-    """The process's memory, whose time is the test's."""
-    memory = Memory(clock=clock)
-    monkeypatch.setattr(shared, "MEMORY", memory)
-    return memory
+def cache(clock, monkeypatch):
+    """The process's cache, whose time is the test's."""
+    cache = ResponseCache(clock=clock)
+    monkeypatch.setattr(shared, "RESPONSES", cache)
+    return cache
 
 
 def answer(text="{}"):
@@ -44,43 +44,43 @@ def answer(text="{}"):
 
 
 def test_an_answer_is_fresh_for_as_long_as_was_said(clock):
-    memory = Memory(clock=clock)
-    memory.keep("a", answer("1"), fresh_for=10)
+    cache = ResponseCache(clock=clock)
+    cache.put("a", answer("1"), cache_ttl=10)
     clock.now += 9.9
-    assert memory.recall("a") == answer("1")
-    assert memory.recall("b") is None
+    assert cache.get("a") == answer("1")
+    assert cache.get("b") is None
     clock.now += 0.1
-    assert memory.recall("a") is None
+    assert cache.get("a") is None
 
 
 def test_a_newer_answer_takes_the_place_of_an_older_one(clock):
-    memory = Memory(clock=clock)
-    memory.keep("a", answer("1"), fresh_for=10)
+    cache = ResponseCache(clock=clock)
+    cache.put("a", answer("1"), cache_ttl=10)
     clock.now += 8
-    memory.keep("a", answer("2"), fresh_for=10)
+    cache.put("a", answer("2"), cache_ttl=10)
     clock.now += 8
-    assert memory.recall("a") == answer("2")
+    assert cache.get("a") == answer("2")
 
 
 def test_the_oldest_answers_make_room(clock):
-    memory = Memory(clock=clock)
+    cache = ResponseCache(clock=clock)
     for number in range(600):
-        memory.keep(number, answer(), fresh_for=10)
-    assert [number for number in range(600) if memory.recall(number)] == list(range(600 - 512, 600))
-    memory.forget()
-    assert memory.recall(599) is None
+        cache.put(number, answer(), cache_ttl=10)
+    assert [number for number in range(600) if cache.get(number)] == list(range(600 - 512, 600))
+    cache.clear()
+    assert cache.get(599) is None
 
 
 def test_threads_may_use_it_at_once(clock):
-    memory = Memory(clock=clock)
+    cache = ResponseCache(clock=clock)
     start, failures = threading.Barrier(8), []
 
     def work(number):
         try:
             start.wait()
             for step in range(2000):
-                memory.keep((number, step % 100), answer(str(number)), fresh_for=10)
-                kept = memory.recall((number, step % 100))
+                cache.put((number, step % 100), answer(str(number)), cache_ttl=10)
+                kept = cache.get((number, step % 100))
                 assert kept is None or kept.body == str(number).encode()
         except Exception as error:
             failures.append(error)
@@ -94,10 +94,10 @@ def test_threads_may_use_it_at_once(clock):
 
 
 def test_it_shows_nothing_of_what_it_keeps():
-    memory = Memory()
-    memory.keep((Token("planted-token"), "x"), answer('{"secret": "planted"}'), fresh_for=10)
-    assert repr(memory) == "Memory(1 answers)"
-    assert "planted" not in repr(list(memory._kept.items()))
+    cache = ResponseCache()
+    cache.put((Token("planted-token"), "x"), answer('{"secret": "planted"}'), cache_ttl=10)
+    assert repr(cache) == "ResponseCache(1 answers)"
+    assert "planted" not in repr(list(cache._entries.items()))
 
 
 # ---------------------------------------------------------------------------------------------------- through clients
@@ -123,7 +123,7 @@ NEVER_KEPT = {
 
 
 @pytest.mark.parametrize("name", ASKED)
-def test_what_changes_seldom_is_asked_for_once_in_five_minutes(name, emulator, make_client, memory, clock):
+def test_what_changes_seldom_is_asked_for_once_in_five_minutes(name, emulator, make_client, cache, clock):
     ask = ASKED[name]
     one = make_client(emulator.url, token=emulator.token, integrated_account_id=ACME)
     other = make_client(emulator.url, token=emulator.token, integrated_account_id=ACME)
@@ -139,14 +139,14 @@ def test_what_changes_seldom_is_asked_for_once_in_five_minutes(name, emulator, m
 
 
 @pytest.mark.parametrize("name", NEVER_KEPT)
-def test_what_may_have_changed_is_asked_for_anew(name, emulator, make_client, memory):
+def test_what_may_have_changed_is_asked_for_anew(name, emulator, make_client, cache):
     client = make_client(emulator.url, token=emulator.token, integrated_account_id=ACME)
     NEVER_KEPT[name](client)
     NEVER_KEPT[name](client)
     assert len(emulator.requests) == 2
 
 
-def test_both_drivers_use_the_same_memory(emulator, make_client, memory):
+def test_both_drivers_use_the_same_cache(emulator, make_client, cache):
     client = make_client(emulator.url, token=emulator.token, integrated_account_id=ACME)
     first = client.capabilities()
 
@@ -160,7 +160,7 @@ def test_both_drivers_use_the_same_memory(emulator, make_client, memory):
     assert len(emulator.requests) == 1
 
 
-def test_nobody_is_given_what_another_account_token_server_or_question_was(emulator, make_client, memory, raw_server):
+def test_nobody_is_given_what_another_account_token_server_or_question_was(emulator, make_client, cache, raw_server):
     emulator.state.add_token("another")
     elsewhere = raw_server(lambda conversation: conversation.answer({"elsewhere": True}))
     client = make_client(emulator.url, token=emulator.token)
@@ -180,7 +180,7 @@ def test_nobody_is_given_what_another_account_token_server_or_question_was(emula
     assert make_client(elsewhere.url, token=emulator.token).capabilities(ACME) == {"elsewhere": True}
 
 
-def test_what_one_does_to_an_answer_another_does_not_see(emulator, make_client, memory):
+def test_what_one_does_to_an_answer_another_does_not_see(emulator, make_client, cache):
     client = make_client(emulator.url, token=emulator.token, integrated_account_id=ACME)
     first = client.capabilities()
     whole = len(first["unified"])
@@ -192,7 +192,7 @@ def test_what_one_does_to_an_answer_another_does_not_see(emulator, make_client, 
 
 
 @pytest.mark.parametrize("fault", [{"status": 404}, {"status": 403}, {"status": 200, "text": "<p>"}])
-def test_what_failed_is_not_kept(fault, emulator, make_client, memory):
+def test_what_failed_is_not_kept(fault, emulator, make_client, cache):
     emulator.fault(**fault)
     client = make_client(emulator.url, token=emulator.token, integrated_account_id=ACME)
     with pytest.raises(Exception, match="capabilities"):
@@ -200,7 +200,7 @@ def test_what_failed_is_not_kept(fault, emulator, make_client, memory):
     assert client.capabilities()["account"]["id"] == ACME
 
 
-def test_a_token_that_was_rotated_asks_for_itself(emulator, make_client, memory):
+def test_a_token_that_was_rotated_asks_for_itself(emulator, make_client, cache):
     """Another token may see another environment."""
     client = make_client(emulator.url, token=emulator.token, reread=lambda: Token("new"), integrated_account_id=ACME)
     client.capabilities()

@@ -32,7 +32,7 @@ class Quota:
     reset: float
 
 
-def quota(headers: Mapping[str, str]) -> Quota | None:
+def parse_quota(headers: Mapping[str, str]) -> Quota | None:
     """Read ``ratelimit-limit`` (such as ``110;w=10``), ``-remaining`` and ``-reset``.
 
     ``None`` where one of the latter two is missing or nonsense. The window behind ``w=`` is not read: Truto's
@@ -46,7 +46,7 @@ def quota(headers: Mapping[str, str]) -> Quota | None:
     return Quota(limit=limit if limit is not None and limit > 0 else None, remaining=remaining, reset=reset)
 
 
-def asked_wait(headers: Mapping[str, str], *, now: float, status: int = 429) -> float | None:
+def parse_wait(headers: Mapping[str, str], *, now: float, status: int = 429) -> float | None:
     """Seconds that the server asks to wait: ``Retry-After``, else for a 429 ``ratelimit-reset``, else ``None``.
 
     Every answer has ``ratelimit-reset``; only where the limit is used up does it say when to come again.

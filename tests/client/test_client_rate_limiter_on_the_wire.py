@@ -13,16 +13,16 @@ from functools import cache
 
 import pytest
 
-from airflow_provider_truto.client import pacing
+from airflow_provider_truto.client import shared
 from airflow_provider_truto.client.aio import AsyncClient
 from airflow_provider_truto.client.core import Observer
 from airflow_provider_truto.client.errors import TrutoError
-from airflow_provider_truto.client.pacing import Pace
+from airflow_provider_truto.client.rate_limiter import RateLimiter
 from airflow_provider_truto.client.settings import ClientSettings
 from airflow_provider_truto.client.sync import SyncClient
 from airflow_provider_truto.client.tokens import ApiToken, Token
 from airflow_provider_truto.emulator import ACME, GLOBEX, INITECH, STARK, WAYNE, Emulator
-from airflow_provider_truto.emulator import limits as emulated_limits
+from airflow_provider_truto.emulator.http import limits as emulated_limits
 
 ACCOUNTS = [ACME, GLOBEX, WAYNE, STARK, INITECH]
 DRIVERS = ["sync", "async"]
@@ -76,41 +76,41 @@ class DrivenTime:
                 wake()
 
 
-class Recording(Pace):
+class Recording(RateLimiter):
     """A pace that tells of what it is asked and told."""
 
     def __init__(self, **given):
         super().__init__(**given)
         self.events = []
 
-    def take(self, account):
-        seconds = super().take(account)
+    def acquire_delay(self, account):
+        seconds = super().acquire_delay(account)
         if not seconds:
             self.events.append("begun")
         return seconds
 
-    def answered(self, account, **given):
+    def on_response(self, account, **given):
         self.events.append("answered")
-        super().answered(account, **given)
+        super().on_response(account, **given)
 
-    def lost(self, account):
+    def on_failure(self, account):
         self.events.append("lost")
-        super().lost(account)
+        super().on_failure(account)
 
 
 @pytest.fixture
 def driven(monkeypatch):
-    """Driven time for both sides. ``paces`` are those that the clients of the test made."""
+    """Driven time for both sides. ``limiters`` are those that the clients of the test made."""
     time = DrivenTime()
-    time.paces = []
+    time.limiters = []
 
     @cache
     def make(_origin, _digest, requests_per_second):
-        pace = Recording(requests_per_second=requests_per_second, clock=time)
-        time.paces.append(pace)
-        return pace
+        limiter = Recording(requests_per_second=requests_per_second, clock=time)
+        time.limiters.append(limiter)
+        return limiter
 
-    monkeypatch.setattr(pacing, "_pace", make)
+    monkeypatch.setattr(shared, "_make_rate_limiter", make)
     monkeypatch.setattr(emulated_limits, "monotonic", time)
     return time
 
@@ -200,7 +200,7 @@ def test_clients_of_one_process_keep_an_accounts_tier_together(driver, driven, l
     )
     assert [outcome.attempts for outcome in outcomes] == [1] * 160, "no 429 has come"
     assert len(emulator.executions) == 160
-    assert len(driven.paces) == 1
+    assert len(driven.limiters) == 1
     # 50 at once, and then 50 a span: all that the tier allows.
     assert 3 * SPAN <= driven.now - 1000 < 3 * SPAN + 0.5
     assert sum(outcome.waited for outcome in outcomes) == 0
@@ -273,8 +273,8 @@ def test_account_tokens_count_for_the_api_token_that_minted_them(driver, driven,
         data_auth="account",
         requests_per_second=5,
     )
-    assert len(driven.paces) == 1
-    assert driven.paces[0].events.count("begun") == len(emulator.requests) == len(outcomes)
+    assert len(driven.limiters) == 1
+    assert driven.limiters[0].events.count("begun") == len(emulator.requests) == len(outcomes)
     assert {outcome.attempts for outcome in outcomes} == {1}
     assert SPAN <= driven.now - 1000 < SPAN + 0.5
 
@@ -285,7 +285,7 @@ def test_clients_of_another_token_are_paced_apart(driven, limited):
     for token in (emulator.token, "another", emulator.token):
         with contextlib.closing(made_of(SyncClient, emulator.url, driven, token=token)) as client:
             call_for(ACME)(client)
-    assert len(driven.paces) == 2
+    assert len(driven.limiters) == 2
 
 
 # -------------------------------------------------------------------------------------------------- what answers say
@@ -379,7 +379,7 @@ def test_a_call_that_was_begun_is_ended_whatever_comes_of_it(name, driver, drive
                     await case(client)
 
         asyncio.run(main())
-    assert driven.paces[0].events == events
+    assert driven.limiters[0].events == events
 
 
 def test_a_coroutine_that_is_cancelled_gives_its_place_back(driven, raw_server):
@@ -401,7 +401,7 @@ def test_a_coroutine_that_is_cancelled_gives_its_place_back(driven, raw_server):
                 await task
 
     asyncio.run(main())
-    assert driven.paces[0].events == ["begun", "lost"]
+    assert driven.limiters[0].events == ["begun", "lost"]
     server.stop()
 
 
@@ -420,7 +420,7 @@ def test_a_coroutine_that_is_cancelled_while_it_waits_for_a_place_has_taken_none
                 await task
 
     asyncio.run(main())
-    assert driven.paces[0].events == ["begun", "answered"]
+    assert driven.limiters[0].events == ["begun", "answered"]
     assert len(server.requests) == 1
 
 
@@ -450,9 +450,9 @@ def test_places_of_cancelled_coroutines_do_not_pile_up(driven, raw_server):
             await call_for(ACME)(client)
 
     asyncio.run(main())
-    [pace] = driven.paces
-    assert pace.events.count("begun") == pace.events.count("answered") + pace.events.count("lost") == 7
-    assert pace._accounts[ACME]._in_flight == pace._token._in_flight == 0
+    [limiter] = driven.limiters
+    assert limiter.events.count("begun") == limiter.events.count("answered") + limiter.events.count("lost") == 7
+    assert limiter._accounts[ACME]._in_flight == limiter._token._in_flight == 0
     assert driven.now == 1000
     server.stop()
 

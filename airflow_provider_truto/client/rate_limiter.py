@@ -4,8 +4,8 @@ Sources: Truto's texts on errors (429 above 500 calls in 10 seconds for an API t
 for an integrated account) and docs/api-reference/overview/rate-limits (``ratelimit-*``, the provider's own limit,
 on every unified and proxy answer).
 
-Nothing here waits and nothing here does I/O. A driver asks ``take`` before it sends, waits as long as it is told,
-and asks again; the same object serves threads and an event loop at once.
+Nothing here waits and nothing here does I/O. A client asks for ``acquire_delay`` before it sends, waits as long as
+it is told, and asks again; the same object serves threads and an event loop at once.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ import threading
 import time
 from bisect import bisect_right, insort
 from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 
-from airflow_provider_truto.client.rate_limits import DEFAULT_WAIT, Quota, asked_wait, quota
+from airflow_provider_truto.client.rate_limit_headers import DEFAULT_WAIT, Quota, parse_quota, parse_wait
 from airflow_provider_truto.client.response import Response
 from airflow_provider_truto.client.settings import FASTEST
 
@@ -27,7 +26,7 @@ from airflow_provider_truto.client.settings import FASTEST
 TOKEN_RATE = 50.0
 ACCOUNT_RATE = 5.0
 TIER_SECONDS = 10.0
-#: Truto counts calls when they arrive, a ``Pace`` when they leave. A call that travelled slowly and one that
+#: Truto counts calls when they arrive, a ``RateLimiter`` when they leave. A call that travelled slowly and one that
 #: travelled fast arrive closer together than they left: our windows are longer by this much (0.2 seconds of 10),
 #: which costs 2 % of the rate. What a call waits for its connection is known, and counted: see ``Answer.sent_after``.
 MARGIN = 1.02
@@ -40,29 +39,9 @@ FEW = 5.0
 _ASK_AGAIN = 1.0
 #: The shortest wait: a clock that is read just before the moment would have callers ask in a circle.
 _SHORTEST = 0.001
-#: More paces than this are not remembered for a process.
-_REMEMBERED = 128
-
-_registry_lock = threading.Lock()
 
 
-def pace_for(*, origin: Hashable, token_digest: str, requests_per_second: float | None) -> Pace:
-    """Give the one ``Pace`` that all clients of this process share for a token at an origin.
-
-    A limit is the token's, not a client's. Two connections that hold one token but ask for different
-    ``requests_per_second`` have separate paces, which know nothing of each other: what they send adds up. Other
-    processes are not seen either. The paces used last are kept. Raises ``ValueError`` as ``Pace`` does.
-    """
-    with _registry_lock:  # lru_cache alone may build two under threads, and give each to one of them
-        return _pace(origin, token_digest, requests_per_second)
-
-
-@lru_cache(maxsize=_REMEMBERED)
-def _pace(_origin: Hashable, _token_digest: str, requests_per_second: float | None) -> Pace:
-    return Pace(requests_per_second=requests_per_second)
-
-
-class Pace:
+class RateLimiter:
     """What one token may send.
 
     ``requests_per_second``: ``None`` for Truto's tiers; a number for the token's calls, of which an account gets
@@ -72,8 +51,8 @@ class Pace:
     ``Retry-After`` that is a date. Raises ``ValueError`` for a rate that is none.
 
     A call belongs to its integrated account; one for ``None`` counts for the token only, and what its answer
-    says about limits holds for all calls of the token. Every ``take`` that returned ``0.0`` must be followed by
-    one ``answered`` or ``lost``.
+    says about limits holds for all calls of the token. Every ``acquire_delay`` that returned ``0.0`` must be
+    followed by one ``on_response`` or ``on_failure``.
     """
 
     def __init__(
@@ -91,10 +70,10 @@ class Pace:
         self._now = now
         self._lock = threading.Lock()
         if not self._is_off:
-            self._token = _Scope(_window(rate), self._clock())
-            self._accounts: OrderedDict[str, _Scope] = OrderedDict()
+            self._token = _Limit(_make_window(rate), self._clock())
+            self._accounts: OrderedDict[str, _Limit] = OrderedDict()
 
-    def take(self, account: str | None) -> float:
+    def acquire_delay(self, account: str | None) -> float:
         """Ask for a call: ``0.0`` means that it was counted and is to be sent now.
 
         Anything else are the seconds after which asking again makes sense; nothing was counted then.
@@ -105,20 +84,20 @@ class Pace:
             # Under the lock, so that moments enter the windows in order.
             now = self._clock()
             wait = self._token.wait(now)
-            scope = None if account is None else self._account(account, now)
-            if scope is not None:
-                wait = max(wait, scope.wait(now))
+            limit = None if account is None else self._account(account, now)
+            if limit is not None:
+                wait = max(wait, limit.wait(now))
             if wait > _SHORTEST:
                 wait = self._token.turn(now, wait)
-                return wait if scope is None else scope.turn(now, wait)
+                return wait if limit is None else limit.turn(now, wait)
             if wait > 0:  # woken a little early: not to be sent to the end of the queue
                 return _SHORTEST
             self._token.begin(now)
-            if scope is not None:
-                scope.begin(now)
+            if limit is not None:
+                limit.begin(now)
             return 0.0
 
-    def answered(self, account: str | None, *, response: Response, is_remote: bool) -> None:
+    def on_response(self, account: str | None, *, response: Response, is_remote: bool) -> None:
         """Learn from the answer to a call. ``is_remote``: the provider failed."""
         if self._is_off:
             return
@@ -126,16 +105,16 @@ class Pace:
         # Truto's own 429 names no tier. Where an account is known, it is the one that is most likely full.
         pause = None
         if status == 429:
-            pause = min(asked_wait(headers, now=self._now(), status=status) or DEFAULT_WAIT, LONGEST_PAUSE)
+            pause = min(parse_wait(headers, now=self._now(), status=status) or DEFAULT_WAIT, LONGEST_PAUSE)
         self._end(
             account,
-            said=quota(headers),
+            said=parse_quota(headers),
             pause=pause,
             has_reached_provider=status != 429 or is_remote,
             late=(response.seconds, response.sent_after) if response.sent_after else None,
         )
 
-    def lost(self, account: str | None) -> None:
+    def on_failure(self, account: str | None) -> None:
         """Learn that a call ended without an answer; it may have been counted all the same."""
         if not self._is_off:
             self._end(account, said=None, pause=None, has_reached_provider=True)
@@ -151,38 +130,38 @@ class Pace:
     ) -> None:
         with self._lock:
             now = self._clock()
-            scope = self._token if account is None else self._account(account, now)
+            limit = self._token if account is None else self._account(account, now)
             if late is not None:
                 seconds, sent_after = late
-                for counting in {self._token, scope}:
+                for counting in {self._token, limit}:
                     counting.was_late(now - seconds, sent_after)
-            if scope is not self._token:
+            if limit is not self._token:
                 self._token.end(now, None, has_reached_provider=has_reached_provider)
-            scope.end(now, said, has_reached_provider=has_reached_provider)
+            limit.end(now, said, has_reached_provider=has_reached_provider)
             if pause is not None:
-                scope.pause(now + pause, by_provider=has_reached_provider)
+                limit.pause(now + pause, by_provider=has_reached_provider)
 
-    def _account(self, account: str, now: float) -> _Scope:
+    def _account(self, account: str, now: float) -> _Limit:
         """Find or make the account's state, and drop that of accounts which nothing holds back any more.
 
         They stand in the order of their last use; one at a time keeps pace with any growth and stays cheap.
         """
         accounts = self._accounts
-        scope = accounts.get(account)
-        if scope is None:
-            scope = accounts[account] = _Scope(_window(ACCOUNT_RATE), now)
-        scope.used_at = now
+        limit = accounts.get(account)
+        if limit is None:
+            limit = accounts[account] = _Limit(_make_window(ACCOUNT_RATE), now)
+        limit.used_at = now
         accounts.move_to_end(account)
         oldest, idle = next(iter(accounts.items()))
         if idle.is_forgettable(now):
             del accounts[oldest]
-        return scope
+        return limit
 
 
-class _Scope:
+class _Limit:
     """What counts against one limit: the calls of a token, or those of one account."""
 
-    __slots__ = ("_grant", "_in_flight", "_last", "_paused_until", "_window", "used_at")
+    __slots__ = ("_in_flight", "_last", "_paused_until", "_quota", "_window", "used_at")
 
     def __init__(self, window: Window, now: float) -> None:
         self.used_at = now
@@ -190,12 +169,12 @@ class _Scope:
         self._in_flight = 0
         self._last = now
         self._paused_until = now
-        self._grant: _Grant | None = None
+        self._quota: _ProviderQuota | None = None
 
     def wait(self, now: float) -> float:
         """Seconds until a call may begin; 0 or less: now."""
         wait = max(self._window.wait(now), self._paused_until - now)
-        return wait if self._grant is None else max(wait, self._wait_for_grant(self._grant, now))
+        return wait if self._quota is None else max(wait, self._wait_for_quota(self._quota, now))
 
     def turn(self, now: float, wait: float) -> float:
         """Seconds to tell somebody who has to wait, where at least ``wait`` seconds are due."""
@@ -215,41 +194,41 @@ class _Scope:
         """Count a call out, with what its answer says that is left."""
         # Not below 0: the call may have begun before this account was forgotten.
         self._in_flight = max(0, self._in_flight - 1)
-        grant = self._grant
-        if grant is not None:
-            grant.older -= 1
+        quota = self._quota
+        if quota is not None:
+            quota.older -= 1
         if said is None or said.reset > LONGEST_PAUSE:
-            if grant is not None and has_reached_provider:
-                grant.remaining -= 1
-        elif grant is None or not grant.hides(said, now):
+            if quota is not None and has_reached_provider:
+                quota.remaining -= 1
+        elif quota is None or not quota.hides(said, now):
             few = FEW if said.limit is None else said.limit * FEW_SHARE
-            self._grant = _Grant(said.remaining, few, now + said.reset, older=self._in_flight)
+            self._quota = _ProviderQuota(said.remaining, few, now + said.reset, older=self._in_flight)
 
     def pause(self, until: float, *, by_provider: bool) -> None:
         """Begin nothing before that moment."""
         self._paused_until = max(self._paused_until, until)
         if by_provider:
             # Who refuses a call knows better than what was said before.
-            self._grant = None
+            self._quota = None
 
     def is_forgettable(self, now: float) -> bool:
         """Whether nothing that was counted or said can still matter."""
         return now - self.used_at > LONGEST_PAUSE
 
-    def _wait_for_grant(self, grant: _Grant, now: float) -> float:
+    def _wait_for_quota(self, quota: _ProviderQuota, now: float) -> float:
         """Seconds by what the provider said; none are left once its reset is over."""
         # No answer knows of the calls that were sent after its own.
-        left = grant.remaining - self._in_flight
-        if left >= grant.few:
+        left = quota.remaining - self._in_flight
+        if left >= quota.few:
             return 0.0
         if left >= 1:
-            return self._last + (grant.reset_at - self._last) / (left + 1) - now
-        until_reset = grant.reset_at - now
-        return until_reset if grant.remaining < 1 else min(until_reset, _ASK_AGAIN)
+            return self._last + (quota.reset_at - self._last) / (left + 1) - now
+        until_reset = quota.reset_at - now
+        return until_reset if quota.remaining < 1 else min(until_reset, _ASK_AGAIN)
 
 
 @dataclass(slots=True)
-class _Grant:
+class _ProviderQuota:
     """What a provider said last: ``remaining`` calls until ``reset_at``, fewer than ``few`` being spread.
 
     ``older`` is how many of the answers to come belong to calls that were in flight when it was said.
@@ -314,7 +293,7 @@ class Window:
             insort(self._moments, moment + seconds)
 
 
-def _window(rate: float) -> Window:
+def _make_window(rate: float) -> Window:
     """Calls a second as whole calls in ten: rounded down, a limit a minute holds as well."""
     requests = max(1, math.floor(rate * TIER_SECONDS))
     return Window(requests=requests, seconds=max(TIER_SECONDS, 1 / rate) * MARGIN)
