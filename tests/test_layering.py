@@ -1,25 +1,21 @@
-"""Imports run downward only: operators → hooks → bulk → records → client, schemas; nothing imports the emulator."""
+"""Imports run downward only, as the table of docs/architecture.md says; nothing imports the emulator."""
 
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "airflow_provider_truto"
 
 #: What each part may import of this package, beside itself and the package's own `__version__`.
 ALLOWED = {
-    "client": set(),
-    "schemas": set(),
-    "records": {"client", "schemas"},
-    "bulk": {"client", "schemas", "records"},
-    "hooks": {"client", "schemas", "records", "connection_fields", "_compat"},
-    "operators": {"client", "schemas", "records", "bulk", "hooks", "connection_fields", "_compat"},
-    "emulator": set(),
-    "_compat": set(),
-    "connection_fields": set(),
-    "get_provider_info": {"connection_fields"},
-    "__init__": set(),
+    part: set(re.findall(r"`(\w+)`", allowed))
+    for part, allowed in re.findall(
+        r"^\| `(\w+)` \| ((?:`\w+`(?:, )?)+|nothing) \|$",
+        (PACKAGE.parent / "docs" / "architecture.md").read_text(),
+        re.MULTILINE,
+    )
 }
 #: Parts that may know Airflow.
 KNOW_AIRFLOW = {"_compat", "hooks", "operators"}
