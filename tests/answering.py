@@ -8,7 +8,7 @@ from airflow_provider_truto.client.core import Client
 from airflow_provider_truto.client.response import Response
 from airflow_provider_truto.client.settings import ClientSettings
 from airflow_provider_truto.client.sync import run_to_end
-from airflow_provider_truto.client.tokens import AccountTokens, ApiToken, Token
+from airflow_provider_truto.client.tokens import ApiToken, Token, TokenCache
 
 TOKENS = ApiToken(Token("test-token"), reread=lambda: Token("test-token"))
 
@@ -29,7 +29,7 @@ class AnsweringTransport:
 def answering_client(answer, settings=None, *, observer=None):
     """A client whose calls are answered by ``answer(call)``; nothing is paced."""
     settings = settings or ClientSettings(requests_per_second=0)
-    return Client(settings, TOKENS, AnsweringTransport(answer), minted=AccountTokens(), observer=observer)
+    return Client(settings, TOKENS, AnsweringTransport(answer), token_cache=TokenCache(), observer=observer)
 
 
 def run(function, *args, answer, settings=None, **kwargs):

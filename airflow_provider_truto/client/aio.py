@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_truto.client.api import TrutoApi
 from airflow_provider_truto.client.core import Client, Function, Observer, P, T
 from airflow_provider_truto.client.shared import ASYNC_TOKENS
-from airflow_provider_truto.client.tokens import AccountTokens
+from airflow_provider_truto.client.tokens import TokenCache
 from airflow_provider_truto.client.transports.aiohttp import AiohttpTransport
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_truto.client.pages import Page, Pages
     from airflow_provider_truto.client.request import Request
-    from airflow_provider_truto.client.retry import Result, SuffixStore
+    from airflow_provider_truto.client.retry import KeyVersionStore, Result
     from airflow_provider_truto.client.settings import ClientSettings
     from airflow_provider_truto.client.tokens import ApiToken
 
@@ -37,14 +37,14 @@ class AsyncClient(TrutoApi):
         tokens: ApiToken,
         *,
         observer: Observer | None = None,
-        minted: AccountTokens = ASYNC_TOKENS,
+        token_cache: TokenCache = ASYNC_TOKENS,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         connections: int = 100,
     ) -> None:
         self.settings = settings
         self.tokens = tokens
         self._transport = AiohttpTransport(settings, tokens, sleep=sleep, connections=connections)
-        self._client = Client(settings, tokens, self._transport, minted=minted, observer=observer)
+        self._client = Client(settings, tokens, self._transport, token_cache=token_cache, observer=observer)
 
     @property
     def requests(self) -> int:
@@ -55,9 +55,9 @@ class AsyncClient(TrutoApi):
         """Run a coroutine function on the client, and return its result."""
         return await function(self._client, *args, **kwargs)
 
-    async def run(self, request: Request, *, suffixes: SuffixStore | None = None) -> Result:
+    async def run(self, request: Request, *, key_versions: KeyVersionStore | None = None) -> Result:
         """Bring one call to its end; see ``RetryLoop``."""
-        return await self._client.run(request, suffixes=suffixes)
+        return await self._client.run(request, key_versions=key_versions)
 
     def listing(
         self,

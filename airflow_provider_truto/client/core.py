@@ -14,9 +14,9 @@ from airflow_provider_truto.client.endpoints import mint_request
 from airflow_provider_truto.client.errors import TrutoTransportError, where
 from airflow_provider_truto.client.redaction import Scrubber, printable
 from airflow_provider_truto.client.request import Request
-from airflow_provider_truto.client.retry import Result, RetryLoop, RetryPolicy, SuffixStore, parse_value
+from airflow_provider_truto.client.retry import KeyVersionStore, Result, RetryLoop, RetryPolicy, parse_value
 from airflow_provider_truto.client.settings import ClientSettings
-from airflow_provider_truto.client.tokens import AccountTokens, ApiToken, Mint, Owner, Token, made
+from airflow_provider_truto.client.tokens import ApiToken, Owner, Token, TokenCache, TokenRefresh, unwrap_refresh
 from airflow_provider_truto.client.transports.base import Transport
 
 #: Characters of a warning; names and words of a server may stand in it.
@@ -34,15 +34,15 @@ def _ignore(_value: object) -> None:
 class Observer:
     """Who is told of what the client does.
 
-    ``called`` gets each finished exchange, ``warned`` a sentence, ``waits`` a sentence before each wait between two
-    attempts, ``minted`` the text of a token that was minted, before anything goes out under it, so that it can be
-    masked; on aiohttp it may return an awaitable.
+    ``on_response`` gets the result of each request, ``on_warning`` a sentence, ``on_wait`` a sentence before each
+    wait between two attempts, ``on_token`` the text of a token that was minted, before anything goes out under it, so
+    that it can be masked; on aiohttp it may return an awaitable.
     """
 
-    called: Callable[[Result], None] = _ignore
-    warned: Callable[[str], None] = _ignore
-    waits: Callable[[str], None] = _ignore
-    minted: Callable[[str], object] = _ignore
+    on_response: Callable[[Result], None] = _ignore
+    on_warning: Callable[[str], None] = _ignore
+    on_wait: Callable[[str], None] = _ignore
+    on_token: Callable[[str], object] = _ignore
 
 
 class Client:
@@ -54,16 +54,16 @@ class Client:
         tokens: ApiToken,
         transport: Transport,
         *,
-        minted: AccountTokens,
+        token_cache: TokenCache,
         observer: Observer | None = None,
     ) -> None:
         self.settings = settings
         self.tokens = tokens
         self.observer = observer or Observer()
         self.transport = transport
-        self.minted = minted
+        self.token_cache = token_cache
         self._on_backoff: Callable[[], AbstractContextManager[None]] = nullcontext
-        self._patience = RetryPolicy(max_attempts=settings.max_attempts, max_wait=settings.max_wait)
+        self._policy = RetryPolicy(max_attempts=settings.max_attempts, max_wait=settings.max_wait)
         self._scrubber = Scrubber(settings, tokens)
 
     def with_backoff(self, on_backoff: Callable[[], AbstractContextManager[None]]) -> Client:
@@ -72,7 +72,7 @@ class Client:
         other._on_backoff = on_backoff
         return other
 
-    async def run(self, request: Request, *, suffixes: SuffixStore | None = None) -> Result:
+    async def run(self, request: Request, *, key_versions: KeyVersionStore | None = None) -> Result:
         """Bring a call to its end; see ``RetryLoop``."""
         loop = RetryLoop(
             request,
@@ -83,28 +83,28 @@ class Client:
                 token_digest=self.tokens.current().digest,
                 requests_per_second=self.settings.requests_per_second,
             ),
-            patience=self._patience,
-            suffixes=suffixes,
+            policy=self._policy,
+            key_versions=key_versions,
             connection=self.settings.name,
             scrub=self._scrubber.scrub,
-            on_wait=self.observer.waits,
+            on_wait=self.observer.on_wait,
             on_backoff=self._on_backoff,
         )
         result = await loop.run()
-        self.observer.called(result)
+        self.observer.on_response(result)
         return result
 
-    async def fetch(self, request: Request, *, suffixes: SuffixStore | None = None) -> Result:
+    async def fetch(self, request: Request, *, key_versions: KeyVersionStore | None = None) -> Result:
         """Bring a call to its end, or return what the process remembers of one that may be remembered."""
         if not request.cache_ttl:
-            return await self.run(request, suffixes=suffixes)
+            return await self.run(request, key_versions=key_versions)
         key = self._cache_key(request)
         if (response := shared.RESPONSES.get(key)) is not None:
             # Its JSON is read again: nobody shares it.
             return Result(
                 response=response, value=parse_value(request, response), request=request, attempts=0, waited=0.0
             )
-        result = await self.run(request, suffixes=suffixes)
+        result = await self.run(request, key_versions=key_versions)
         if isinstance(result.value, (dict, bytes)):  # nothing else is a right answer
             shared.RESPONSES.put(key, result.response, cache_ttl=request.cache_ttl)
         return result
@@ -124,7 +124,7 @@ class Client:
 
     def warn(self, text: str) -> None:
         """Tell what a server may have had a say in."""
-        self.observer.warned(printable(text[:_LONGEST_WARNING]))
+        self.observer.on_warning(printable(text[:_LONGEST_WARNING]))
 
     async def current_token(self, request: Request) -> Token:
         """Return the token to send a call under."""
@@ -135,9 +135,9 @@ class Client:
         """Return another token than the one that Truto refused; ``None`` where there is none."""
         if (account_id := self._token_account(request)) is not None:
             return await self._account_token(account_id, refused=refused)
-        if self.tokens.unless(refused) is None:
+        if self.tokens.get_unless(refused) is None:
             self.tokens.replace(await _settle(self.tokens.reread()))
-        return self.tokens.unless(refused)
+        return self.tokens.get_unless(refused)
 
     def _token_account(self, request: Request) -> str | None:
         """Return the account whose minted token the call goes out under; ``None`` for the API token."""
@@ -148,15 +148,15 @@ class Client:
         """Return the account's token: the one that is kept, one that another caller mints now, or a new one."""
         while True:
             owner = Owner(self.settings.origin, self.tokens.current(), account_id)
-            claimed = self.minted.claim(owner, refused=refused)
-            if isinstance(claimed, Token):
-                return claimed
-            if isinstance(claimed, Mint):
-                with claimed as mint:
-                    token = _minted_token(await self.run(mint_request(account_id)))
-                    await _settle(self.observer.minted(token.reveal()))
-                    return mint.done(token, life=self.settings.account_token_life)
-            if other := made(await self.transport.wait_for(claimed)):
+            acquired = self.token_cache.acquire(owner, refused=refused)
+            if isinstance(acquired, Token):
+                return acquired
+            if isinstance(acquired, TokenRefresh):
+                with acquired as refresh:
+                    token = _parse_minted_token(await self.run(mint_request(account_id)))
+                    await _settle(self.observer.on_token(token.reveal()))
+                    return refresh.store(token, life=self.settings.account_token_life)
+            if other := unwrap_refresh(await self.transport.wait_for(acquired)):
                 return other
 
     def _cache_key(self, request: Request) -> Hashable:
@@ -167,7 +167,7 @@ class Client:
 Function = Callable[Concatenate[Client, P], Coroutine[Any, Any, T]]
 
 
-def _minted_token(result: Result) -> Token:
+def _parse_minted_token(result: Result) -> Token:
     value = result.value
     text = value.get("integrated_account_token") if isinstance(value, dict) else None
     try:

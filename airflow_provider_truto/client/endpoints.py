@@ -275,7 +275,7 @@ def mint_request(integrated_account_id: str) -> Request:
         path=path_of("integrated-account", "token"),
         body=json_body({"integrated_account_id": integrated_account_id}),
         integrated_account_id=integrated_account_id,
-        is_harmless=True,
+        is_idempotent=True,
     )
 
 
@@ -286,7 +286,7 @@ def refresh_request(integrated_account_id: str) -> Request:
         path=path_of("integrated-account", "refresh-credentials"),
         body=json_body({"id": integrated_account_id}),
         integrated_account_id=integrated_account_id,
-        is_harmless=True,
+        is_idempotent=True,
     )
 
 

@@ -40,7 +40,7 @@ class Request:
     messages, limits and tokens; it is already part of ``path``, ``query`` or ``body``.
 
     ``is_data``: it reads or writes a customer's data, so that it may go out under that account's own token and
-    counts on that account's limit. ``is_harmless``: a POST that may be repeated although it has no key.
+    counts on that account's limit. ``is_idempotent``: a POST that may be repeated although it has no key.
     ``streamed``: the answer's bytes are iterated. ``any_content``: an answer that is no JSON is given as bytes.
     ``cache_ttl``: seconds for which the answer may be used again within the process. Raises as ``check_header`` does.
     """
@@ -54,7 +54,7 @@ class Request:
     idempotency_key: str | None = None
     integrated_account_id: str | None = None
     is_data: bool = False
-    is_harmless: bool = False
+    is_idempotent: bool = False
     streamed: bool = False
     any_content: bool = False
     cache_ttl: float = 0.0
@@ -67,7 +67,7 @@ class Request:
     @property
     def is_write(self) -> bool:
         """Whether Truto may change something because of this call."""
-        return self.method not in READ_METHODS and not self.is_harmless
+        return self.method not in READ_METHODS and not self.is_idempotent
 
     @property
     def target(self) -> str:

@@ -46,18 +46,18 @@ class TokenSource(Protocol):
         """Return another token than the one that Truto refused, ``None`` where there is none."""
 
 
-class SuffixStore(Protocol):
-    """Where the number behind an idempotency key outlives the process, e.g. Airflow's task state store."""
+class KeyVersionStore(Protocol):
+    """Where the version of an idempotency key outlives the process, e.g. Airflow's task state store."""
 
     @property
     def may_advance(self) -> bool:
         """Whether nothing that went out under the key before can have been executed."""
 
     def load(self) -> int:
-        """Return the stored number, 1 where there is none."""
+        """Return the stored version, 1 where there is none."""
 
-    def save(self, suffix: int) -> None:
-        """Store the number durably before returning."""
+    def save(self, version: int) -> None:
+        """Store the version durably before returning."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,12 +123,13 @@ def parse_value(request: Request, response: Response) -> Any:
 
 
 class RetryLoop:
-    """Brings one call to its end.
+    """Brings one request to its end.
 
-    Every attempt of a write repeats its ``Idempotency-Key``, with the number of ``suffixes`` behind it where that is
-    above 1. The number advances (``…-2``) only where two refusals and nothing else came under it and ``suffixes`` can
-    keep it. ``on_wait`` gets a sentence before each wait between two attempts, which ``on_backoff`` surrounds.
-    ``connection`` is what errors call the one to mend. ``now`` is in seconds since the epoch, ``jitter`` in [0, 1).
+    Every attempt of a write repeats its ``Idempotency-Key``, with the version in ``key_versions`` behind it where
+    that is above 1. The version advances (``…-2``) only where two refusals and nothing else came under it and
+    ``key_versions`` can keep it. ``on_wait`` gets a sentence before each wait between two attempts, which
+    ``on_backoff`` surrounds. ``connection`` is what errors call the one to fix. ``now`` is in seconds since the
+    epoch, ``jitter`` in [0, 1).
     """
 
     def __init__(
@@ -138,8 +139,8 @@ class RetryLoop:
         transport: Transport,
         tokens: TokenSource,
         limiter: RateLimiter,
-        patience: RetryPolicy,
-        suffixes: SuffixStore | None,
+        policy: RetryPolicy,
+        key_versions: KeyVersionStore | None,
         connection: str,
         scrub: Callable[[Request, Token, str], str],
         on_wait: Callable[[str], None],
@@ -151,8 +152,8 @@ class RetryLoop:
         self._transport = transport
         self._tokens = tokens
         self._limiter = limiter
-        self._patience = patience
-        self._suffixes = suffixes if request.is_write and request.idempotency_key is not None else None
+        self._policy = policy
+        self._key_versions = key_versions if request.is_write and request.idempotency_key is not None else None
         self._base_key = request.idempotency_key
         self._connection = connection
         self._scrub = scrub
@@ -166,7 +167,7 @@ class RetryLoop:
         self._renewed = False
         self._in_doubt = False
         self._known_unblocked = False
-        self._use_suffix(self._suffixes.load() if self._suffixes else 1)
+        self._use_key_version(self._key_versions.load() if self._key_versions else 1)
 
     async def run(self) -> Result:
         """Return the outcome of a 2xx.
@@ -284,9 +285,9 @@ class RetryLoop:
 
     async def _wait_or_raise(self, error: TrutoError, asked: float | None, *, may_retry: bool) -> None:
         """Sleep before the next attempt; a wait that does not fit is never shortened, it ends the call."""
-        if not may_retry or self._attempts >= self._patience.max_attempts:
+        if not may_retry or self._attempts >= self._policy.max_attempts:
             raise error
-        left = self._patience.max_wait - self._waited
+        left = self._policy.max_wait - self._waited
         if asked is not None:
             seconds = asked
         else:
@@ -309,21 +310,21 @@ class RetryLoop:
         how = f"answered {error.status}" if isinstance(error, TrutoApiError) else "gave no usable answer"
         return (
             f"{self._request} integrated_account={self._request.integrated_account_id}: attempt {self._attempts} of"
-            f" {self._patience.max_attempts} {how}; the next one comes in {seconds:.1f} s"
+            f" {self._policy.max_attempts} {how}; the next one comes in {seconds:.1f} s"
         )
 
     def _maybe_advance_key(self) -> None:
         self._refusals += 1
-        suffixes = self._suffixes
-        if suffixes is not None and suffixes.may_advance and self._refusals >= 2 and not self._in_doubt:
-            suffixes.save(self._suffix + 1)
-            self._use_suffix(self._suffix + 1)
+        key_versions = self._key_versions
+        if key_versions is not None and key_versions.may_advance and self._refusals >= 2 and not self._in_doubt:
+            key_versions.save(self._key_version + 1)
+            self._use_key_version(self._key_version + 1)
 
-    def _use_suffix(self, suffix: int) -> None:
-        self._suffix = suffix
+    def _use_key_version(self, version: int) -> None:
+        self._key_version = version
         self._refusals = 0
-        if suffix > 1:
-            self._request = replace(self._request, idempotency_key=f"{self._base_key}-{suffix}")
+        if version > 1:
+            self._request = replace(self._request, idempotency_key=f"{self._base_key}-{version}")
 
     async def _explain_503(self, response: Response, error: TrutoApiError) -> tuple[TrutoApiError, bool]:
         """A 503 is permanent for a blocked account: ask the capabilities, once a call."""

@@ -8,17 +8,17 @@ from functools import lru_cache
 
 from airflow_provider_truto.client.cache import ResponseCache
 from airflow_provider_truto.client.rate_limiter import RateLimiter
-from airflow_provider_truto.client.tokens import AccountTokens
+from airflow_provider_truto.client.tokens import TokenCache
 
 #: More rate limiters than this are not remembered.
 _REMEMBERED = 128
 
 RESPONSES = ResponseCache()
 #: Minted tokens of the clients on requests.
-SYNC_TOKENS = AccountTokens()
+SYNC_TOKENS = TokenCache()
 #: Those of the clients on aiohttp, kept apart: a coroutine that blocks its loop while it waits for a token that is
 #: minted in that same loop would never go on.
-ASYNC_TOKENS = AccountTokens()
+ASYNC_TOKENS = TokenCache()
 _lock = threading.Lock()
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_truto.client.api import TrutoApi
 from airflow_provider_truto.client.core import Client, Function, Observer, P, T
 from airflow_provider_truto.client.shared import SYNC_TOKENS
-from airflow_provider_truto.client.tokens import AccountTokens
+from airflow_provider_truto.client.tokens import TokenCache
 from airflow_provider_truto.client.transports.requests import RequestsTransport
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_truto.client.pages import Page, Pages
     from airflow_provider_truto.client.request import Request
-    from airflow_provider_truto.client.retry import Result, SuffixStore
+    from airflow_provider_truto.client.retry import KeyVersionStore, Result
     from airflow_provider_truto.client.settings import ClientSettings
     from airflow_provider_truto.client.tokens import ApiToken
 
@@ -36,13 +36,13 @@ class SyncClient(TrutoApi):
         tokens: ApiToken,
         *,
         observer: Observer | None = None,
-        minted: AccountTokens = SYNC_TOKENS,
+        token_cache: TokenCache = SYNC_TOKENS,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.settings = settings
         self.tokens = tokens
         self._transport = RequestsTransport(settings, tokens, sleep=sleep)
-        self._client = Client(settings, tokens, self._transport, minted=minted, observer=observer)
+        self._client = Client(settings, tokens, self._transport, token_cache=token_cache, observer=observer)
 
     @property
     def session(self) -> requests.Session:
@@ -53,9 +53,9 @@ class SyncClient(TrutoApi):
         """Run a coroutine function on the client, and return its result."""
         return run_to_end(function(self._client, *args, **kwargs))
 
-    def run(self, request: Request, *, suffixes: SuffixStore | None = None) -> Result:
+    def run(self, request: Request, *, key_versions: KeyVersionStore | None = None) -> Result:
         """Bring one call to its end; see ``RetryLoop``."""
-        return self.do(Client.run, request, suffixes=suffixes)
+        return self.do(Client.run, request, key_versions=key_versions)
 
     def listing(
         self,

@@ -1,6 +1,6 @@
 """Bearer tokens: kept where no ``repr``, log line or exception can show them.
 
-``ApiToken`` is a connection's own. ``AccountTokens`` keeps those that are minted for one integrated account each
+``ApiToken`` is a connection's own. ``TokenCache`` keeps those that are minted for one integrated account each
 (docs/api-reference/admin/integrated-accounts/create-token): they live 15 minutes.
 """
 
@@ -75,7 +75,7 @@ class ApiToken:
         """Give the token that was read last."""
         return self._token
 
-    def unless(self, refused: Token) -> Token | None:
+    def get_unless(self, refused: Token) -> Token | None:
         """Give the token where it is another than the one that was refused."""
         return self._token if self._token != refused else None
 
@@ -98,74 +98,77 @@ class Owner(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Minted:
+class _Entry:
     token: Token
-    good_until: float
+    expires_at: float
 
 
-class AccountTokens:
+class TokenCache:
     """Minted tokens, one an owner, and who is minting right now.
 
-    Safe between threads and event loops: of those who claim at the same time one gets a ``Mint`` and is to mint,
-    the others get a future of what comes of it. ``clock`` is in seconds.
+    Safe between threads and event loops: of those who ask at the same time one gets a ``TokenRefresh``, which is the
+    lock to mint under; the others get a future of what comes of it. ``clock`` is in seconds.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._minted: dict[Owner, _Minted] = {}
-        self._under_way: dict[Owner, Future[Token | TrutoError | None]] = {}
+        self._entries: dict[Owner, _Entry] = {}
+        self._refreshes: dict[Owner, Future[Token | TrutoError | None]] = {}
 
-    def claim(
+    def acquire(
         self, owner: Owner, *, refused: Token | None = None
-    ) -> Token | Future[Token | TrutoError | None] | Mint:
-        """Give a good token that is not the refused one; a future of what ``made`` reads; or the order to mint it."""
+    ) -> Token | Future[Token | TrutoError | None] | TokenRefresh:
+        """Return a good token that is not the refused one, or the right to mint it, or another caller's future of it.
+
+        ``unwrap_refresh`` reads the future's result.
+        """
         with self._lock:
-            kept = self._minted.get(owner)
-            if kept is not None and kept.token != refused and self._clock() < kept.good_until:
-                return kept.token
-            if future := self._under_way.get(owner):
+            entry = self._entries.get(owner)
+            if entry is not None and entry.token != refused and self._clock() < entry.expires_at:
+                return entry.token
+            if future := self._refreshes.get(owner):
                 return future
-            future = self._under_way[owner] = Future()
+            future = self._refreshes[owner] = Future()
             # Running, so that a coroutine that is cancelled while it waits cancels nobody else's future.
             future.set_running_or_notify_cancel()
-            return Mint(self, owner, future, began=self._clock())
+            return TokenRefresh(self, owner, future, began=self._clock())
 
-    def settle(self, owner: Owner, token: Token | None, *, good_until: float) -> None:
-        """End a minting; ``token`` is ``None`` where none came of it."""
+    def end_refresh(self, owner: Owner, token: Token | None, *, expires_at: float) -> None:
+        """End a refresh; ``token`` is ``None`` where none came of it."""
         with self._lock:
-            self._under_way.pop(owner, None)
+            self._refreshes.pop(owner, None)
             if token is not None:
-                if len(self._minted) >= _SWEEP_AT:
+                if len(self._entries) >= _SWEEP_AT:
                     now = self._clock()
-                    self._minted = {key: kept for key, kept in self._minted.items() if now < kept.good_until}
-                self._minted[owner] = _Minted(token, good_until)
+                    self._entries = {key: entry for key, entry in self._entries.items() if now < entry.expires_at}
+                self._entries[owner] = _Entry(token, expires_at)
 
     def clear(self) -> None:
         """Forget every token; what is being minted is unharmed."""
         with self._lock:
-            self._minted.clear()
+            self._entries.clear()
 
     def __repr__(self) -> str:
-        return "AccountTokens(***)"
+        return "TokenCache(***)"
 
 
-def made(came: Token | TrutoError | None) -> Token | None:
-    """Give the token that came of another one's minting; ``None`` where that one has given up: claim again.
+def unwrap_refresh(outcome: Token | TrutoError | None) -> Token | None:
+    """Return the token that came of another caller's refresh; ``None`` where that one has given up: ask again.
 
     Raises the ``TrutoError`` on which minting failed, to each who waited one of their own: what passes an error on
     writes its own call's key and attempts into it.
     """
-    if isinstance(came, TrutoError):
-        raise copy(came)
-    return came
+    if isinstance(outcome, TrutoError):
+        raise copy(outcome)
+    return outcome
 
 
-class Mint:
-    """The order to mint, a context manager: leaving it wakes up whoever waits for the token, come what may."""
+class TokenRefresh:
+    """The right to mint a token, a context manager: leaving it wakes up all who wait, whatever happened."""
 
     def __init__(
-        self, tokens: AccountTokens, owner: Owner, future: Future[Token | TrutoError | None], *, began: float
+        self, tokens: TokenCache, owner: Owner, future: Future[Token | TrutoError | None], *, began: float
     ) -> None:
         self._tokens = tokens
         self._owner = owner
@@ -174,7 +177,7 @@ class Mint:
         self._token: Token | None = None
         self._life = 0.0
 
-    def done(self, token: Token, *, life: float) -> Token:
+    def store(self, token: Token, *, life: float) -> Token:
         """Keep the token for ``life`` seconds, counted from before it was asked for."""
         self._token, self._life = token, life
         return token
@@ -185,5 +188,5 @@ class Mint:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._tokens.settle(self._owner, self._token, good_until=self._began + self._life)
+        self._tokens.end_refresh(self._owner, self._token, expires_at=self._began + self._life)
         self._future.set_result(copy(error) if isinstance(error, TrutoError) else self._token)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -183,8 +183,10 @@ class _ConnectionHook(BaseHook, TrutoApi):
     def _tell_reread(self) -> None:
         self.log.info("Truto refused the API token: reading connection %s again", self.truto_conn_id)
 
-    def _observer(self, minted: Any) -> Observer:
-        return Observer(called=self._log_call, warned=self.log.warning, waits=self.log.info, minted=minted)
+    def _observer(self, on_token: Callable[[str], object]) -> Observer:
+        return Observer(
+            on_response=self._log_call, on_warning=self.log.warning, on_wait=self.log.info, on_token=on_token
+        )
 
     def _log_call(self, result: Result, level: int = logging.INFO) -> None:
         self.log.log(
@@ -280,10 +282,10 @@ class TrutoHook(_ConnectionHook):
             return await asyncio.get_running_loop().run_in_executor(None, self._reread_token)
 
         observer = Observer(
-            called=partial(self._log_call, level=logging.DEBUG),
-            warned=self.log.debug,
-            waits=self.log.debug,
-            minted=_mask_in_thread,
+            on_response=partial(self._log_call, level=logging.DEBUG),
+            on_warning=self.log.debug,
+            on_wait=self.log.debug,
+            on_token=_mask_in_thread,
         )
         tokens = ApiToken(self.connection.token, reread=reread)
         return AsyncClient(self.connection.settings, tokens, observer=observer, connections=connections)

@@ -104,7 +104,7 @@ class TrutoCallOperator(TrutoOperator):
             earlier=problems,
             safeguards=self._safeguards(),
             task=task.identity if task else None,
-            suffixes=task.suffixes if task else None,
+            key_versions=task.key_versions if task else None,
         )
         value = self._finished(context, done, hide_values=hook.connection.settings.hide_values)
         if task:

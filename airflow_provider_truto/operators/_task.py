@@ -58,12 +58,12 @@ class RunningTask:
         )
 
     @property
-    def suffixes(self) -> TaskStateSuffixes | None:
+    def key_versions(self) -> TaskStateKeyVersions | None:
         """The number behind its keys; ``None`` before Airflow 3.3, where nothing outlives a try."""
         if self._store is None:
             return None
         is_first_try = self._state["first_try"] == self.try_number
-        return TaskStateSuffixes(self._store, self._state, may_advance=is_first_try)
+        return TaskStateKeyVersions(self._store, self._state, may_advance=is_first_try)
 
     def done(self) -> None:
         """Have it known that the task has done what it was for, so that only a clear can bring it back."""
@@ -109,7 +109,7 @@ class RunningTask:
         return nobody_cleared or not stored["is_done"]
 
 
-class TaskStateSuffixes:
+class TaskStateKeyVersions:
     """Keeps the number behind an idempotency key in Airflow's task state store, which outlives tries."""
 
     def __init__(self, store: Any, state: dict[str, Any], *, may_advance: bool) -> None:
@@ -122,9 +122,9 @@ class TaskStateSuffixes:
         """Give the number of this generation, 1 where there is none."""
         return int(self._state["suffix"])
 
-    def save(self, suffix: int) -> None:
+    def save(self, version: int) -> None:
         """Store the number before anything is sent under it."""
-        self._state["suffix"] = suffix
+        self._state["suffix"] = version
         self._store.set(_STATE_KEY, self._state)
 
 

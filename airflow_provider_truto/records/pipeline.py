@@ -29,7 +29,7 @@ from airflow_provider_truto.client.endpoints import (
 from airflow_provider_truto.client.errors import Problem, TrutoNotFoundError, TrutoSchemaError
 from airflow_provider_truto.client.pages import Pages, fetch_all
 from airflow_provider_truto.client.request import json_body
-from airflow_provider_truto.client.retry import Result, SuffixStore
+from airflow_provider_truto.client.retry import KeyVersionStore, Result
 from airflow_provider_truto.records.build import build_read_request, build_request
 from airflow_provider_truto.records.coerce import coerce
 from airflow_provider_truto.records.diff import Change, hash_preview, list_changes, select_differing
@@ -115,13 +115,13 @@ async def write_record(
     earlier: Sequence[Problem] = (),
     safeguards: Safeguards | None = None,
     task: TaskIdentity | None = None,
-    suffixes: SuffixStore | None = None,
+    key_versions: KeyVersionStore | None = None,
 ) -> RecordResult:
     """Bring one request to its end: make it typed, check it, send it, read the answer.
 
     Without ``coercion`` the body is taken as it is. ``earlier`` are problems that were found before; ``task`` makes
-    the idempotency key, and ``suffixes`` keeps the number behind it over a task's tries. Raises ``TrutoSchemaError``
-    with every problem, or the ``TrutoError`` of the call.
+    the idempotency key, and ``key_versions`` keeps its version over a task's tries. Raises ``TrutoSchemaError`` with
+    every problem, or the ``TrutoError`` of the call.
     """
     safeguards = safeguards or Safeguards()
     valid = await prepare_request(client, request, coercion=coercion, earlier=earlier, safeguards=safeguards)
@@ -133,7 +133,7 @@ async def write_record(
             if safeguards.preview or request.method != "delete":
                 raise
             # Most likely an earlier try of ours has deleted it: under its key, Truto repeats the answer.
-            return await send_record(client, valid, task=task, suffixes=suffixes)
+            return await send_record(client, valid, task=task, key_versions=key_versions)
         preview = _make_preview(valid, record)
         _check_expected(safeguards, preview, request)
         if safeguards.preview:
@@ -146,9 +146,9 @@ async def write_record(
             if not left:
                 return RecordResult(request=request, response=record, preview=preview, unchanged=unchanged)
             valid = _replace_body(valid, left)
-            done = await send_record(client, valid, task=task, suffixes=suffixes)
+            done = await send_record(client, valid, task=task, key_versions=key_versions)
             return replace(done, preview=preview, unchanged=unchanged)
-    return await send_record(client, valid, task=task, suffixes=suffixes)
+    return await send_record(client, valid, task=task, key_versions=key_versions)
 
 
 async def open_pages(
@@ -394,11 +394,15 @@ def _replace_body(valid: ValidRequest, left: dict[str, Any]) -> ValidRequest:
 
 
 async def send_record(
-    client: Client, valid: ValidRequest, *, task: TaskIdentity | None = None, suffixes: SuffixStore | None = None
+    client: Client,
+    valid: ValidRequest,
+    *,
+    task: TaskIdentity | None = None,
+    key_versions: KeyVersionStore | None = None,
 ) -> RecordResult:
     """Send a valid request, and read the answer. Raises the ``TrutoError`` of the call."""
     request = valid.request
-    result = await client.fetch(build_request(valid, task=task), suffixes=suffixes)
+    result = await client.fetch(build_request(valid, task=task), key_versions=key_versions)
     if result.response.stream is not None:
         return RecordResult(request=request, response=None, result=result)
     response, warnings = parse_response(request, result.value)

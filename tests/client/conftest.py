@@ -20,7 +20,7 @@ from airflow_provider_truto.client.errors import TrutoError
 from airflow_provider_truto.client.retry import Result
 from airflow_provider_truto.client.settings import ClientSettings
 from airflow_provider_truto.client.sync import Listing, SyncClient
-from airflow_provider_truto.client.tokens import AccountTokens, ApiToken, Token
+from airflow_provider_truto.client.tokens import ApiToken, Token, TokenCache
 from airflow_provider_truto.client.transports.aiohttp import AsyncChunks
 from airflow_provider_truto.client.transports.requests import Chunks
 
@@ -158,19 +158,21 @@ class Drivers:
     def options(self, base_url, settings):
         return ClientSettings(**{"base_url": base_url, "requests_per_second": 0, **settings})
 
-    def run(self, driver, case, server, *, token="test-token", reread=None, minted=None, base_url=None, **settings):
+    def run(
+        self, driver, case, server, *, token="test-token", reread=None, token_cache=None, base_url=None, **settings
+    ):
         """Run one case through one driver: ``case(client)`` gives what a method of the client gave."""
         shared.reset()
         random.seed(20260721)  # the jitter
         result = CaseResult()
         observer = Observer(
-            called=lambda outcome: result.called.append(self._called(outcome)),
-            warned=result.warned.append,
-            waits=lambda sentence: result.waits.append((len(result.sleeps), sentence)),
-            minted=lambda _text: self._count(result),
+            on_response=lambda outcome: result.called.append(self._called(outcome)),
+            on_warning=result.warned.append,
+            on_wait=lambda sentence: result.waits.append((len(result.sleeps), sentence)),
+            on_token=lambda _text: self._count(result),
         )
         tokens = ApiToken(Token(token), reread=reread or (lambda: Token(token)))
-        given = {"observer": observer, "minted": minted or AccountTokens()}
+        given = {"observer": observer, "token_cache": token_cache or TokenCache()}
         options = self.options(base_url or server.url, settings)
         if driver == "sync":
             client = SyncClient(options, tokens, sleep=result.sleeps.append, **given)

@@ -29,7 +29,7 @@ from airflow_provider_truto.client.errors import (
 from airflow_provider_truto.client.settings import ClientSettings, Origin
 from airflow_provider_truto.client.shared import RESPONSES
 from airflow_provider_truto.client.sync import SyncClient
-from airflow_provider_truto.client.tokens import AccountTokens, ApiToken, Mint, Owner, Token
+from airflow_provider_truto.client.tokens import ApiToken, Owner, Token, TokenCache, TokenRefresh
 from airflow_provider_truto.emulator import ACME, GLOBEX, INITECH, STARK, UMBRELLA, WAYNE
 from airflow_provider_truto.emulator.state import tokens as emulated_tokens
 
@@ -50,7 +50,7 @@ class Clock:
         return self.now
 
 
-class Counting(AccountTokens):
+class Counting(TokenCache):
     """Account tokens that know how often they were claimed; ``arrived(n)`` waits for the n-th claim."""
 
     def __init__(self, **given):
@@ -58,8 +58,8 @@ class Counting(AccountTokens):
         self.claims = 0
         self._changed = threading.Condition()
 
-    def claim(self, owner, *, refused=None):
-        claimed = super().claim(owner, refused=refused)
+    def acquire(self, owner, *, refused=None):
+        claimed = super().acquire(owner, refused=refused)
         with self._changed:
             self.claims += 1
             self._changed.notify_all()
@@ -96,7 +96,7 @@ async def no_sleep(_seconds):
     await asyncio.sleep(0)
 
 
-def at_once(driver, jobs, url, *, token, minted, **given):
+def at_once(driver, jobs, url, *, token, token_cache, **given):
     """The values, or the errors, of jobs that begin at the same moment with one client. A job takes a client."""
     tokens = tokens_of(token)
     settings = settings_for(url, **given)
@@ -104,7 +104,7 @@ def at_once(driver, jobs, url, *, token, minted, **given):
     if driver == "async":
 
         async def main():
-            async with AsyncClient(settings, tokens, minted=minted, sleep=no_sleep) as client:
+            async with AsyncClient(settings, tokens, token_cache=token_cache, sleep=no_sleep) as client:
                 return await asyncio.gather(*[job(client) for job in jobs], return_exceptions=True)
 
         return asyncio.run(asyncio.wait_for(main(), LONGEST))
@@ -117,7 +117,7 @@ def at_once(driver, jobs, url, *, token, minted, **given):
         except Exception as error:
             results[number] = error
 
-    with contextlib.closing(SyncClient(settings, tokens, minted=minted, sleep=lambda _: None)) as client:
+    with contextlib.closing(SyncClient(settings, tokens, token_cache=token_cache, sleep=lambda _: None)) as client:
         threads = [threading.Thread(target=work, args=(n, client), daemon=True) for n in range(len(jobs))]
         for thread in threads:
             thread.start()
@@ -127,18 +127,20 @@ def at_once(driver, jobs, url, *, token, minted, **given):
     return results
 
 
-def one_by_one(driver, jobs, url, *, token, minted, observer=None, reread=None, **given):
+def one_by_one(driver, jobs, url, *, token, token_cache, observer=None, reread=None, **given):
     """The values, or the errors, of jobs that one client does one after the other."""
     tokens = ApiToken(Token(token), reread=reread or (lambda: Token(token)))
     settings = settings_for(url, **given)
 
     async def main():
-        async with AsyncClient(settings, tokens, minted=minted, sleep=no_sleep, observer=observer) as client:
+        async with AsyncClient(
+            settings, tokens, token_cache=token_cache, sleep=no_sleep, observer=observer
+        ) as client:
             return [await aended(job, client) for job in jobs]
 
     if driver == "async":
         return asyncio.run(main())
-    client = SyncClient(settings, tokens, minted=minted, sleep=lambda _: None, observer=observer)
+    client = SyncClient(settings, tokens, token_cache=token_cache, sleep=lambda _: None, observer=observer)
     with contextlib.closing(client):
         return [ended(job, client) for job in jobs]
 
@@ -175,8 +177,8 @@ def minted_for(emulator):
 
 @pytest.mark.parametrize("driver", DRIVERS)
 def test_nothing_is_minted_before_it_is_needed_and_then_it_is_kept(driver, emulator):
-    minted = AccountTokens()
-    given = {"url": emulator.url, "token": emulator.token, "minted": minted}
+    token_cache = TokenCache()
+    given = {"url": emulator.url, "token": emulator.token, "token_cache": token_cache}
     one_by_one(driver, [lambda api: api.integrated_account(ACME), lambda api: api.capabilities(ACME)], **given)
     assert emulator.mints == []
     one_by_one(driver, [get] * 3, **given)
@@ -190,7 +192,7 @@ def test_nothing_is_minted_before_it_is_needed_and_then_it_is_kept(driver, emula
 def test_fifty_at_once_mint_once(driver, slow, emulator):
     if slow:
         emulator.fault(path=MINT, delay_before=0.2)
-    results = at_once(driver, [get] * 50, emulator.url, token=emulator.token, minted=AccountTokens())
+    results = at_once(driver, [get] * 50, emulator.url, token=emulator.token, token_cache=TokenCache())
     assert [result["id"] for result in results] == ["23423523"] * 50
     assert minted_for(emulator) == {ACME: 1}
     assert_own_tokens(emulator)
@@ -200,19 +202,19 @@ def test_fifty_at_once_mint_once(driver, slow, emulator):
 def test_no_call_goes_out_under_the_token_of_another_account(driver, emulator):
     shuffled = random.Random(1).sample(ACCOUNTS * 12, 60)
     jobs = [lambda api, account=account: accounts_listed(api, account) for account in shuffled]
-    at_once(driver, jobs, emulator.url, token=emulator.token, minted=AccountTokens())
+    at_once(driver, jobs, emulator.url, token=emulator.token, token_cache=TokenCache())
     assert minted_for(emulator) == dict.fromkeys(ACCOUNTS, 1)
     assert len(emulator.requests) == 60 + len(ACCOUNTS)
     assert_own_tokens(emulator)
 
 
 def test_event_loops_of_several_threads_mint_once_together(emulator):
-    minted = Counting()
+    token_cache = Counting()
     emulator.fault(path=MINT, delay_before=0.2)
     results = [None, None, None]
 
     def work(number):
-        results[number] = at_once("async", [get] * 15, emulator.url, token=emulator.token, minted=minted)
+        results[number] = at_once("async", [get] * 15, emulator.url, token=emulator.token, token_cache=token_cache)
 
     threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(3)]
     for thread in threads:
@@ -225,7 +227,7 @@ def test_event_loops_of_several_threads_mint_once_together(emulator):
 
 @pytest.mark.parametrize("driver", DRIVERS)
 def test_servers_and_api_tokens_do_not_share_account_tokens(driver, emulator, raw_server):
-    minted = AccountTokens()
+    token_cache = TokenCache()
     emulator.state.add_token("another-token")
 
     def answer(conversation):
@@ -238,7 +240,7 @@ def test_servers_and_api_tokens_do_not_share_account_tokens(driver, emulator, ra
         (emulator.url, "another-token"),
         (other.url, emulator.token),
     ) * 2:
-        one_by_one(driver, [get], url, token=token, minted=minted)
+        one_by_one(driver, [get], url, token=token, token_cache=token_cache)
     assert minted_for(emulator) == {ACME: 2}
     assert [request.target for request in other.requests].count(MINT) == 1
     assert {request.headers["authorization"] for request in other.requests if request.target != MINT} == {
@@ -249,13 +251,13 @@ def test_servers_and_api_tokens_do_not_share_account_tokens(driver, emulator, ra
 @pytest.mark.parametrize("driver", DRIVERS)
 def test_each_token_is_told_before_it_is_used(driver, emulator):
     told = []
-    observer = Observer(minted=lambda text: told.append((text, len(emulator.requests))))
+    observer = Observer(on_token=lambda text: told.append((text, len(emulator.requests))))
     one_by_one(
         driver,
         [get, lambda api: get(api, WAYNE, "1")],
         emulator.url,
         token=emulator.token,
-        minted=AccountTokens(),
+        token_cache=TokenCache(),
         observer=observer,
     )
     assert [count for _, count in told] == [1, 3]
@@ -273,7 +275,7 @@ def test_a_token_is_renewed_before_it_expires(age, mints, driver, emulator, cloc
         clock.now += age
         return get(api)
 
-    one_by_one(driver, [get, later], emulator.url, token=emulator.token, minted=AccountTokens(clock=clock))
+    one_by_one(driver, [get, later], emulator.url, token=emulator.token, token_cache=TokenCache(clock=clock))
     assert minted_for(emulator) == {ACME: mints}
     assert [request["token"] for request in emulator.requests if request["path"][0] == "unified"] == [
         f"account:{ACME}"
@@ -294,7 +296,7 @@ def test_a_tokens_life_counts_from_before_it_was_asked_for(driver, raw_server, c
         return get(api)
 
     server = raw_server(answer)
-    one_by_one(driver, [get, later], server.url, token="t", minted=AccountTokens(clock=clock))
+    one_by_one(driver, [get, later], server.url, token="t", token_cache=TokenCache(clock=clock))
     assert [request.target == MINT for request in server.requests] == [True, False, True, False]
 
 
@@ -312,7 +314,7 @@ def test_a_token_is_looked_at_again_before_each_attempt(driver, raw_server, cloc
             conversation.answer({"id": "1"})
 
     server = raw_server(answer)
-    [value] = one_by_one(driver, [get], server.url, token="t", minted=AccountTokens(clock=clock))
+    [value] = one_by_one(driver, [get], server.url, token="t", token_cache=TokenCache(clock=clock))
     assert value == {"id": "1"}
     assert [request.headers["authorization"] for request in server.requests] == [
         "Bearer t",
@@ -328,7 +330,7 @@ def test_a_token_that_is_refused_is_renewed_once_and_the_same_key_goes_out_again
         emulator.state.revoke_account_tokens()
         return api.unified("crm", "accounts", integrated_account_id=ACME).update("23423523", {"name": "x"})
 
-    results = one_by_one(driver, [get, revoked], emulator.url, token=emulator.token, minted=AccountTokens())
+    results = one_by_one(driver, [get, revoked], emulator.url, token=emulator.token, token_cache=TokenCache())
     assert results[1]["name"] == "x"
     assert [request["token"] for request in emulator.requests] == [
         "api",
@@ -346,8 +348,8 @@ def test_a_token_that_is_refused_is_renewed_once_and_the_same_key_goes_out_again
 
 @pytest.mark.parametrize("driver", DRIVERS)
 def test_fifty_that_are_refused_at_once_renew_once(driver, emulator):
-    minted = AccountTokens()
-    given = {"url": emulator.url, "token": emulator.token, "minted": minted}
+    token_cache = TokenCache()
+    given = {"url": emulator.url, "token": emulator.token, "token_cache": token_cache}
     one_by_one(driver, [get], **given)
     emulator.state.revoke_account_tokens()
     results = at_once(driver, [get] * 50, **given)
@@ -358,7 +360,7 @@ def test_fifty_that_are_refused_at_once_renew_once(driver, emulator):
 @pytest.mark.parametrize("driver", DRIVERS)
 def test_a_new_token_that_is_refused_too_ends_the_call(driver, emulator):
     emulator.fault(path="unified", status=401, times=5)
-    [error] = one_by_one(driver, [get], emulator.url, token=emulator.token, minted=AccountTokens())
+    [error] = one_by_one(driver, [get], emulator.url, token=emulator.token, token_cache=TokenCache())
     assert type(error) is TrutoAuthenticationError
     assert [request["path"][0] for request in emulator.requests] == ["integrated-account", "unified"] * 2
 
@@ -370,7 +372,7 @@ def test_a_401_of_the_crm_renews_nothing(driver, emulator):
         [lambda api: get(api, UMBRELLA, "1")] * 3,
         emulator.url,
         token=emulator.token,
-        minted=AccountTokens(),
+        token_cache=TokenCache(),
     )
     assert {type(error).code for error in results} == {"reauthorization_required"}
     assert minted_for(emulator) == {UMBRELLA: 1}
@@ -387,7 +389,7 @@ def test_an_api_token_that_was_rotated_mints_on(driver, emulator):
         emulator.url,
         token=emulator.token,
         reread=lambda: Token("the-new-token"),
-        minted=AccountTokens(),
+        token_cache=TokenCache(),
     )
     assert [value["id"] for value in results] == ["23423523"] * 4
     tokens = [request["token"] for request in emulator.requests]
@@ -420,7 +422,7 @@ FAILURES = {
 def test_a_minting_that_fails_sends_nothing_and_is_tried_again_by_the_next_call(name, driver, emulator):
     fault, cls = FAILURES[name]
     emulator.fault(path=MINT, **fault, times=1)
-    error, value = one_by_one(driver, [get] * 2, emulator.url, token=emulator.token, minted=AccountTokens())
+    error, value = one_by_one(driver, [get] * 2, emulator.url, token=emulator.token, token_cache=TokenCache())
     assert type(error) is cls
     assert "POST /integrated-account/token" in str(error)
     assert ACME in str(error)
@@ -433,7 +435,7 @@ def test_a_minting_that_fails_sends_nothing_and_is_tried_again_by_the_next_call(
 @pytest.mark.parametrize("times", [1, 3])
 def test_a_minting_is_tried_again_like_any_call(times, driver, emulator):
     emulator.fault(path=MINT, status=502, times=times)
-    results = at_once(driver, [get] * 10, emulator.url, token=emulator.token, minted=AccountTokens())
+    results = at_once(driver, [get] * 10, emulator.url, token=emulator.token, token_cache=TokenCache())
     assert [value["id"] for value in results] == ["23423523"] * 10
     assert minted_for(emulator) == {ACME: 1}
     assert len([request for request in emulator.requests if request["path"][0] != "unified"]) == times + 1
@@ -441,10 +443,10 @@ def test_a_minting_is_tried_again_like_any_call(times, driver, emulator):
 
 @pytest.mark.parametrize("driver", DRIVERS)
 def test_all_who_waited_for_a_minting_that_failed_fail_alike_and_apart(driver, raw_server):
-    minted = Counting()
+    token_cache = Counting()
 
     def answer(conversation):
-        minted.arrived(20)
+        token_cache.arrived(20)
         conversation.answer({"message": "no"}, status=403)
 
     server = raw_server(answer)
@@ -454,7 +456,7 @@ def test_all_who_waited_for_a_minting_that_failed_fail_alike_and_apart(driver, r
         )
         for number in range(20)
     ]
-    errors = at_once(driver, jobs, server.url, token="t", minted=minted)
+    errors = at_once(driver, jobs, server.url, token="t", token_cache=token_cache)
     assert {type(error) for error in errors} == {TrutoPermissionError}
     assert len({str(error) for error in errors}) == 1
     assert [request.target for request in server.requests] == [MINT]
@@ -464,7 +466,7 @@ def test_all_who_waited_for_a_minting_that_failed_fail_alike_and_apart(driver, r
 
 
 def test_a_minting_that_is_cancelled_is_taken_over(raw_server):
-    minted = Counting()
+    token_cache = Counting()
     cancelled = threading.Event()
 
     def answer(conversation):
@@ -479,11 +481,13 @@ def test_a_minting_that_is_cancelled_is_taken_over(raw_server):
     server = raw_server(answer)
 
     async def main():
-        async with AsyncClient(settings_for(server.url), tokens_of("t"), minted=minted, sleep=no_sleep) as client:
+        async with AsyncClient(
+            settings_for(server.url), tokens_of("t"), token_cache=token_cache, sleep=no_sleep
+        ) as client:
             leader = asyncio.create_task(get(client))
-            await asyncio.to_thread(minted.arrived, 1)
+            await asyncio.to_thread(token_cache.arrived, 1)
             followers = [asyncio.create_task(get(client)) for _ in range(10)]
-            await asyncio.to_thread(minted.arrived, 11)
+            await asyncio.to_thread(token_cache.arrived, 11)
             leader.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await leader
@@ -498,7 +502,7 @@ def test_a_minting_that_is_cancelled_is_taken_over(raw_server):
 
 
 def test_a_follower_that_is_cancelled_disturbs_nobody(raw_server):
-    minted = Counting()
+    token_cache = Counting()
     go = threading.Event()
 
     def answer(conversation):
@@ -511,9 +515,11 @@ def test_a_follower_that_is_cancelled_disturbs_nobody(raw_server):
     server = raw_server(answer)
 
     async def main():
-        async with AsyncClient(settings_for(server.url), tokens_of("t"), minted=minted, sleep=no_sleep) as client:
+        async with AsyncClient(
+            settings_for(server.url), tokens_of("t"), token_cache=token_cache, sleep=no_sleep
+        ) as client:
             tasks = [asyncio.create_task(get(client)) for _ in range(10)]
-            await asyncio.to_thread(minted.arrived, 10)
+            await asyncio.to_thread(token_cache.arrived, 10)
             for task in tasks[1:6]:
                 task.cancel()
             go.set()
@@ -534,17 +540,17 @@ def test_a_minting_that_ends_in_some_other_error_is_taken_over(driver, emulator)
         if len(told) == 1:
             raise RuntimeError("no masker")
 
-    minted, tokens, settings = AccountTokens(), tokens_of(emulator.token), settings_for(emulator.url)
-    observer = Observer(minted=fails_once)
+    token_cache, tokens, settings = TokenCache(), tokens_of(emulator.token), settings_for(emulator.url)
+    observer = Observer(on_token=fails_once)
     if driver == "sync":
-        with contextlib.closing(SyncClient(settings, tokens, minted=minted, observer=observer)) as client:
+        with contextlib.closing(SyncClient(settings, tokens, token_cache=token_cache, observer=observer)) as client:
             with pytest.raises(RuntimeError):
                 get(client)
             assert get(client)["id"] == "23423523"
     else:
 
         async def main():
-            async with AsyncClient(settings, tokens, minted=minted, observer=observer) as client:
+            async with AsyncClient(settings, tokens, token_cache=token_cache, observer=observer) as client:
                 results = await asyncio.gather(*[get(client) for _ in range(5)], return_exceptions=True)
                 return sorted(type(result).__name__ for result in results)
 
@@ -627,7 +633,7 @@ def assert_exact(emulator, shift):
 
 def test_a_task_of_an_hour_of_threads_mints_once_an_account_and_renewal(driven_emulator, clock):
     shift, lock = Shift(clock), threading.Lock()
-    minted = AccountTokens(clock=clock)
+    token_cache = TokenCache(clock=clock)
     failures = []
 
     def work(worker, client):
@@ -645,7 +651,8 @@ def test_a_task_of_an_hour_of_threads_mints_once_an_account_and_renewal(driven_e
     with contextlib.ExitStack() as stack:
         # Several clients, as the hooks of one process have.
         clients = [
-            stack.enter_context(contextlib.closing(SyncClient(settings, tokens, minted=minted))) for _ in range(4)
+            stack.enter_context(contextlib.closing(SyncClient(settings, tokens, token_cache=token_cache)))
+            for _ in range(4)
         ]
         threads = [
             threading.Thread(target=work, args=(worker, clients[worker % 4]), daemon=True)
@@ -662,7 +669,7 @@ def test_a_task_of_an_hour_of_threads_mints_once_an_account_and_renewal(driven_e
 
 def test_a_task_of_an_hour_of_coroutines_mints_once_an_account_and_renewal(driven_emulator, clock):
     shift = Shift(clock)
-    minted = AccountTokens(clock=clock)
+    token_cache = TokenCache(clock=clock)
 
     async def work(worker, client):
         account = shift.account_of(worker)
@@ -674,7 +681,8 @@ def test_a_task_of_an_hour_of_coroutines_mints_once_an_account_and_renewal(drive
         tokens, settings = tokens_of(driven_emulator.token), settings_for(driven_emulator.url, max_attempts=1)
         async with contextlib.AsyncExitStack() as stack:
             clients = [
-                await stack.enter_async_context(AsyncClient(settings, tokens, minted=minted)) for _ in range(4)
+                await stack.enter_async_context(AsyncClient(settings, tokens, token_cache=token_cache))
+                for _ in range(4)
             ]
             await asyncio.gather(*[work(worker, clients[worker % 4]) for worker in range(WORKERS)])
 
@@ -695,7 +703,7 @@ def test_without_renewal_the_emulators_tokens_would_have_expired(driver, driven_
         [get, later],
         driven_emulator.url,
         token=driven_emulator.token,
-        minted=AccountTokens(clock=clock),
+        token_cache=TokenCache(clock=clock),
         account_token_life=10_000.0,
     )
     assert [request["token"] for request in driven_emulator.requests] == [
@@ -731,9 +739,9 @@ def test_a_minted_token_is_shown_nowhere(driver, raw_server, caplog):
             body = {"message": f"no {authorization}", "details": {authorization: [authorization]}}
             conversation.answer({**body, "raw_response": authorization, "truto_is_remote_error": True}, status=422)
 
-    observer = Observer(called=seen.append, warned=seen.append)
+    observer = Observer(on_response=seen.append, on_warning=seen.append)
     server = raw_server(answer)
-    minted = AccountTokens()
+    token_cache = TokenCache()
     jobs = [
         lambda api: seen.append(api) or get(api),
         lambda api: get(api, record="broken"),
@@ -741,11 +749,13 @@ def test_a_minted_token_is_shown_nowhere(driver, raw_server, caplog):
         lambda api: api.capabilities(ACME),
         lambda api: accounts_listed(api, ACME),
     ]
-    results = one_by_one(driver, jobs, server.url, token="t", minted=minted, observer=observer, max_attempts=2)
+    results = one_by_one(
+        driver, jobs, server.url, token="t", token_cache=token_cache, observer=observer, max_attempts=2
+    )
     assert sum(isinstance(result, TrutoError) for result in results) == 4
     # It was really there to be said, or this test would prove nothing.
     assert sum(PLANTED in request.headers["authorization"] for request in server.requests) >= 4
-    texts = [repr(seen), caplog.text, repr(RESPONSES), repr(minted), repr(list(RESPONSES._entries.items()))]
+    texts = [repr(seen), caplog.text, repr(RESPONSES), repr(token_cache), repr(list(RESPONSES._entries.items()))]
     for result in results:
         texts += [repr(result), str(result)]
         if isinstance(result, TrutoError):
@@ -767,47 +777,47 @@ OWNER = Owner(Origin("https", "api.truto.one", 443), Token("api"), ACME)
 
 
 def test_who_comes_first_mints_and_the_others_wait(clock):
-    tokens = AccountTokens(clock=clock)
-    mint = tokens.claim(OWNER)
-    assert isinstance(mint, Mint)
-    waiting = [tokens.claim(OWNER), tokens.claim(OWNER, refused=Token("old"))]
-    assert isinstance(tokens.claim(OWNER._replace(integrated_account_id=WAYNE)), Mint)
+    tokens = TokenCache(clock=clock)
+    mint = tokens.acquire(OWNER)
+    assert isinstance(mint, TokenRefresh)
+    waiting = [tokens.acquire(OWNER), tokens.acquire(OWNER, refused=Token("old"))]
+    assert isinstance(tokens.acquire(OWNER._replace(integrated_account_id=WAYNE)), TokenRefresh)
     with mint:
-        mint.done(Token("new"), life=10)
+        mint.store(Token("new"), life=10)
     assert [future.result(0) for future in waiting] == [Token("new")] * 2
-    assert tokens.claim(OWNER) == Token("new")
-    assert isinstance(tokens.claim(OWNER, refused=Token("new")), Mint)
+    assert tokens.acquire(OWNER) == Token("new")
+    assert isinstance(tokens.acquire(OWNER, refused=Token("new")), TokenRefresh)
 
 
 def test_a_token_is_good_until_its_life_is_over(clock):
-    tokens = AccountTokens(clock=clock)
-    with tokens.claim(OWNER) as mint:
+    tokens = TokenCache(clock=clock)
+    with tokens.acquire(OWNER) as mint:
         clock.now += 4
-        mint.done(Token("new"), life=10)
+        mint.store(Token("new"), life=10)
     clock.now += 5.9
-    assert tokens.claim(OWNER) == Token("new")
+    assert tokens.acquire(OWNER) == Token("new")
     clock.now += 0.1
-    assert isinstance(tokens.claim(OWNER), Mint)
+    assert isinstance(tokens.acquire(OWNER), TokenRefresh)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, asyncio.CancelledError, RuntimeError])
 def test_a_minter_that_gives_up_lets_the_next_one_try(error, clock):
-    tokens = AccountTokens(clock=clock)
-    mint = tokens.claim(OWNER)
-    waiting = tokens.claim(OWNER)
+    tokens = TokenCache(clock=clock)
+    mint = tokens.acquire(OWNER)
+    waiting = tokens.acquire(OWNER)
     with pytest.raises(error), mint:
         raise error
     assert waiting.result(0) is None
-    assert isinstance(tokens.claim(OWNER), Mint)
+    assert isinstance(tokens.acquire(OWNER), TokenRefresh)
 
 
 def test_tokens_that_are_over_are_thrown_away(clock):
-    tokens = AccountTokens(clock=clock)
+    tokens = TokenCache(clock=clock)
     for number in range(5000):
-        with tokens.claim(OWNER._replace(integrated_account_id=str(number))) as mint:
-            mint.done(Token("t"), life=100)
+        with tokens.acquire(OWNER._replace(integrated_account_id=str(number))) as mint:
+            mint.store(Token("t"), life=100)
         clock.now += 1
-    assert len(tokens._minted) <= 1024
+    assert len(tokens._entries) <= 1024
 
 
 def test_the_request_for_a_token_is_repeatable_and_no_data():

@@ -242,7 +242,7 @@ def test_a_call_that_waits_for_a_connection_tells_when_it_went_out(emulator):
         async with AsyncClient(
             ClientSettings(base_url=emulator.url, **FOR_ACME),
             ApiToken(Token(emulator.token), reread=lambda: Token(emulator.token)),
-            observer=Observer(called=lambda outcome: answers.append(outcome.response)),
+            observer=Observer(on_response=lambda outcome: answers.append(outcome.response)),
             connections=1,
         ) as client:
             await asyncio.gather(*[get(client) for _ in range(3)])
@@ -258,7 +258,9 @@ def test_a_call_that_finds_a_connection_open_says_nothing_of_it(both_at):
 
     def last(client):
         observer = client._client.observer
-        client._client.observer = replace(observer, called=lambda outcome: late.append(outcome.response.sent_after))
+        client._client.observer = replace(
+            observer, on_response=lambda outcome: late.append(outcome.response.sent_after)
+        )
         return in_turn(get, get, get)(client)
 
     both_at(lambda: ok, last, requests_per_second=50, **FOR_ACME)

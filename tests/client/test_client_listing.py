@@ -390,7 +390,7 @@ def test_a_page_that_fails_ends_the_list_which_is_resumed_where_it_failed(raw_se
 def test_warnings_come_before_the_records_of_their_page(raw_server):
     events = []
     server = raw_server(listed({None: page(1, is_partial_response=True)})())
-    with sync_client(server.url, observer=Observer(warned=events.append)) as client:
+    with sync_client(server.url, observer=Observer(on_warning=events.append)) as client:
         events.extend(everything(client))
     assert len(events) == 2
     assert events[1] == 1

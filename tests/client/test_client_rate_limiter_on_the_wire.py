@@ -132,7 +132,7 @@ def made_of(cls, url, time, *, token="t", observer=None, **given):
 def at_work(driver, time, url, jobs, *, workers, clients, token, **given):
     """Have workers of several clients do jobs, which take a client, until none is left. Gives the outcomes."""
     jobs, outcomes, errors, lock = list(reversed(jobs)), [], [], threading.Lock()
-    observer = Observer(called=outcomes.append)
+    observer = Observer(on_response=outcomes.append)
     time.begin(workers)
     if driver == "async":
 

@@ -434,19 +434,19 @@ def test_no_sequence_of_refusals_is_waited_for_too_short_or_too_long(
 class Store:
     """A suffix store that remembers what had been sent when it was written to."""
 
-    def __init__(self, emulator, suffix=1):
+    def __init__(self, emulator, version=1):
         self.emulator = emulator
-        self.suffix = suffix
+        self.version = version
         self.saved = []
 
         self.may_advance = True
 
     def load(self):
-        return self.suffix
+        return self.version
 
-    def save(self, suffix):
-        self.saved.append((suffix, keys(self.emulator)))
-        self.suffix = suffix
+    def save(self, version):
+        self.saved.append((version, keys(self.emulator)))
+        self.version = version
 
 
 @pytest.mark.parametrize("fault", [{"status": 500}, {"status": 408}, {"reset": "after"}, {"cut": 3}, {"status": 503}])
@@ -454,7 +454,7 @@ class Store:
 def test_every_attempt_of_a_write_carries_the_same_key(stored, fault, emulator, client, write):
     emulator.fault(method="PATCH", times=4, **fault)
     store = Store(emulator) if stored else None
-    outcome = client.run(write(key="v1-abc"), suffixes=store)
+    outcome = client.run(write(key="v1-abc"), key_versions=store)
     assert keys(emulator) == ["v1-abc"] * 5
     assert outcome.request.idempotency_key == "v1-abc"
     assert store is None or store.saved == []
@@ -471,27 +471,27 @@ def test_without_a_store_a_refused_key_is_kept_for_ever(status, emulator, client
 def test_with_a_store_a_key_that_was_refused_twice_advances(status, emulator, client, write):
     emulator.fault(status=status, method="PATCH", times=4)
     store = Store(emulator)
-    outcome = client.run(write(key="v1-abc"), suffixes=store)
+    outcome = client.run(write(key="v1-abc"), key_versions=store)
     assert keys(emulator) == ["v1-abc", "v1-abc", "v1-abc-2", "v1-abc-2", "v1-abc-3"]
     assert outcome.request.idempotency_key == "v1-abc-3"
-    assert store.suffix == 3
+    assert store.version == 3
 
 
 def test_the_suffix_is_saved_before_it_is_sent(emulator, client, write):
     emulator.fault(status=429, method="PATCH", times=4)
     store = Store(emulator)
-    client.run(write(key="v1-abc"), suffixes=store)
+    client.run(write(key="v1-abc"), key_versions=store)
     assert store.saved == [(2, ["v1-abc"] * 2), (3, ["v1-abc", "v1-abc", "v1-abc-2", "v1-abc-2"])]
 
 
 def test_a_suffix_that_cannot_be_saved_is_not_sent(emulator, client, write):
     class Broken(Store):
-        def save(self, suffix):
+        def save(self, version):
             raise OSError("the store is gone")
 
     emulator.fault(status=429, method="PATCH", times=None)
     with pytest.raises(OSError, match="the store is gone"):
-        client.run(write(key="v1-abc"), suffixes=Broken(emulator))
+        client.run(write(key="v1-abc"), key_versions=Broken(emulator))
     assert set(keys(emulator)) == {"v1-abc"}
 
 
@@ -499,7 +499,7 @@ def test_one_refusal_among_other_failures_does_not_advance_the_key(emulator, cli
     for status in (429, 500, 502):
         emulator.fault(status=status, method="PATCH")
     store = Store(emulator)
-    client.run(write(key="v1-abc"), suffixes=store)
+    client.run(write(key="v1-abc"), key_versions=store)
     assert keys(emulator) == ["v1-abc"] * 4
     assert store.saved == []
 
@@ -509,16 +509,16 @@ def test_a_key_under_which_a_write_may_have_been_executed_never_advances(emulato
     emulator.fault(method="PATCH", **fault)
     emulator.fault(status=429, method="PATCH", times=3)
     store = Store(emulator)
-    client.run(write(key="v1-abc"), suffixes=store)
+    client.run(write(key="v1-abc"), key_versions=store)
     assert keys(emulator) == ["v1-abc"] * 5
     assert store.saved == []
 
 
 def test_a_key_that_an_earlier_try_has_sent_never_advances(emulator, client, write):
     emulator.fault(status=429, method="PATCH", times=3)
-    store = Store(emulator, suffix=2)
+    store = Store(emulator, version=2)
     store.may_advance = False
-    client.run(write(key="v1-abc"), suffixes=store)
+    client.run(write(key="v1-abc"), key_versions=store)
     assert keys(emulator) == ["v1-abc-2"] * 4
 
 
@@ -534,14 +534,14 @@ def test_a_refusal_that_is_not_waited_for_does_not_advance_the_key(emulator, mak
     emulator.fault(status=429, method="PATCH", times=None)
     store = Store(emulator)
     with pytest.raises(TrutoRateLimitError) as caught:
-        make_client(emulator.url, token=emulator.token, max_attempts=2).run(write(key="v1-abc"), suffixes=store)
+        make_client(emulator.url, token=emulator.token, max_attempts=2).run(write(key="v1-abc"), key_versions=store)
     assert store.saved == []
     assert caught.value.idempotency_key == "v1-abc"
 
 
 def test_a_call_goes_on_with_the_suffix_that_was_stored(emulator, client, write):
     emulator.fault(status=500, method="PATCH")
-    outcome = client.run(write(key="v1-abc"), suffixes=Store(emulator, suffix=4))
+    outcome = client.run(write(key="v1-abc"), key_versions=Store(emulator, version=4))
     assert keys(emulator) == ["v1-abc-4", "v1-abc-4"]
     assert outcome.request.idempotency_key == "v1-abc-4"
 
@@ -549,14 +549,14 @@ def test_a_call_goes_on_with_the_suffix_that_was_stored(emulator, client, write)
 def test_an_error_names_the_key_that_went_out_last(emulator, client, write):
     emulator.fault(status=429, method="PATCH", times=None)
     with pytest.raises(TrutoRateLimitError) as caught:
-        client.run(write(key="v1-abc"), suffixes=Store(emulator))
+        client.run(write(key="v1-abc"), key_versions=Store(emulator))
     assert caught.value.idempotency_key == keys(emulator)[-1] == "v1-abc-3"
 
 
 def test_a_cached_refusal_is_left_behind_by_advancing(make_client, write, sleeps):
     with Emulator(cache_refusals=True) as emulator:
         emulator.fault(status=429, method="PATCH")
-        outcome = make_client(emulator.url, token=emulator.token).run(write(), suffixes=Store(emulator))
+        outcome = make_client(emulator.url, token=emulator.token).run(write(), key_versions=Store(emulator))
         assert outcome.value["name"] == "Initrode"
         assert keys(emulator) == ["v1-test", "v1-test", "v1-test-2"]
         assert len(emulator.executions) == 1
@@ -565,7 +565,7 @@ def test_a_cached_refusal_is_left_behind_by_advancing(make_client, write, sleeps
 def test_a_read_has_no_key_to_advance(emulator, client, read):
     emulator.fault(status=429, times=4)
     store = Store(emulator)
-    assert client.run(read(), suffixes=store).attempts == 5
+    assert client.run(read(), key_versions=store).attempts == 5
     assert store.saved == []
 
 

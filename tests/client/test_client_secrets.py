@@ -455,7 +455,7 @@ def test_control_characters_of_a_broken_answer_reach_nobody(raw_server, make_cli
 
 def test_a_warning_that_a_server_has_a_say_in_moves_no_cursor():
     warned = []
-    client = answering_client(None, observer=Observer(warned=warned.append))
+    client = answering_client(None, observer=Observer(on_warning=warned.append))
     client.warn(f"/custom_fields/{CONTROLS}" + "x" * 100_000)
     [text] = warned
     assert "\x1b" not in text

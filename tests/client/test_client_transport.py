@@ -886,7 +886,7 @@ def test_a_callback_that_raises_stop_iteration_does_not_pass_for_the_end_of_a_co
         next(iter(()))
 
     tokens = ApiToken(Token(emulator.token), reread=lambda: Token(emulator.token))
-    client = SyncClient(ClientSettings(base_url=emulator.url), tokens, observer=Observer(called=careless))
+    client = SyncClient(ClientSettings(base_url=emulator.url), tokens, observer=Observer(on_response=careless))
     with contextlib.closing(client), pytest.raises(RuntimeError, match="StopIteration"):
         client.ping()
 

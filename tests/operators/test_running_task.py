@@ -108,17 +108,17 @@ def test_a_store_that_was_emptied_tells_nothing_and_a_clear_is_still_one():
 
 def test_a_key_may_advance_in_the_first_try_of_a_generation_only():
     tries = Tries(airflow=3.3)
-    assert tries.next().suffixes.may_advance is True
-    assert tries.next().suffixes.may_advance is False
-    assert tries.next(max_tries=5).suffixes.may_advance is True
-    assert tries.next().suffixes.may_advance is False
+    assert tries.next().key_versions.may_advance is True
+    assert tries.next().key_versions.may_advance is False
+    assert tries.next(max_tries=5).key_versions.may_advance is True
+    assert tries.next().key_versions.may_advance is False
 
 
 def test_the_number_behind_a_key_is_kept_over_the_tries_of_its_generation():
     tries = Tries(airflow=3.3)
-    tries.next().suffixes.save(2)
-    assert tries.next().suffixes.load() == 2
-    assert tries.next(max_tries=5).suffixes.load() == 1
+    tries.next().key_versions.save(2)
+    assert tries.next().key_versions.load() == 2
+    assert tries.next(max_tries=5).key_versions.load() == 1
 
 
 def test_outside_of_a_task_there_is_none():
