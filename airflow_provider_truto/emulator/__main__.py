@@ -57,7 +57,7 @@ def main() -> None:
         parser.exit(1, f"cannot listen on {arguments.host}:{arguments.port}: {error}\n")
     url = build_url(listener)
     if not is_loopback(listener.getsockname()[0]):
-        _write(sys.stderr, f"warning: whoever reaches {url} can read and change all that it holds, and steer it")
+        _write(sys.stderr, f"warning: anybody who reaches {url} can read and change all that it holds, and steer it")
     report = None if arguments.quiet else lambda line: _write(sys.stderr, line)
     hosts = [arguments.host, *arguments.allow_host]
     server = Server(state, on_ready=lambda: _write(sys.stdout, f"listening on {url}"), report=report, hosts=hosts)

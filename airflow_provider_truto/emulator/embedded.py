@@ -104,7 +104,7 @@ class Emulator:
         return self.state.list_sync_runs()
 
     def fault(self, **spec: Any) -> Fault:
-        """Let something go wrong with calls to come; the keys are in `faults`. Raises ValueError."""
+        """Let something go wrong with later calls; the keys are those of `http.faults.Fault`. Raises ValueError."""
         return self.state.add_fault(spec)
 
     def clear_faults(self) -> None:
@@ -112,5 +112,5 @@ class Emulator:
         self.state.clear_faults()
 
     def reset(self) -> None:
-        """Back to the seed: no requests, no executions, no faults, no remembered answers."""
+        """Go back to the seed: no requests, no executions, no faults, no remembered answers."""
         self.state.reset()

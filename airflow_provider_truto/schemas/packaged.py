@@ -18,7 +18,7 @@ FOLDER = Path(__file__).parent
 
 @cache
 def load_packaged_schema(operation: str, part: Literal["path", "request", "response"]) -> Schema | None:
-    """Load a part of an operation such as ``"crm.accounts.update"``; ``None`` where there is none."""
+    """Load a part of an operation such as ``"crm.accounts.update"``; ``None`` where it is absent."""
     folders = {folder.name: folder for folder in FOLDER.iterdir() if folder.is_dir()}
     # Looked up among the folders: an operation is a user's text, and could be a path to somewhere else.
     file = folders[operation] / f"{part}.json" if operation in folders else None

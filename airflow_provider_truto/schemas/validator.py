@@ -61,7 +61,7 @@ class _TooManyStepsError(Exception):
 
 
 def _count_steps(check: Callable[..., Any]) -> Callable[..., Any]:
-    """Have a keyword's check count, so that it ends where there is no end to it."""
+    """Have a keyword's check count, so that it ends where it would not end by itself."""
 
     def counted(*arguments: Any) -> Any:
         _steps.left -= 1

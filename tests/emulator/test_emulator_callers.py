@@ -92,4 +92,4 @@ def test_listening_beyond_this_machine_is_warned_of(started):
     assert requests.get(local + PATHS[0], headers=BEARER, timeout=10).status_code == 200
     assert requests.get(local + PATHS[0], headers={**BEARER, "Host": "evil.example"}, timeout=10).status_code == 403
     process.kill()
-    assert f"warning: whoever reaches {url}" in process.communicate()[1]
+    assert f"warning: anybody who reaches {url}" in process.communicate()[1]

@@ -105,7 +105,7 @@ def changed(path, value):
             {"logs": [{"log_type": "x", "timestamp": "2024-01-01"}]},
             r"logs\[0\]: log_type is one of unified_proxy_api",
         ),
-        ({"logs": [{"log_type": "mcp", "timestamp": "soon"}]}, r"logs\[0\]: timestamp is no ISO 8601 time"),
+        ({"logs": [{"log_type": "mcp", "timestamp": "soon"}]}, r"logs\[0\]: timestamp is not an ISO 8601 time"),
         ({"logs": [{"log_type": "mcp", "timestamp": "2024-01-01", "stauts": "x"}]}, "unknown key 'stauts'"),
         ({"records": {ACME: {"crm/accounts": [{"id": 7}]}}}, "needs 'id'"),
         ({"records": {ACME: {"crm/accounts": [{"id": "7", "nme": "x"}]}}}, "unknown key 'nme'"),
@@ -122,7 +122,7 @@ def test_a_seed_that_makes_no_sense_is_an_error_that_says_where(seed, message):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("{", "is no JSON"), ("[]", "must be an object"), (None, "cannot read")]
+    ("text", "message"), [("{", "is not JSON"), ("[]", "must be an object"), (None, "cannot read")]
 )
 def test_a_file_that_makes_no_sense_is_an_error(tmp_path, text, message):
     path = tmp_path / "seed.json"

@@ -34,7 +34,7 @@ _NOTHING = Response(500, b"")  # stands in for the answer of a connection that i
 
 
 def build_application(state: State, *, report: Callable[[str], None] | None = None) -> Router:
-    """Truto on one state, and the control routes beside it. `report` gets a line for every answer of Truto's."""
+    """Serve one state, with the control routes beside it. `report` gets a line for every answer of Truto's."""
     return Router([build_control_routes(state)], redirect_slashes=False, default=Api(state, report=report))
 
 
@@ -97,7 +97,7 @@ class Api:
             return json_response(500, build_envelope(500, "The emulator failed, its log says why"))
 
     async def _play_fault(self, request: Request, fault: Fault) -> Response:
-        """The answer after a fault's delays."""
+        """Return the answer after a fault's delays."""
         await asyncio.sleep(fault.delay_before)
         real = self._execute(request) if fault.executes else None
         await asyncio.sleep(fault.delay_after)
@@ -138,6 +138,6 @@ def _reset(transport: asyncio.Transport) -> None:
 
 
 async def _wait_for_disconnect(receive: Receive) -> None:
-    """Until the server knows that the connection is gone; before, it would complain of a missing answer."""
+    """Wait until the server knows that the connection is gone; before, it would complain of a missing answer."""
     while (await receive())["type"] != "http.disconnect":
         pass

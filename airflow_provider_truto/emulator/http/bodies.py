@@ -10,11 +10,11 @@ from airflow_provider_truto.emulator.http.request import Request
 
 
 def read_object(request: Request) -> dict[str, Any]:
-    """The object that the body is."""
+    """Return the object that the body is."""
     try:
         body = request.json()
     except ValueError as error:
-        raise RefusedError(400, f"The body is no JSON: {error}") from error
+        raise RefusedError(400, f"The body is not JSON: {error}") from error
     if not isinstance(body, dict):
         raise RefusedError(400, "The body must be a JSON object")
     return body
@@ -28,7 +28,7 @@ def require_names(body: Mapping[str, Any], names: Iterable[str]) -> None:
 
 
 def read_text(body: Mapping[str, Any], name: str) -> str:
-    """The text under this name."""
+    """Return the text under this name."""
     require_names(body, [name])
     value = body[name]
     if not isinstance(value, str) or not value:

@@ -1,6 +1,6 @@
-"""Who may call an emulator: whoever calls it by a name that is this machine's own.
+"""Who may call an emulator: anybody who calls it by a name that is this machine's own.
 
-A web page that a developer has open can send requests to 127.0.0.1, and by a name that leads there all of a sudden
+A web page that a developer has open can send requests to 127.0.0.1, and by a name that suddenly leads there
 (DNS rebinding) even read the answers. Such a page shows by the Host that it calls, or by its Origin.
 """
 
@@ -34,7 +34,7 @@ class KnownCallers:
             await JSONResponse(build_envelope(403, message), 403)(scope, receive, send)
 
     def _find_stranger(self, scope: Scope) -> str | None:
-        """The first header that names no host of ours; None where there is none."""
+        """Return the first header that does not name a host of ours, else None."""
         headers = Headers(scope=scope)
         own = (scope.get("server") or ("",))[0]
         for value in headers.getlist("host") or [""]:
@@ -58,7 +58,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _read_host(url: str) -> str:
-    """The host of a URL, lower case; "" where it has none."""
+    """Return the host of a URL, lower case; "" where it has none."""
     try:
         return urlsplit(url).hostname or ""
     except ValueError:

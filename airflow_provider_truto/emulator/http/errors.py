@@ -25,7 +25,7 @@ class RefusedError(Exception):
         self.retry_after = retry_after
 
     def to_response(self) -> Response:
-        """The answer that says so."""
+        """Return the answer that says so."""
         extra = {"truto_error_insight": self.insight} if self.insight else {}
         return json_response(
             self.status, build_envelope(self.status, self.message, **extra), *_retry_after(self.retry_after)
@@ -45,7 +45,7 @@ class ProviderError(Exception):
         self.retry_after = retry_after
 
     def to_response(self, *, insightful: bool = True) -> Response:
-        """The answer that Truto makes of it, without the CRM's rate limit headers.
+        """Return the answer that Truto makes of it, without the CRM's rate limit headers.
 
         Only unified answers are `insightful`: the others have no `truto_error_insight`.
         """
@@ -61,7 +61,7 @@ class ProviderError(Exception):
 
 
 def build_envelope(status: int, message: str, **extra: Any) -> dict[str, Any]:
-    """The body of every error."""
+    """Return the body of every error."""
     return {"statusCode": status, "error": _phrase(status), "message": message, **extra}
 
 
@@ -72,7 +72,7 @@ def allow_methods(request: Request, *methods: str) -> None:
 
 
 def build_missing_error(kind: str, *names: str) -> RefusedError:
-    """A 400 for `query_parameters` or `body_fields` that are required and were left out."""
+    """Return a 400 for `query_parameters` or `body_fields` that are required and were left out."""
     readable = kind.replace("_", " ")
     insight = {f"missing_required_{kind}": {"description": f"Required {readable} are missing.", "value": names}}
     return RefusedError(400, f"Missing required {readable}: {', '.join(names)}", insight=insight)

@@ -26,7 +26,7 @@ class Fault:
     """One fault; every key of its JSON object is optional, and null is as good as absent except for `times`.
 
     Which calls: `method`, `path` (a regular expression searched in the decoded path), `account` (an integrated
-    account id). Of these the first `skip` pass and the next `times` are hit, null is for ever; both count down.
+    account id). Of these the first `skip` pass and the next `times` are hit, null is always; both count down.
     Where several faults match, the oldest one fires.
 
     What answers: `status` (200), `headers`, and `body` (JSON) or `text` replace the real answer; a status from 400
@@ -93,7 +93,7 @@ class Fault:
         return True
 
     def shape_response(self, response: Response) -> Response:
-        """The answer with this fault's headers, and of its body as much as is left."""
+        """Return the answer with this fault's headers, and of its body as much as is left."""
         headers = {**dict(response.headers), **{name.lower(): str(value) for name, value in self.headers.items()}}
         return replace(
             response,
@@ -103,7 +103,7 @@ class Fault:
 
 
 def read_fault(spec: Mapping[str, Any]) -> Fault:
-    """The fault that a JSON object asks for. Raises ValueError, which names the known keys."""
+    """Return the fault that a JSON object asks for. Raises ValueError, which names the known keys."""
     known = [key.name for key in fields(Fault)]
     unknown = ", ".join(key for key in spec if key not in known)
     if unknown:

@@ -20,7 +20,7 @@ _COMPARISONS = {"eq": operator.eq, "gt": operator.gt, "gte": operator.ge, "lt": 
 def filter_items(
     items: Iterable[Item], query: Mapping[str, Any], *, names: Iterable[str], value_of: Callable[[Item, str], Any]
 ) -> list[Item]:
-    """The items that pass every filter of the query on one of these names."""
+    """Return the items that pass every filter of the query on one of these names."""
     conditions = [
         (name, condition) for name in names if name in query for condition in _build_conditions(query[name])
     ]
@@ -43,7 +43,7 @@ def _build_conditions(wanted: Any) -> list[Callable[[Any], bool]]:
 
 
 def _build_condition(comparison: str, operand: str) -> Callable[[Any], bool]:
-    """Whether a record's value passes; one that is not there, or of another type, does not."""
+    """Build a check of a record's value; one that is absent, or of a different type, does not pass."""
     texts = operand.split(",") if comparison == "in" else [operand]
     comparables = [_to_comparable(text) for text in texts]
     numbers = [number for text in texts if (number := _to_number(text)) is not None]
@@ -68,7 +68,7 @@ def _to_number(text: str) -> float | None:
 
 
 def _to_comparable(value: Any) -> str:
-    """Times of any zone and precision in one form; `true` for True."""
+    """Write times of any zone and precision in one form, and True as `true`."""
     text = str(value).lower() if isinstance(value, bool) else str(value)
     try:
         return timestamps.write(timestamps.read(text))

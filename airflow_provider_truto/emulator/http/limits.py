@@ -42,7 +42,7 @@ class Window:
         return True
 
     def count_left(self, key: Hashable) -> tuple[int, int]:
-        """Requests left, and whole seconds until the oldest one spent comes back."""
+        """Return the requests left, and whole seconds until the oldest one spent comes back."""
         now = monotonic()
         spent = self._recall_spent(key, now)
         if not spent:
@@ -66,7 +66,7 @@ class Limits:
         self.provider = Window(**limits["provider"])
 
     def build_headers(self, integrated_account_id: str) -> tuple[tuple[str, str], ...]:
-        """The CRM's quota; as in the API's own example, one request of it is used where nobody counts."""
+        """Return the CRM's quota; as in the API's own example, one request of it is used where nobody counts."""
         quota = self.provider
         left, reset = (
             quota.count_left(integrated_account_id) if self.enforced else (quota.requests - 1, quota.retry_after)

@@ -25,7 +25,7 @@ class Page:
 
     @classmethod
     def from_request(cls, request: Request, *, default_limit: int) -> Page:
-        """The page that a call asks for; an empty cursor asks for the first. Refuses nonsense with 400."""
+        """Return the page that a call asks for; an empty cursor asks for the first. Refuses nonsense with 400."""
         limit = request.query.get("limit", str(default_limit))
         if not isinstance(limit, str) or not limit.isdecimal() or int(limit) == 0:
             raise RefusedError(400, "limit must be a positive number")
@@ -33,7 +33,7 @@ class Page:
         return cls(limit=int(limit), start=_read_cursor(cursor) if cursor else 0)
 
     def slice_items(self, items: Sequence[Item]) -> tuple[Sequence[Item], str | None]:
-        """The items on this page, and the cursor of the next one."""
+        """Return the items on this page, and the cursor of the next one."""
         end = self.start + self.limit
         return items[self.start : end], _write_cursor(end) if end < len(items) else None
 

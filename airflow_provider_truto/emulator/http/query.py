@@ -14,12 +14,12 @@ _MAX_ITEMS = 20  # `qs` takes a higher index for an object's key
 
 
 def split_pairs(query_string: str) -> list[tuple[str, str]]:
-    """The decoded (key, value) pairs in the order of the wire."""
+    """Return the decoded (key, value) pairs in the order of the wire."""
     return parse_qsl(query_string, keep_blank_values=True)
 
 
 def nest_pairs(pairs: list[tuple[str, str]]) -> dict[str, Any]:
-    """The pairs as nested objects, lists and text."""
+    """Return the pairs as nested objects, lists and text."""
     tree: dict[Any, Any] = {}
     for key, value in pairs:
         brackets = _BRACKETS.findall(key)
@@ -29,7 +29,7 @@ def nest_pairs(pairs: list[tuple[str, str]]) -> dict[str, Any]:
 
 
 def _read_step(bracket: str) -> int | str | None:
-    """What a bracket leads to: an index, a key, or with None the next free index."""
+    """Return what a bracket leads to: an index, a key, or with None the next free index."""
     if bracket.isdecimal() and str(int(bracket)) == bracket and int(bracket) < _MAX_ITEMS:
         return int(bracket)
     return bracket or None

@@ -1,6 +1,6 @@
 """What Truto remembers of an `Idempotency-Key`: the answer, and whose turn it is.
 
-The scope is integrated account, path and key; query string, body and even the method are no part of it.
+The scope is integrated account, path and key; query string, body and even the method are not part of it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _MAX_RESPONSES = 100_000  # the lifetime of a key is undocumented; a long benchm
 
 
 def find_idempotency_scope(request: Request) -> IdempotencyScope | None:
-    """What a repeat is recognised by; None for a read, and for a call without a key or an account."""
+    """Return what a repeat is recognised by; None for a read, and for a call without a key or an account."""
     key = request.headers.get("idempotency-key")
     account_id = request.integrated_account_id
     if not key or not account_id or not request.is_for_data or request.method not in _WRITES:
@@ -35,7 +35,7 @@ class Replays:
         self._running: dict[IdempotencyScope, asyncio.Event] = {}
 
     def get(self, scope: IdempotencyScope | None) -> Response | None:
-        """The answer to repeat, if there is one."""
+        """Return the answer to repeat, if there is one."""
         return None if scope is None else self._responses.get(scope)
 
     def put(self, scope: IdempotencyScope | None, response: Response) -> None:
@@ -48,7 +48,7 @@ class Replays:
 
     @asynccontextmanager
     async def take_turn(self, scope: IdempotencyScope | None) -> AsyncIterator[None]:
-        """One call of a scope at a time: a duplicate waits here until the first has its answer."""
+        """Let one call of a scope through at a time: a duplicate waits here until the first has its answer."""
         if scope is None:
             yield
             return

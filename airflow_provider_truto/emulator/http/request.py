@@ -61,14 +61,14 @@ class Request:
         return given if isinstance(given, str) and given else None
 
     def json(self) -> Any:
-        """The body as JSON; raises ValueError where it is none."""
+        """Return the body as JSON; raises ValueError where it is not JSON."""
         try:
             return json.loads(self.body, parse_constant=_refuse_constant)
         except RecursionError:
             raise ValueError("nested too deeply") from None
 
     def to_entry(self) -> dict[str, Any]:
-        """The call as the log shows it."""
+        """Return the call as the log shows it."""
         return {
             "method": self.method,
             "target": self.target,
@@ -83,7 +83,7 @@ class Request:
         }
 
     def json_or_none(self) -> Any:
-        """The body as JSON, None where it is none."""
+        """Return the body as JSON, None where it is not JSON."""
         try:
             return self.json()
         except ValueError:
@@ -101,4 +101,4 @@ def split_path(raw_path: str) -> tuple[str, ...]:
 
 
 def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")

@@ -32,11 +32,11 @@ class Response:
 
 
 def json_response(status: int, value: Any, *headers: tuple[str, str], executed: bool = False) -> Response:
-    """An answer whose body is this value."""
+    """Return an answer whose body is this value."""
     return Response(status=status, body=encode_json(value), headers=(JSON, *headers), executed=executed)
 
 
 def encode_json(value: Any) -> bytes:
-    """Compact JSON. A lone surrogate is written as its escape, as JavaScript does."""
+    """Write compact JSON. A lone surrogate is written as its escape, as JavaScript does."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return text.encode("utf-8", "backslashreplace")

@@ -14,7 +14,7 @@ from airflow_provider_truto.emulator.state.state import State
 
 
 def find_account(state: State, account_id: str) -> IntegratedAccount:
-    """The account of this id, else a 404 of Truto."""
+    """Return the account of this id, else a 404 of Truto."""
     try:
         return state.accounts[account_id]
     except KeyError:
@@ -22,7 +22,7 @@ def find_account(state: State, account_id: str) -> IntegratedAccount:
 
 
 def find_integration(state: State, name_or_id: str) -> Integration:
-    """The integration of this name or id, else a 404 of Truto."""
+    """Return the integration of this name or id, else a 404 of Truto."""
     for integration in state.integrations.values():
         if name_or_id in (integration.name, integration.id):
             return integration
@@ -30,7 +30,7 @@ def find_integration(state: State, name_or_id: str) -> Integration:
 
 
 def find_request_account(state: State, request: Request) -> IntegratedAccount:
-    """The account that the call names, or else its token; without either it is refused with 400."""
+    """Return the account that the call names, or else its token; without either it is refused with 400."""
     account_id = request.integrated_account_id or request.query.get("integrated_account_id")
     if not account_id:
         raise build_missing_error("query_parameters", "integrated_account_id")
@@ -38,7 +38,7 @@ def find_request_account(state: State, request: Request) -> IntegratedAccount:
 
 
 def check_usable(account: IntegratedAccount, *, reads: bool) -> None:
-    """Truto lets nobody through to a blocked account, and to a sandbox only calls that read."""
+    """Refuse a blocked account, and a sandbox unless the call only reads."""
     if account.is_blocked:
         raise RefusedError(503, "This integrated account is blocked, contact support@truto.one")
     if account.record["is_sandbox"] and not reads:
@@ -53,7 +53,7 @@ def call_crm(
     *,
     insightful: bool = False,
 ) -> Response:
-    """The answer of the CRM, which `run`s. Whatever it is, an error too, the call is logged as executed."""
+    """Return the CRM's answer, which `run` makes. An error is one as well: the call is logged as executed."""
     state.executions.append(execution)
     try:
         _check_quota_and_credentials(state, account)
@@ -64,7 +64,7 @@ def call_crm(
 
 
 def _check_quota_and_credentials(state: State, account: IntegratedAccount) -> None:
-    """What a CRM looks at before it looks at the call itself: its quota, and the credentials."""
+    """Check what a CRM looks at before the call itself: its quota, and the credentials."""
     quota, account_id = state.limits.provider, account.record["id"]
     if state.limits.enforced and not quota.spend(account_id):
         _, reset = quota.count_left(account_id)

@@ -12,8 +12,8 @@ objects and the errors, by `name` or else by resource:
     {"result": {"crm/accounts": [{…}], "renamed": [{…}]}, "errors": {"crm/accounts": [], "renamed": []}}
 
 Proxy results are only in it with `persist`. A call runs after those in its `depends_on`, a text or a list of names or
-resources; with one of them failed, it is not executed and fails, too. That is this emulator's own, and so is the 400
-for a name that is not there, for a circle, and for `loop_on` and `recurse`, which are not emulated.
+resources; where one of them failed, it is not executed and fails as well. That is this emulator's own, and so is the
+400 for a name that is not there, for a circle, and for `loop_on` and `recurse`, which are not emulated.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _NOT_EMULATED = ("loop_on", "recurse")
 
 
 def handle_batch(state: State, request: Request) -> Response:
-    """All the calls of a batch, one after the other."""
+    """Run all calls of a batch, one after the other."""
     allow_methods(request, "POST")
     body = read_object(request)
     require_names(body, ["integrated_account_id", "resources"])
@@ -78,7 +78,7 @@ class _Item:
 
     @classmethod
     def read(cls, given: Any) -> _Item:
-        """The call that an object asks for. Refuses nonsense with 400."""
+        """Return the call that an object asks for. Refuses nonsense with 400."""
         if not isinstance(given, dict):
             raise RefusedError(400, "each of resources must be an object")
         for name in _NOT_EMULATED:
@@ -110,7 +110,7 @@ class _Item:
 
 
 def _sort_items(items: list[_Item]) -> Iterator[_Item]:
-    """The items in their own order, but none before those on which it depends."""
+    """Return the items in their own order, but none before those on which it depends."""
     for item in items:
         for name in item.depends_on:
             if not any(name in (other.key, other.resource) for other in items if other is not item):
@@ -127,7 +127,7 @@ def _sort_items(items: list[_Item]) -> Iterator[_Item]:
 
 
 def _run_item(state: State, outer: Request, item: _Item, *, account_id: str) -> tuple[list[Any], Any]:
-    """The objects that one call gave, and its error."""
+    """Return the objects that one call gave, and its error."""
     if item.method == "get" and not item.record_id:
         return [], build_envelope(400, "get needs an id")
     found: list[Any] = []
@@ -183,7 +183,7 @@ def _build_request(outer: Request, item: _Item, *, query: dict[str, Any]) -> Req
 
 
 def _to_text(value: Any) -> Any:
-    """A JSON value as a query string would have brought it; null is as good as absent."""
+    """Return a JSON value as a query string would have brought it; null is as good as absent."""
     if isinstance(value, dict):
         return {name: _to_text(inner) for name, inner in value.items() if inner is not None}
     if isinstance(value, list):

@@ -44,7 +44,7 @@ _DESCRIPTIONS = {
 
 
 def describe_account(state: State, request: Request, *, account_id: str) -> Response:
-    """Those of an account."""
+    """Return the capabilities of an account."""
     allow_methods(request, "GET")
     account = find_account(state, account_id)
     record = account.record
@@ -64,13 +64,13 @@ def describe_account(state: State, request: Request, *, account_id: str) -> Resp
 
 
 def describe_integration(state: State, request: Request, *, name_or_id: str) -> Response:
-    """Those of an integration, before anybody has connected it."""
+    """Return the capabilities of an integration, before anybody has connected it."""
     allow_methods(request, "GET")
     return json_response(200, _build_capabilities(request, find_integration(state, name_or_id)))
 
 
 def list_tools(state: State, request: Request, *, account_id: str) -> Response:
-    """The proxy methods as an LLM is told of them."""
+    """Return the proxy methods as an LLM is told of them."""
     allow_methods(request, "GET")
     integration = find_account(state, account_id).integration
     tags = _split_commas(request.query.get("tags"))

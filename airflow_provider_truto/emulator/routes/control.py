@@ -26,7 +26,7 @@ from airflow_provider_truto.emulator.state.state import State
 
 
 def build_control_routes(state: State) -> Mount:
-    """The control routes of one state. They answer `{}` where there is nothing to tell."""
+    """Return the control routes of one state. They answer `{}` where there is nothing to tell."""
 
     async def add_fault(request: Request) -> None:
         state.add_fault(await _read_object(request))

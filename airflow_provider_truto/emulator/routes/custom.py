@@ -30,7 +30,7 @@ _PATTERN = bytes(range(251))
 
 
 def handle_custom(state: State, request: Request, *, path: tuple[str, ...]) -> Response:
-    """A custom call; `path` is what follows `custom`."""
+    """Handle a custom call; `path` is what follows `custom`."""
     account = find_request_account(state, request)
     check_usable(account, reads=request.method in ("GET", "HEAD", "OPTIONS"))
     query = {name: value for name, value in request.query.items() if name != "integrated_account_id"}

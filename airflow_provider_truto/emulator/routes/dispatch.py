@@ -19,7 +19,7 @@ from airflow_provider_truto.emulator.state.state import State
 
 
 def handle(state: State, request: Request) -> Response:
-    """The API's answer to a call. It awaits nothing, so that no other call can come in between."""
+    """Return the API's answer to a call. It awaits nothing, so that no other call can come in between."""
     if request.token is None:
         return RefusedError(401, "Unauthorized: the token is missing, wrong or expired").to_response()
     scope = find_idempotency_scope(request)
@@ -40,7 +40,7 @@ def handle(state: State, request: Request) -> Response:
 
 
 def _check_scope(request: Request, *, account_id: str | None) -> None:
-    """Whether the token of an integrated account may be used here; any API token may."""
+    """Refuse the token of an integrated account where it may not be used; any API token may."""
     if account_id is None:
         return
     match request.path:
@@ -70,7 +70,7 @@ def _spend_limits(state: State, request: Request, *, token_number: int) -> None:
 
 
 def _handle_data(state: State, request: Request) -> Response | None:
-    """The answer of a route to customers' data, or about it; None where the path is no such route."""
+    """Return the answer of a route to customers' data, or about it; None where the path is another."""
     match request.path:
         case ("unified", "meta", model, name):
             return meta.describe_model(state, request, model=model, integration_name=name)
@@ -96,7 +96,7 @@ def _handle_data(state: State, request: Request) -> Response | None:
 
 
 def _handle_accounts(state: State, request: Request) -> Response | None:
-    """The answer of a route about integrated accounts and integrations; None where the path is no such route."""
+    """Return the answer of a route about integrated accounts and integrations; None where the path is another."""
     match request.path:
         case ("integrated-account",):
             return admin.list_integrated_accounts(state, request)
@@ -118,7 +118,7 @@ def _handle_accounts(state: State, request: Request) -> Response | None:
 
 
 def _handle_platform(state: State, request: Request) -> Response:
-    """The answer of a route to what Truto has beside that; 404 where there is none."""
+    """Return the answer of a route to what Truto has beside that; 404 where there is none."""
     match request.path:
         case ("sync-job-run",):
             return sync_runs.handle_runs(state, request)

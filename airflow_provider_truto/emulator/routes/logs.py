@@ -18,7 +18,7 @@ _MONTH = timedelta(days=31)
 
 
 def list_entries(entries: Entries, request: Request) -> Response:
-    """One page of the entries of a type, oldest first, which is this emulator's choice.
+    """Return one page of the entries of a type, oldest first, which is this emulator's choice.
 
     `created_at[gt]` needs a `created_at[lt]`, at most a month later. `log_type_filter[key]=value` compares any key.
     """

@@ -1,6 +1,6 @@
 """Truto's half of a unified call: between the unified object and the CRM's own record.
 
-A mapping picks the keys that it knows by name. A key that it does not know is no error: it disappears.
+A mapping picks the keys that it knows by name. A key that it does not know is not an error: it disappears.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from airflow_provider_truto.emulator.state.resource import Resource
 
 
 def to_provider(body: dict[str, Any], *, resource: Resource, integration: Integration) -> dict[str, Any]:
-    """What Truto sends to the CRM for a unified body; the keys of `remote_data` go along as they are."""
+    """Return what Truto sends to the CRM for a unified body; the keys of `remote_data` go along as they are."""
     properties = {field.native: body[field.name] for field in integration.mapped(resource) if field.name in body}
     remote_data = body.get("remote_data") or {}
     if not isinstance(remote_data, dict):
@@ -23,7 +23,7 @@ def to_provider(body: dict[str, Any], *, resource: Resource, integration: Integr
 
 
 def to_unified(native: dict[str, Any], *, resource: Resource, integration: Integration) -> dict[str, Any]:
-    """The unified object of a CRM's record; what the record does not have is absent."""
+    """Return the unified object of a CRM's record; what the record does not have is absent."""
     properties = native["properties"]
     fields = {
         field.name: properties[field.native] for field in integration.mapped(resource) if field.native in properties

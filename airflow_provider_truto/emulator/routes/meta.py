@@ -33,7 +33,7 @@ from airflow_provider_truto.emulator.state.state import State
 def describe_method(
     state: State, request: Request, *, model: str, name: str, method: str, integration_name: str | None = None
 ) -> Response:
-    """About one method, for the account of the call or for a named integration."""
+    """Describe one method, for the account of the call or for a named integration."""
     allow_methods(request, "GET")
     resource = find_resource(f"{model}/{name}")
     if integration_name is None:
@@ -44,7 +44,7 @@ def describe_method(
 
 
 def describe_model(state: State, request: Request, *, model: str, integration_name: str) -> Response:
-    """About all methods of all resources of a model."""
+    """Describe all methods of all resources of a model."""
     allow_methods(request, "GET")
     integration = find_integration(state, integration_name)
     resources = [RESOURCES[key] for key in integration.resources if RESOURCES[key].model == model]
@@ -74,7 +74,7 @@ def describe_model(state: State, request: Request, *, model: str, integration_na
 
 
 def list_methods(resource: Resource) -> list[str]:
-    """All unified methods of a resource."""
+    """Return all unified methods of a resource."""
     return [*resource.methods, *find_unified_methods(resource)]
 
 

@@ -70,7 +70,7 @@ class RecordRequest(ABC):
         self._crm = state.crm(self._account, resource)
 
     def execute(self) -> Response:
-        """The CRM's answer, its errors included. Whatever it is, the call is logged as executed."""
+        """Return the CRM's answer, its errors included. Whatever it is, the call is logged as executed."""
         execution = Execution(
             request=self._request,
             record_id=self._record_id or None,
@@ -101,7 +101,7 @@ class RecordRequest(ABC):
 
     @abstractmethod
     def _methods(self) -> Mapping[str, CustomMethod]:
-        """The methods beside the usual ones."""
+        """Return the methods beside the usual ones."""
 
     @abstractmethod
     def _read_options(self) -> None:
@@ -109,15 +109,15 @@ class RecordRequest(ABC):
 
     @abstractmethod
     def _check_body(self, body: dict[str, Any]) -> dict[str, Any]:
-        """The body for the CRM, after Truto's own checks."""
+        """Return the body for the CRM, after Truto's own checks."""
 
     @abstractmethod
     def _remote_query(self) -> Any:
-        """What of the query string reaches the CRM."""
+        """Return what of the query string reaches the CRM."""
 
     @abstractmethod
     def _filter_names(self) -> Mapping[str, str]:
-        """The fields by which lists can be filtered, and what the CRM calls them."""
+        """Return the fields by which lists can be filtered, and what the CRM calls them."""
 
     @abstractmethod
     def _build_page(self, natives: Sequence[Native], *, next_cursor: str | None) -> Response: ...
@@ -160,7 +160,7 @@ class RecordRequest(ABC):
         return filter_items(self._crm.list_all(), self._request.query, names=names, value_of=value_of)
 
     def _run_on_record(self) -> Native:
-        """The one record that the call is about, after the call."""
+        """Return the one record that the call is about, after the call."""
         if self._custom:
             return self._custom.run(self._crm, self._body)
         if self._method == "create":
@@ -171,7 +171,7 @@ class RecordRequest(ABC):
 
 
 def build_list_response(items: Any, *, count: int, next_cursor: str | None) -> Response:
-    """A page of a unified or a proxy list."""
+    """Return a page of a unified or a proxy list."""
     envelope = {
         "result": items,
         "next_cursor": next_cursor,

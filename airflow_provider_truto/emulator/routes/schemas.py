@@ -1,4 +1,4 @@
-"""Schemas of resources in Truto's own dialect, which is no JSON schema.
+"""Schemas of resources in Truto's own dialect, which is not JSON Schema.
 
     {"type": "object", "description": "…", "required": true, "additionalProperties": false,
      "properties": {"name": {"type": "string", "required": true}, …}}
@@ -36,7 +36,7 @@ _PAGING: Schema = {"limit": {"type": "integer", "default": 25}, **describe_texts
 
 
 def build_resource_schema(resource: Resource) -> Schema:
-    """Everything that the resource has in the unified model, whichever the integration."""
+    """Return everything that the resource has in the unified model, for any integration."""
     return build_object_schema(
         {"id": _ID, **{field.name: _build_property(field) for field in resource.fields}, "remote_data": _REMOTE_DATA},
         description=resource.description,
@@ -44,7 +44,7 @@ def build_resource_schema(resource: Resource) -> Schema:
 
 
 def build_response_schema(resource: Resource, integration: Integration) -> Schema:
-    """What the mapping of the integration fills of it."""
+    """Return what the mapping of the integration fills of it."""
     fields, definitions = _build_properties(integration.mapped(resource), integration)
     return build_object_schema(
         {"id": _ID, **fields, "remote_data": _REMOTE_DATA}, description=resource.description, **definitions
@@ -52,7 +52,7 @@ def build_response_schema(resource: Resource, integration: Integration) -> Schem
 
 
 def build_body_schema(method: str, resource: Resource, integration: Integration) -> Schema:
-    """What the mapping of the integration takes in a `create` or an `update`."""
+    """Return what the mapping of the integration takes in a `create` or an `update`."""
     writable = [field for field in integration.mapped(resource) if not field.read_only]
     properties, definitions = _build_properties(writable, integration)
     needed = integration.required_for(method, resource)
@@ -68,7 +68,7 @@ def build_body_schema(method: str, resource: Resource, integration: Integration)
 
 
 def build_custom_body_schema(method: CustomMethod) -> Schema:
-    """The body of a method of `methods`."""
+    """Return the body of a method of `methods`."""
     return build_object_schema(
         {name: {**inner, "required": True} for name, inner in method.properties.items()},
         description=f"The body of {method.name}.",
@@ -77,7 +77,7 @@ def build_custom_body_schema(method: CustomMethod) -> Schema:
 
 
 def build_native_body_schema(resource: Resource) -> Schema:
-    """The body of a proxy call."""
+    """Return the body of a proxy call."""
     properties = {
         field.native: {**_build_property(field), "required": field.required}
         for field in resource.fields
@@ -88,7 +88,7 @@ def build_native_body_schema(resource: Resource) -> Schema:
 
 
 def build_query_schema(method: str, resource: Resource, integration: Integration) -> Schema:
-    """The query parameters of a unified call, of which only the account is required."""
+    """Return the query parameters of a unified call, of which only the account is required."""
     filters = {field.name: {"type": field.json_type} for field in integration.mapped(resource)}
     account = {"integrated_account_id": {"type": "string", "format": "uuid", "required": True}}
     own = {**_PAGING, **filters} if method == "list" else {}
@@ -98,19 +98,19 @@ def build_query_schema(method: str, resource: Resource, integration: Integration
 
 
 def build_native_query_schema(method: str) -> Schema:
-    """The query parameters of a proxy call, without the account; other ones go to the CRM."""
+    """Return the query parameters of a proxy call, without the account; other ones go to the CRM."""
     return build_object_schema(
         _PAGING if method == "list" else {}, description="The query parameters.", additionalProperties=True
     )
 
 
 def list_required(schema: Schema) -> list[str]:
-    """The required properties at the top of a schema."""
+    """Return the required properties at the top of a schema."""
     return [name for name, inner in schema["properties"].items() if inner.get("required")]
 
 
 def build_object_schema(properties: Mapping[str, Any], *, description: str, **keys: Any) -> Schema:
-    """An object of these properties and, unless the keys say otherwise, of no other."""
+    """Return an object of these properties and, unless the keys say otherwise, of no other."""
     return {
         "type": "object",
         "description": description,
@@ -121,7 +121,7 @@ def build_object_schema(properties: Mapping[str, Any], *, description: str, **ke
 
 
 def _build_properties(fields: Iterable[Field], integration: Integration) -> tuple[Schema, Schema]:
-    """The properties for these fields, and `$defs` where the integration shares definitions."""
+    """Return the properties for these fields, and `$defs` where the integration shares definitions."""
     properties, definitions = {}, {}
     for field in fields:
         described = _build_property(field, required=integration.required)

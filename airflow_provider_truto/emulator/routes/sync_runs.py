@@ -6,13 +6,13 @@
     DELETE /sync-job-run/{id}  {"id": "…"}, and then it is gone
 
 The steps are `created`, `running` and `completed`. Other ones are asked for by the run's own `args`, where the last
-one stays for ever, and the first is that of the answer to POST:
+one stays, and the first is that of the answer to POST:
 
     {"args": {"statuses": ["created", "rate_limited", "running", "failed"]}}
 
 Such a script is this emulator's own, and so is that a run's `args` hold it. A step may be an object: with `polls` it
-lasts until the run was asked for so often, with `seconds` for so long, whoever asks. `resource_stats` replaces what
-the run shows, and with `vanishes` it is gone as if somebody had deleted it:
+lasts until the run was asked for that many times, with `seconds` for that long, no matter who asks. `resource_stats`
+replaces what the run shows, and with `vanishes` the run is gone as if somebody had deleted it:
 
     {"status": "running", "seconds": 2.5, "resource_stats": {"crm/contacts": {"num_records": 40}}}
 
@@ -85,7 +85,7 @@ def handle_run(state: State, request: Request, *, run_id: str) -> Response:
 
 
 def build_missing_run_error(run_id: str) -> RefusedError:
-    """The answer for a run that is not there, or is no longer."""
+    """Return the answer for a run that is not there, or is no longer."""
     return RefusedError(404, f"Sync job run {run_id} was not found")
 
 
@@ -158,7 +158,7 @@ def _read_entries(args: dict[str, Any]) -> list[dict[str, Any]] | None:
 
 
 def _find_records(state: State, record: dict[str, Any]) -> dict[str, Any]:
-    """The records of the run by resource."""
+    """Return the records of the run by resource."""
     by_resource = state.records.get(record["integrated_account_id"], {})
     return {key: by_resource.get(key, {}) for key in map(str, record["resources"] or by_resource)}
 

@@ -28,7 +28,7 @@ def handle_unified(state: State, request: Request, *, model: str, name: str, seg
 
 
 def find_resource(key: str) -> Resource:
-    """The unified resource of this key, else a 404 of Truto."""
+    """Return the unified resource of this key, else a 404 of Truto."""
     try:
         return RESOURCES[key]
     except KeyError:
@@ -74,7 +74,7 @@ class UnifiedRequest(RecordRequest):
         return build_list_response(keyed, count=len(items), next_cursor=next_cursor)
 
     def _build_one(self, native: Native) -> Response:
-        """One record in the form that the call asks for."""
+        """Return one record in the form that the call asks for."""
         if self._format == "stream":
             return _stream(native)
         shown = self._show(native)
@@ -96,7 +96,7 @@ class UnifiedRequest(RecordRequest):
 
 
 def _read_texts(value: Any) -> list[str]:
-    """A list parameter in every form in which a query can hold it; a long indexed one reads as an object."""
+    """Return a list parameter in every form in which a query can hold it; a long indexed one reads as an object."""
     values = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
     return [text for text in values if isinstance(text, str)]
 

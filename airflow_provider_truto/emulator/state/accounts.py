@@ -60,11 +60,11 @@ class Integration:
         return {"id": self.id, "name": self.name, "category": self.category}
 
     def mapped(self, resource: Resource) -> list[Field]:
-        """The fields of a resource that the mapping of this integration knows."""
+        """Return the fields of a resource that the mapping of this integration knows."""
         return [field for field in resource.fields if field.name not in self.unmapped]
 
     def required_for(self, method: str, resource: Resource) -> list[str]:
-        """The fields of a resource without which Truto refuses this method."""
+        """Return the fields of a resource without which Truto refuses this method."""
         asked = self.required if method == "update" else ()
         return [
             field.name
@@ -75,7 +75,7 @@ class Integration:
 
 @dataclass
 class IntegratedAccount:
-    """One customer's connection. `record` is what the API shows; being blocked is no part of that."""
+    """One customer's connection. `record` is what the API shows; being blocked is not part of that."""
 
     record: dict[str, Any]
     integration: Integration
@@ -83,10 +83,10 @@ class IntegratedAccount:
 
     @classmethod
     def from_seed(cls, seed: Mapping[str, Any], integration: Integration) -> IntegratedAccount:
-        """The account that a seed describes."""
+        """Return the account that a seed describes."""
         record = {**ACCOUNT_DEFAULTS, **seed, "integration": integration.summary}
         return cls(record=record, integration=integration, is_blocked=record.pop("is_blocked", False))
 
     def require_reauth(self, reason: str) -> None:
-        """What Truto does with an account whose provider answered 401."""
+        """Do what Truto does with an account whose provider answered 401."""
         self.record.update(status="needs_reauth", last_error=reason)

@@ -21,7 +21,7 @@ class Execution:
     time: float
 
     def to_entry(self) -> dict[str, Any]:
-        """The execution as the log shows it."""
+        """Return the execution as the log shows it."""
         request = self.request
         return {
             "method": request.method,

@@ -55,17 +55,17 @@ class Field:
 
 
 def describe_texts(*names: str) -> dict[str, Any]:
-    """The schemas of keys that hold text."""
+    """Return the schemas of keys that hold text."""
     return {name: {"type": "string"} for name in names}
 
 
 def describe_object(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """What is inside an object with these keys."""
+    """Return what is inside an object with these keys."""
     return {"properties": dict(properties)}
 
 
 def describe_list(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """What is inside a list of objects with these keys."""
+    """Return what is inside a list of objects with these keys."""
     return {"items": {"type": "object", **describe_object(properties)}}
 
 
@@ -80,12 +80,12 @@ def normalize_phones(phones: list[Any]) -> list[Any]:
 
 
 def add_ids(items: list[Any]) -> list[Any]:
-    """An item without an id gets its place, counted from 1."""
+    """Add to every item without an id its place as one, counted from 1."""
     return [{"id": str(place), **item} if isinstance(item, dict) else item for place, item in enumerate(items, 1)]
 
 
 def normalize_time(text: str) -> str:
-    """`2021-08-10T10:00:00+00:00` becomes `2021-08-10T10:00:00.000Z`; what is no time stays."""
+    """`2021-08-10T10:00:00+00:00` becomes `2021-08-10T10:00:00.000Z`; text that is not a time stays."""
     try:
         return timestamps.write(timestamps.read(text))
     except (ValueError, OverflowError):

@@ -48,7 +48,7 @@ def build_api_entry(
     status: int,
     seconds: float,
 ) -> tuple[str, dict[str, Any]]:
-    """The entry of a unified or proxy call."""
+    """Return the entry of a unified or proxy call."""
     path = request.target.partition("?")[0]
     entry = {
         **build_account_entry(account),
@@ -65,7 +65,7 @@ def build_api_entry(
 
 
 def build_account_entry(account: IntegratedAccount) -> dict[str, Any]:
-    """What every entry about an account begins with."""
+    """Return what every entry about an account begins with."""
     record = account.record
     return {
         "timestamp": timestamps.now(),
@@ -78,7 +78,7 @@ def build_account_entry(account: IntegratedAccount) -> dict[str, Any]:
 
 
 def build_seeded_entries(seeded: Iterable[Mapping[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
-    """The entries of a seed; there the type is one of an entry's keys."""
+    """Return the entries of a seed; there the type is one of an entry's keys."""
     return [
         (entry["log_type"], {key: value for key, value in entry.items() if key != "log_type"}) for entry in seeded
     ]

@@ -33,12 +33,12 @@ class CustomMethod:
 
 
 def find_unified_methods(resource: Resource) -> Mapping[str, CustomMethod]:
-    """Those of the unified resource, by name."""
+    """Return the methods of the unified resource, by name."""
     return _UNIFIED.get(resource.key, {})
 
 
 def find_native_methods(resource: Resource) -> Mapping[str, CustomMethod]:
-    """Those of the CRM's resource, by name."""
+    """Return the methods of the CRM's resource, by name."""
     return _NATIVE.get(resource.native, {})
 
 

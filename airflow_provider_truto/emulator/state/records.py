@@ -26,18 +26,18 @@ class Crm:
         self._records = records
 
     def list_all(self) -> list[Native]:
-        """Every record, oldest first."""
+        """Return every record, oldest first."""
         return list(self._records.values())
 
     def get(self, record_id: str) -> Native:
-        """The record of this id. Raises ProviderError, as the methods below do."""
+        """Return the record of this id. Raises ProviderError, as the methods below do."""
         try:
             return self._records[record_id]
         except KeyError:
             raise ProviderError(404, "The record was not found", code="not_found", id=record_id) from None
 
     def create(self, body: Native) -> Native:
-        """A new record under the next free number."""
+        """Store a new record under the next free number, and return it."""
         given = body.get("properties", {})
         for name, field in self._fields.items():
             if field.required and isinstance(given, dict) and name not in given:
@@ -46,7 +46,7 @@ class Crm:
         return self._store({"id": record_id, "properties": {"createdAt": timestamps.now()}}, body)
 
     def update(self, record_id: str, body: Native) -> Native:
-        """The record after a partial write: keys not given stay, lists are replaced, null clears."""
+        """Write a part of a record and return all of it: keys not given stay, lists are replaced, null clears."""
         return self._store(self.get(record_id), body)
 
     def delete(self, record_id: str) -> None:
@@ -83,7 +83,7 @@ class Crm:
         return record
 
     def normalize(self, record: Native) -> Native:
-        """The record with every value in the form that a normalising CRM gives to it."""
+        """Return the record with every value in the form that a normalising CRM gives to it."""
         properties = {
             name: field.normal(value) if value and (field := self._fields.get(name)) and field.normal else value
             for name, value in record["properties"].items()

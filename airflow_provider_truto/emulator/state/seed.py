@@ -50,13 +50,13 @@ class SeedError(ValueError):
 
 
 def default_seed() -> dict[str, Any]:
-    """A fresh copy of `seed.json`, to be changed and given to an `Emulator`."""
+    """Return a fresh copy of `seed.json`, to be changed and given to an `Emulator`."""
     seed: dict[str, Any] = json.loads(Path(__file__).with_name("seed.json").read_text(encoding="utf-8"))
     return seed
 
 
 def load_seed(source: SeedSource) -> dict[str, Any]:
-    """The complete, checked seed of a file, of a mapping, or the default one. Raises SeedError."""
+    """Return the complete, checked seed of a file, of a mapping, or the default one. Raises SeedError."""
     seed = default_seed() | {"logs": [], "limits": {}}
     if source is not None:
         given = copy.deepcopy(source) if isinstance(source, Mapping) else _read(Path(source))
@@ -81,7 +81,7 @@ def load_seed(source: SeedSource) -> dict[str, Any]:
 
 
 def merge_limits(given: Mapping[str, Any], *, base: Mapping[str, Any] = DEFAULT_LIMITS) -> dict[str, Any]:
-    """The base limits with those given in their place. Raises SeedError."""
+    """Return the base limits with those given in their place. Raises SeedError."""
     _check_object(given, "limits", known=base)
     for name, limit in given.items():
         _check_object(limit, f"limits.{name}", known=("requests", "seconds"))
@@ -91,7 +91,7 @@ def merge_limits(given: Mapping[str, Any], *, base: Mapping[str, Any] = DEFAULT_
 
 
 def to_native(record: Mapping[str, Any], resource: Resource) -> dict[str, Any]:
-    """A seeded record as its CRM stores it."""
+    """Return a seeded record as its CRM stores it."""
     properties = {field.native: record[field.name] for field in resource.fields if field.name in record}
     return {**record.get("remote_data", {}), "id": record["id"], "properties": properties}
 
@@ -102,11 +102,11 @@ def _read(path: Path) -> Any:
     except OSError as error:
         raise SeedError(f"cannot read the seed {path}: {error.strerror}") from error
     except ValueError as error:
-        raise SeedError(f"the seed {path} is no JSON: {error}") from error
+        raise SeedError(f"the seed {path} is not JSON: {error}") from error
 
 
 def _check_object(value: Any, where: str, *, known: Iterable[str] | None = None, texts: Iterable[str] = ()) -> None:
-    """An object that has no key beside the `known`, and under each of `texts` a text."""
+    """Check that a value is an object without other keys than the `known`, and with a text under each of `texts`."""
     if not isinstance(value, Mapping):
         raise SeedError(f"{where}: must be an object")
     unknown = [] if known is None else [key for key in value if key not in known]
@@ -133,7 +133,7 @@ def _check_time(value: Mapping[str, Any], key: str, where: str) -> None:
     try:
         timestamps.read(value[key])
     except (ValueError, AttributeError) as error:
-        raise SeedError(f"{where}: {key} is no ISO 8601 time") from error
+        raise SeedError(f"{where}: {key} is not an ISO 8601 time") from error
 
 
 def _check_integration(integration: Any, where: str) -> None:

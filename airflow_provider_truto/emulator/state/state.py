@@ -56,7 +56,7 @@ class State:
         self.reset()
 
     def reset(self) -> None:
-        """Back to the seed: no calls, no faults, no remembered answers."""
+        """Go back to the seed: no calls, no faults, no remembered answers."""
         seed = copy.deepcopy(self._seed)
         self.requests: deque[Request] = deque(maxlen=_KEPT_CALLS)
         self.executions: deque[Execution] = deque(maxlen=_KEPT_CALLS)
@@ -83,7 +83,7 @@ class State:
         }
 
     def crm(self, account: IntegratedAccount, resource: Resource) -> Crm:
-        """The part of a customer's CRM that holds one resource."""
+        """Return the part of a customer's CRM that holds one resource."""
         records = self.records.setdefault(account.record["id"], {}).setdefault(resource.key, {})
         return Crm(resource=resource, integration=account.integration, records=records)
 
@@ -106,7 +106,7 @@ class State:
         self.tokens.revoke_minted()
 
     def mint(self, account_id: str, *, minted_with: Token) -> str:
-        """A new token of one integrated account."""
+        """Return a new token of one integrated account."""
         return self.tokens.mint(account_id, minted_with=minted_with, life=self.account_token_life)
 
     def add_fault(self, spec: Mapping[str, Any]) -> Fault:
@@ -116,31 +116,31 @@ class State:
         return fault
 
     def find_fault(self, request: Request) -> Fault | None:
-        """The fault that fires on this call, counted."""
+        """Return the fault that fires on this call, counted."""
         return next((fault for fault in self.faults if fault.fires_on(request)), None)
 
     def clear_faults(self) -> None:
-        """No faults any more, those of calls under way excepted."""
+        """Forget all faults, except those of calls that are under way."""
         self.faults = []
 
     def list_requests(self) -> list[dict[str, Any]]:
-        """Every call that arrived at the API, oldest first."""
+        """Return every call that arrived at the API, oldest first."""
         return [request.to_entry() for request in self.requests.copy()]
 
     def list_executions(self) -> list[dict[str, Any]]:
-        """Every call that reached a CRM, oldest first."""
+        """Return every call that reached a CRM, oldest first."""
         return [execution.to_entry() for execution in self.executions.copy()]
 
     def list_mints(self) -> list[dict[str, Any]]:
-        """Every token of an integrated account that was minted, oldest first, without the token."""
+        """Return every token of an integrated account that was minted, oldest first, without the token."""
         return [dict(mint) for mint in self.tokens.mints]
 
     def list_sync_runs(self) -> list[dict[str, Any]]:
-        """Every sync job run that was started, oldest first, those that are gone included."""
+        """Return every sync job run that was started, oldest first, those that are gone included."""
         return [run.to_entry() for run in self.sync_runs.copy().values()]
 
     def dump(self) -> dict[str, Any]:
-        """What is there now: the accounts as the API shows them, the records as their CRMs store them."""
+        """Return what is there now: the accounts as the API shows them, the records as their CRMs store them."""
         return {
             "integrated_accounts": [account.record for account in self.accounts.values()],
             "records": {

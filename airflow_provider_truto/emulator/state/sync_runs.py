@@ -55,7 +55,7 @@ class SyncRun:
         return not (self.is_stopped or self.step.vanishes)
 
     def stop(self) -> None:
-        """Have it end here and be gone, as DELETE does."""
+        """End the run here and have it gone, as DELETE does."""
         self.is_stopped, self.coming = True, []
 
     def poll(self) -> list[Step]:
@@ -86,12 +86,12 @@ class SyncRun:
         return self.step
 
     def to_entry(self) -> dict[str, Any]:
-        """The run as the tests count it."""
+        """Return the run as the tests count it."""
         return {**self.record, "is_stopped": self.is_stopped}
 
 
 def read_step(value: Any) -> Step:
-    """A step from JSON: a status, or an object with the keys of `Step`. Raises ValueError."""
+    """Return a step from JSON: a status, or an object with the keys of `Step`. Raises ValueError."""
     if not isinstance(value, Mapping):
         return Step(status=str(value))
     for key, item in value.items():

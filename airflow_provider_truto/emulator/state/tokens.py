@@ -35,7 +35,7 @@ class Tokens:
         self._tokens[token] = Token(number=next(self._numbers), expires_at=expiry)
 
     def mint(self, account_id: str, *, minted_with: Token, life: float) -> str:
-        """A new token of one integrated account, good for `life` seconds."""
+        """Return a new token of one integrated account, good for `life` seconds."""
         text = f"ia-{secrets.token_urlsafe(24)}"
         expiry = datetime.now(timezone.utc) + timedelta(seconds=life)
         self._tokens[text] = Token(number=minted_with.number, expires_at=expiry, account_id=account_id)
@@ -51,7 +51,7 @@ class Tokens:
         self._tokens = {text: token for text, token in self._tokens.items() if token.account_id is None}
 
     def find(self, authorization: str | None) -> Token | None:
-        """The valid token of an `Authorization` header, or None."""
+        """Return the valid token of an `Authorization` header, or None."""
         scheme, _, text = (authorization or "").partition(" ")
         token = self._tokens.get(text.strip()) if scheme.lower() == "bearer" else None
         if token and token.expires_at and token.expires_at <= datetime.now(timezone.utc):
