@@ -16,7 +16,7 @@ from airflow_provider_truto.schemas.truto_schema import ConvertedSchema, limit_w
 #: Their list is partial: "you will need to fetch the individual resource using the get endpoint"
 #: (https://truto.one/docs/api-reference/unified-crm-api/fields/list).
 PARTIAL_INTEGRATIONS = ("Attio", "Microsoft Dynamics 365 Sales", "Salesforce")
-#: What their names have in common with their slugs, of which several spellings are about.
+#: What their names have in common with their slugs, of which there are several spellings.
 _PARTIAL_WORDS = ("attio", "dynamics", "salesforce")
 
 #: What a value is, by the field's type; any other type (``file``, ``address``) takes anything.

@@ -42,7 +42,7 @@ def call(emulator, path, headers, method="GET"):
 
 @pytest.mark.parametrize("path", PATHS, ids=["Truto", "control"])
 @pytest.mark.parametrize("headers", KNOWN.values(), ids=KNOWN)
-def test_whoever_calls_this_machine_by_its_name_is_answered(headers, path, emulator):
+def test_anybody_who_calls_this_machine_by_its_name_is_answered(headers, path, emulator):
     assert call(emulator, path, headers).status_code == 200
 
 

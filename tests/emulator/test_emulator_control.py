@@ -112,7 +112,7 @@ def test_a_request_is_logged_as_it_was_on_the_wire(truto, emulator):
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff"])
-def test_a_body_that_is_no_json_is_logged_as_null(truto, emulator, body):
+def test_a_body_that_is_not_json_is_logged_as_null(truto, emulator, body):
     truto.patch(data=body)
     assert (emulator.requests[0]["body"], emulator.requests[0]["body_bytes"]) == (None, len(body))
 

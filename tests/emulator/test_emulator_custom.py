@@ -80,7 +80,7 @@ def test_an_export_is_so_many_bytes_in_chunks(truto, size):
     assert "content-length" not in response.headers
 
 
-def test_an_export_that_is_no_number_is_a_path_like_any_other(truto):
+def test_an_export_that_is_not_a_number_is_a_path_like_any_other(truto):
     assert truto.get("/custom/export/many").json()["result"]["path"] == "/export/many"
 
 

@@ -87,7 +87,7 @@ def test_an_unknown_account_is_a_404_of_truto(truto, account):
     assert_refused(truto.patch(account=account, json={"name": "N"}), 404, "Not Found")
 
 
-def test_two_account_ids_are_no_account_id(truto):
+def test_two_account_ids_are_not_an_account_id(truto):
     assert_refused(truto.get(params={"integrated_account_id": INITECH}), 404, "Not Found")
 
 
@@ -100,13 +100,13 @@ def test_an_unknown_response_format_is_refused(truto, emulator, value):
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"nonsense", b"[]", b'"text"', b"1", b"null", b'{"a": NaN}', b"\xff\xfe\xfd", b"[" * 100_000]
 )
-def test_a_body_that_is_no_json_object_is_refused(truto, emulator, body):
+def test_a_body_that_is_not_a_json_object_is_refused(truto, emulator, body):
     assert_refused(truto.patch(data=body), 400, "Bad Request")
     assert_refused(truto.call("POST", ACCOUNTS, data=body), 400, "Bad Request")
     assert emulator.executions == []
 
 
-def test_remote_data_that_is_no_object_is_refused(truto):
+def test_remote_data_that_is_not_an_object_is_refused(truto):
     assert_refused(truto.patch(json={"remote_data": "x"}), 400, "Bad Request")
 
 

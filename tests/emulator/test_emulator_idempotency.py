@@ -60,7 +60,7 @@ def test_faults_hit_other_routes_to_data_as_well(truto, emulator, path):
     assert len(writes(emulator)) == 1
 
 
-def test_what_is_no_customers_data_is_not_repeated(truto):
+def test_what_is_not_a_customers_data_is_not_repeated(truto):
     path, body = "/integrated-account/token", {"integrated_account_id": ACME}
     tokens = {truto.call("POST", path, json=body, key="k").text for _ in range(2)}
     assert len(tokens) == 2
@@ -94,7 +94,7 @@ def test_a_streamed_answer_is_repeated_as_a_stream(truto):
     assert same(*(truto.patch(json={"name": "N"}, params=params, key="k") for _ in range(2)))
 
 
-def test_query_and_body_are_no_part_of_the_scope(truto, emulator):
+def test_query_and_body_are_not_part_of_the_scope(truto, emulator):
     first = truto.patch(json={"name": "N"}, key="k")
     second = truto.patch(json={"name": "Other"}, params={"truto_ignore_remote_data": "true"}, key="k")
     assert same(first, second)

@@ -111,7 +111,7 @@ def test_the_providers_quota_is_counted_where_limits_are_on(another):
     assert truto.get().status_code == 200
 
 
-def test_a_429_of_the_provider_is_no_answer_to_repeat(another):
+def test_a_429_of_the_provider_is_not_an_answer_to_repeat(another):
     truto = another(rate_limits={"provider": {"requests": 1, "seconds": 0.3}})
     truto.get()
     assert truto.patch(json={"name": "N"}, key="k").status_code == 429

@@ -118,7 +118,7 @@ def test_refusals_of_truto_are_those_of_unified_calls(truto, emulator, method, p
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{"])
-def test_a_body_that_is_no_object_is_refused(truto, body):
+def test_a_body_that_is_not_an_object_is_refused(truto, body):
     assert truto.patch(NORTHWIND, data=body).status_code == 400
 
 

@@ -113,7 +113,7 @@ def test_lists_are_filtered_by_what_is_supported(truto, key, params, expected):
     assert ids(truto.get(f"/unified/{key}", params=params)) == expected
 
 
-def test_a_field_that_is_not_mapped_is_no_filter(another):
+def test_a_field_that_is_not_mapped_is_not_a_filter(another):
     seed = default_seed()
     seed["integrations"]["hubspot"]["unmapped"] = ["title"]
     assert len(ids(another(seed).get(CONTACTS, params={"title": "CTO"}))) == 5

@@ -108,7 +108,7 @@ def test_its_own_account_is_shown_and_its_context_changed(truto, own):
 
 
 @pytest.mark.parametrize("method", ["GET", "PATCH"])
-def test_an_api_token_is_no_account(truto, method):
+def test_an_api_token_is_not_an_account(truto, method):
     assert truto.call(method, "/integrated-account/me", json={}).status_code == 400
 
 

@@ -225,7 +225,7 @@ def test_fields_are_excluded_in_every_form_of_a_list(truto, params):
 
 
 @pytest.mark.parametrize("value", ["id,name", "nothing"])
-def test_what_is_no_field_excludes_nothing(truto, value):
+def test_what_is_not_a_field_excludes_nothing(truto, value):
     assert truto.get(NORTHWIND, params={"truto_exclude_fields": value}).json()["id"] == "23423523"
 
 

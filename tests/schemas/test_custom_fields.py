@@ -232,7 +232,7 @@ def test_by_a_partial_list_unknown_keys_pass_and_can_be_named():
 
 
 @pytest.mark.parametrize("value", [None, [], "tier", 5, {}, ["other"]])
-def test_what_is_no_object_has_no_unlisted_fields(value):
+def test_what_is_not_an_object_has_no_unlisted_fields(value):
     assert find_unlisted_fields(build_custom_fields_schema(FIELDS, is_partial=True).schema, value) == []
 
 
@@ -247,7 +247,7 @@ def test_any_field_is_unlisted_by_a_schema_that_knows_none():
 @pytest.mark.parametrize(
     "bad", [None, 5, "tier", [], {}, {"name": None}, {"name": ""}, {"name": ["a"]}, {"name": True}]
 )
-def test_an_object_that_is_no_field_is_ignored_with_a_warning(bad):
+def test_an_object_that_is_not_a_field_is_ignored_with_a_warning(bad):
     found = build_custom_fields_schema([crm_field("a"), bad, crm_field("b")], is_partial=False)
     assert list(found.schema["properties"]) == ["a", "b"]
     (warning,) = found.warnings

@@ -81,14 +81,14 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, name):
         assert f"the schema {str(tmp_path / name)!r} cannot be read" in str(caught.value)
 
 
-def test_a_file_that_is_no_text_is_named(tmp_path):
+def test_a_file_that_is_not_text_is_named(tmp_path):
     path = tmp_path / "tier.json"
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError):
         load_schema(path)
 
 
-def test_a_mapping_that_is_no_schema_says_where():
+def test_a_mapping_that_is_not_a_schema_says_where():
     with pytest.raises(
         ValueError, match=r"the schema that was given is not a valid JSON Schema.*: /properties/a/type"
     ):
@@ -142,7 +142,7 @@ def test_references_are_followed_at_any_depth():
     assert pointers(schema, tree) == ["/tree/next/next/name", "/tree/next/next/nxt"]
 
 
-def test_keys_that_a_pattern_knows_are_no_unknown_keys():
+def test_keys_that_a_pattern_knows_are_not_unknown_keys():
     schema = load_schema(
         {
             "properties": {"name": {}},

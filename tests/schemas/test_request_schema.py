@@ -210,7 +210,7 @@ def test_another_type_of_phone_than_the_documented_ones_is_only_a_warning(kind):
 
 
 @pytest.mark.parametrize("kind", [5, True, None, [], {}])
-def test_a_type_of_phone_that_is_no_text_is_refused(kind):
+def test_a_type_of_phone_that_is_not_text_is_refused(kind):
     found = REQUEST.check({"phone_numbers": [{"type": kind}]})
     assert [finding.keyword for finding in found if not finding.is_advisory] == ["type"]
 
@@ -269,7 +269,7 @@ def test_a_date_time_with_a_zone_is_taken(text):
         "Sat, 31 Jan 2026 12:00:00 GMT",
     ],
 )
-def test_text_that_is_no_date_time_with_a_zone_is_refused(text):
+def test_text_that_is_not_a_date_time_with_a_zone_is_refused(text):
     (finding,) = REQUEST.check({"created_at": text})
     assert (finding.pointer, finding.keyword) == ("/created_at", "format")
 

@@ -550,7 +550,7 @@ def test_a_schema_of_too_many_nodes_is_checked_as_far_as_they_go():
 
 
 @pytest.mark.parametrize("source", [None, [], "x", 5, True, [{"type": "object"}]])
-def test_what_is_no_object_is_no_schema(source):
+def test_what_is_not_an_object_is_not_a_schema(source):
     with pytest.raises(ValueError, match="a meta schema is an object, not"):
         convert_schema(source)
 
