@@ -115,7 +115,7 @@ class BulkJob:
             log=self.log,
         )
         try:
-            source = source_plan.open(ledger.folder, (begun_with or {}).get("snapshot"))
+            source = source_plan.open(ledger.folder)
         except ValueError as error:
             raise _unreadable_source(error) from error
         plan = self._plan_with_keys(header)

@@ -86,28 +86,22 @@ class Ledger:
         """Read what earlier tries did, after making sure that they did it from the same source.
 
         ``header`` has the ``fingerprint`` of the source, as ``snapshot`` which of its readings is sent, if there
-        are any, and the ``task_generation`` of the try. The first try of each writes its own; what tries before it
-        failed is to be done again, since somebody has cleared the task. Raises ``LedgerError`` where the source has
-        changed, or a file cannot be read, and ``LiveTryError`` where another try has begun it with another reading in
-        the meantime.
+        are any, and the ``task_generation`` of the try. What failed in tries of earlier generations is to be done
+        again, since somebody has cleared the task. Raises ``LedgerError`` where the source has changed, or a file
+        cannot be read, and ``LiveTryError`` where another try has begun it with another reading in the meantime.
         """
-        own = None
-        generation = header.get("task_generation")
-        begun = self._headers()
-        for stored in begun:
+        for stored in self._headers():
             self._check(stored, header)
-        if not any(stored.get("task_generation") == generation for stored in begun):
-            signed = {"ledger_version": LEDGER_VERSION, "try": self._try_number, **header}
-            own = self._write(f"header-{self._name}.json", signed)
+        signed = {"ledger_version": LEDGER_VERSION, "try": self._try_number, **header}
+        own = self._write(f"header-{self._name}.json", signed)
         try:
             for stored in self._headers():  # a live try may have written one at the same time
                 self._check(stored, header)
         except (LedgerError, LiveTryError):
-            if own is not None:
-                own.unlink()  # nothing was sent under it, and beside the other one it would hold up every retry
+            own.unlink()  # nothing was sent under it, and beside the other one it would hold up every retry
             raise
         completed = CompletedRecords()
-        cleared_before = self._first_try_of(generation)
+        cleared_before = self._first_try_of(header.get("task_generation"))
         for path, number, line in self._lines("results"):
             try:
                 row = ResultRow.read(line)

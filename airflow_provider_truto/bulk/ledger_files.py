@@ -27,7 +27,7 @@ _NAME = re.compile(
     r"((header|summary|check)-(?P<try>[0-9]+)-[0-9a-z]+\.json"
     r"|(results|failures)-(?P<try_of_lines>[0-9]+)-[0-9a-z]+-[0-9]+\.jsonl)(\.part)?"
 )
-_SNAPSHOT = re.compile(r"snapshot-[0-9a-z]+\.jsonl\.gz")
+_SNAPSHOT_NAME = re.compile(r"snapshot-[0-9a-z]+\.jsonl\.gz")
 
 _Fits = Callable[[Any], bool]
 
@@ -99,13 +99,6 @@ def read_summary(path: Any) -> dict[str, Any] | None:
     )
 
 
-def read_claim(path: Any, *, data: bytes) -> dict[str, Any]:
-    """Read which snapshot counts. Raises ``LedgerError``; nothing was sent from any snapshot then."""
-    return _checked(
-        path, data, _CLAIM, "Put the file back as it was, or delete it: the query is asked again. Then clear the task"
-    )
-
-
 def fault_of(value: Any, shape: Mapping[str, tuple[bool, _Fits]]) -> str | None:
     """Say what is wrong with an object: a name that it lacks, or whose value is of another kind."""
     if not isinstance(value, dict):
@@ -121,9 +114,10 @@ def fault_of(value: Any, shape: Mapping[str, tuple[bool, _Fits]]) -> str | None:
 
 def _header(path: Any) -> dict[str, Any] | None:
     way_out = (
-        "Put the file back as it was. If you cannot, and the source is still the one that the bulk was begun with,"
-        " delete it and clear the task: it goes on with what the results files say is not done. Otherwise clear it"
-        " with on_clear='restart': a new ledger is begun, and every record is written again"
+        "Put the file back as it was. If you cannot, and the source is still the one that the bulk was begun with"
+        " (a query is asked again: if it gives the same rows in the same order), delete it and clear the task: it"
+        " goes on with what the results files say is not done. Otherwise clear it with on_clear='restart': a new"
+        " ledger is begun, and every record is written again"
     )
     header = _read(path, {"ledger_version": (True, is_count)}, way_out)
     if header is None:
@@ -204,11 +198,11 @@ def _is_problem(value: Any) -> bool:
     return fault_of(value, _PROBLEM) is None
 
 
-def _is_snapshot(value: Any) -> bool:
-    return isinstance(value, str) and _SNAPSHOT.fullmatch(value) is not None
+def _is_snapshot_name(value: Any) -> bool:
+    return isinstance(value, str) and _SNAPSHOT_NAME.fullmatch(value) is not None
 
 
-_CLAIM: dict[str, tuple[bool, _Fits]] = {"file": (True, _is_snapshot), "rows": (True, is_count)}
+_SNAPSHOT: dict[str, tuple[bool, _Fits]] = {"file": (True, _is_snapshot_name), "rows": (True, is_count)}
 _SHARD: dict[str, tuple[bool, _Fits]] = {"index": (True, is_count), "count": (True, is_count)}
 _RUN: dict[str, tuple[bool, _Fits]] = {
     **dict.fromkeys(("number", "clears"), (False, is_none_or(is_count))),
@@ -222,7 +216,7 @@ _HEADER: dict[str, tuple[bool, _Fits]] = {
     "keys": (False, is_text),
     "generation": (False, is_count),
     "shard": (False, is_none_or(lambda value: fault_of(value, _SHARD) is None)),
-    "snapshot": (False, is_none_or(lambda value: fault_of(value, _CLAIM) is None)),
+    "snapshot": (False, is_none_or(lambda value: fault_of(value, _SNAPSHOT) is None)),
 }
 _COUNTS = ("records", "updated", "unchanged", "failed", "skipped", "transient_failures", "requests", "retries")
 _PROBLEM: dict[str, tuple[bool, _Fits]] = {

@@ -11,7 +11,7 @@ import json
 import tempfile
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -246,13 +246,13 @@ class ShardedSource(Source):
 class SourcePlan:
     """A source that is not read yet: what it is called in the ledger, and how it is opened beside it.
 
-    ``open`` takes the folder of the ledger, in which a query keeps its rows, and what ``Source.keep`` returned for
-    the header of that ledger, if it is begun; it raises ``ValueError``. ``shard`` is which part of the whole it is.
+    ``open`` takes the folder of the ledger, in which a query keeps its rows; it raises ``ValueError``. ``shard`` is
+    which part of the whole it is.
     """
 
     fingerprint: str
     shard: Shard | None = None
-    open: Callable[[Any, Mapping[str, Any] | None], Source]
+    open: Callable[[Any], Source]
 
 
 def _version(path: Any) -> list[str]:

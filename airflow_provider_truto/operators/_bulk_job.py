@@ -149,7 +149,7 @@ def prepare_source(operator: TrutoBulkOperator, context: Any, *, hide_values: bo
     sql, conn_id = _sql(operator), operator.sql_conn_id
     if sql is None:
         source = sharded(_given_source(operator.source, reading, delimiter=operator.delimiter))
-        return SourcePlan(fingerprint=source.fingerprint(), shard=shard, open=lambda *_: source)
+        return SourcePlan(fingerprint=source.fingerprint(), shard=shard, open=lambda _folder: source)
     if sql.endswith(tuple(operator.template_ext)) and len(sql.split()) == 1:
         raise ValueError(
             f"sql is only the name of a file, {sql!r}: a file is read where its name stands in the DAG file as it"
@@ -161,8 +161,8 @@ def prepare_source(operator: TrutoBulkOperator, context: Any, *, hide_values: bo
     def ask() -> AbstractContextManager[Result]:
         return asked(conn_id, sql, parameters, hook_params)
 
-    def open_snapshot(folder: Any, begun_with: Mapping[str, Any] | None) -> Source:
-        return sharded(SnapshotSource(folder, fingerprint, ask, reading, begun_with=begun_with))
+    def open_snapshot(folder: Any) -> Source:
+        return sharded(SnapshotSource(folder, fingerprint, ask, reading))
 
     named = fingerprint if shard is None else f"{fingerprint}, {shard}"
     return SourcePlan(fingerprint=named, shard=shard, open=open_snapshot)

@@ -50,7 +50,7 @@ def source_plan(source):
         source = ListSource(source)
     elif isinstance(source, (str, Path)):
         source = FileSource(UPath(source))
-    return SourcePlan(fingerprint=source.fingerprint(), open=lambda *_: source)
+    return SourcePlan(fingerprint=source.fingerprint(), open=lambda _folder: source)
 
 
 def run_job(url, token, source, output, *, task=TASK, client=None, safeguards=None, **options):

@@ -335,7 +335,7 @@ def test_a_worker_that_has_looked_sees_what_another_has_written_since(bucket):
     assert merged(other).unfinished == []
 
 
-def test_of_two_workers_the_second_reads_the_rows_of_the_query_that_the_first_has_claimed(bucket):
+def test_of_two_workers_the_second_reads_the_rows_of_the_query_that_the_first_has_begun_with(bucket):
     class Asked:
         def __init__(self, row_id):
             self.row_id = row_id
@@ -355,7 +355,8 @@ def test_of_two_workers_the_second_reads_the_rows_of_the_query_that_the_first_ha
         for folder, row_id in zip(folders, ["first", "second"], strict=True)
     )
     for folder in folders:
-        list(folder.iterdir())  # looked, and remembered that there is no claim
+        list(folder.iterdir())  # looked, and remembered that there is no ledger
+    Ledger(folders[0], try_number=1).open({"fingerprint": "sql-f", "snapshot": first.keep()})
     assert first.keep() == second.keep()
     for source in (first, second, SnapshotSource(bucket.view() / "0", "sql-f", None, Reading())):
         assert [record.id for record in source.records()] == ["first"]

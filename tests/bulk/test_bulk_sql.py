@@ -23,7 +23,7 @@ from upath import UPath
 
 from airflow_provider_truto._compat import AirflowException, AirflowFailException
 from airflow_provider_truto.bulk.cells import cells_line, cells_of
-from airflow_provider_truto.bulk.errors import LedgerError, LiveTryError, SourceError
+from airflow_provider_truto.bulk.errors import LiveTryError, SourceError
 from airflow_provider_truto.bulk.ledger import Ledger
 from airflow_provider_truto.bulk.records import Reading
 from airflow_provider_truto.bulk.rows import fed_back
@@ -69,15 +69,19 @@ def folder(tmp_path):
     return UPath(tmp_path / "0")
 
 
-def taken(folder, warehouse, *, begun_with=None, **reading):
-    """What a try has read, or what an earlier one has kept."""
-    return SnapshotSource(folder, QUERY, warehouse, Reading(**reading), begun_with=begun_with)
+def taken(folder, warehouse, **reading):
+    """What a try has read, or what an earlier one has begun the ledger with."""
+    return SnapshotSource(folder, QUERY, warehouse, Reading(**reading))
+
+
+def begin(folder, source, *, try_number=1):
+    return Ledger(folder, try_number=try_number).open({"fingerprint": QUERY, "snapshot": source.keep()})
 
 
 def snapshot(folder, warehouse, **reading):
-    """The same, kept for the tries to come."""
+    """The same, with which the ledger is begun."""
     source = taken(folder, warehouse, **reading)
-    source.keep()
+    begin(folder, source)
     return source
 
 
@@ -253,13 +257,6 @@ def test_the_query_is_asked_once_and_every_try_reads_what_it_gave(folder):
         assert (source.count(), source.fingerprint()) == (2, QUERY)
 
 
-def test_another_query_is_another_snapshot(folder):
-    snapshot(folder, Warehouse(["id"], [["1"]]))
-    other = SnapshotSource(folder, query_fingerprint("warehouse", "other"), Warehouse(["id"], [["2"]]), Reading())
-    other.keep()
-    assert [record.id for record in other.records()] == ["2"]
-
-
 @pytest.mark.parametrize("parts", [("a", "q", None), ("b", "q", None), ("a", "r", None), ("a", "q", {"x": 1})])
 def test_a_fingerprint_tells_connection_query_and_parameters_apart(parts):
     assert query_fingerprint(*parts) == query_fingerprint(*parts)
@@ -273,7 +270,7 @@ def test_a_warehouse_that_breaks_off_leaves_nothing_that_counts(folder, breaks_a
     warehouse = Warehouse(["id", "name"], rows, breaks_at=breaks_at)
     with pytest.raises(ConnectionError):
         snapshot(folder, warehouse)
-    assert not list(folder.glob("snapshot-*.json"))
+    assert not list(folder.glob("header-*"))
     warehouse.breaks_at = None
     source = snapshot(folder, warehouse)
     assert warehouse.asked == 2
@@ -284,7 +281,7 @@ def test_a_torn_snapshot_of_a_killed_try_is_not_read(folder):
     folder.mkdir(parents=True)
     whole = gzip.compress(cells_line(["id", "name"]) + cells_line(["old", "x"]) * 1_000)
     (folder / "snapshot-0000.jsonl.gz").write_bytes(whole[:-30])
-    (folder / "snapshot-0000.json.part").write_bytes(b'{"file": "snap')
+    (folder / "header-1-0000.json.part").write_bytes(b'{"snapshot": {"file": "snap')
     source = snapshot(folder, Warehouse(["id", "name"], [["new", "x"]]))
     assert [record.id for record in source.records()] == ["new"]
 
@@ -322,15 +319,6 @@ def test_what_is_dropped_is_asked_for_again_and_leaves_nothing(folder):
     assert ids(snapshot(folder, warehouse)) == ["right"]
 
 
-def test_a_claim_that_is_dropped_leaves_its_rows_to_the_try_that_has_made_it(folder):
-    warehouse = Warehouse(["id"], [["first"]])
-    first = snapshot(folder, warehouse)
-    taken(folder, warehouse).drop()
-    warehouse.rows = [["second"]]
-    assert ids(taken(folder, warehouse)) == ["second"]
-    assert ids(first) == ["first"]
-
-
 class AskedError(Exception):
     """Raised where a query is asked that must not be."""
 
@@ -339,145 +327,67 @@ def refuse():
     raise AskedError
 
 
-def test_the_header_of_a_ledger_decides_and_not_the_claim(folder):
-    begun_with = snapshot(folder, Warehouse(["id"], [["sent"]])).keep()
-    (folder / f"snapshot-{QUERY}.json").unlink()
-    snapshot(folder, Warehouse(["id"], [["of another"]]))
-    source = taken(folder, refuse, begun_with=begun_with)
-    assert (ids(source), source.keep()) == (["sent"], begun_with)
-
-
 def test_rows_that_were_sent_and_are_gone_are_told_and_not_asked_for_again(folder):
-    source = snapshot(folder, Warehouse(["id"], [["1"]]))
+    snapshot(folder, Warehouse(["id"], [["1"]]))
     (path,) = folder.glob("snapshot-*.jsonl.gz")
     path.unlink()
     with pytest.raises(SourceError, match=r"is gone. It holds the rows .* on_clear='restart'"):
-        ids(taken(folder, refuse, begun_with=source.keep()))
+        ids(taken(folder, refuse))
 
 
-def without_links(monkeypatch, barrier):
-    def refused(*_):
-        barrier.wait()
-        raise PermissionError("no links here")
-
-    monkeypatch.setattr("os.link", refused)
-
-
-@pytest.mark.parametrize("storage", ["disk", "disk without links", "other"])
-def test_of_many_live_tries_that_claim_at_once_all_read_the_same(tmp_path, monkeypatch, storage):
+@pytest.mark.parametrize("storage", ["disk", "other"])
+def test_of_many_live_tries_that_begin_at_once_all_that_go_on_read_the_same(tmp_path, storage):
     tries = 8
     barrier = threading.Barrier(tries, timeout=30)
-    if storage == "disk without links":
-        without_links(monkeypatch, barrier)
     for number in range(20):
         root = f"memory://{tmp_path.name}" if storage == "other" else tmp_path
         folder = UPath(root) / str(number)
         sources = [taken(folder, Warehouse(["id"], [[str(one)]])) for one in range(tries)]
-        claims, read = [], []
+        begun, stopped = [], []
 
-        def keep(source, claims=claims, read=read):
+        def go(try_number, source, folder=folder, begun=begun, stopped=stopped):
             barrier.wait()
-            claims.append(source.keep()["file"])
-            read.append(ids(source))
+            try:
+                begin(folder, source, try_number=try_number)
+            except LiveTryError:
+                stopped.append(try_number)
+            else:
+                begun.append(source)
 
-        threads = [threading.Thread(target=keep, args=(source,)) for source in sources]
+        threads = [threading.Thread(target=go, args=each) for each in enumerate(sources, 1)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert len(claims) == len(read) == tries
-        assert len(set(claims)) == 1
-        assert read == [read[0]] * tries
+        assert len(begun) + len(stopped) == tries
+        last = taken(folder, refuse if begun else Warehouse(["id"], [["last"]]))
+        begin(folder, last, try_number=tries + 1)
+        assert [ids(source) for source in begun] == [ids(last)] * len(begun)
 
 
-def test_a_claim_without_its_text_is_waited_for(folder, monkeypatch):
-    source = snapshot(folder, Warehouse(["id"], [["1"]]))
-    claim = folder / f"snapshot-{QUERY}.json"
-    text = claim.read_bytes()
-    claim.write_bytes(b"")
-    monkeypatch.setattr("airflow_provider_truto.bulk.snapshot._LOOK_SECONDS", 0.001)
-    with pytest.raises(LedgerError, match=r"snapshot-.*\.json is empty.*delete it"):
-        taken(folder, refuse)
-    monkeypatch.setattr("airflow_provider_truto.bulk.snapshot.time.sleep", lambda _seconds: claim.write_bytes(text))
-    assert ids(taken(folder, refuse)) == ids(source)
+def both_looked(folder):
+    """Two tries that have both read and looked before one of them writes a header."""
+    sources = [taken(folder, Warehouse(["id"], [[name]])) for name in ("first", "second")]
+    return [(source, {"fingerprint": QUERY, "snapshot": source.keep()}) for source in sources]
 
 
-@pytest.fixture
-def plain(tmp_path, monkeypatch):
-    """A folder on storage that cannot create a file only where there is none."""
-    from fsspec.implementations.memory import MemoryFileSystem
-
-    real = MemoryFileSystem._open
-
-    def opened(self, path, mode="rb", **options):
-        if "x" in mode:
-            raise NotImplementedError("File mode not supported")
-        return real(self, path, mode, **options)
-
-    monkeypatch.setattr(MemoryFileSystem, "_open", opened)
-    return UPath(f"memory://{tmp_path.name}/plain/0")
-
-
-def test_a_claim_needs_no_look_beforehand_where_the_storage_creates_only_what_is_not_there(tmp_path, monkeypatch):
-    folder = UPath(f"memory://{tmp_path.name}/0")
-    first, second = (taken(folder, Warehouse(["id"], [[name]])) for name in ("first", "second"))
-    real = type(folder).exists
-
-    def exists(path):
-        found = real(path)
-        if path.name == f"snapshot-{QUERY}.json" and not found:
-            monkeypatch.setattr(type(folder), "exists", real)
-            second.keep()  # after the look
-        return found
-
-    monkeypatch.setattr(type(folder), "exists", exists)
-    first.keep()
-    second.keep()
-    assert ids(first) == ids(second) == ids(taken(folder, refuse))
-
-
-def overwritten(plain, monkeypatch, *, between):
-    """Two tries of which the second claims between the first one's look and its claim; gives both."""
-    first, second = (taken(plain, Warehouse(["id"], [[name]])) for name in ("first", "second"))
-    real = type(plain).write_bytes
-
-    def write_bytes(path, data):
-        if path.name == f"snapshot-{QUERY}.json":
-            monkeypatch.setattr(type(plain), "write_bytes", real)
-            second.keep()
-            between(second)
-        return real(path, data)
-
-    monkeypatch.setattr(type(plain), "write_bytes", write_bytes)
-    first.keep()
-    return first, second
-
-
-def opened_ledger(folder, source, *, try_number):
-    ledger = Ledger(folder, try_number=try_number)
-    return ledger, ledger.open({"fingerprint": QUERY, "snapshot": source.keep()})
-
-
-def test_where_a_claim_is_overwritten_only_one_of_two_live_tries_sends(plain, monkeypatch):
-    ledgers = []
-    first, second = overwritten(
-        plain, monkeypatch, between=lambda second: ledgers.append(opened_ledger(plain, second, try_number=2))
-    )
+def test_of_two_live_tries_that_have_read_different_rows_only_one_sends(folder):
+    (first, its_header), (second, header) = both_looked(folder)
     assert (ids(first), ids(second)) == (["first"], ["second"])  # each would send what the other does not know
+    Ledger(folder, try_number=2).open(header)
     with pytest.raises(LiveTryError, match="A retry goes on with the rows of the other"):
-        opened_ledger(plain, first, try_number=1)
-    # Its retry reads what the other sends, although the claim is its own.
-    third = taken(plain, refuse, begun_with=Ledger(plain, try_number=3).begun()["snapshot"])
-    opened_ledger(plain, third, try_number=3)
+        Ledger(folder, try_number=1).open(its_header)
+    # Its retry reads what the other sends.
+    third = taken(folder, refuse)
+    begin(folder, third, try_number=3)
     assert ids(third) == ["second"]
 
 
-def test_where_both_of_two_live_tries_see_the_other_neither_binds_the_next(plain, monkeypatch):
-    sources = overwritten(plain, monkeypatch, between=lambda _second: None)
+def test_where_both_of_two_live_tries_see_the_other_neither_binds_the_next(folder):
     barrier, errors = threading.Barrier(2, timeout=30), []
 
-    def begin(number, source):
-        ledger = Ledger(plain, try_number=number)
+    def begin_both(number, header):
+        ledger = Ledger(folder, try_number=number)
         real = ledger._headers
 
         def headers():
@@ -488,20 +398,46 @@ def test_where_both_of_two_live_tries_see_the_other_neither_binds_the_next(plain
 
         ledger._headers = headers
         try:
-            ledger.open({"fingerprint": QUERY, "snapshot": source.keep()})
+            ledger.open(header)
         except LiveTryError as error:
             errors.append(error)
 
-    threads = [threading.Thread(target=begin, args=each) for each in enumerate(sources, 1)]
+    threads = [
+        threading.Thread(target=begin_both, args=(number, header))
+        for number, (_, header) in enumerate(both_looked(folder), 1)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert len(errors) == 2
-    assert Ledger(plain, try_number=3).begun() is None
-    third = taken(plain, refuse)
-    opened_ledger(plain, third, try_number=3)
-    assert ids(third) == ["first"]  # whose claim is the one that stands
+    assert Ledger(folder, try_number=3).begun() is None
+    third = taken(folder, Warehouse(["id"], [["third"]]))
+    begin(folder, third, try_number=3)
+    assert ids(third) == ["third"]
+
+
+def test_a_try_that_goes_on_with_another_ones_rows_holds_them_when_that_one_gives_up(folder):
+    """Of three live tries: the first gives up after the second took its rows over; the third must see that."""
+    (first, its_header), (_, of_third) = both_looked(folder)
+    one = Ledger(folder, try_number=1)
+    real, looks = one._headers, []
+
+    def headers():
+        looks.append(1)
+        if len(looks) == 2:  # it has written its header, and not looked again
+            second = taken(folder, refuse)
+            begin(folder, second, try_number=2)
+            assert ids(second) == ids(first)
+            (folder / "header-3-c.json").write_text(json.dumps({"ledger_version": 2, "try": 3, **of_third}))
+        return real()
+
+    one._headers = headers
+    with pytest.raises(LiveTryError):
+        one.open(its_header)
+    (folder / "header-3-c.json").unlink()
+    with pytest.raises(LiveTryError):
+        Ledger(folder, try_number=3).open(of_third)
 
 
 def test_a_snapshot_that_was_damaged_afterwards_is_told(folder):
@@ -530,7 +466,7 @@ def test_columns_that_make_no_records_are_told_before_a_row_is_fetched(folder, c
         return
     with pytest.raises(ValueError, match=message):
         snapshot(folder, warehouse)
-    assert not folder.exists() or not list(folder.glob("snapshot-*.json"))
+    assert not folder.exists() or not list(folder.glob("header-*"))
 
 
 def test_a_query_without_rows_has_no_records(folder):
@@ -552,18 +488,6 @@ def test_a_storage_that_is_no_disk_serves_as_well():
     for _ in range(2):
         assert [record.id for record in snapshot(folder, warehouse).records()] == ["1", "2"]
     assert warehouse.asked == 1
-
-
-def test_a_file_system_without_hard_links_serves_as_well(folder, monkeypatch):
-    def refused(*_):
-        raise PermissionError("no links here")
-
-    monkeypatch.setattr("os.link", refused)
-    warehouse = Warehouse(["id"], [["1"]])
-    for _ in range(2):
-        assert [record.id for record in snapshot(folder, warehouse).records()] == ["1"]
-    assert warehouse.asked == 1
-    assert not list(folder.glob("*.part"))
 
 
 def test_rows_are_fetched_and_written_without_being_held(folder):
@@ -731,11 +655,12 @@ def test_a_try_leaves_another_live_one_alone_that_has_begun_with_other_rows_and_
 
     def keep(source):
         monkeypatch.setattr(SnapshotSource, "keep", real)
+        given = real(source)  # before the other one has begun
         cells = ["r2", customer, "b"]
         other = taken(source._folder, Warehouse(["id", "integrated_account_id", "description"], [cells]))
-        header = {"fingerprint": source.fingerprint(), "snapshot": other._claim}
+        header = {"fingerprint": source.fingerprint(), "snapshot": other.keep()}
         Ledger(source._folder, try_number=1).open(header)
-        return real(source)
+        return given
 
     monkeypatch.setattr(SnapshotSource, "keep", keep)
     with pytest.raises(AirflowException, match="another live try has begun the ledger") as failure:

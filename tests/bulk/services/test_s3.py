@@ -160,25 +160,27 @@ def test_a_worker_sees_what_another_has_written_since_it_has_looked(bucket):
     assert merged(task.parent).unfinished == [-1]
 
 
-CLAIM = """
+BEGIN_WITH_ROWS = """
 from airflow_provider_truto._compat import object_storage_path
+from airflow_provider_truto.bulk.ledger import Ledger
 from airflow_provider_truto.bulk.records import Reading
 from airflow_provider_truto.bulk.snapshot import Result, SnapshotSource
 from contextlib import nullcontext
 ask = lambda: nullcontext(Result(columns=["id"], rows=[["other"]]))
-source = SnapshotSource(object_storage_path(sys.argv[2]), "sql-f", ask, Reading())
-source.keep()
+folder = object_storage_path(sys.argv[2])
+source = SnapshotSource(folder, "sql-f", ask, Reading())
+Ledger(folder, try_number=1).open({"fingerprint": "sql-f", "snapshot": source.keep()})
 print([record.id for record in source.records()])
 """
 
 
-def test_of_two_workers_that_ask_the_query_the_second_reads_what_the_first_has_claimed(bucket):
+def test_of_two_workers_that_ask_the_query_the_second_reads_what_the_first_has_begun_with(bucket):
     from contextlib import nullcontext
 
     folder = path("ledgers/0")
     source = SnapshotSource(folder, "sql-f", lambda: nullcontext(Result(columns=["id"], rows=[["own"]])), Reading())
-    list(folder.iterdir())  # looked, and there is no claim
-    other = worker(CLAIM, folder)
+    list(folder.iterdir())  # looked, and there is no ledger
+    other = worker(BEGIN_WITH_ROWS, folder)
     assert other.communicate(timeout=60)[0].splitlines()[-1] == "['other']"
     source.keep()
     assert [record.id for record in source.records()] == ["other"]
