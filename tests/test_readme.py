@@ -9,6 +9,7 @@ from test_docs import README
 
 from airflow_provider_truto.client import errors
 from airflow_provider_truto.client.api import Resource, TrutoApi
+from airflow_provider_truto.client.statuses import OTHER, OTHER_SERVER, STATUSES
 from airflow_provider_truto.connection_fields import EXTRA_FIELDS
 from airflow_provider_truto.emulator import Emulator
 from airflow_provider_truto.operators._arguments import REQUIRED
@@ -73,6 +74,24 @@ def test_the_error_table_has_every_error_with_its_name_for_skip_on(name):
     (row,) = [row for row in README.rows if row.startswith(f"| `{name}` |")]
     codes = {cls.__name__: code for code, cls in codes_of_errors().items()}
     assert row.split("|")[2].strip() == (f"`{codes[name]}`" if name in codes else "")
+
+
+def line_of(status, row):
+    def cells(meaning):
+        marks = ("yes" if again else "no" for again in (meaning.in_call, meaning.by_task))
+        return [f"`{meaning.error.__name__}`", *marks]
+
+    return f"| {' | '.join([status, *cells(row.of_truto), *cells(row.of_crm)])} |"
+
+
+def test_the_table_of_statuses_is_that_of_the_code():
+    others = {"any other": OTHER, "any other from 500": OTHER_SERVER}
+    rows = {**{str(status): row for status, row in STATUSES.items()}, **others}
+    start = README.rows.index(
+        "| status | of Truto | in the call | by the task | of the CRM | in the call | by the task |"
+    )
+    told = README.rows[start + 2 : start + 2 + len(rows)]
+    assert told == [line_of(status, row) for status, row in rows.items()]
 
 
 @pytest.mark.parametrize("script", README.scripts, ids=range(len(README.scripts)))

@@ -21,7 +21,6 @@ from airflow_provider_truto.client.errors import (
     TrutoSandboxReadOnlyError,
     TrutoSchemaError,
     TrutoTransportError,
-    where,
 )
 from airflow_provider_truto.client.pages import fetch_all
 from airflow_provider_truto.client.redaction import one_line
@@ -83,7 +82,7 @@ async def find_account(client: Client, tenant_id: str, integration: str | None) 
     request = integrated_accounts_request({"tenant_id": tenant_id})
     accounts, is_whole = await fetch_all(client, request, at_most=1000)
     if not is_whole:
-        raise TrutoTransportError(f"{where(request)}: the list is not whole, so that nothing can be told from it")
+        raise TrutoTransportError(f"{request.describe()}: the list is not whole, so that nothing can be told from it")
     of_tenant = [
         account for account in accounts if isinstance(account, dict) and account.get("tenant_id") == tenant_id
     ]

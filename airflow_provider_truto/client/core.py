@@ -11,7 +11,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from airflow_provider_truto.client import shared
 from airflow_provider_truto.client.endpoints import mint_request
-from airflow_provider_truto.client.errors import TrutoTransportError, where
+from airflow_provider_truto.client.errors import TrutoTransportError
 from airflow_provider_truto.client.redaction import Scrubber, printable
 from airflow_provider_truto.client.request import Request
 from airflow_provider_truto.client.retry import KeyVersionStore, Result, RetryLoop, RetryPolicy, parse_value
@@ -119,7 +119,7 @@ class Client:
         value = (await self.fetch(request)).value
         if not isinstance(value, dict) or not value.keys() >= set(needed):
             keys = f" with {', '.join(needed)}" if needed else ""
-            raise TrutoTransportError(f"{where(request)}: expects a JSON object{keys}, got something else")
+            raise TrutoTransportError(f"{request.describe()}: expects a JSON object{keys}, got something else")
         return value
 
     def warn(self, text: str) -> None:
@@ -174,7 +174,7 @@ def _parse_minted_token(result: Result) -> Token:
         return Token(text if isinstance(text, str) else "")
     except ValueError:
         raise TrutoTransportError(
-            f"{where(result.request)}: the answer holds no usable integrated_account_token"
+            f"{result.request.describe()}: the answer holds no usable integrated_account_token"
         ) from None
 
 

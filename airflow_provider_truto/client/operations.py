@@ -8,12 +8,11 @@ from typing import Any
 from airflow_provider_truto.client.accounts import resolve_account
 from airflow_provider_truto.client.core import Client
 from airflow_provider_truto.client.endpoints import admin_request, batch_request
+from airflow_provider_truto.client.error_parsing import build_partial_failure
 from airflow_provider_truto.client.errors import (
     Problem,
     TrutoSchemaError,
     TrutoTransportError,
-    partial_failure,
-    where,
 )
 
 
@@ -37,10 +36,12 @@ async def fetch_batch(
     value = result.value if isinstance(result.value, dict) else {}
     results = value.get("result", {} if "errors" in value else None)
     if not isinstance(results, dict):
-        raise TrutoTransportError(f"{where(request)}: expects an object of results by resource, got something else")
+        raise TrutoTransportError(
+            f"{request.describe()}: expects an object of results by resource, got something else"
+        )
     errors = value.get("errors")
     if errors and not (isinstance(errors, dict) and not any(errors.values())):
-        raise partial_failure(request, result.response, errors=errors, result=results, scrub=result.scrub)
+        raise build_partial_failure(request, result.response, errors=errors, result=results, scrub=result.scrub)
     return results
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_provider_truto.client.core import Client
-from airflow_provider_truto.client.errors import TrutoTransportError, where
+from airflow_provider_truto.client.errors import TrutoTransportError
 from airflow_provider_truto.client.request import Request
 
 _CURSOR = "next_cursor"
@@ -69,7 +69,7 @@ class Pages:
         if page.is_partial and not self._was_partial:
             self._was_partial = True
             self._client.warn(
-                f"{where(request)}: Truto says that this response is partial: it may lack fields or items"
+                f"{request.describe()}: Truto says that this response is partial: it may lack fields or items"
             )
         if page.cursor is not None:
             page = self._follow(request, page, page.cursor)
@@ -78,7 +78,7 @@ class Pages:
     def _follow(self, request: Request, page: Page, cursor: str) -> Page:
         if _digest(cursor) in self._seen:
             self._client.warn(
-                f"{where(request)}: the list ends here, since Truto gave a cursor that it had given before;"
+                f"{request.describe()}: the list ends here, since Truto gave a cursor that it had given before;"
                 " there may be more records"
             )
             return replace(page, cursor=None, ended_early=True)
@@ -105,13 +105,15 @@ async def fetch_all(client: Client, request: Request, *, at_most: int) -> tuple[
         items += page.items
         is_whole = is_whole and not page.is_partial and not page.ended_early
         if len(items) > at_most:
-            raise TrutoTransportError(f"{where(request)}: the list has more than {at_most} items, which is too many")
+            raise TrutoTransportError(
+                f"{request.describe()}: the list has more than {at_most} items, which is too many"
+            )
     return items, is_whole
 
 
 def _endless(request: Request, cursor: str) -> TrutoTransportError:
     error = TrutoTransportError(
-        f"{where(request)}: {_MOST_EMPTY:,} pages in a row held no record, and each named a further one: the list"
+        f"{request.describe()}: {_MOST_EMPTY:,} pages in a row held no record, and each named a further one: the list"
         " seems to have no end. Ask for less with a filter, or go on from the last page with"
         f" next_cursor={cursor[:500]!r}."
     )
@@ -127,8 +129,8 @@ def page_of(request: Request, value: Any) -> Page:
         result = list(result.values())
     if not isinstance(value, dict) or not isinstance(result, list):
         raise TrutoTransportError(
-            f"{where(request)}: the answer is no list: it has neither `result` nor `results`. Truto's lists have one;"
-            " look at what answers at the connection's host."
+            f"{request.describe()}: the answer is no list: it has neither `result` nor `results`. Truto's lists have"
+            " one; look at what answers at the connection's host."
         )
     cursor = value.get(_CURSOR)
     return Page(

@@ -75,8 +75,14 @@ class Request:
         return f"{self.path}?{_encoded(self.query)}" if self.query else self.path
 
     def __str__(self) -> str:
-        """Name the call for logs and messages: no query, no body."""
+        """Name the request for logs and messages: no query, no body."""
         return f"{self.method} {self.path}"
+
+    def describe(self) -> str:
+        """Name the request and its customer for a message."""
+        return (
+            f"{self} for integrated account {self.integrated_account_id}" if self.integrated_account_id else str(self)
+        )
 
 
 @lru_cache(maxsize=1024)  # many calls of a customer differ in their paths only

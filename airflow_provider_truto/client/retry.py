@@ -10,28 +10,27 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from airflow_provider_truto.client.endpoints import capabilities_request, integrated_account_request
+from airflow_provider_truto.client.error_parsing import build_api_error, is_remote_error
 from airflow_provider_truto.client.errors import (
-    TrutoAccountBlockedError,
     TrutoApiError,
     TrutoError,
-    TrutoSandboxReadOnlyError,
     TrutoTransportError,
-    api_error,
-    is_remote_error,
-    where,
 )
 from airflow_provider_truto.client.rate_limit_headers import DEFAULT_WAIT, parse_wait
 from airflow_provider_truto.client.rate_limiter import RateLimiter
 from airflow_provider_truto.client.redaction import shortened
 from airflow_provider_truto.client.request import Request
 from airflow_provider_truto.client.response import Response
+from airflow_provider_truto.client.statuses import (
+    BLOCKED_ACCOUNT,
+    MAYBE_BLOCKED_ACCOUNT,
+    SANDBOX_ACCOUNT,
+    Meaning,
+    find_meaning,
+)
 from airflow_provider_truto.client.tokens import Token
 from airflow_provider_truto.client.transports.base import Transport, TransportFailure
 
-#: 409 is permanent (a uniqueness conflict); 503 is retried only where the account is not blocked.
-RETRIED_STATUSES = frozenset({408, 425, 429, 500, 502, 504})
-#: Answers that refuse without executing: the same key may get them again and again if Truto caches them.
-REFUSALS = frozenset({425, 429})
 _FIRST_BACKOFF = 1.0
 _LONGEST_BACKOFF = 60.0
 
@@ -188,7 +187,7 @@ class RetryLoop:
                 if isinstance(reply, TransportFailure):
                     await self._handle_loss(reply)
                 elif not await self._renew_token(reply):
-                    await self._handle_refusal(reply)
+                    await self._handle_error(reply)
         except TrutoError as error:
             error.attempts = self._attempts
             error.waited = self._waited
@@ -238,7 +237,7 @@ class RetryLoop:
         reason = shortened(self._scrubbed(loss.reason))
         doubt = self._doubt() if self._request.is_write else ""
         tries = "1 attempt" if self._attempts == 1 else f"{self._attempts} attempts"
-        error = TrutoTransportError(f"{where(self._request)}: no usable answer after {tries}: {reason}.{doubt}")
+        error = TrutoTransportError(f"{self._request.describe()}: no usable answer after {tries}: {reason}.{doubt}")
         error.transient = loss.transient
         error.maybe_sent = self._in_doubt
         return error
@@ -262,25 +261,25 @@ class RetryLoop:
         self._renewed = True
         return await self._tokens.renewed_token(self._request, self._token) is not None
 
-    async def _handle_refusal(self, response: Response) -> None:
-        """Wait for the next attempt, or raise what the answer means."""
-        error = self._api_error(response)
-        may_retry = response.status in RETRIED_STATUSES or (error.is_remote and response.status >= 500)
-        # A refusal executed nothing; after any other failure a write may have happened.
-        may_retry = may_retry and (self._is_repeatable or response.status in REFUSALS)
-        if not error.is_remote:
-            if response.status == 503:
-                error, is_passing = await self._explain_503(response, error)
-                may_retry = is_passing and self._is_repeatable
-            elif response.status == 405 and self._request.is_write:
-                error = await self._explain_405(response, error)
+    async def _handle_error(self, response: Response) -> None:
+        """Wait for the next attempt, or raise what the response means."""
+        meaning = await self._explain(response)
+        error = build_api_error(
+            self._request,
+            response,
+            retry_after=parse_wait(response.headers, now=self._now(), status=response.status),
+            meaning=meaning,
+            connection=self._connection,
+            scrub=self._scrubbed,
+        )
         # Anything but a refusal may have executed the write: another key could execute it once more.
-        self._in_doubt = self._in_doubt or response.status not in REFUSALS
+        self._in_doubt = self._in_doubt or not meaning.is_refusal
         asked = error.retry_after
         if asked is None and response.status == 429:
             asked = DEFAULT_WAIT
+        may_retry = meaning.in_call and (self._is_repeatable or meaning.is_refusal)
         await self._wait_or_raise(error, asked, may_retry=may_retry)
-        if response.status in REFUSALS:
+        if meaning.is_refusal:
             self._maybe_advance_key()
 
     async def _wait_or_raise(self, error: TrutoError, asked: float | None, *, may_retry: bool) -> None:
@@ -326,29 +325,28 @@ class RetryLoop:
         if version > 1:
             self._request = replace(self._request, idempotency_key=f"{self._base_key}-{version}")
 
-    async def _explain_503(self, response: Response, error: TrutoApiError) -> tuple[TrutoApiError, bool]:
-        """A 503 is permanent for a blocked account: ask the capabilities, once a call."""
-        if self._request.integrated_account_id is None or self._known_unblocked:
-            return error, True
-        found = await self._look_up(capabilities_request(integrated_account_id=self._request.integrated_account_id))
+    async def _explain(self, response: Response) -> Meaning:
+        """Return what a response means; where the status alone does not say it, ask about the account."""
+        is_remote = is_remote_error(response)
+        account_id = self._request.integrated_account_id
+        if account_id is not None and not is_remote:
+            if response.status == 503 and not self._known_unblocked:
+                return await self._explain_503(account_id)
+            if response.status == 405 and self._request.is_write:
+                found = await self._look_up(integrated_account_request(account_id))
+                if isinstance(found, dict) and found.get("is_sandbox") is True:
+                    return SANDBOX_ACCOUNT
+        return find_meaning(response.status, is_remote=is_remote)
+
+    async def _explain_503(self, account_id: str) -> Meaning:
+        """A 503 is permanent for a blocked account: ask the capabilities, once a request."""
+        found = await self._look_up(capabilities_request(integrated_account_id=account_id))
         account = found.get("account") if isinstance(found, dict) else None
         blocked = account.get("is_blocked") if isinstance(account, dict) else None
         if blocked is True:
-            return self._api_error(response, TrutoAccountBlockedError), False
-        if blocked is False:
-            self._known_unblocked = True
-            return error, True
-        error.args = (f"{error} Whether the account is blocked could not be found out.",)
-        return error, False
-
-    async def _explain_405(self, response: Response, error: TrutoApiError) -> TrutoApiError:
-        """A 405 on a write of a sandbox account has a remedy of its own: ask the account what it is."""
-        if self._request.integrated_account_id is None:
-            return error
-        found = await self._look_up(integrated_account_request(self._request.integrated_account_id))
-        if isinstance(found, dict) and found.get("is_sandbox") is True:
-            return self._api_error(response, TrutoSandboxReadOnlyError)
-        return error
+            return BLOCKED_ACCOUNT
+        self._known_unblocked = blocked is False
+        return find_meaning(503, is_remote=False) if self._known_unblocked else MAYBE_BLOCKED_ACCOUNT
 
     async def _look_up(self, question: Request) -> Any:
         """GET something that explains an answer; ``None`` where that fails too."""
@@ -359,16 +357,6 @@ class RetryLoop:
             return reply.json()
         except ValueError:
             return None
-
-    def _api_error(self, response: Response, as_class: type[TrutoApiError] | None = None) -> TrutoApiError:
-        return api_error(
-            self._request,
-            response,
-            retry_after=parse_wait(response.headers, now=self._now(), status=response.status),
-            as_class=as_class,
-            connection=self._connection,
-            scrub=self._scrubbed,
-        )
 
     def _scrubbed(self, text: str) -> str:
         return self._scrub(self._request, self._token, text)

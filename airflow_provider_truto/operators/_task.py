@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from airflow_provider_truto._compat import AirflowException, AirflowFailException, AirflowSkipException
-from airflow_provider_truto.client.errors import TrutoApiError, TrutoError, TrutoNotFoundError
+from airflow_provider_truto.client.errors import TrutoApiError, TrutoError
+from airflow_provider_truto.client.statuses import find_meaning
 from airflow_provider_truto.records.keys import RunSeen, TaskIdentity
 
 _STATE_KEY = "truto_task"
@@ -201,10 +202,13 @@ def airflow_error(error: TrutoError, *, skip_on: Collection[str], has_retry_poli
     """
     classes = codes_of_errors()
     failure: Exception = error
-    # Truto's own 404 says that the task is wrong (its account, its resource), not that a record is gone.
-    is_wrong_task = isinstance(error, TrutoNotFoundError) and not error.is_remote
-    if any(isinstance(error, classes[code]) for code in skip_on) and not is_wrong_task:
+    if any(isinstance(error, classes[code]) for code in skip_on) and _may_skip(error):
         failure = AirflowSkipException(str(error))
     elif not error.transient and not has_retry_policy:
         failure = AirflowFailException(str(error))
     return failure
+
+
+def _may_skip(error: TrutoError) -> bool:
+    """Whether an error says something of a record, and not that the task itself is wrong."""
+    return not isinstance(error, TrutoApiError) or find_meaning(error.status, is_remote=error.is_remote).may_skip

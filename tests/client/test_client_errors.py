@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from airflow_provider_truto.client import errors
+from airflow_provider_truto.client.error_parsing import RAW_RESPONSE_LIMIT, build_api_error
 from airflow_provider_truto.client.errors import (
     Problem,
     TrutoAccountBlockedError,
@@ -31,10 +31,10 @@ from airflow_provider_truto.client.errors import (
     TrutoTemporaryError,
     TrutoTransportError,
     TrutoUnprocessableError,
-    api_error,
 )
 from airflow_provider_truto.client.request import Request, path_of
 from airflow_provider_truto.client.response import Response
+from airflow_provider_truto.client.statuses import BLOCKED_ACCOUNT, SANDBOX_ACCOUNT
 from airflow_provider_truto.emulator import ACME, GLOBEX, INITECH, UMBRELLA
 
 CALL = Request(method="PATCH", path=path_of("unified", "crm", "accounts", "23423523"), integrated_account_id=ACME)
@@ -75,7 +75,7 @@ def phrase(status):
 
 def error_of(status, body, **options):
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return api_error(CALL, Response(status=status, body=raw), **options)
+    return build_api_error(CALL, Response(status=status, body=raw), **options)
 
 
 def assert_says_what_a_reader_needs(error):
@@ -259,7 +259,7 @@ def test_the_failures_of_a_validation_are_told():
 @pytest.mark.parametrize("key", ["raw_response", "details"])
 def test_a_huge_answer_is_cut(key):
     error = error_of(422, envelope(422, **{key: {"page": "x" * 1_000_000}}))
-    assert len(getattr(error, key)) <= errors.RAW_RESPONSE_LIMIT + 1
+    assert len(getattr(error, key)) <= RAW_RESPONSE_LIMIT + 1
     assert len(pickle.dumps(error)) < 50_000
 
 
@@ -342,18 +342,21 @@ def test_what_the_crm_answered_is_never_blamed_on_the_connections_host(status):
 
 
 @pytest.mark.parametrize(
-    ("cls", "words"),
-    [(TrutoAccountBlockedError, "support@truto.one"), (TrutoSandboxReadOnlyError, "sandbox")],
+    ("meaning", "cls", "words"),
+    [
+        (BLOCKED_ACCOUNT, TrutoAccountBlockedError, "support@truto.one"),
+        (SANDBOX_ACCOUNT, TrutoSandboxReadOnlyError, "sandbox"),
+    ],
     ids=["blocked", "sandbox"],
 )
-def test_a_class_that_more_is_known_of_has_its_own_remedy(cls, words):
-    error = error_of(503, envelope(503), as_class=cls)
+def test_an_account_that_more_is_known_of_has_its_own_fix(meaning, cls, words):
+    error = error_of(503, envelope(503), meaning=meaning)
     assert type(error) is cls
     assert words in str(error)
     assert not error.transient
 
 
-TRANSIENT = {408, 425, 429, *range(500, 600)}
+TRANSIENT = {408, 425, 429, *range(500, 600)} - {501}
 
 
 @pytest.mark.parametrize("status", [*LISTED, *UNLISTED])
@@ -453,8 +456,8 @@ def examples():
         for is_remote in (False, True):
             body = envelope(status, is_remote=is_remote, details={"failures": ["f"]}, truto_error_insight=insight)
             yield f"{status} {'CRM' if is_remote else 'Truto'}", error_of(status, body, retry_after=12.5)
-    yield "blocked", error_of(503, envelope(503), as_class=TrutoAccountBlockedError)
-    yield "sandbox", error_of(405, envelope(405), as_class=TrutoSandboxReadOnlyError)
+    yield "blocked", error_of(503, envelope(503), meaning=BLOCKED_ACCOUNT)
+    yield "sandbox", error_of(405, envelope(405), meaning=SANDBOX_ACCOUNT)
 
 
 EXAMPLES = dict(examples())

@@ -20,7 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_truto.client.core import Observer
-from airflow_provider_truto.client.errors import TrutoApiError, TrutoError, TrutoTransportError, api_error
+from airflow_provider_truto.client.error_parsing import build_api_error
+from airflow_provider_truto.client.errors import TrutoApiError, TrutoError, TrutoTransportError
 from airflow_provider_truto.client.redaction import scrubbed
 from airflow_provider_truto.client.request import Request
 from airflow_provider_truto.client.response import Response
@@ -407,7 +408,7 @@ SHOWN_BY_NAME = {
 @pytest.mark.parametrize("said", SHOWN_BY_NAME.values(), ids=SHOWN_BY_NAME)
 def test_secrets_of_the_crm_are_not_shown(said, where):
     body = json.dumps({"message": "m", "truto_is_remote_error": True, where: said}).encode()
-    error = api_error(Request(method="GET", path="/x"), Response(status=422, body=body))
+    error = build_api_error(Request(method="GET", path="/x"), Response(status=422, body=body))
     for text in shown(error):
         assert THEIRS not in text
         assert "cGxhbnRlZDR0aGVpcnM" not in text
@@ -417,7 +418,9 @@ def test_secrets_on_a_page_are_not_shown():
     page = f"<html><title>Odd</title><pre>Authorization: Bearer {THEIRS}</pre>".encode()
     plain = f"upstream said: token={THEIRS}".encode()
     for body in (page, plain, page.replace(b"title", b"p")):
-        assert_hidden(THEIRS, *shown(api_error(Request(method="GET", path="/x"), Response(status=502, body=body))))
+        assert_hidden(
+            THEIRS, *shown(build_api_error(Request(method="GET", path="/x"), Response(status=502, body=body)))
+        )
 
 
 def test_what_only_sounds_like_a_secret_stays_readable():
@@ -425,7 +428,7 @@ def test_what_only_sounds_like_a_secret_stays_readable():
         "message": "The Bearer token is missing; the Basic plan has no webhooks; keys are unique",
         "raw_response": {"key": "author", "password": None, "is_secret": True, "count": 3},
     }
-    error = api_error(Request(method="GET", path="/x"), Response(status=403, body=json.dumps(said).encode()))
+    error = build_api_error(Request(method="GET", path="/x"), Response(status=403, body=json.dumps(said).encode()))
     assert error.message == said["message"]
     assert error.raw_response == said["raw_response"]
 
@@ -438,7 +441,7 @@ def test_control_characters_of_an_answer_reach_nobody(where):
     body = json.dumps({where: CONTROLS, "details": {CONTROLS: 1}}).encode()
     if where in {"page", "plain"}:
         body = ("<p>" * (where == "page") + CONTROLS).encode()
-    error = api_error(Request(method="GET", path="/x"), Response(status=422, body=body))
+    error = build_api_error(Request(method="GET", path="/x"), Response(status=422, body=body))
     for text in (str(error), error.message, error.error, str(error.raw_response), *map(str, error.details or ())):
         assert not set(text) & set("\x1b\x07\x00\x08\x9b\u202e\u2028\r")
     assert "\\x1b" in "".join(shown(error))
@@ -558,11 +561,11 @@ def test_what_a_server_says_is_read_in_bounded_time():
         "import sys, json\n"
         "from airflow_provider_truto.client.response import Response\n"
         "from airflow_provider_truto.client.request import Request\n"
-        "from airflow_provider_truto.client.errors import api_error\n"
+        "from airflow_provider_truto.client.error_parsing import build_api_error\n"
         "for name, text in json.load(sys.stdin).items():\n"
         "    print(name, flush=True)\n"
         "    for body in (text, json.dumps({'message': text, 'raw_response': text, 'details': [text]})):\n"
-        "        api_error(Request(method='GET', path='/x'), Response(status=500, body=body.encode()))\n"
+        "        build_api_error(Request(method='GET', path='/x'), Response(status=500, body=body.encode()))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -649,7 +652,7 @@ def test_hide_values_hides_every_value_of_a_large_record(make_client, write):
     call = write({"custom_fields": {f"field {number}": f"value number {number}" for number in range(1000)}})
     body = json.dumps({"message": "m", "details": [f"refused: value number {number}" for number in range(30)]})
     client = make_client("http://127.0.0.1:9", hide_values=True)
-    error = api_error(
+    error = build_api_error(
         call,
         Response(status=422, body=body.encode()),
         scrub=lambda text: scrubbed(text, request=call, token=Token(SECRET), settings=client.settings),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable
 
-from airflow_provider_truto.client.errors import TrutoTransportError, where
+from airflow_provider_truto.client.errors import TrutoTransportError
 from airflow_provider_truto.client.redaction import shortened
 from airflow_provider_truto.client.request import Request
 from airflow_provider_truto.client.settings import ClientSettings, without_user
@@ -86,7 +86,7 @@ def broken_stream(request: Request, cause: BaseException, scrub: Callable[[str],
     """Make the error of a streamed answer that broke off: the call itself did succeed."""
     done = " The write itself was answered with success." if request.is_write else ""
     said = shortened(scrub(sentence(cause)))
-    return TrutoTransportError(f"{where(request)}: the answer broke off while it was streamed: {said}.{done}")
+    return TrutoTransportError(f"{request.describe()}: the answer broke off while it was streamed: {said}.{done}")
 
 
 def sentence(error: BaseException) -> str:

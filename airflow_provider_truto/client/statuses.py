@@ -1,0 +1,176 @@
+"""What each HTTP status means, one row per status: error class, who tries again, cause, fix.
+
+The errors, the retry loop, what Airflow is told and the README's table come from here. Sources: Truto's
+docs/api-reference/overview/errors and Truto's own reference texts on errors; 408, 425 and 501 as HTTP means them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from airflow_provider_truto.client.errors import (
+    TrutoAccountBlockedError,
+    TrutoApiError,
+    TrutoAuthenticationError,
+    TrutoBadRequestError,
+    TrutoConflictError,
+    TrutoMethodNotAllowedError,
+    TrutoNotFoundError,
+    TrutoPermissionError,
+    TrutoRateLimitError,
+    TrutoReauthorizationRequiredError,
+    TrutoSandboxReadOnlyError,
+    TrutoServerError,
+    TrutoTemporaryError,
+    TrutoUnprocessableError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a status means.
+
+    ``in_call``: the retry loop sends the request again; ``by_task``: a retry of the task may help. ``is_refusal``:
+    nothing was executed, so that a write may be repeated without a key. ``may_skip``: ``skip_on`` may skip the task
+    for it. In ``fix``, ``{connection}`` is the connection's name.
+    """
+
+    error: type[TrutoApiError]
+    cause: str
+    fix: str
+    in_call: bool = False
+    by_task: bool = False
+    is_refusal: bool = False
+    may_skip: bool = True
+
+
+class Row(NamedTuple):
+    """What a status means where Truto itself gives it, and where it passes on what the customer's CRM gave."""
+
+    of_truto: Meaning
+    of_crm: Meaning
+
+
+_NOT_TRUTO = "check the connection's host; nothing but Truto should answer there"
+_UNCLEAR_TO_CRM = "look up what the CRM means by it"
+_LATER = "let the task retry later"
+_LASTING = "let the task retry later; if it lasts, write to support@truto.one"
+_RECONNECT = "the customer's connection to the CRM"
+_SERVER_OF_CRM = Meaning(TrutoServerError, "the CRM's", _LATER, in_call=True, by_task=True)
+_SERVER = Row(Meaning(TrutoServerError, "Truto's", _LASTING, in_call=True, by_task=True), _SERVER_OF_CRM)
+_TEMPORARY = Row(
+    Meaning(TrutoTemporaryError, "Truto's", _LATER, in_call=True, by_task=True),
+    Meaning(TrutoTemporaryError, "the CRM's", _LATER, in_call=True, by_task=True),
+)
+
+STATUSES: dict[int, Row] = {
+    400: Row(
+        Meaning(TrutoBadRequestError, "the request's", "correct the task's arguments"),
+        Meaning(TrutoBadRequestError, "the request's", "correct what the CRM complains of"),
+    ),
+    401: Row(
+        Meaning(
+            TrutoAuthenticationError,
+            "the connection's",
+            "put a valid API token (Truto's dashboard, API tokens) into the password of {connection}",
+        ),
+        Meaning(
+            TrutoReauthorizationRequiredError,
+            _RECONNECT,
+            "the customer must reconnect the account; retries cannot help",
+        ),
+    ),
+    403: Row(
+        Meaning(TrutoPermissionError, "the token's", "use an API token of the environment that holds this account"),
+        Meaning(TrutoPermissionError, _RECONNECT, "the customer must reconnect and grant the missing rights"),
+    ),
+    404: Row(
+        # It says that the task is wrong (its account, its resource), not that a record is gone.
+        Meaning(
+            TrutoNotFoundError,
+            "the task's or the token's",
+            "check integrated_account_id and that the API token belongs to its environment;"
+            " an integration may also lack this method",
+            may_skip=False,
+        ),
+        Meaning(
+            TrutoNotFoundError,
+            "the task's",
+            "this customer's CRM has no such record: check the id and that it belongs to this account",
+        ),
+    ),
+    405: Row(
+        Meaning(
+            TrutoMethodNotAllowedError,
+            "the task's",
+            "this integration does not offer the method: ask its capabilities",
+        ),
+        Meaning(TrutoMethodNotAllowedError, "the CRM's", "the CRM does not allow this on this record"),
+    ),
+    408: _TEMPORARY,
+    409: Row(
+        Meaning(TrutoConflictError, "unclear", _NOT_TRUTO),
+        Meaning(
+            TrutoConflictError,
+            "the data's",
+            "another record in this CRM already has this unique value: merge them or change it",
+        ),
+    ),
+    422: Row(
+        Meaning(TrutoUnprocessableError, "unclear", _NOT_TRUTO),
+        Meaning(TrutoUnprocessableError, "the data's", "correct the values that the CRM refuses"),
+    ),
+    425: Row(*(replace(meaning, is_refusal=True) for meaning in _TEMPORARY)),
+    429: Row(
+        Meaning(
+            TrutoRateLimitError,
+            "too many calls at once",
+            "Truto takes 50 calls in 10 s an account and 500 a token: run fewer tasks at a time (an Airflow pool)",
+            in_call=True,
+            by_task=True,
+            is_refusal=True,
+        ),
+        Meaning(
+            TrutoRateLimitError,
+            "too many calls at once",
+            "the CRM's own limit is used up: run fewer tasks for this customer at a time",
+            in_call=True,
+            by_task=True,
+            is_refusal=True,
+        ),
+    ),
+    500: _SERVER,
+    501: Row(
+        Meaning(TrutoServerError, "the request's", "Truto does not offer this: check the method and the resource"),
+        _SERVER_OF_CRM,
+    ),
+    502: _SERVER,
+    503: _SERVER,  # of an account that is not blocked: see BLOCKED_ACCOUNT
+    504: _SERVER,
+}
+#: Any other status, and any other one from 500.
+OTHER = Row(
+    Meaning(TrutoApiError, "unclear", _NOT_TRUTO),
+    Meaning(TrutoApiError, "unclear", _UNCLEAR_TO_CRM),
+)
+OTHER_SERVER = Row(Meaning(TrutoServerError, "Truto's", _LASTING, by_task=True), _SERVER_OF_CRM)
+#: 405 and 503 of Truto, where the account tells more.
+SANDBOX_ACCOUNT = Meaning(
+    TrutoSandboxReadOnlyError,
+    "the task's",
+    "this integrated account is a sandbox, which Truto never writes to: use a real one",
+)
+MAYBE_BLOCKED_ACCOUNT = Meaning(
+    TrutoServerError,
+    "Truto's",
+    f"{_LASTING}. Whether the account is blocked could not be found out",
+    by_task=True,
+)
+BLOCKED_ACCOUNT = Meaning(TrutoAccountBlockedError, "Truto's", "the account is blocked: write to support@truto.one")
+
+
+def find_meaning(status: int, *, is_remote: bool) -> Meaning:
+    """Return what a status means, given by Truto or, where ``is_remote``, by the customer's CRM."""
+    row = STATUSES.get(status, OTHER_SERVER if status >= 500 else OTHER)
+    return row.of_crm if is_remote else row.of_truto
