@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import warnings
+from datetime import datetime
 from typing import Any
 
 try:
     from airflow.sdk import BaseHook, BaseOperator
+
+    IS_AIRFLOW_2 = False
 except ImportError:  # Airflow 2.11
     from airflow.hooks.base import BaseHook
     from airflow.models.baseoperator import BaseOperator
+
+    IS_AIRFLOW_2 = True
 
 try:
     from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
@@ -27,6 +32,7 @@ except ImportError:  # before Airflow 3.2
     from airflow.configuration import conf
 
 __all__ = [
+    "IS_AIRFLOW_2",
     "NOTSET",
     "AirflowException",
     "AirflowFailException",
@@ -36,8 +42,10 @@ __all__ = [
     "BaseOperator",
     "conf",
     "count_metric",
+    "earlier_tries",
     "get_async_connection",
     "instance_count",
+    "is_killed_before_on_kill",
     "is_literal",
     "mask_secret",
     "object_storage_path",
@@ -122,3 +130,53 @@ def object_storage_path(path: Any) -> Any:
     except ImportError:  # Airflow 2.11
         from airflow.io.path import ObjectStoragePath
     return path if isinstance(path, ObjectStoragePath) else ObjectStoragePath(str(path))
+
+
+def earlier_tries(ti: Any) -> list[tuple[int, int, datetime | None]] | None:
+    """List the tries of a task before this one: number, ``max_tries`` then, when it began.
+
+    ``None`` where nobody tells: only Airflow 2 lets a task see them.
+    """
+    if not IS_AIRFLOW_2:
+        return None
+    from airflow.models.taskinstancehistory import TaskInstanceHistory as History
+    from airflow.utils.session import create_session
+
+    named = {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id, "map_index": ti.map_index}
+    with create_session() as session:
+        asked = session.query(History.try_number, History.max_tries, History.start_date)
+        return [tuple(row) for row in asked.filter_by(**named)]
+
+
+async def is_killed_before_on_kill(ti: Any) -> bool:
+    """Say in a trigger that is cancelled whether its task no longer waits for it: a user has acted on it.
+
+    Before Airflow 3.3, whose triggerer calls ``on_kill`` then; false there, and where a triggerer is only shut down.
+    """
+    from airflow.triggers.base import BaseTrigger
+
+    if ti is None or hasattr(BaseTrigger, "on_kill"):
+        return False
+    from asgiref.sync import sync_to_async
+
+    state = await sync_to_async(_state_in_database if IS_AIRFLOW_2 else _state_of_supervisor)(ti)
+    return bool(state != "deferred")
+
+
+def _state_in_database(ti: Any) -> Any:
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        named = {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id, "map_index": ti.map_index}
+        return session.query(TaskInstance.state).filter_by(**named).scalar()
+
+
+def _state_of_supervisor(ti: Any) -> Any:
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    states = RuntimeTaskInstance.get_task_states(
+        dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
+    )
+    name = ti.task_id if ti.map_index < 0 else f"{ti.task_id}_{ti.map_index}"
+    return states.get(ti.run_id, {}).get(name, "deferred")  # what is not known is no reason to stop anything

@@ -27,9 +27,16 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": _INTEGRATION,
                 "python-modules": [
-                    f"airflow_provider_truto.operators.{name}" for name in ("accounts", "bulk", "proxy", "unified")
+                    f"airflow_provider_truto.operators.{name}"
+                    for name in ("accounts", "bulk", "proxy", "sync_jobs", "unified")
                 ],
             }
+        ],
+        "sensors": [
+            {"integration-name": _INTEGRATION, "python-modules": ["airflow_provider_truto.sensors.sync_jobs"]}
+        ],
+        "triggers": [
+            {"integration-name": _INTEGRATION, "python-modules": ["airflow_provider_truto.triggers.sync_jobs"]}
         ],
         "connection-types": [
             {

@@ -40,6 +40,12 @@ PROMISED = {
     "operators.proxy.TrutoProxyOperator": "resource method record_id body query",
     "operators.bulk.TrutoBulkSummaryOperator": "bulk_task_id output_path",
     "operators.bulk.shards": "",
+    "operators.sync_jobs.TrutoSyncJobRunOperator": (
+        "sync_job_id integrated_account_id tenant_id args error_handling ignore_previous_run poll_interval timeout"
+        " deferrable wait stop_on_kill verify"
+    ),
+    "sensors.sync_jobs.TrutoSyncJobRunSensor": "sync_job_run_id deferrable",
+    "triggers.sync_jobs.TrutoSyncJobRunTrigger": "sync_job_run_id stop_on_kill truto_conn_id poll_interval deadline",
     "emulator.Emulator": "",
 }
 #: Each error, what it is one of, and an attribute that it has.

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any, get_args
 from uuid import uuid4
 
 from airflow_provider_truto._compat import count_metric, object_storage_path
-from airflow_provider_truto.airflow_errors import TrutoBulkError
-from airflow_provider_truto.airflow_task import RunningTask, read_running_task
 from airflow_provider_truto.bulk.errors import BulkError, TooManyFailuresError
 from airflow_provider_truto.bulk.generations import task_folder
 from airflow_provider_truto.bulk.job import BulkJob
@@ -23,9 +21,10 @@ from airflow_provider_truto.bulk.shards import shard_of
 from airflow_provider_truto.bulk.snapshot import Result, SnapshotSource, query_fingerprint
 from airflow_provider_truto.bulk.sources import FileSource, ListSource, ShardedSource, Source, SourcePlan, rows_of
 from airflow_provider_truto.hooks.truto import TrutoHook
-from airflow_provider_truto.operators._argument import is_path
-from airflow_provider_truto.operators._files import find_schema
-from airflow_provider_truto.operators._sql import run_query
+from airflow_provider_truto.operators._arguments import is_path
+from airflow_provider_truto.operators._calls import schema_beside_dag
+from airflow_provider_truto.operators._sql import asked
+from airflow_provider_truto.operators._task import RunningTask, TrutoBulkError, running_task
 from airflow_provider_truto.records.keys import RunSeen, TaskIdentity
 from airflow_provider_truto.records.pipeline import CoercionOptions, Safeguards
 from airflow_provider_truto.records.request import RecordRequest
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 
 def run_bulk(operator: TrutoBulkOperator, context: Any) -> dict[str, Any]:
     """Do what is not done yet of an operator's bulk, and return the counts for XCom. Raises ``TrutoError``."""
-    task = read_running_task(context)
+    task = running_task(context)
     job = build_job(operator, context, task)
     try:
         summary = job.execute()
@@ -45,7 +44,7 @@ def run_bulk(operator: TrutoBulkOperator, context: Any) -> dict[str, Any]:
     except BulkError as error:
         raise TrutoBulkError(str(error), transient=error.transient) from error
     if task:
-        task.mark_done()
+        task.done()
     return _counts(summary)
 
 
@@ -106,10 +105,10 @@ def _plan(operator: TrutoBulkOperator) -> Plan:
             id_name="id",
             needs_id=operator.needs_id,
             integrated_account_id=operator.integrated_account_id,
-            schema=find_schema(operator, operator.schema),
+            schema=schema_beside_dag(operator, operator.schema),
             extra_fields=operator.extra_fields,
             allow_empty=operator.allow_empty,
-            text_advice=_advise_on_text(operator),
+            text_advice=_text_advice(operator),
         ),
         coercion=CoercionOptions(on_none=operator.on_none, hint="; on_none says what a null in a record means"),
         safeguards=Safeguards(
@@ -121,7 +120,7 @@ def _plan(operator: TrutoBulkOperator) -> Plan:
     )
 
 
-def _advise_on_text(operator: TrutoBulkOperator) -> str:
+def _text_advice(operator: TrutoBulkOperator) -> str:
     """Say where a row's number is made text."""
     if isinstance(operator.mapping, Mapping):
         return "make it text in the mapping: `{{ row.… | string }}`"
@@ -160,7 +159,7 @@ def prepare_source(operator: TrutoBulkOperator, context: Any, *, hide_values: bo
     fingerprint = query_fingerprint(conn_id, sql, parameters, hook_params)
 
     def ask() -> AbstractContextManager[Result]:
-        return run_query(conn_id, sql, parameters, hook_params)
+        return asked(conn_id, sql, parameters, hook_params)
 
     def open_snapshot(folder: Any) -> Source:
         return sharded(SnapshotSource(folder, fingerprint, ask, reading))

@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow_provider_truto._compat import BaseHook
 from airflow_provider_truto.bulk.snapshot import Result
-from airflow_provider_truto.operators._columns import Cast, find_casts, keep_json_exact, read_cells
+from airflow_provider_truto.operators._columns import Cast, casts_of, cells_of_row, keep_json_exact
 from airflow_provider_truto.operators._statements import has_several
 
 #: Rows that are fetched at a time.
@@ -17,7 +17,7 @@ _ROWS = 2_000
 
 
 @contextmanager
-def run_query(
+def asked(
     conn_id: str,
     query: str,
     parameters: Mapping[str, Any] | Sequence[Any] | None,
@@ -38,11 +38,11 @@ def run_query(
                 " might be committed. Write a single SELECT"
             )
         keep_json_exact(connection)
-        yield from _run(connection, query, parameters)
+        yield from _answered(connection, query, parameters)
 
 
-def _run(connection: Any, query: str, parameters: Mapping[str, Any] | Sequence[Any] | None) -> Iterator[Result]:
-    with closing(_open_cursor(connection)) as cursor:
+def _answered(connection: Any, query: str, parameters: Mapping[str, Any] | Sequence[Any] | None) -> Iterator[Result]:
+    with closing(_cursor(connection)) as cursor:
         if parameters:
             cursor.execute(query, parameters)
         else:
@@ -52,15 +52,15 @@ def _run(connection: Any, query: str, parameters: Mapping[str, Any] | Sequence[A
         if cursor.description is None:  # a named cursor knows its columns after the first rows
             raise ValueError("the query gives no rows: it must be a SELECT")
         columns = [str(column[0]) for column in cursor.description]
-        yield Result(columns=columns, rows=_fetch_rows(cursor, first, columns, find_casts(connection, cursor)))
+        yield Result(columns=columns, rows=_rows(cursor, first, columns, casts_of(connection, cursor)))
 
 
-def _fetch_rows(
+def _rows(
     cursor: Any, rows: Sequence[Any], columns: Sequence[str], casts: Mapping[int, Cast]
 ) -> Iterator[Sequence[Any]]:
     while rows:
         for row in rows:
-            cells = read_cells(row, columns)
+            cells = cells_of_row(row, columns)
             if casts:
                 cells = list(cells)
                 for place, cast in casts.items():
@@ -69,7 +69,7 @@ def _fetch_rows(
         rows = cursor.fetchmany(_ROWS)
 
 
-def _open_cursor(connection: Any) -> Any:
+def _cursor(connection: Any) -> Any:
     """Open a cursor that leaves the rows with the server, for drivers that would fetch all of them at once."""
     driver = type(connection).__module__.partition(".")[0]
     if driver in {"psycopg2", "psycopg"} and not getattr(connection, "autocommit", False):

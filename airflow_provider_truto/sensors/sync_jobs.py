@@ -1,0 +1,66 @@
+"""Waiting for a run of a sync job that something else has started."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_truto._compat import conf
+from airflow_provider_truto.client.sync_job_runs import is_over
+from airflow_provider_truto.connection_fields import DEFAULT_CONN_ID
+from airflow_provider_truto.operators._arguments import SYNC_JOB_ARGUMENTS
+from airflow_provider_truto.operators._calls import Verify
+from airflow_provider_truto.operators._operator import defer_required_check, list_templated
+from airflow_provider_truto.operators._sync_run_end import judge_run
+from airflow_provider_truto.sensors._sensor import TrutoSensor
+from airflow_provider_truto.triggers.sync_jobs import TrutoSyncJobRunTrigger, tell_status
+
+if TYPE_CHECKING:
+    from airflow_provider_truto.hooks.truto import TrutoHook
+
+
+class TrutoSyncJobRunSensor(TrutoSensor):
+    """Wait until a run of a sync job is completed; fail where it failed, was stopped, or is gone.
+
+    It never stops the run: something else has started it.
+
+    :param sync_job_run_id: the run, as ``TrutoSyncJobRunOperator`` with ``wait=False`` pushes it to XCom. (templated)
+    :param truto_conn_id: the Airflow connection. (templated)
+    :param deferrable: wait in the triggerer. The default is ``[operators] default_deferrable``.
+    :param max_failed_polls: how many looks in a row may fail, as in an outage, before the task does. (templated)
+    :param verify: what to do where a completed run failed to deliver to its webhook or datastore, as Truto's log
+        says: ``"warn"``, ``"fail"``, or ``None``, which does not read the log. (templated)
+
+    ``poke_interval``, ``timeout`` (seconds), ``mode`` and ``soft_fail`` are Airflow's own.
+
+    XCom: ``return_value`` is the run.
+    """
+
+    @defer_required_check
+    def __init__(
+        self,
+        *,
+        sync_job_run_id: str,
+        truto_conn_id: str = DEFAULT_CONN_ID,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        max_failed_polls: int | str = 10,
+        verify: Verify | str = "warn",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self._take(locals())
+
+    template_fields: Sequence[str] = list_templated(__init__, SYNC_JOB_ARGUMENTS)
+
+    def look(self, hook: TrutoHook) -> Any:
+        """Look at the run once. Raises ``TrutoSyncJobRunError`` where it ended in another way than completed."""
+        run = hook.sync_job_run(self.sync_job_run_id)
+        tell_status(self.log, run)
+        if not is_over(run):
+            return None
+        judge_run(hook, run, verify=self.verify, log=self.log, is_own=False)
+        return dict(run)
+
+    def make_trigger(self, **waiting: Any) -> TrutoSyncJobRunTrigger:
+        """Make the trigger that waits for the run."""
+        return TrutoSyncJobRunTrigger(sync_job_run_id=self.sync_job_run_id, **waiting)

@@ -1,0 +1,68 @@
+"""Waiting for a run of a sync job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_truto.client.errors import TrutoNotFoundError
+from airflow_provider_truto.client.sync_job_runs import LIVE, is_over
+from airflow_provider_truto.triggers.base import PollingTrigger
+
+if TYPE_CHECKING:
+    from airflow_provider_truto.hooks.truto import TrutoAsyncHook
+
+
+class TrutoSyncJobRunTrigger(PollingTrigger):
+    """Waits until a run of a sync job is over.
+
+    :param sync_job_run_id: the run.
+    :param stop_on_kill: stop the run where a user marks the deferred task failed or succeeded, or clears it.
+
+    The others are those of ``PollingTrigger``.
+    """
+
+    def __init__(self, *, sync_job_run_id: str, stop_on_kill: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.sync_job_run_id = sync_job_run_id
+        self.stop_on_kill = stop_on_kill
+        self._status: Any = None
+
+    @property
+    def subject(self) -> Mapping[str, Any]:
+        """The run, and what becomes of it."""
+        return {"sync_job_run_id": self.sync_job_run_id, "stop_on_kill": self.stop_on_kill}
+
+    async def poll(self, hook: TrutoAsyncHook) -> bool:
+        """Look at the run once."""
+        run = await hook.sync_job_run(self.sync_job_run_id)
+        if (status := run.get("status")) != self._status:
+            self._status = status
+            tell_status(self.log, run)
+        return is_over(run)
+
+    async def on_kill(self) -> None:
+        """Stop the run: whoever has ended the task does not want it any more."""
+        if not self.stop_on_kill:
+            return
+        from airflow_provider_truto.hooks.truto import TrutoAsyncHook
+
+        self.log.warning("Stopping sync job run %s, since a user has ended this task", self.sync_job_run_id)
+        try:
+            async with TrutoAsyncHook(self.truto_conn_id, max_attempts=3, max_wait=15) as hook:
+                await hook.stop_sync_job_run(self.sync_job_run_id)
+        except TrutoNotFoundError:
+            self.log.info("Sync job run %s was gone already", self.sync_job_run_id)
+        except Exception:
+            self.log.exception("Sync job run %s could not be stopped: it may go on", self.sync_job_run_id)
+        else:
+            self.log.info("Sync job run %s is stopped", self.sync_job_run_id)
+
+
+def tell_status(log: Any, run: Mapping[str, Any]) -> None:
+    """Log the status of a run, as a warning where nobody knows it."""
+    status = run.get("status")
+    if is_over(run) or status in LIVE:
+        log.info("Sync job run %s is %s", run.get("id"), status)
+    else:
+        log.warning("Sync job run %s has the unknown status %s: waiting goes on", run.get("id"), status)
