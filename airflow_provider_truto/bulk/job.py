@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_truto.bulk.completed import CompletedRecords
 from airflow_provider_truto.bulk.errors import LedgerError, TooManyFailuresError
+from airflow_provider_truto.bulk.garbage import collect_garbage_rarely
 from airflow_provider_truto.bulk.generations import choose_ledger, forget_failed_checks
 from airflow_provider_truto.bulk.ledger import Ledger
 from airflow_provider_truto.bulk.messages import describe_failures, describe_progress, describe_start
@@ -127,7 +128,8 @@ class BulkJob:
             completed = ledger.open({**header, "snapshot": source.keep()})
         forget_failed_checks(self.folder, after=header["generation"])
         self._log_completed(ledger, completed)
-        summary = asyncio.run(self._run(plan, source, ledger, completed, header))
+        with collect_garbage_rarely():
+            summary = asyncio.run(self._run(plan, source, ledger, completed, header))
         self._judge(summary)
         return summary
 

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 from airflow_provider_truto.bulk.plan import Plan
 from airflow_provider_truto.bulk.records import Record
 from airflow_provider_truto.client.errors import TrutoSchemaError
-from airflow_provider_truto.records.pipeline import CoercionOptions, RecordResult, prepare_request, write_record
+from airflow_provider_truto.records.pipeline import (
+    CoercionOptions,
+    RecordResult,
+    Safeguards,
+    prepare_request,
+    send_record,
+    write_record,
+)
+from airflow_provider_truto.records.prepared import PreparedWrites
 from airflow_provider_truto.records.request import RecordRequest
 
 if TYPE_CHECKING:
@@ -31,6 +39,7 @@ class RecordWriter:
         self._plan = plan
         self._coercion_of_data = replace(plan.coercion, data_of="the record")
         self._requests_before = client.requests
+        self._prepared: dict[str, PreparedWrites] = {}
 
     @property
     def requests(self) -> int:
@@ -44,13 +53,21 @@ class RecordWriter:
         """
         plan = self._plan
         identity = plan.cleared_identity if was_refused else plan.identity
-        return await self._client.do(
+        task = None if identity is None else identity.of(record.ordinal)
+        account_id = self.account_id(record)
+        prepared = self._prepared.get(account_id)
+        if prepared is not None and (valid := prepared.admit(record.id, record.body)):
+            return await self._client.do(send_record, valid, task=task)
+        result = await self._client.do(
             write_record,
             self._request(record),
             coercion=self._coercion(record),
             safeguards=plan.safeguards,
-            task=None if identity is None else identity.of(record.ordinal),
+            task=task,
         )
+        if plan.safeguards == Safeguards():  # what they look at is different for each record
+            self._prepared[account_id] = PreparedWrites(result.request)
+        return result
 
     async def find_fault(self, record: Record) -> TrutoSchemaError | None:
         """Check a record without writing it; return what is wrong with it."""

@@ -11,7 +11,7 @@ import pytest
 from bulk_jobs import TEMPLATE, new_client, run_job
 from bulk_world import PASSING, account_number, read_ledger
 
-from airflow_provider_truto.bulk import progress, queue, read_ahead, runner, writer
+from airflow_provider_truto.bulk import progress, queue, read_ahead, runner
 from airflow_provider_truto.bulk.completed import CompletedRecords
 from airflow_provider_truto.bulk.errors import UnfinishedError
 from airflow_provider_truto.bulk.plan import Plan
@@ -478,15 +478,15 @@ def test_a_try_that_is_told_to_stop_does_not_wait_for_a_call_that_waits_for_minu
 
 def test_what_goes_wrong_within_this_package_ends_the_try_loudly(make_truto, output, monkeypatch):
     truto = make_truto(accounts=4, records=50)
-    real, seen = writer.write_record, []
+    real, seen = RecordWriter.write, []
 
-    async def write(client, request, **options):
-        seen.append(request)
+    async def write(self, record, **options):
+        seen.append(record)
         if len(seen) == 30:
             raise ZeroDivisionError("a bug")
-        return await real(client, request, **options)
+        return await real(self, record, **options)
 
-    monkeypatch.setattr(writer, "write_record", write)
+    monkeypatch.setattr(RecordWriter, "write", write)
     with pytest.raises(ZeroDivisionError, match="a bug"):
         truto.run(truto.rows(), output)
     read = read_ledger(output)
