@@ -12,7 +12,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
-from airflow_provider_truto.bulk.records import Record
+from airflow_provider_truto.bulk.record import Record
 from airflow_provider_truto.bulk.shards import Shard
 from airflow_provider_truto.client.rate_limiter import ACCOUNT_RATE, TIER_SECONDS, TOKEN_RATE, RateLimiter
 from airflow_provider_truto.client.response import Response

@@ -27,26 +27,27 @@ import pytest
 from airflow_provider_truto._compat import ArgNotSet, object_storage_path
 from airflow_provider_truto.bulk import (
     circuit,
+    columns,
     ledger,
-    lines,
     problems,
     progress,
     read_ahead,
-    records,
-    rows,
+    result_row,
     runner,
-    snapshot,
     spool,
     validation,
 )
-from airflow_provider_truto.bulk.cells import cells_line, cells_of
-from airflow_provider_truto.bulk.generations import task_folder
+from airflow_provider_truto.bulk.generations import locate_task_folder
 from airflow_provider_truto.bulk.mapping import TemplateMapping
 from airflow_provider_truto.bulk.messages import describe_duration, describe_progress, describe_start
 from airflow_provider_truto.bulk.progress import Progress
-from airflow_provider_truto.bulk.records import Reading, record_of
-from airflow_provider_truto.bulk.rows import FedBack, ResultRow, Status, failure_line
-from airflow_provider_truto.bulk.sources import FileSource
+from airflow_provider_truto.bulk.readers.rows import LONGEST_LINE
+from airflow_provider_truto.bulk.record import parse_record
+from airflow_provider_truto.bulk.record_parser import RecordParser
+from airflow_provider_truto.bulk.result_row import FailedBody, ResultRow, Status, encode_failure
+from airflow_provider_truto.bulk.row_codec import decode_cells, encode_cells
+from airflow_provider_truto.bulk.sources import snapshot
+from airflow_provider_truto.bulk.sources.files import FileSource
 from airflow_provider_truto.client.rate_limiter import ACCOUNT_RATE, TIER_SECONDS, TOKEN_RATE
 from airflow_provider_truto.emulator import ACME, Emulator
 from airflow_provider_truto.operators import _bulk_job
@@ -269,9 +270,9 @@ def test_example_lines_of_failures_are_as_the_ledger_writes_them_and_can_be_a_so
     failed = [row for row in map(ResultRow.read, BULK.block("results").encode().splitlines()) if not row.transient]
     (row,) = [row for row in failed if row.status == "failed"]
     (line,) = BULK.block("failures").splitlines(keepends=True)
-    assert failure_line(row, FedBack(body=json.loads(line)["body"])) == line.encode()
+    assert encode_failure(row, FailedBody(body=json.loads(line)["body"])) == line.encode()
     for text in (line, BULK.block("to-send-again.jsonl")):
-        record = record_of(json.loads(text), 0)
+        record = parse_record(json.loads(text), 0)
         assert (record.id, record.problems) == ("70010001", ())
 
 
@@ -280,7 +281,7 @@ def test_the_tree_of_the_ledger_has_every_file_that_is_written_there():
     files = r"^ +((?:header|results|failures|summary|check|snapshot)-\S+)"
     written = re.findall(files, f"{ledger.__doc__}{snapshot.__doc__}".replace("<generation>/", ""), re.MULTILINE)
     assert sorted(re.findall(files, tree, re.MULTILINE)) == sorted(written)
-    run = task_folder(Path(), "scheduled__2026-10-01T00:00:00+00:00")
+    run = locate_task_folder(Path(), "scheduled__2026-10-01T00:00:00+00:00")
     assert f" {run}/ " in tree
 
 
@@ -310,8 +311,8 @@ VALUES = {
 
 @pytest.mark.parametrize(("value", "sent"), [row[1:] for row in BULK.table("in the row")])
 def test_a_value_of_a_warehouse_becomes_what_the_table_says(value, sent):
-    cells = cells_of(cells_line(["1", eval(value.strip("`"), VALUES)]))
-    body = Reading().table(["id", "custom_fields.x"], has_nulls=True).record(cells, 0).body
+    cells = decode_cells(encode_cells(["1", eval(value.strip("`"), VALUES)]))
+    body = RecordParser().open_table(["id", "custom_fields.x"], has_nulls=True).parse(cells, 0).body
     made = coerce(body, {"type": "object"})
     if sent.startswith(("a problem", "nothing")):
         assert len(made.problems) == 1
@@ -333,7 +334,7 @@ def test_what_a_template_makes_of_nothing_is_what_the_page_says(template, made):
     assert template in BULK.text
     env = jinja2.sandbox.SandboxedEnvironment(undefined=jinja2.StrictUndefined)
     mapping = TemplateMapping({"id": "1", "body": {"x": template}}, env=env, context={})
-    value = mapping.record({"tier": None}, 0).body["x"]
+    value = mapping.parse({"tier": None}, 0).body["x"]
     assert isinstance(value, Missing) if made is Missing else value == made
 
 
@@ -379,9 +380,9 @@ def test_numbers_in_the_text_are_those_of_the_code():
         " before its next attempt takes no share",
         "memory": f"{spool._IN_MEMORY:,} records; up to {read_ahead.READ_AHEAD:,} are read ahead and wait in"
         " temporary files on the worker's disk. A list is in memory anyway",
-        "a line of a file": f"{lines.LONGEST_LINE // 2**20} MiB",
-        "a list in a CSV header": f"places 0 to {records._MOST_PLACES - 1}",
-        "a message in the results": f"{rows._LONGEST_MESSAGE:,} characters",
+        "a line of a file": f"{LONGEST_LINE // 2**20} MiB",
+        "a list in a CSV header": f"places 0 to {columns._MOST_PLACES - 1}",
+        "a message in the results": f"{result_row._LONGEST_MESSAGE:,} characters",
         "faults that `validate_first` lists": f"{validation.MAX_FAULTS}",
         "problems told in the log and XCom, one for each customer and error": f"{problems.TOLD}",
     }

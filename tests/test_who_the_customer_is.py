@@ -14,8 +14,8 @@ import pytest
 
 from airflow_provider_truto._compat import AirflowFailException
 from airflow_provider_truto.bulk.mapping import FunctionMapping, TemplateMapping
-from airflow_provider_truto.bulk.records import Reading
-from airflow_provider_truto.bulk.sources import FileSource
+from airflow_provider_truto.bulk.record_parser import RecordParser
+from airflow_provider_truto.bulk.sources.files import FileSource
 from airflow_provider_truto.client.api import Resource, TrutoApi
 from airflow_provider_truto.client.errors import TrutoSchemaError
 from airflow_provider_truto.emulator import ACME, GLOBEX
@@ -346,9 +346,9 @@ FIELDS = [
 def test_a_column_that_may_name_the_customer_or_the_record_is_refused(column):
     is_id = COLUMNS[column] == "id"
     with pytest.raises(ValueError, match="the header has") as caught:
-        Reading().table([column, "name"] if is_id else ["id", column, "name"])
+        RecordParser().open_table([column, "name"] if is_id else ["id", column, "name"])
     with pytest.raises(ValueError, match="the header has"):
-        Reading(needs_id=False).table([column, "name"])
+        RecordParser(needs_id=False).open_table([column, "name"])
     assert f"(did you mean {COLUMNS[column]}?)" in str(caught.value)
     assert 'AS "integrated_account_id"' in str(caught.value)  # Snowflake writes a name without quotes in capitals
     assert "extra_fields" in str(caught.value)
@@ -358,19 +358,19 @@ def test_a_column_that_may_name_the_customer_or_the_record_is_refused(column):
 def test_a_column_that_extra_fields_names_is_a_field_of_the_crm(column):
     field = column.partition(".")[0]
     for extra in (field, f"/{field}"):
-        table = Reading(extra_fields=[extra], needs_id=False).table(["id", column])
-        assert table.record(["1", "x"], 0).problems == ()
+        table = RecordParser(extra_fields=[extra], needs_id=False).open_table(["id", column])
+        assert table.parse(["1", "x"], 0).problems == ()
 
 
 def test_fields_of_a_crm_are_no_customers():
-    table = Reading().table(["id", "integrated_account_id", *FIELDS])
-    record = table.record(["1", GLOBEX, *("x" for _ in FIELDS)], 0)
+    table = RecordParser().open_table(["id", "integrated_account_id", *FIELDS])
+    record = table.parse(["1", GLOBEX, *("x" for _ in FIELDS)], 0)
     assert (record.problems, record.id, record.integrated_account_id) == ((), "1", GLOBEX)
 
 
 @pytest.mark.parametrize("key", ["tenant_id", "integratedAccountId", "account_id", "ID"])
 def test_a_key_of_a_row_that_a_record_has_not_is_told_with_what_was_meant(key):
-    record = Reading().record({"id": "1", "body": {"name": "x"}, key: "y"}, 0)
+    record = RecordParser().parse({"id": "1", "body": {"name": "x"}, key: "y"}, 0)
     (problem,) = record.problems
     assert problem.pointer == f"/{key}"
     assert f"did you mean {COLUMNS[key]}?" in problem.message
@@ -395,7 +395,7 @@ def test_a_key_that_a_line_holds_twice_is_a_problem_of_that_line(tmp_path):
 
 
 def test_a_key_that_a_body_column_holds_twice_is_a_problem_of_that_row():
-    record = Reading().table(["id", "body"]).record(["1", '{"name": "a", "name": "b"}'], 0)
+    record = RecordParser().open_table(["id", "body"]).parse(["1", '{"name": "a", "name": "b"}'], 0)
     assert "more than once" in record.problems[0].message
 
 
@@ -409,18 +409,18 @@ def test_a_mapping_that_passes_over_the_customer_of_a_row_is_refused(column):
     row = {"id": "1", "name": "x", column: GLOBEX}
     mapping = TemplateMapping(MAPPED, env=Environment(autoescape=False), context={})
     with pytest.raises(ValueError, match="names a customer, and the mapping does not use it"):
-        Reading(mapping=mapping).table(list(row))
-    record = Reading(mapping=mapping).record(row, 0)
+        RecordParser(mapping=mapping).open_table(list(row))
+    record = RecordParser(mapping=mapping).parse(row, 0)
     assert (record.problems[0].pointer, record.integrated_account_id) == (f"/{column}", "")
     for uses in ({"integrated_account_id": f"{{{{ row.{column} }}}}"}, {"integrated_account_id": GLOBEX}):
         mapping = TemplateMapping({**MAPPED, **uses}, env=Environment(autoescape=False), context={})
-        Reading(mapping=mapping).table(list(row))
-        assert Reading(mapping=mapping).record(row, 0).integrated_account_id == GLOBEX
+        RecordParser(mapping=mapping).open_table(list(row))
+        assert RecordParser(mapping=mapping).parse(row, 0).integrated_account_id == GLOBEX
 
 
 def test_what_a_function_makes_is_a_record_or_a_problem():
     made = {"id": "1", "body": {"name": "x"}, "integratedAccountId": GLOBEX}
-    assert FunctionMapping(lambda _row: made).record({}, 0).problems[0].pointer == "/integratedAccountId"
+    assert FunctionMapping(lambda _row: made).parse({}, 0).problems[0].pointer == "/integratedAccountId"
 
 
 # -------------------------------------------------------------------------------------- operators, to the emulator

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import get_args
 
 from airflow_provider_truto.bulk.problems import Problems
-from airflow_provider_truto.bulk.rows import ResultRow, Status
+from airflow_provider_truto.bulk.result_row import ResultRow, Status
 
 #: What is remembered of a record, in a byte: its place in this list.
 _MARKS: tuple[str, ...] = ("", *get_args(Status), "refused")

@@ -17,12 +17,12 @@ from airflow_provider_truto.bulk.ledger_files import (
     is_local,
     is_whole,
     ledger_files,
+    parse_try_number,
     read_headers,
     read_summaries,
-    try_of,
 )
 from airflow_provider_truto.bulk.shards import Shard
-from airflow_provider_truto.bulk.storage import anew
+from airflow_provider_truto.bulk.storage import refresh
 from airflow_provider_truto.records.keys import RunSeen
 
 
@@ -84,7 +84,7 @@ def choose_ledger(
     return ChosenLedger(ledger, begun_with, header)
 
 
-def task_folder(output_path: Any, *names: Any) -> Any:
+def locate_task_folder(output_path: Any, *names: Any) -> Any:
     """Give a task's folder below ``output_path``: one segment a name, whatever characters it holds.
 
     A name that is too long for a disk, as one of many letters that are not ASCII, is cut, and a hash of it added.
@@ -104,7 +104,7 @@ def task_folder(output_path: Any, *names: Any) -> Any:
 
 def list_generations(folder: Any) -> list[int]:
     """List the generations that a task has folders of, the latest last."""
-    if not anew(folder).exists():
+    if not refresh(folder).exists():
         return []
     return sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal())
 
@@ -131,7 +131,7 @@ def find_latest_begun(folder: Any) -> int | None:
     A folder without a header is no ledger: the try that made it was killed, or failed its check, before it sent
     anything.
     """
-    begun = (number for number in reversed(list_generations(folder)) if _names(folder / str(number), "header"))
+    begun = (number for number in reversed(list_generations(folder)) if _list_names(folder / str(number), "header"))
     return next(begun, None)
 
 
@@ -143,7 +143,7 @@ def is_of_another_run(ledger: Any, run: RunSeen, task_generation: str | None, *,
     headers = read_headers(ledger)
     if not headers or any(header.get("task_generation") == task_generation for header in headers):
         return False
-    tries = map(try_of, _names(ledger, "header", "results", "summary"))
+    tries = map(parse_try_number, _list_names(ledger, "header", "results", "summary"))
     is_later_try = try_number is None or try_number > max(tries)
     return run.is_other_than(RunSeen.read(headers[-1].get("run")), is_later_try=is_later_try)
 
@@ -165,6 +165,6 @@ def forget_failed_checks(folder: Any, *, after: int) -> None:
                 os.rmdir((folder / str(number)).path)  # noqa: PTH106  (a path of any pathlib-like class)
 
 
-def _names(folder: Any, *kinds: str) -> list[str]:
+def _list_names(folder: Any, *kinds: str) -> list[str]:
     """List what is whole, or has lines that count: of what is written at once, no half."""
     return [path.name for path in ledger_files(folder, *kinds) if is_whole(path)]

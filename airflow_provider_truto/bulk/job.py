@@ -22,10 +22,10 @@ from airflow_provider_truto.bulk.ledger import Ledger
 from airflow_provider_truto.bulk.messages import describe_failures, describe_progress, describe_start
 from airflow_provider_truto.bulk.plan import Plan
 from airflow_provider_truto.bulk.progress import Progress
-from airflow_provider_truto.bulk.records import Record
+from airflow_provider_truto.bulk.record import Record
 from airflow_provider_truto.bulk.report import is_within
 from airflow_provider_truto.bulk.runner import BulkRunner
-from airflow_provider_truto.bulk.sources import Source, SourcePlan
+from airflow_provider_truto.bulk.sources.source import Source, SourcePlan
 from airflow_provider_truto.bulk.tries import begin_try
 from airflow_provider_truto.bulk.validation import MAX_FAULTS, find_faults
 from airflow_provider_truto.bulk.writer import RecordWriter

@@ -31,13 +31,13 @@ from airflow_provider_truto.bulk.ledger_files import (
     is_local,
     is_open,
     ledger_files,
+    parse_try_number,
     read_headers,
     read_summaries,
-    try_of,
     write_file,
 )
-from airflow_provider_truto.bulk.rows import FedBack, ResultRow, failure_line, ordinal_of_failure
-from airflow_provider_truto.bulk.storage import buffered
+from airflow_provider_truto.bulk.result_row import FailedBody, ResultRow, encode_failure, parse_failure_ordinal
+from airflow_provider_truto.bulk.storage import to_buffered
 
 #: A part is closed after so many rows; on remote storage also after so many seconds.
 PART_ROWS = 1_000
@@ -108,7 +108,7 @@ class Ledger:
             except ValueError as error:
                 what = f"has no result in line {number}: {error}"
                 raise LedgerError.of_file(path, what, _WAY_OUT_OF_RESULTS) from None
-            is_new = completed.add(row, is_cleared=try_of(path.name) < cleared_before)
+            is_new = completed.add(row, is_cleared=parse_try_number(path.name) < cleared_before)
             if is_new and is_open(path):
                 self._results.add(line)
         for write in self._results.closed():  # so that the next try finds them closed, and need not copy them again
@@ -120,14 +120,14 @@ class Ledger:
         """Write what a check has found that ends the try. It binds nobody, and shows a report that there was one."""
         self._write(f"check-{self._name}.json", {"faults": list(faults)})
 
-    def add(self, row: ResultRow, *, failed: FedBack | None = None) -> None:
+    def add(self, row: ResultRow, *, failed: FailedBody | None = None) -> None:
         """Write what became of a record; a failed or skipped one goes to the failures as well, with its body.
 
         Raises ``OSError`` where it is not written; it is not accounted for then.
         """
         if row.is_failure:
             # First: a row without its failure could not be fed back.
-            self._failures.add(failure_line(row, failed or FedBack(body=None)))
+            self._failures.add(encode_failure(row, failed or FailedBody(body=None)))
         self._results.add(row.line())
 
     def full_parts(self, *, all_of_them: bool = False) -> list[Callable[[], None]]:
@@ -196,7 +196,7 @@ class Ledger:
         kept = set()
         for path, number, line in self._lines("failures"):
             try:
-                ordinal = ordinal_of_failure(line)
+                ordinal = parse_failure_ordinal(line)
             except ValueError as error:
                 what = f"has no failure in line {number}: {error}"
                 raise LedgerError.of_file(path, what, _WAY_OUT_OF_FAILURES) from None
@@ -219,7 +219,7 @@ class Ledger:
                 path = self.folder / path.name.removesuffix(".part")
                 file = path.open("rb")
             with file:
-                for number, line in enumerate(buffered(file), 1):
+                for number, line in enumerate(to_buffered(file), 1):
                     if line.endswith(b"\n"):
                         yield path, number, line
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Any
 
 from airflow_provider_truto.bulk.errors import LedgerError
-from airflow_provider_truto.bulk.storage import anew
+from airflow_provider_truto.bulk.storage import refresh
 
 LEDGER_VERSION = 2
 #: Protocols of this machine's own disk.
@@ -42,7 +42,7 @@ def ledger_files(folder: Any, *kinds: str) -> list[Any]:
 
     Raises ``LedgerError`` for one that is called like them and is not a file of a ledger.
     """
-    if not anew(folder).exists():  # another worker may have written since
+    if not refresh(folder).exists():  # another worker may have written since
         return []
     found = []
     for path in folder.iterdir():
@@ -55,10 +55,10 @@ def ledger_files(folder: Any, *kinds: str) -> list[Any]:
                 "Put it somewhere else, and clear the task",
             )
         found.append(path)
-    return sorted(found, key=lambda path: (try_of(path.name), path.name))
+    return sorted(found, key=lambda path: (parse_try_number(path.name), path.name))
 
 
-def try_of(name: str) -> int:
+def parse_try_number(name: str) -> int:
     """Read the number of the try out of ``results-<try>-<uuid>-<n>.jsonl``."""
     return int(name.split("-", 2)[1])
 
@@ -81,7 +81,7 @@ def read_headers(folder: Any) -> list[dict[str, Any]]:
 
     Raises ``LedgerError`` for one that cannot be read, or is of another version.
     """
-    return [header for path in ledger_files(folder, "header") if (header := _header(path)) is not None]
+    return [header for path in ledger_files(folder, "header") if (header := _read_header(path)) is not None]
 
 
 def read_summaries(folder: Any) -> list[dict[str, Any]]:
@@ -99,7 +99,7 @@ def read_summary(path: Any) -> dict[str, Any] | None:
     )
 
 
-def fault_of(value: Any, shape: Mapping[str, tuple[bool, _Fits]]) -> str | None:
+def find_fault_in(value: Any, shape: Mapping[str, tuple[bool, _Fits]]) -> str | None:
     """Say what is wrong with an object: a name that it lacks, or whose value is of another kind."""
     if not isinstance(value, dict):
         return "it is not a JSON object"
@@ -108,11 +108,11 @@ def fault_of(value: Any, shape: Mapping[str, tuple[bool, _Fits]]) -> str | None:
             if is_needed:
                 return f"it has no {name!r}"
         elif not fits(value[name]):
-            return f"{name!r} is {_short(value[name])}"
+            return f"{name!r} is {_shorten(value[name])}"
     return None
 
 
-def _header(path: Any) -> dict[str, Any] | None:
+def _read_header(path: Any) -> dict[str, Any] | None:
     way_out = (
         "Put the file back as it was. If you cannot, and the source is still the one that the bulk was begun with"
         " (a query is asked again: if it gives the same rows in the same order), delete it and clear the task: it"
@@ -127,7 +127,7 @@ def _header(path: Any) -> dict[str, Any] | None:
             f"{path}: the ledger is of version {header['ledger_version']}, this package writes {LEDGER_VERSION}:"
             " finish it with the version that began it, or set another output_path"
         )
-    if fault := fault_of(header, _HEADER):
+    if fault := find_fault_in(header, _HEADER):
         raise LedgerError.of_file(path, f"is not the header of a ledger: {fault}", way_out)
     return header
 
@@ -139,24 +139,24 @@ def _read(path: Any, shape: Mapping[str, tuple[bool, _Fits]], way_out: str) -> d
         data = path.read_bytes()
     except FileNotFoundError:  # a header that its try has withdrawn since the folder was listed
         return None
-    return _checked(path, data, shape, way_out)
+    return _parse_checked(path, data, shape, way_out)
 
 
-def _checked(path: Any, data: bytes, shape: Mapping[str, tuple[bool, _Fits]], way_out: str) -> dict[str, Any]:
+def _parse_checked(path: Any, data: bytes, shape: Mapping[str, tuple[bool, _Fits]], way_out: str) -> dict[str, Any]:
     if not data.strip():
         raise LedgerError.of_file(path, "is empty", way_out)
     try:
         value = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise LedgerError.of_file(path, f"is torn, or not JSON: {error}", way_out) from None
-    if fault := fault_of(value, shape):
+    if fault := find_fault_in(value, shape):
         kind = path.name.partition("-")[0]
         raise LedgerError.of_file(path, f"is not the {kind} of a ledger: {fault}", way_out)
     found: dict[str, Any] = value
     return found
 
 
-def _short(value: Any) -> str:
+def _shorten(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:60]}…"
 
@@ -195,7 +195,7 @@ def _is_counts(value: Any) -> bool:
 
 
 def _is_problem(value: Any) -> bool:
-    return fault_of(value, _PROBLEM) is None
+    return find_fault_in(value, _PROBLEM) is None
 
 
 def _is_snapshot_name(value: Any) -> bool:
@@ -209,14 +209,14 @@ _RUN: dict[str, tuple[bool, _Fits]] = {
     **dict.fromkeys(("after", "started"), (False, is_none_or(is_text))),
 }
 _HEADER: dict[str, tuple[bool, _Fits]] = {
-    "run": (False, is_none_or(lambda value: fault_of(value, _RUN) is None)),
+    "run": (False, is_none_or(lambda value: find_fault_in(value, _RUN) is None)),
     "fingerprint": (True, is_text),
     "try": (True, is_count),
     "task_generation": (False, is_text),
     "keys": (False, is_text),
     "generation": (False, is_count),
-    "shard": (False, is_none_or(lambda value: fault_of(value, _SHARD) is None)),
-    "snapshot": (False, is_none_or(lambda value: fault_of(value, _SNAPSHOT) is None)),
+    "shard": (False, is_none_or(lambda value: find_fault_in(value, _SHARD) is None)),
+    "snapshot": (False, is_none_or(lambda value: find_fault_in(value, _SNAPSHOT) is None)),
 }
 _COUNTS = ("records", "updated", "unchanged", "failed", "skipped", "transient_failures", "requests", "retries")
 _PROBLEM: dict[str, tuple[bool, _Fits]] = {

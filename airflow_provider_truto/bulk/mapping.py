@@ -12,7 +12,14 @@ from typing import Any
 
 from jinja2 import Environment, TemplateSyntaxError, nodes
 
-from airflow_provider_truto.bulk.records import RECORD_KEYS, Record, left_out, mapped_record, record_of, unreadable
+from airflow_provider_truto.bulk.record import (
+    RECORD_KEYS,
+    Record,
+    left_out,
+    make_unreadable,
+    parse_mapped_record,
+    parse_record,
+)
 from airflow_provider_truto.client.errors import Problem
 from airflow_provider_truto.client.names import other_account
 from airflow_provider_truto.records.render import compile_template
@@ -61,19 +68,19 @@ class TemplateMapping:
         self._columns: set[str] = set()
         self._names_account = "integrated_account_id" in templates
         self._hide_values = hide_values
-        self._render = self._prepared(dict(templates), env, "")
+        self._render = self._prepare(dict(templates), env, "")
 
-    def record(self, row: Any, ordinal: int) -> Record:
+    def parse(self, row: Any, ordinal: int) -> Record:
         """Make the record of a row; a template that raises is a problem of this row."""
-        if isinstance(row, Mapping) and (unused := self._unused_account(row)):
-            return unreadable(ordinal, Problem(f"/{unused}", _UNUSED))
+        if isinstance(row, Mapping) and (unused := self._find_unused_account(row)):
+            return make_unreadable(ordinal, Problem(f"/{unused}", _UNUSED))
         problems: list[Problem] = []
         context = copy(self._context)
         context[ROW] = row
         made = self._render(context, problems)
         if problems:
-            return unreadable(ordinal, *problems)
-        return mapped_record(made, ordinal, **self._needs)
+            return make_unreadable(ordinal, *problems)
+        return parse_mapped_record(made, ordinal, **self._needs)
 
     def check_columns(self, names: Sequence[str]) -> None:
         """Raise ``ValueError`` where a template names another column: with ``on_none="omit"`` nobody would notice.
@@ -82,29 +89,29 @@ class TemplateMapping:
         """
         if unknown := sorted(self._columns - set(names)):
             raise ValueError(f"the mapping names {', '.join(unknown)}; the columns are {', '.join(names)}")
-        if unused := self._unused_account(names):
+        if unused := self._find_unused_account(names):
             raise ValueError(f"the column {unused!r} {_UNUSED}")
 
-    def _unused_account(self, names: Iterable[Any]) -> str | None:
+    def _find_unused_account(self, names: Iterable[Any]) -> str | None:
         """Give the name of a column that chooses a customer, where the mapping chooses none and does not read it."""
         found = None if self._names_account else other_account(names)
         return None if found in self._columns else found
 
-    def _prepared(self, content: Any, env: Environment, at: str) -> _Render:
+    def _prepare(self, content: Any, env: Environment, at: str) -> _Render:
         if isinstance(content, str):
-            return self._prepared_text(content, env, at)
+            return self._prepare_text(content, env, at)
         if isinstance(content, Mapping):
             named = {to_plain_text(key) if isinstance(key, str) else key: item for key, item in content.items()}
-            members = {key: self._prepared(item, env, f"{at}/{key}") for key, item in named.items()}
+            members = {key: self._prepare(item, env, f"{at}/{key}") for key, item in named.items()}
             return lambda context, problems: {key: make(context, problems) for key, make in members.items()}
         if isinstance(content, (list, tuple)):
-            items = [self._prepared(item, env, f"{at}/{number}") for number, item in enumerate(content)]
+            items = [self._prepare(item, env, f"{at}/{number}") for number, item in enumerate(content)]
             return lambda context, problems: [make(context, problems) for make in items]
         return lambda _context, _problems: content
 
-    def _prepared_text(self, text: str, env: Environment, at: str) -> _Render:
+    def _prepare_text(self, text: str, env: Environment, at: str) -> _Render:
         try:
-            self._columns.update(_columns_in(env.parse(text)))
+            self._columns.update(_find_columns(env.parse(text)))
             render = compile_template(text, env)
         except TemplateSyntaxError as error:
             raise ValueError(f"mapping: {at}: {error}") from None
@@ -113,7 +120,7 @@ class TemplateMapping:
             try:
                 return render(context)
             except Exception as error:  # the author's code, on data of any kind
-                problems.append(Problem(at, _told(error, hide_values=self._hide_values)))
+                problems.append(Problem(at, _describe(error, hide_values=self._hide_values)))
                 return None
 
         return make
@@ -138,21 +145,21 @@ class FunctionMapping:
         self._needs = {"needs_id": needs_id, "needs_body": needs_body}
         self._hide_values = hide_values
 
-    def record(self, row: Any, ordinal: int) -> Record:
+    def parse(self, row: Any, ordinal: int) -> Record:
         """Make the record of a row; a function that raises is a problem of this row."""
         try:
             made = self._function(dict(row) if isinstance(row, Mapping) else row)
         except Exception as error:  # the author's code, on data of any kind
-            return unreadable(ordinal, Problem("/", _told(error, hide_values=self._hide_values)))
+            return make_unreadable(ordinal, Problem("/", _describe(error, hide_values=self._hide_values)))
         if made is None:
             return left_out(ordinal, LEFT_OUT)
-        return record_of(made, ordinal, **self._needs)
+        return parse_record(made, ordinal, **self._needs)
 
     def check_columns(self, names: Sequence[str]) -> None:
         """Know nothing of what the function reads."""
 
 
-def imported_function(path: str) -> Callable[[Any], Any]:
+def import_function(path: str) -> Callable[[Any], Any]:
     """Import ``"my_package.my_module.to_record"``. Raises ``ValueError`` where there is no such function."""
     module, _, name = path.replace(":", ".").rpartition(".")
     try:
@@ -165,11 +172,11 @@ def imported_function(path: str) -> Callable[[Any], Any]:
     return result
 
 
-def _told(error: Exception, *, hide_values: bool) -> str:
+def _describe(error: Exception, *, hide_values: bool) -> str:
     return f"the mapping raised {type(error).__name__}{'' if hide_values else f': {error}'}"
 
 
-def _columns_in(template: nodes.Template) -> Iterator[str]:
+def _find_columns(template: nodes.Template) -> Iterator[str]:
     """Find ``row.name`` and ``row["name"]``, but for those that are asked for with a default."""
     asked: list[Any] = [*template.find_all(nodes.Filter), *template.find_all(nodes.Test)]
     forgiven = {id(node.node) for node in asked if node.name in _FORGIVING}

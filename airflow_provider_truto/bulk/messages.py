@@ -23,7 +23,7 @@ def describe_start(*, rows: int | None, done: int, requests_per_second: float | 
     of_one = min(ACCOUNT_RATE, of_all)
     text += f"; {of_all:g} calls a second in this process, {of_one:g} an account"
     if rows is not None:
-        at_least, for_one = (_shortest(rows - done, rate) for rate in (of_all, of_one))
+        at_least, for_one = (_describe_shortest(rows - done, rate) for rate in (of_all, of_one))
         text += f"; at least {at_least}, for a single customer {for_one}"
     return text
 
@@ -59,5 +59,5 @@ def describe_duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def _shortest(rows: int, rate: float) -> str:
+def _describe_shortest(rows: int, rate: float) -> str:
     return describe_duration(max(0.0, rows / rate - TIER_SECONDS))  # what a window holds may go out at once

@@ -7,8 +7,8 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_truto.bulk.records import row_told
-from airflow_provider_truto.bulk.rows import ResultRow
+from airflow_provider_truto.bulk.record import describe_row
+from airflow_provider_truto.bulk.result_row import ResultRow
 
 #: Problems that are told in the log and in XCom, and those that a summary keeps for the report of all shards.
 TOLD = 5
@@ -29,7 +29,7 @@ class _Group:
     def told(self, account: str) -> str:
         more = f", and {self.records - 1} more like it" if self.records > 1 else ""
         whose = f" of customer {account}" if more and account else ""
-        text = f"{row_told(self.ordinal, self.place)}, {self.id}{more}{whose}: {self.message}"
+        text = f"{describe_row(self.ordinal, self.place)}, {self.id}{more}{whose}: {self.message}"
         return f"{text[:_LONGEST]}…" if len(text) > _LONGEST else text
 
 
@@ -44,7 +44,10 @@ class Problems:
         self._count(
             (row.integrated_account_id or "", row.error or ""),
             _Group(
-                ordinal=row.ordinal, id=_plain(row.id), message=_plain(row.message) or "", place=_plain(row.place)
+                ordinal=row.ordinal,
+                id=_to_plain(row.id),
+                message=_to_plain(row.message) or "",
+                place=_to_plain(row.place),
             ),
             records=1,
         )
@@ -85,6 +88,6 @@ class Problems:
         group.records += records
 
 
-def _plain(text: str | None) -> str | None:
+def _to_plain(text: str | None) -> str | None:
     """Make text of logs and XCom, whatever an id holds."""
     return None if text is None else text.encode(errors="replace").decode()

@@ -8,8 +8,8 @@ from typing import Any
 
 from airflow_provider_truto.bulk.completed import CompletedRecords
 from airflow_provider_truto.bulk.problems import Problems
-from airflow_provider_truto.bulk.records import Record
-from airflow_provider_truto.bulk.rows import ResultRow
+from airflow_provider_truto.bulk.record import Record
+from airflow_provider_truto.bulk.result_row import ResultRow
 from airflow_provider_truto.client.rate_limiter import MARGIN, TIER_SECONDS
 
 #: Seconds over which the rate is told.

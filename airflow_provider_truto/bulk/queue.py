@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from airflow_provider_truto.bulk.circuit import CircuitBreaker
-from airflow_provider_truto.bulk.records import Record
+from airflow_provider_truto.bulk.record import Record
 from airflow_provider_truto.bulk.spool import Spool
 from airflow_provider_truto.client.errors import TrutoError, TrutoSchemaError
 

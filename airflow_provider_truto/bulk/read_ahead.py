@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from itertools import islice
 
-from airflow_provider_truto.bulk.records import Record
+from airflow_provider_truto.bulk.record import Record
 
 #: Rows read at a time.
 _CHUNK = 500

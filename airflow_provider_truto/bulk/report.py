@@ -9,9 +9,9 @@ from typing import Any
 
 from airflow_provider_truto.bulk.errors import LedgerError
 from airflow_provider_truto.bulk.generations import is_of_another_run, list_generations
-from airflow_provider_truto.bulk.ledger_files import ledger_files, read_headers, read_summary, try_of
+from airflow_provider_truto.bulk.ledger_files import ledger_files, parse_try_number, read_headers, read_summary
 from airflow_provider_truto.bulk.problems import Problems
-from airflow_provider_truto.bulk.storage import anew
+from airflow_provider_truto.bulk.storage import refresh
 from airflow_provider_truto.records.keys import RunSeen
 
 _STATUSES = ("updated", "unchanged", "failed", "skipped")
@@ -78,7 +78,7 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         """Give all of it as JSON; accounts with the most failures come first."""
-        accounts = sorted(self.accounts.items(), key=lambda item: (-_failures(item[1]), item[0]))
+        accounts = sorted(self.accounts.items(), key=lambda item: (-_count_failures(item[1]), item[0]))
         return {
             **{name: round(self.sums[name], 3) for name in _SUMS},
             "seconds": self.seconds,
@@ -90,7 +90,7 @@ class Report:
         }
 
 
-def merged(folder: Any, *, run: RunSeen | None = None) -> Report:
+def merge_ledgers(folder: Any, *, run: RunSeen | None = None) -> Report:
     """Read the ledgers below a task's folder, the latest generation of each map index.
 
     Those of a DAG run of the same id that was deleted do not count: ``run`` is the one that asks. Raises
@@ -98,20 +98,20 @@ def merged(folder: Any, *, run: RunSeen | None = None) -> Report:
     """
     report = Report()
     try:
-        for map_index, ledger in _ledgers(folder):
+        for map_index, ledger in _find_ledgers(folder):
             if ledger is None:
                 report.add(map_index, None)
             elif not is_of_another_run(ledger, run or RunSeen(), None, try_number=None):
                 header = next(iter(read_headers(ledger)), {})
-                report.add(map_index, _last_summary(ledger), shard=header.get("shard"))
+                report.add(map_index, _find_last_summary(ledger), shard=header.get("shard"))
     except (NotADirectoryError, FileExistsError) as error:
         raise LedgerError.of_no_folder(error) from error
     return report
 
 
-def _ledgers(folder: Any) -> Iterator[tuple[int, Any]]:
+def _find_ledgers(folder: Any) -> Iterator[tuple[int, Any]]:
     """Give the ledger of each map index; ``None`` where a try has begun and left none."""
-    if not anew(folder).exists():
+    if not refresh(folder).exists():
         return
     indexes = sorted(int(entry.name) for entry in folder.iterdir() if entry.name.removeprefix("-").isdecimal())
     for index in indexes:
@@ -119,16 +119,16 @@ def _ledgers(folder: Any) -> Iterator[tuple[int, Any]]:
         yield index, folder / str(index) / str(existing[-1]) if existing else None
 
 
-def _last_summary(ledger: Any) -> dict[str, Any] | None:
+def _find_last_summary(ledger: Any) -> dict[str, Any] | None:
     """Give the summary of the last try; ``None`` where a later one has left none."""
     paths = ledger_files(ledger, "results", "summary")
     for path in paths:
-        if path.name.startswith("summary-") and try_of(path.name) == try_of(paths[-1].name):
+        if path.name.startswith("summary-") and parse_try_number(path.name) == parse_try_number(paths[-1].name):
             return read_summary(path)
     return None
 
 
-def _failures(counts: Mapping[str, int]) -> int:
+def _count_failures(counts: Mapping[str, int]) -> int:
     return counts["failed"] + counts["skipped"]
 
 

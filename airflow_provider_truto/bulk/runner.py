@@ -18,8 +18,8 @@ from airflow_provider_truto.bulk.plan import Plan
 from airflow_provider_truto.bulk.progress import Progress, RateMeter
 from airflow_provider_truto.bulk.queue import FairQueue, Turn
 from airflow_provider_truto.bulk.read_ahead import ReadAhead
-from airflow_provider_truto.bulk.records import Record
-from airflow_provider_truto.bulk.rows import ResultRow, fed_back
+from airflow_provider_truto.bulk.record import Record
+from airflow_provider_truto.bulk.result_row import ResultRow, encode_failed_body
 from airflow_provider_truto.bulk.writer import RecordWriter
 from airflow_provider_truto.client.errors import TrutoAuthenticationError, TrutoError
 
@@ -218,7 +218,7 @@ class BulkRunner:
         self._account_for(row, turn.record)
 
     def _account_for(self, row: ResultRow, record: Record) -> None:
-        failed = fed_back(record, on_none=self._plan.coercion.on_none) if row.is_failure else None
+        failed = encode_failed_body(record, on_none=self._plan.coercion.on_none) if row.is_failure else None
         self._ledger.add(row, failed=failed)
         self.progress.add(row, record)
 

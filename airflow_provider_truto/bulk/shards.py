@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 if TYPE_CHECKING:
-    from airflow_provider_truto.bulk.records import Record  # slow to import, and DAG files import this module
+    from airflow_provider_truto.bulk.record import Record  # slow to import, and DAG files import this module
 
 ShardBy = Literal["account", "id"]
 
@@ -35,7 +35,7 @@ class Shard:
 
     def has(self, record: Record) -> bool:
         """Say whether a record belongs here. It depends on the record alone, not on its place in the source."""
-        return self.count == 1 or _number(self._key(record)) % self.count == self.index
+        return self.count == 1 or _hash_to_number(self._key(record)) % self.count == self.index
 
     def __str__(self) -> str:
         return f"shard {self.index} of {self.count} by {self.by}"
@@ -55,7 +55,7 @@ def shards(count: int, *, by: ShardBy = "account") -> list[dict[str, Any]]:
     return [vars(Shard(index=index, count=count, by=by)) for index in range(count)]
 
 
-def shard_of(value: Any) -> Shard:
+def parse_shard(value: Any) -> Shard:
     """Read an argument: one of ``shards(n)``, or ``(index, count)``. Raises ``ValueError``."""
     if isinstance(value, Mapping) and {"index", "count"} <= set(value) <= {"index", "count", "by"}:
         return Shard(**value)
@@ -64,5 +64,5 @@ def shard_of(value: Any) -> Shard:
     raise ValueError(f"shard: expects an item of shards(n), or (index, count), got {value!r}")
 
 
-def _number(key: str) -> int:
+def _hash_to_number(key: str) -> int:
     return int.from_bytes(hashlib.sha256(key.encode(errors="replace")).digest()[:8], "big")

@@ -9,7 +9,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterator
 from typing import IO
 
-from airflow_provider_truto.bulk.records import Record
+from airflow_provider_truto.bulk.record import Record
 
 #: Records kept in memory; the others wait in temporary files, of which 40 bytes each are remembered.
 _IN_MEMORY = 5_000
@@ -43,7 +43,7 @@ class Spool:
         """Append a record to its account's queue."""
         item: Record | int = record
         if self._in_memory >= _IN_MEMORY:
-            item = self._written(record)
+            item = self._write(record)
         else:
             self._in_memory += 1
         self._queues.setdefault(account, deque()).append(item)
@@ -76,7 +76,7 @@ class Spool:
             file.close()
         self._files.clear()
 
-    def _written(self, record: Record) -> int:
+    def _write(self, record: Record) -> int:
         """Write a record where the last one ended; gives where that is and how long."""
         data = pickle.dumps(record, protocol=5)
         if len(data) >= 1 << _LENGTH_BITS:

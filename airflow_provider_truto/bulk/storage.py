@@ -24,15 +24,15 @@ _BLOCK = 256 * 1024
 def opened(path: Any) -> Iterator[io.BufferedReader]:
     """Open a file for reading, as one of Python's own."""
     with path.open("rb") as file:
-        yield buffered(file)
+        yield to_buffered(file)
 
 
-def buffered(file: Any) -> io.BufferedReader:
+def to_buffered(file: Any) -> io.BufferedReader:
     """Give an open file as one of Python's own."""
     return io.BufferedReader(_Blocks(file), _BLOCK)
 
 
-def anew(path: Any) -> Any:
+def refresh(path: Any) -> Any:
     """Give the path after its storage has forgotten what it remembers of it: another process may have written."""
     if hasattr(path, "fs"):
         path.fs.invalidate_cache(path.path)

@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from airflow_provider_truto.bulk.errors import LedgerError
 from airflow_provider_truto.bulk.ledger_files import write_file
-from airflow_provider_truto.bulk.storage import anew
+from airflow_provider_truto.bulk.storage import refresh
 
 
 def begin_try(folder: Any, *, try_number: int, may_repeat: bool) -> str | None:
@@ -48,7 +48,7 @@ def begin_try(folder: Any, *, try_number: int, may_repeat: bool) -> str | None:
 
 def _has_any(folder: Any) -> bool:
     """Whether a try has left anything here. A folder alone says nothing: some storage keeps empty ones."""
-    if not anew(folder).exists():
+    if not refresh(folder).exists():
         return False
     return any(
         entry.name.startswith("try-") or (entry.name.isdecimal() and any(True for _ in entry.iterdir()))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from airflow_provider_truto.bulk.completed import CompletedRecords
 from airflow_provider_truto.bulk.read_ahead import read_chunk
-from airflow_provider_truto.bulk.records import Record
+from airflow_provider_truto.bulk.record import Record
 from airflow_provider_truto.bulk.writer import RecordWriter
 from airflow_provider_truto.client.errors import TrutoSchemaError
 

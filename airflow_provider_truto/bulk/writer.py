@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from airflow_provider_truto.bulk.plan import Plan
-from airflow_provider_truto.bulk.records import Record
+from airflow_provider_truto.bulk.record import Record
 from airflow_provider_truto.client.errors import TrutoSchemaError
 from airflow_provider_truto.records.pipeline import (
     CoercionOptions,

@@ -16,7 +16,7 @@ from pathlib import PurePath
 from typing import Any, NamedTuple, get_args
 
 from airflow_provider_truto.bulk.ledger_files import LOCAL
-from airflow_provider_truto.bulk.shards import shard_of
+from airflow_provider_truto.bulk.shards import parse_shard
 from airflow_provider_truto.client.errors import Problem
 from airflow_provider_truto.operators._task import codes_of_errors
 from airflow_provider_truto.records.render import Missing
@@ -333,7 +333,7 @@ def _shard(value: Any) -> Any:
             made = {**made, **{name: _whole(made[name], at_least=0) for name in ("index", "count")}}
         elif isinstance(made, list):
             made = [_whole(number, at_least=0) for number in made]
-        return vars(shard_of(made))
+        return vars(parse_shard(made))
     except RefusedError as error:
         raise _refused(f"expects an item of shards(n), or (index, count), got {_described(made)}: {error}") from None
     except ValueError as error:

@@ -10,20 +10,22 @@ from uuid import uuid4
 
 from airflow_provider_truto._compat import count_metric, object_storage_path
 from airflow_provider_truto.bulk.errors import BulkError, TooManyFailuresError
-from airflow_provider_truto.bulk.generations import task_folder
+from airflow_provider_truto.bulk.generations import locate_task_folder
 from airflow_provider_truto.bulk.job import BulkJob
-from airflow_provider_truto.bulk.mapping import FunctionMapping, TemplateMapping, imported_function
+from airflow_provider_truto.bulk.mapping import FunctionMapping, TemplateMapping, import_function
 from airflow_provider_truto.bulk.plan import Plan
 from airflow_provider_truto.bulk.progress import Progress
-from airflow_provider_truto.bulk.records import Reading, RowMapping
-from airflow_provider_truto.bulk.rows import Status
-from airflow_provider_truto.bulk.shards import shard_of
-from airflow_provider_truto.bulk.snapshot import Result, SnapshotSource, query_fingerprint
-from airflow_provider_truto.bulk.sources import FileSource, ListSource, ShardedSource, Source, SourcePlan, rows_of
+from airflow_provider_truto.bulk.record_parser import RecordParser, RowMapping
+from airflow_provider_truto.bulk.result_row import Status
+from airflow_provider_truto.bulk.shards import parse_shard
+from airflow_provider_truto.bulk.sources.files import FileSource
+from airflow_provider_truto.bulk.sources.lists import ListSource, list_rows
+from airflow_provider_truto.bulk.sources.snapshot import QueryResult, SnapshotSource, fingerprint_query
+from airflow_provider_truto.bulk.sources.source import ShardedSource, Source, SourcePlan
 from airflow_provider_truto.hooks.truto import TrutoHook
 from airflow_provider_truto.operators._arguments import is_path
 from airflow_provider_truto.operators._calls import schema_beside_dag
-from airflow_provider_truto.operators._sql import asked
+from airflow_provider_truto.operators._sql import run_query
 from airflow_provider_truto.operators._task import RunningTask, TrutoBulkError, running_task
 from airflow_provider_truto.records.keys import RunSeen, TaskIdentity
 from airflow_provider_truto.records.pipeline import CoercionOptions, Safeguards
@@ -40,12 +42,12 @@ def run_bulk(operator: TrutoBulkOperator, context: Any) -> dict[str, Any]:
     try:
         summary = job.execute()
     except TooManyFailuresError as error:
-        raise TrutoBulkError(str(error), transient=error.transient, counts=_counts(error.summary)) from error
+        raise TrutoBulkError(str(error), transient=error.transient, counts=_select_counts(error.summary)) from error
     except BulkError as error:
         raise TrutoBulkError(str(error), transient=error.transient) from error
     if task:
         task.done()
-    return _counts(summary)
+    return _select_counts(summary)
 
 
 def build_job(operator: TrutoBulkOperator, context: Any, task: RunningTask | None) -> BulkJob:
@@ -53,15 +55,15 @@ def build_job(operator: TrutoBulkOperator, context: Any, task: RunningTask | Non
 
     Nothing is read yet, neither the connection nor the source.
     """
-    identity = task.identity if task else _identity_of_nobody(operator)
+    identity = task.identity if task else _make_identity_of_nobody(operator)
     hook = TrutoHook(operator.truto_conn_id, requests_per_second=operator.requests_per_second)
     names = (identity.dag_id, identity.run_id, identity.task_id, identity.map_index)
     return BulkJob(
-        folder=task_folder(object_storage_path(operator.output_path), *names),
+        folder=locate_task_folder(object_storage_path(operator.output_path), *names),
         identity=identity,
         run=task.run if task else RunSeen(),
         try_number=task.try_number if task else 1,
-        plan=_plan(operator),
+        plan=_make_plan(operator),
         prepare_source=lambda: prepare_source(operator, context, hide_values=hook.connection.settings.hide_values),
         new_client=lambda: hook.new_async_client(connections=operator.concurrency),
         max_failures=operator.max_failures,
@@ -86,17 +88,17 @@ class _Metrics:
         self._counted = done
 
 
-def _counts(summary: Mapping[str, Any]) -> dict[str, Any]:
+def _select_counts(summary: Mapping[str, Any]) -> dict[str, Any]:
     """Return what goes to XCom: without what grows with the number of customers."""
     return {name: value for name, value in summary.items() if name not in {"accounts", "problems"}}
 
 
-def _identity_of_nobody(operator: TrutoBulkOperator) -> TaskIdentity:
+def _make_identity_of_nobody(operator: TrutoBulkOperator) -> TaskIdentity:
     """Return the identity of a call outside of a DAG run, which nothing goes on with."""
     return TaskIdentity(dag_id="no-dag", run_id=uuid4().hex, task_id=operator.task_id, map_index=-1, generation="")
 
 
-def _plan(operator: TrutoBulkOperator) -> Plan:
+def _make_plan(operator: TrutoBulkOperator) -> Plan:
     return Plan(
         template=RecordRequest(
             model=operator.model,
@@ -108,7 +110,7 @@ def _plan(operator: TrutoBulkOperator) -> Plan:
             schema=schema_beside_dag(operator, operator.schema),
             extra_fields=operator.extra_fields,
             allow_empty=operator.allow_empty,
-            text_advice=_text_advice(operator),
+            text_advice=_describe_text_advice(operator),
         ),
         coercion=CoercionOptions(on_none=operator.on_none, hint="; on_none says what a null in a record means"),
         safeguards=Safeguards(
@@ -120,7 +122,7 @@ def _plan(operator: TrutoBulkOperator) -> Plan:
     )
 
 
-def _text_advice(operator: TrutoBulkOperator) -> str:
+def _describe_text_advice(operator: TrutoBulkOperator) -> str:
     """Say where a row's number is made text."""
     if isinstance(operator.mapping, Mapping):
         return "make it text in the mapping: `{{ row.… | string }}`"
@@ -134,21 +136,21 @@ def _text_advice(operator: TrutoBulkOperator) -> str:
 def prepare_source(operator: TrutoBulkOperator, context: Any, *, hide_values: bool) -> SourcePlan:
     """Make the source that an operator's rendered arguments mean. Raises ``ValueError``; nothing was sent then."""
     needs = {"needs_id": operator.needs_id, "needs_body": operator.needs_body}
-    reading = Reading(
+    parser = RecordParser(
         **needs,
         null_marker=operator.null_marker,
         sends_nulls=operator.on_none == "null",
-        mapping=_mapping(operator, context, needs=needs, hide_values=hide_values),
+        mapping=_make_mapping(operator, context, needs=needs, hide_values=hide_values),
         extra_fields=operator.extra_fields or (),
     )
-    shard = None if operator.shard is None else shard_of(operator.shard)
+    shard = None if operator.shard is None else parse_shard(operator.shard)
 
     def sharded(source: Source) -> Source:
         return source if shard is None else ShardedSource(source, shard)
 
     sql, conn_id = _sql(operator), operator.sql_conn_id
     if sql is None:
-        source = sharded(_given_source(operator.source, reading, delimiter=operator.delimiter))
+        source = sharded(_make_source(operator.source, parser, delimiter=operator.delimiter))
         return SourcePlan(fingerprint=source.fingerprint(), shard=shard, open=lambda _folder: source)
     if sql.endswith(tuple(operator.template_ext)) and len(sql.split()) == 1:
         raise ValueError(
@@ -156,13 +158,13 @@ def prepare_source(operator: TrutoBulkOperator, context: Any, *, hide_values: bo
             " is, not where a template or another task makes it"
         )
     parameters, hook_params = operator.query_parameters, operator.hook_params
-    fingerprint = query_fingerprint(conn_id, sql, parameters, hook_params)
+    fingerprint = fingerprint_query(conn_id, sql, parameters, hook_params)
 
-    def ask() -> AbstractContextManager[Result]:
-        return asked(conn_id, sql, parameters, hook_params)
+    def ask() -> AbstractContextManager[QueryResult]:
+        return run_query(conn_id, sql, parameters, hook_params)
 
     def open_snapshot(folder: Any) -> Source:
-        return sharded(SnapshotSource(folder, fingerprint, ask, reading))
+        return sharded(SnapshotSource(folder, fingerprint, ask, parser))
 
     named = fingerprint if shard is None else f"{fingerprint}, {shard}"
     return SourcePlan(fingerprint=named, shard=shard, open=open_snapshot)
@@ -173,18 +175,18 @@ def _sql(operator: TrutoBulkOperator) -> str | None:
     return sql
 
 
-def _given_source(value: Any, reading: Reading, *, delimiter: str) -> Source:
+def _make_source(value: Any, parser: RecordParser, *, delimiter: str) -> Source:
     if isinstance(value, str) or is_path(value):
         value = [value]
     if isinstance(value, (list, tuple)) and value and all(isinstance(item, str) or is_path(item) for item in value):
-        return FileSource(*map(object_storage_path, value), reading=reading, delimiter=delimiter)
-    rows = rows_of(value)
+        return FileSource(*map(object_storage_path, value), parser=parser, delimiter=delimiter)
+    rows = list_rows(value)
     if rows is None:
         raise ValueError(f"it is a {type(value).__name__}: expects a list of records, or paths")
-    return ListSource(rows, reading)
+    return ListSource(rows, parser)
 
 
-def _mapping(
+def _make_mapping(
     operator: TrutoBulkOperator, context: Any, *, needs: dict[str, bool], hide_values: bool
 ) -> RowMapping | None:
     mapping = operator.mapping
@@ -193,7 +195,7 @@ def _mapping(
     if isinstance(mapping, Mapping):
         env = operator.get_template_env()
         return TemplateMapping(mapping, env=env, context=context, hide_values=hide_values, **needs)
-    function = imported_function(mapping) if isinstance(mapping, str) else mapping
+    function = import_function(mapping) if isinstance(mapping, str) else mapping
     if not callable(function):
         raise ValueError(f"mapping: expects templates, a function or its name, got {type(mapping).__name__}")  # noqa: TRY004
     return FunctionMapping(function, hide_values=hide_values, **needs)

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from airflow_provider_truto._compat import object_storage_path
 from airflow_provider_truto.bulk.ledger_files import is_local, sync_file, sync_folder
-from airflow_provider_truto.bulk.storage import anew
+from airflow_provider_truto.bulk.storage import refresh
 
 
 def write_whole(path: Any, chunks: Iterable[bytes]) -> int:
@@ -38,7 +38,7 @@ def write_whole(path: Any, chunks: Iterable[bytes]) -> int:
         else:
             part.fs.mv(part.path, target.path)
     except BaseException:
-        if anew(part).exists():
+        if refresh(part).exists():
             part.unlink()
         raise
     return size

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from airflow_provider_truto._compat import BaseHook
-from airflow_provider_truto.bulk.snapshot import Result
+from airflow_provider_truto.bulk.sources.snapshot import QueryResult
 from airflow_provider_truto.operators._columns import Cast, casts_of, cells_of_row, keep_json_exact
 from airflow_provider_truto.operators._statements import has_several
 
@@ -17,12 +17,12 @@ _ROWS = 2_000
 
 
 @contextmanager
-def asked(
+def run_query(
     conn_id: str,
     query: str,
     parameters: Mapping[str, Any] | Sequence[Any] | None,
     hook_params: Mapping[str, Any] | None,
-) -> Iterator[Result]:
+) -> Iterator[QueryResult]:
     """Run a query and give its columns and rows, which are fetched as they are read; nothing is committed.
 
     Raises ``ValueError`` where the connection is of a type that has no SQL, the query is several statements, gives no
@@ -38,11 +38,13 @@ def asked(
                 " might be committed. Write a single SELECT"
             )
         keep_json_exact(connection)
-        yield from _answered(connection, query, parameters)
+        yield from _execute(connection, query, parameters)
 
 
-def _answered(connection: Any, query: str, parameters: Mapping[str, Any] | Sequence[Any] | None) -> Iterator[Result]:
-    with closing(_cursor(connection)) as cursor:
+def _execute(
+    connection: Any, query: str, parameters: Mapping[str, Any] | Sequence[Any] | None
+) -> Iterator[QueryResult]:
+    with closing(_open_cursor(connection)) as cursor:
         if parameters:
             cursor.execute(query, parameters)
         else:
@@ -52,10 +54,10 @@ def _answered(connection: Any, query: str, parameters: Mapping[str, Any] | Seque
         if cursor.description is None:  # a named cursor knows its columns after the first rows
             raise ValueError("the query gives no rows: it must be a SELECT")
         columns = [str(column[0]) for column in cursor.description]
-        yield Result(columns=columns, rows=_rows(cursor, first, columns, casts_of(connection, cursor)))
+        yield QueryResult(columns=columns, rows=_fetch_rows(cursor, first, columns, casts_of(connection, cursor)))
 
 
-def _rows(
+def _fetch_rows(
     cursor: Any, rows: Sequence[Any], columns: Sequence[str], casts: Mapping[int, Cast]
 ) -> Iterator[Sequence[Any]]:
     while rows:
@@ -69,7 +71,7 @@ def _rows(
         rows = cursor.fetchmany(_ROWS)
 
 
-def _cursor(connection: Any) -> Any:
+def _open_cursor(connection: Any) -> Any:
     """Open a cursor that leaves the rows with the server, for drivers that would fetch all of them at once."""
     driver = type(connection).__module__.partition(".")[0]
     if driver in {"psycopg2", "psycopg"} and not getattr(connection, "autocommit", False):

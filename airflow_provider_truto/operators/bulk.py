@@ -79,22 +79,22 @@ class TrutoBulkSummaryOperator(TrutoOperator):
 
     def _summed(self, context: Any) -> dict[str, Any]:
         from airflow_provider_truto.bulk.errors import LedgerError
-        from airflow_provider_truto.bulk.generations import task_folder
-        from airflow_provider_truto.bulk.report import merged
+        from airflow_provider_truto.bulk.generations import locate_task_folder
+        from airflow_provider_truto.bulk.report import merge_ledgers
 
         if problems := self._read_arguments():
             raise TrutoSchemaError.of(f"the arguments of task {self.task_id!r} are not valid", problems)
         ti = context.get("ti")
         if ti is None:
             raise TrutoBulkError("the summary of a bulk is part of a DAG run: its ledgers lie under the run's id")
-        run_folder = task_folder(object_storage_path(self.output_path), ti.dag_id, ti.run_id)
-        folder = task_folder(run_folder, self.bulk_task_id)
+        run_folder = locate_task_folder(object_storage_path(self.output_path), ti.dag_id, ti.run_id)
+        folder = locate_task_folder(run_folder, self.bulk_task_id)
         try:
-            report = merged(folder, run=run_seen(context))
+            report = merge_ledgers(folder, run=run_seen(context))
         except LedgerError as error:
             raise TrutoBulkError(str(error)) from error
         whole = report.as_dict()
-        path = str(task_folder(run_folder, self.task_id) / f"report-{uuid4().hex}.json")
+        path = str(locate_task_folder(run_folder, self.task_id) / f"report-{uuid4().hex}.json")
         write_whole(path, [json.dumps(whole, ensure_ascii=False, indent=2).encode(errors="replace")])
         accounts = dict(list(whole["accounts"].items())[:_MOST_ACCOUNTS])
         shown = {**whole, "accounts": accounts, "account_count": len(report.accounts), "report": path}

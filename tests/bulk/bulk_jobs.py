@@ -9,10 +9,12 @@ from pathlib import Path
 from upath import UPath
 
 from airflow_provider_truto.bulk.errors import TooManyFailuresError
-from airflow_provider_truto.bulk.generations import task_folder
+from airflow_provider_truto.bulk.generations import locate_task_folder
 from airflow_provider_truto.bulk.job import BulkJob
 from airflow_provider_truto.bulk.plan import Plan
-from airflow_provider_truto.bulk.sources import FileSource, ListSource, SourcePlan
+from airflow_provider_truto.bulk.sources.files import FileSource
+from airflow_provider_truto.bulk.sources.lists import ListSource
+from airflow_provider_truto.bulk.sources.source import SourcePlan
 from airflow_provider_truto.client.aio import AsyncClient
 from airflow_provider_truto.client.settings import ClientSettings
 from airflow_provider_truto.client.tokens import ApiToken, Token
@@ -41,7 +43,7 @@ def new_client(url, token, *, hurry=100.0, reread=None, connections=32, **settin
 
 def folder_of(output, task=TASK):
     root = UPath(output) if isinstance(output, (str, Path)) else output
-    return task_folder(root, task.dag_id, task.run_id, task.task_id, task.map_index)
+    return locate_task_folder(root, task.dag_id, task.run_id, task.task_id, task.map_index)
 
 
 def source_plan(source):

@@ -16,7 +16,7 @@ from pathlib import Path
 import bulk_jobs
 from upath import UPath
 
-from airflow_provider_truto.bulk.sources import FileSource
+from airflow_provider_truto.bulk.sources.files import FileSource
 from airflow_provider_truto.client.aio import AsyncClient
 from airflow_provider_truto.client.response import Response
 from airflow_provider_truto.client.settings import ClientSettings

@@ -12,7 +12,7 @@ from upath import UPath
 
 from airflow_provider_truto._compat import AirflowException, AirflowFailException
 from airflow_provider_truto.bulk import job
-from airflow_provider_truto.bulk.report import merged
+from airflow_provider_truto.bulk.report import merge_ledgers
 from airflow_provider_truto.bulk.validation import MAX_FAULTS
 from airflow_provider_truto.client.errors import TrutoServerError
 
@@ -24,7 +24,7 @@ LATER = r"rows that are not done yet are not valid; this try has sent nothing\..
 @pytest.fixture
 def report(output):
     """A function that reads the report of the task's shards, of which it is one."""
-    return lambda: merged(UPath(Path(folder_of(output).path).parent))
+    return lambda: merge_ledgers(UPath(Path(folder_of(output).path).parent))
 
 
 @pytest.fixture

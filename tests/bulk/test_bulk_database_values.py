@@ -12,8 +12,8 @@ from contextlib import contextmanager
 import pytest
 from upath import UPath
 
-from airflow_provider_truto.bulk.records import Reading
-from airflow_provider_truto.bulk.snapshot import SnapshotSource
+from airflow_provider_truto.bulk.record_parser import RecordParser
+from airflow_provider_truto.bulk.sources.snapshot import SnapshotSource
 from airflow_provider_truto.operators import _sql
 from airflow_provider_truto.operators._statements import has_several
 from airflow_provider_truto.records.coerce import coerce
@@ -100,8 +100,8 @@ def ask(monkeypatch):
         hook = type("Hook", (), {"get_conn": lambda _self: connection, "get_records": None})()
         stored = type("Stored", (), {"get_hook": lambda _self, hook_params: hook})()
         monkeypatch.setattr(_sql.BaseHook, "get_connection", lambda _conn_id: stored)
-        monkeypatch.setattr(_sql, "_cursor", lambda connection: connection.cursor())
-        with _sql.asked("warehouse", query, None, None) as result:
+        monkeypatch.setattr(_sql, "_open_cursor", lambda connection: connection.cursor())
+        with _sql.run_query("warehouse", query, None, None) as result:
             yield result
 
     return asking
@@ -109,7 +109,7 @@ def ask(monkeypatch):
 
 def sent(tmp_path, ask, module, kind, value):
     kinds = [("id", 1043), ("custom_fields.x", kind)]
-    source = SnapshotSource(UPath(tmp_path), "sql-f", lambda: ask(module, kinds, [["1", value]]), Reading())
+    source = SnapshotSource(UPath(tmp_path), "sql-f", lambda: ask(module, kinds, [["1", value]]), RecordParser())
     (record,) = source.records()
     made = coerce(record.body, {"type": "object"})
     return "; ".join(problem.message for problem in made.problems) or made.value["custom_fields"]["x"]
@@ -156,7 +156,9 @@ SQLITE = [
 def test_sqlite_knows_few_types(sqlite, tmp_path, expression, expected):
     sqlite("create table t (id)")
     query = f"select '1' as id, {expression} as \"custom_fields.x\";"
-    source = SnapshotSource(UPath(tmp_path), "sql-f", lambda: _sql.asked("warehouse", query, None, None), Reading())
+    source = SnapshotSource(
+        UPath(tmp_path), "sql-f", lambda: _sql.run_query("warehouse", query, None, None), RecordParser()
+    )
     (record,) = source.records()
     made = coerce(record.body, {"type": "object"})
     found = "; ".join(problem.message for problem in made.problems) or made.value["custom_fields"]["x"]
@@ -239,8 +241,8 @@ def test_sqlite_keeps_what_it_has_where_several_statements_are_asked(sqlite):
     sqlite("create table t (id); insert into t values (1)")
     with (
         pytest.raises(ValueError, match="the query is several statements"),
-        _sql.asked("warehouse", "select id from t; delete from t", None, None),
+        _sql.run_query("warehouse", "select id from t; delete from t", None, None),
     ):
         pass
-    with _sql.asked("warehouse", "select id from t;", None, None) as result:
+    with _sql.run_query("warehouse", "select id from t;", None, None) as result:
         assert [list(row) for row in result.rows] == [[1]]

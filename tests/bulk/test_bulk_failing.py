@@ -217,7 +217,7 @@ def test_a_storage_that_breaks_off_while_the_source_is_read_fails_the_try_and_a_
     path = tmp_path / "source.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in one.rows()))
     operator = task(str(path))
-    from airflow_provider_truto.bulk.sources import FileSource
+    from airflow_provider_truto.bulk.sources.files import FileSource
 
     real = FileSource.records
 

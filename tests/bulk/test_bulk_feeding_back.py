@@ -14,8 +14,8 @@ from bulk_world import account_number
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_truto.bulk.records import Record, record_of
-from airflow_provider_truto.bulk.rows import ResultRow, failure_line, fed_back
+from airflow_provider_truto.bulk.record import Record, parse_record
+from airflow_provider_truto.bulk.result_row import ResultRow, encode_failed_body, encode_failure
 from airflow_provider_truto.records.coerce import coerce
 from airflow_provider_truto.records.render import Missing
 
@@ -26,7 +26,7 @@ def line_of(record, **options):
     """The line of a failed record, as a reader finds it."""
     row = ResultRow(ordinal=record.ordinal, id=record.id, integrated_account_id="a", status="failed")
     return json.loads(
-        failure_line(row, fed_back(record, **{"on_none": "error", **options})),
+        encode_failure(row, encode_failed_body(record, **{"on_none": "error", **options})),
         parse_constant=lambda name: pytest.fail(f"{name} is not JSON"),
     )
 
@@ -100,7 +100,7 @@ def test_a_value_that_json_holds_is_written_as_it_would_be_sent(value, written):
     line = line_of(Record(ordinal=0, id="r1", body={"custom_fields": {"x": value}}, nulls_are_meant=True))
     assert line["body"] == {"custom_fields": {"x": written}}
     assert "unwritable" not in line
-    assert record_of(line, 0).problems == ()
+    assert parse_record(line, 0).problems == ()
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_a_value_that_json_cannot_hold_is_named_and_refused_when_it_is_fed_back(
     assert line["body"]["name"] == "x"
     [pointer] = line["unwritable"]
     assert pointer in {"/custom_fields/x", ""}
-    [problem] = record_of(line, 0).problems
+    [problem] = parse_record(line, 0).problems
     assert problem.pointer == f"/body{pointer}"
     assert "unwritable" in problem.message
 
@@ -138,7 +138,7 @@ def test_a_line_that_was_mended_is_a_record_again():
     line = line_of(Record(ordinal=0, id="r1", body={"name": b"x"}))
     del line["unwritable"]
     line["body"]["name"] = "x"
-    assert record_of(line, 0) == Record(ordinal=0, id="r1", body={"name": "x"}, integrated_account_id="a")
+    assert parse_record(line, 0) == Record(ordinal=0, id="r1", body={"name": "x"}, integrated_account_id="a")
 
 
 scalars = st.one_of(
@@ -158,7 +158,7 @@ values = st.recursive(
 def test_what_is_fed_back_is_what_would_have_been_sent_or_it_is_refused(body, on_none):
     sent = coerce(body, {}, on_none=on_none, data_of="the record")
     line = line_of(Record(ordinal=0, id="r1", body=body), on_none=on_none)
-    record = record_of(line, 0, needs_body=False)
+    record = parse_record(line, 0, needs_body=False)
     if sent.problems:
         assert record.problems
     elif not record.problems:

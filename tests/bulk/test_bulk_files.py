@@ -14,15 +14,16 @@ from bulk_world import account_number
 from upath import UPath
 
 from airflow_provider_truto._compat import AirflowException, AirflowFailException
-from airflow_provider_truto.bulk import lines, storage
+from airflow_provider_truto.bulk import storage
 from airflow_provider_truto.bulk.errors import SourceError
 from airflow_provider_truto.bulk.generations import choose_generation, list_generations
 from airflow_provider_truto.bulk.ledger import Ledger
 from airflow_provider_truto.bulk.progress import Progress
-from airflow_provider_truto.bulk.records import Reading
-from airflow_provider_truto.bulk.report import merged
-from airflow_provider_truto.bulk.snapshot import Result, SnapshotSource
-from airflow_provider_truto.bulk.sources import FileSource
+from airflow_provider_truto.bulk.readers import csv_files, json_lines
+from airflow_provider_truto.bulk.record_parser import RecordParser
+from airflow_provider_truto.bulk.report import merge_ledgers
+from airflow_provider_truto.bulk.sources.files import FileSource
+from airflow_provider_truto.bulk.sources.snapshot import QueryResult, SnapshotSource
 from airflow_provider_truto.operators._files import write_whole
 from airflow_provider_truto.operators.accounts import TrutoBulkUpdateAccountsOperator
 
@@ -249,7 +250,8 @@ def test_every_kind_of_file_is_read_from_a_bucket(bucket, name, content, by):
 
 
 def test_a_line_beyond_reason_is_cut_in_a_bucket_as_well(bucket, monkeypatch):
-    monkeypatch.setattr(lines, "LONGEST_LINE", 1_000)
+    for reader in (csv_files, json_lines):
+        monkeypatch.setattr(reader, "LONGEST_LINE", 1_000)
     bucket.put("data/rows.jsonl", JSON_ROW + b"x" * 5_000 + b"\n" + JSON_ROW)
     first, long, last = told(FileSource(bucket.view() / "rows.jsonl"))
     assert (first, last) == (("1", {"name": "x"}), ("1", {"name": "x"}))
@@ -321,7 +323,7 @@ def test_a_worker_that_has_looked_sees_what_another_has_written_since(bucket):
     assert list_generations(other / "-1") == [0, 1]
     assert choose_generation(other / "-1", "a") == 1
     assert Ledger(other / "-1" / "1", try_number=2).begun()["fingerprint"] == "f"
-    assert merged(other).unfinished == [-1]
+    assert merge_ledgers(other).unfinished == [-1]
     ledger.close(
         {
             **Progress().as_dict(),
@@ -332,7 +334,7 @@ def test_a_worker_that_has_looked_sees_what_another_has_written_since(bucket):
             "accounts": {},
         }
     )
-    assert merged(other).unfinished == []
+    assert merge_ledgers(other).unfinished == []
 
 
 def test_of_two_workers_the_second_reads_the_rows_of_the_query_that_the_first_has_begun_with(bucket):
@@ -344,21 +346,21 @@ def test_of_two_workers_the_second_reads_the_rows_of_the_query_that_the_first_ha
             return self
 
         def __enter__(self):
-            return Result(columns=["id"], rows=[[self.row_id]])
+            return QueryResult(columns=["id"], rows=[[self.row_id]])
 
         def __exit__(self, *_):
             pass
 
     folders = [bucket.view() / "0" for _ in range(2)]
     first, second = (
-        SnapshotSource(folder, "sql-f", Asked(row_id), Reading())
+        SnapshotSource(folder, "sql-f", Asked(row_id), RecordParser())
         for folder, row_id in zip(folders, ["first", "second"], strict=True)
     )
     for folder in folders:
         list(folder.iterdir())  # looked, and remembered that there is no ledger
     Ledger(folders[0], try_number=1).open({"fingerprint": "sql-f", "snapshot": first.keep()})
     assert first.keep() == second.keep()
-    for source in (first, second, SnapshotSource(bucket.view() / "0", "sql-f", None, Reading())):
+    for source in (first, second, SnapshotSource(bucket.view() / "0", "sql-f", None, RecordParser())):
         assert [record.id for record in source.records()] == ["first"]
 
 

@@ -23,11 +23,11 @@ from airflow_provider_truto.bulk.generations import (
     forget_failed_checks,
     is_of_another_run,
     list_generations,
-    task_folder,
+    locate_task_folder,
 )
 from airflow_provider_truto.bulk.ledger import Ledger
 from airflow_provider_truto.bulk.progress import Progress
-from airflow_provider_truto.bulk.rows import FedBack, ResultRow, failure_line
+from airflow_provider_truto.bulk.result_row import FailedBody, ResultRow, encode_failure
 from airflow_provider_truto.records.keys import RunSeen
 
 HEADER = {"fingerprint": "f"}
@@ -77,8 +77,8 @@ def test_what_a_try_did_is_past_for_the_next(folder):
     first, past = opened(folder)
     assert past.counts == {}
     for number, status in enumerate(("updated", "unchanged", "failed", "skipped")):
-        first.add(row(number, status), failed=FedBack(body={"name": "x"}))
-    first.add(row(90_000, "failed", transient=True), failed=FedBack(body={}))
+        first.add(row(number, status), failed=FailedBody(body={"name": "x"}))
+    first.add(row(90_000, "failed", transient=True), failed=FailedBody(body={}))
     first.close({})
     _, past = opened(folder, try_number=2)
     assert [past.is_final(number) for number in (0, 1, 2, 3, 4, 90_000)] == [True, True, True, True, False, False]
@@ -99,7 +99,7 @@ def test_local_files_are_for_their_owner_only(tmp_path):
     old = os.umask(0)
     try:
         ledger, _ = opened(UPath(tmp_path / "0"))
-        ledger.add(row(1, "failed"), failed=FedBack(body={"name": "x"}))
+        ledger.add(row(1, "failed"), failed=FailedBody(body={"name": "x"}))
         while_open = [path.stat().st_mode & 0o777 for path in tmp_path.rglob("*") if path.is_file()]
         ledger.close({})
     finally:
@@ -111,7 +111,7 @@ def test_local_files_are_for_their_owner_only(tmp_path):
 def test_every_row_is_on_the_local_disk_as_soon_as_it_is_added(tmp_path):
     ledger, _ = opened(UPath(tmp_path))
     for number in range(3):
-        ledger.add(row(number, "failed"), failed=FedBack(body={"name": "x"}))
+        ledger.add(row(number, "failed"), failed=FailedBody(body={"name": "x"}))
         for prefix in ("results-", "failures-"):
             [path] = tmp_path.glob(f"{prefix}*.part")
             assert len(path.read_bytes().splitlines()) == number + 1
@@ -119,8 +119,8 @@ def test_every_row_is_on_the_local_disk_as_soon_as_it_is_added(tmp_path):
 
 def test_a_body_stands_in_the_failures_only(folder):
     ledger, _ = opened(folder)
-    ledger.add(row(1), failed=FedBack(body={"name": "secret of a customer"}))
-    ledger.add(row(2, "failed"), failed=FedBack(body={"name": "needed to send it again"}))
+    ledger.add(row(1), failed=FailedBody(body={"name": "secret of a customer"}))
+    ledger.add(row(2, "failed"), failed=FailedBody(body={"name": "needed to send it again"}))
     ledger.close({})
     texts = {path.name: path.read_text() for path in folder.iterdir()}
     assert not any("secret of a customer" in text for text in texts.values())
@@ -128,7 +128,7 @@ def test_a_body_stands_in_the_failures_only(folder):
 
 
 def test_a_failure_can_be_a_source_as_it_is():
-    line = json.loads(failure_line(row(4, "failed"), FedBack(body={"name": "x"})))
+    line = json.loads(encode_failure(row(4, "failed"), FailedBody(body={"name": "x"})))
     assert {key: line[key] for key in ("id", "body", "integrated_account_id", "ordinal")} == {
         "id": "r4",
         "body": {"name": "x"},
@@ -143,7 +143,7 @@ def test_a_torn_last_line_is_dropped_and_its_record_done_again(tmp_path, torn):
     folder = UPath(tmp_path)
     first, _ = opened(folder)
     for number in range(3):
-        first.add(row(number, "failed"), failed=FedBack(body={}))
+        first.add(row(number, "failed"), failed=FailedBody(body={}))
     for path in tmp_path.glob("*.part"):
         path.write_bytes(path.read_bytes()[:-torn])
     second, past = opened(folder, try_number=2)
@@ -183,14 +183,14 @@ def test_a_resume_copies_what_stands_in_open_parts_only(tmp_path):
 
 def test_the_failures_of_a_try_are_all_that_there_are(folder):
     first, _ = opened(folder)
-    first.add(row(0, "failed"), failed=FedBack(body={"name": "for good"}))
-    first.add(row(1, "failed", transient=True), failed=FedBack(body={"name": "in passing"}))
-    first.add(row(2, "failed", transient=True), failed=FedBack(body={"name": "still"}))
+    first.add(row(0, "failed"), failed=FailedBody(body={"name": "for good"}))
+    first.add(row(1, "failed", transient=True), failed=FailedBody(body={"name": "in passing"}))
+    first.add(row(2, "failed", transient=True), failed=FailedBody(body={"name": "still"}))
     first.close({})
     second, past = opened(folder, try_number=2)
     assert past.problems.told() == ["row 0, r0: why"]
     second.add(row(1))
-    second.add(row(2, "skipped", transient=True), failed=FedBack(body={"name": "still"}))
+    second.add(row(2, "skipped", transient=True), failed=FailedBody(body={"name": "still"}))
     whole = second.close({})
     own = [json.loads(line) for path in whole["failures"] for line in UPath(path).read_bytes().splitlines()]
     assert sorted((one["ordinal"], one["body"]["name"]) for one in own) == [(0, "for good"), (2, "still")]
@@ -199,7 +199,7 @@ def test_the_failures_of_a_try_are_all_that_there_are(folder):
 def test_no_record_stands_in_the_results_as_failed_before_its_failure_is_written(folder, monkeypatch):
     ledger, _ = opened(folder)
     writes = []
-    ledger.add(row(1, "failed"), failed=FedBack(body={}))
+    ledger.add(row(1, "failed"), failed=FailedBody(body={}))
     for write in ledger.full_parts(all_of_them=True):
         write()
         writes.append([name.partition("-")[0] for name in names(folder) if name.endswith("0.jsonl")])
@@ -291,7 +291,7 @@ def test_what_a_kill_loses_of_remote_parts_is_replayed_under_the_same_keys(make_
         truto.run(rows, output, concurrency=4)
     monkeypatch.undo()
     truto.emulator.clear_faults()
-    folder = task_folder(UPath(output), "dag", "run", "bulk", -1) / "0"
+    folder = locate_task_folder(UPath(output), "dag", "run", "bulk", -1) / "0"
     uploaded = len(lines(folder, "results-"))
     done = len(truto.writes())
     assert 0 < uploaded < done
@@ -331,7 +331,7 @@ def test_parts_that_are_being_uploaded_when_the_last_record_ends_are_not_lost(ma
     monkeypatch.setattr(ledger_module, "PART_ROWS", 1)
     output = f"memory://{tmp_path.name}"
     truto.run(rows, output)
-    folder = task_folder(UPath(output), "dag", "run", "bulk", -1) / "0"
+    folder = locate_task_folder(UPath(output), "dag", "run", "bulk", -1) / "0"
     assert sorted(one["ordinal"] for one in lines(folder, "results-")) == [0, 1, 2]
     assert [one["ordinal"] for one in lines(folder, "failures-")] == [0]
 
@@ -555,7 +555,7 @@ def test_a_retry_goes_on_where_a_killed_one_of_its_clearing_has_gone_on(folder):
 
 def test_what_failed_before_a_clear_is_done_again_also_by_the_retry_of_a_killed_try(folder):
     ledger = begun(folder / "0", "a")
-    ledger.add(row(1, "failed", attempts=1), failed=FedBack(body=None))
+    ledger.add(row(1, "failed", attempts=1), failed=FailedBody(body=None))
     ends(ledger, finished=False)
     begun(folder / "0", "b", try_number=2)  # and is killed
     _, past = opened(folder / "0", try_number=3, header={**HEADER, "task_generation": "b"})
@@ -627,7 +627,7 @@ def test_generations_are_ordered_as_numbers(folder):
 
 
 def test_a_name_of_a_task_is_one_segment_whatever_it_holds():
-    folder = task_folder(UPath("/ledgers"), "a/b", "manual__2026-01-01T00:00:00+00:00", "group.task", 3)
+    folder = locate_task_folder(UPath("/ledgers"), "a/b", "manual__2026-01-01T00:00:00+00:00", "group.task", 3)
     assert Path(folder.path).relative_to("/ledgers").parts == (
         "a%2Fb",
         "manual__2026-01-01T00%3A00%3A00%2B00%3A00",
@@ -639,7 +639,7 @@ def test_a_name_of_a_task_is_one_segment_whatever_it_holds():
 def test_a_name_that_no_disk_takes_is_cut_and_stays_another_than_all_others(tmp_path):
     """250 letters are allowed, which are more than 255 bytes where they are not ASCII."""
     long = ["й" * 250, "й" * 249 + "ж", "表" * 250, "a:" * 125]
-    folders = [task_folder(UPath(tmp_path), "dag", name, "task", -1) for name in (*long, *long)]
+    folders = [locate_task_folder(UPath(tmp_path), "dag", name, "task", -1) for name in (*long, *long)]
     for folder in folders:
         opened(folder / "0", try_number=1)
     names = [folder.parent.parent.name for folder in folders]
@@ -647,13 +647,13 @@ def test_a_name_that_no_disk_takes_is_cut_and_stays_another_than_all_others(tmp_
     assert len(set(names)) == 4
     assert all(len(name) <= 255 for name in names)
     assert names[0].startswith("%D0%B9%D0%B9")
-    assert task_folder(UPath("/x"), "a" * 255).name == "a" * 255, "and what fits is not touched"
-    assert task_folder(UPath("/x"), names[0]).name != names[0]
+    assert locate_task_folder(UPath("/x"), "a" * 255).name == "a" * 255, "and what fits is not touched"
+    assert locate_task_folder(UPath("/x"), names[0]).name != names[0]
 
 
 @pytest.mark.parametrize("name", [".", ".."])
 def test_a_name_that_leads_elsewhere_stays_below(name):
-    folder = task_folder(UPath("/ledgers"), name, "run")
+    folder = locate_task_folder(UPath("/ledgers"), name, "run")
     assert Path(folder.path).resolve() != Path("/ledgers/run").resolve()
     assert Path(folder.path).resolve().is_relative_to("/ledgers/")
 

@@ -6,7 +6,7 @@ import pytest
 
 from airflow_provider_truto.bulk.circuit import CircuitBreaker
 from airflow_provider_truto.bulk.queue import FairQueue
-from airflow_provider_truto.bulk.records import Record
+from airflow_provider_truto.bulk.record import Record
 from airflow_provider_truto.client.errors import (
     TrutoAccountBlockedError,
     TrutoApiError,

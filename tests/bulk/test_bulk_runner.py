@@ -15,8 +15,9 @@ from airflow_provider_truto.bulk import progress, queue, read_ahead, runner
 from airflow_provider_truto.bulk.completed import CompletedRecords
 from airflow_provider_truto.bulk.errors import UnfinishedError
 from airflow_provider_truto.bulk.plan import Plan
-from airflow_provider_truto.bulk.records import record_of
-from airflow_provider_truto.bulk.sources import ListSource, Source
+from airflow_provider_truto.bulk.record import parse_record
+from airflow_provider_truto.bulk.sources.lists import ListSource
+from airflow_provider_truto.bulk.sources.source import Source
 from airflow_provider_truto.bulk.validation import find_faults
 from airflow_provider_truto.bulk.writer import RecordWriter
 from airflow_provider_truto.client.errors import TrutoAuthenticationError
@@ -318,7 +319,7 @@ class Counted(Source):
             if ordinal == self.breaks_after:
                 raise OSError("the storage is gone")
             self.read += 1
-            yield record_of(row, ordinal)
+            yield parse_record(row, ordinal)
 
     def fingerprint(self):
         return "counted"

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from upath import UPath
 
 from airflow_provider_truto.bulk.mapping import FunctionMapping
-from airflow_provider_truto.bulk.records import Reading
-from airflow_provider_truto.bulk.report import merged
-from airflow_provider_truto.bulk.shards import Shard, shard_of, shards
-from airflow_provider_truto.bulk.sources import ListSource, ShardedSource
+from airflow_provider_truto.bulk.record_parser import RecordParser
+from airflow_provider_truto.bulk.report import merge_ledgers
+from airflow_provider_truto.bulk.shards import Shard, parse_shard, shards
+from airflow_provider_truto.bulk.sources.lists import ListSource
+from airflow_provider_truto.bulk.sources.source import ShardedSource
 from airflow_provider_truto.records.keys import RunSeen
 
 ROW = st.fixed_dictionaries(
@@ -33,8 +34,8 @@ ROW = st.fixed_dictionaries(
 
 
 def sharded(rows, count, by="account", **reading):
-    source = ListSource(rows, Reading(**reading))
-    return [ShardedSource(source, shard_of(shard)) for shard in shards(count, by=by)]
+    source = ListSource(rows, RecordParser(**reading))
+    return [ShardedSource(source, parse_shard(shard)) for shard in shards(count, by=by)]
 
 
 @given(st.lists(ROW | st.integers() | st.none(), max_size=40), st.integers(1, 9), st.sampled_from(["account", "id"]))
@@ -128,7 +129,7 @@ def test_shards_are_plain_json_for_expand():
     "value", [(1, 3), [1, 3], {"index": 1, "count": 3}, {"index": 1, "count": 3, "by": "account"}]
 )
 def test_a_shard_can_be_written_in_several_ways(value):
-    assert shard_of(value) == Shard(index=1, count=3)
+    assert parse_shard(value) == Shard(index=1, count=3)
 
 
 WRONG = [
@@ -147,7 +148,7 @@ WRONG = [
 @pytest.mark.parametrize("value", [*WRONG, "01", 5, None, {"index": 0, "count": 2, "by": "name"}], ids=repr)
 def test_what_is_no_shard_is_an_error(value):
     with pytest.raises(ValueError, match=r"^shard: "):
-        shard_of(value)
+        parse_shard(value)
 
 
 @pytest.mark.parametrize("count", [0, -1, True, 1.5, "2"])
@@ -185,7 +186,7 @@ def test_shards_together_do_every_record_once_and_one_report_adds_them_up(make_t
         run_shard(truto, output, source, index)
     truto.assert_applied(truto.rows())
     assert set(truto.writes().values()) == {1}
-    report = merged(task_of(output))
+    report = merge_ledgers(task_of(output))
     whole = report.as_dict()
     assert (whole["records"], whole["updated"], whole["failed"], whole["shards"]) == (61, 60, 1, 4)
     assert (whole["unfinished"], report.failed_records, len(report.accounts)) == ([], 1, 12)
@@ -206,7 +207,7 @@ def test_problems_of_all_shards_are_told_once_a_customer_and_error_in_the_order_
     sources = sharded(rows, 4, "id")
     for index, source in enumerate(sources):
         run_shard(truto, output, source, index)
-    told = merged(task_of(output)).as_dict()["first_problems"]
+    told = merge_ledgers(task_of(output)).as_dict()["first_problems"]
     first = [next(n for n, row in enumerate(rows) if row["integrated_account_id"] == a) for a in truto.accounts]
     assert [text.partition(", ")[0] for text in told] == [f"row {ordinal}" for ordinal in first[:5]]
     assert all("and 4 more like it of customer" in text for text in told)
@@ -216,10 +217,10 @@ def test_of_a_shard_s_tries_the_last_counts(truto, output):
     (source,) = sharded(truto.rows(), 1)
     truto.emulator.fault(status=500, times=None, skip=15)
     run_shard(truto, output, source, 0)
-    assert merged(task_of(output)).sums["updated"] < 40
+    assert merge_ledgers(task_of(output)).sums["updated"] < 40
     truto.mend()
     run_shard(truto, output, source, 0, try_number=2)
-    report = merged(task_of(output))
+    report = merge_ledgers(task_of(output))
     assert (report.sums["updated"], report.failed_records, report.failures) == (40, 0, [])
 
 
@@ -229,10 +230,10 @@ def test_a_shard_that_was_killed_is_unfinished(truto, output):
     run_shard(truto, output, other, 1)
     (ledger,) = UPath(folder_of(output, replace(TASK, map_index=1))).glob("0")
     (ledger / "results-2-killed-0.jsonl.part").write_text("")  # the try after that has left a part and no summary
-    assert merged(task_of(output)).unfinished == [1]
+    assert merge_ledgers(task_of(output)).unfinished == [1]
     (ledger / "results-2-killed-0.jsonl.part").unlink()
     mark(ledger.parent, lambda summary: {**summary, "complete": False})
-    assert merged(task_of(output)).unfinished == [1]
+    assert merge_ledgers(task_of(output)).unfinished == [1]
 
 
 def test_ledgers_of_a_run_that_was_deleted_do_not_count_in_the_one_that_was_made_again(truto, output):
@@ -240,16 +241,16 @@ def test_ledgers_of_a_run_that_was_deleted_do_not_count_in_the_one_that_was_made
     (header,) = UPath(folder_of(output)).glob("0/header-*")
     stored = json.loads(header.read_text())
     header.write_text(json.dumps({**stored, "run": {"started": "10:00", "clears": 0}}))
-    told = [merged(task_of(output), run=RunSeen(started=hour, clears=0)).shards for hour in ("10:00", "11:00")]
+    told = [merge_ledgers(task_of(output), run=RunSeen(started=hour, clears=0)).shards for hour in ("10:00", "11:00")]
     assert told == [1, 0]
 
 
 def test_where_nothing_ran_the_report_says_so(output):
-    assert merged(task_of(output)).as_dict()["shards"] == 0
+    assert merge_ledgers(task_of(output)).as_dict()["shards"] == 0
 
 
 def test_a_bulk_that_is_not_mapped_has_one_shard(truto, output):
     truto.run(truto.rows(), output)
     mark(folder_of(output), lambda summary: {**summary, "complete": True})
-    report = merged(task_of(output))
+    report = merge_ledgers(task_of(output))
     assert (report.shards, report.unfinished, report.sums["updated"]) == (1, [], 40)

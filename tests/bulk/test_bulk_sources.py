@@ -16,9 +16,11 @@ import pytest
 from bulk_world import account_number, read_ledger
 from upath import UPath
 
-from airflow_provider_truto.bulk import lines
-from airflow_provider_truto.bulk.records import Reading
-from airflow_provider_truto.bulk.sources import FileSource, ListSource, SourceError, rows_of
+from airflow_provider_truto.bulk.errors import SourceError
+from airflow_provider_truto.bulk.readers import csv_files, json_lines
+from airflow_provider_truto.bulk.record_parser import RecordParser
+from airflow_provider_truto.bulk.sources.files import FileSource
+from airflow_provider_truto.bulk.sources.lists import ListSource, list_rows
 from airflow_provider_truto.records.render import Missing
 
 ENDINGS = {"plain": "", "gzipped": ".gz"}
@@ -38,7 +40,7 @@ def file(tmp_path):
 
 
 def read(path, **reading):
-    return list(FileSource(path, reading=Reading(**reading)).records())
+    return list(FileSource(path, parser=RecordParser(**reading)).records())
 
 
 def good(records):
@@ -135,7 +137,8 @@ def test_a_row_that_names_no_customer_where_it_should_never_goes_to_the_default_
 
 
 def test_a_line_beyond_reason_is_a_problem_and_no_memory(file, monkeypatch):
-    monkeypatch.setattr(lines, "LONGEST_LINE", 1_000)
+    for reader in (csv_files, json_lines):
+        monkeypatch.setattr(reader, "LONGEST_LINE", 1_000)
     row = b'{"id": "1", "body": {"name": "x"}}\n'
     path = file("rows.jsonl", row + b'{"id": "2", "body": {"name": "' + b"x" * 5_000 + b'"}}\n' + row)
     first, long, last = read(path)
@@ -518,8 +521,8 @@ def test_keys_that_are_not_text_are_the_problem_of_their_row_and_not_of_the_sour
 
 @pytest.mark.parametrize("nothing", [None, 5, "text", b"bytes", {"id": "1"}])
 def test_what_is_no_list_of_rows_is_none(nothing):
-    assert rows_of(nothing) is None
+    assert list_rows(nothing) is None
 
 
 def test_a_generator_and_a_set_are_lists_of_rows():
-    assert rows_of(number for number in range(3)) == [0, 1, 2]
+    assert list_rows(number for number in range(3)) == [0, 1, 2]

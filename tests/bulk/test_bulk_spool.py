@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_truto.bulk import spool as spool_module
-from airflow_provider_truto.bulk.records import Record
+from airflow_provider_truto.bulk.record import Record
 from airflow_provider_truto.bulk.spool import Spool
 
 

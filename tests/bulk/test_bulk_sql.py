@@ -22,17 +22,17 @@ from hypothesis import strategies as st
 from upath import UPath
 
 from airflow_provider_truto._compat import AirflowException, AirflowFailException
-from airflow_provider_truto.bulk.cells import cells_line, cells_of
 from airflow_provider_truto.bulk.errors import LiveTryError, SourceError
 from airflow_provider_truto.bulk.ledger import Ledger
-from airflow_provider_truto.bulk.records import Reading
-from airflow_provider_truto.bulk.rows import fed_back
-from airflow_provider_truto.bulk.snapshot import Result, SnapshotSource, query_fingerprint
+from airflow_provider_truto.bulk.record_parser import RecordParser
+from airflow_provider_truto.bulk.result_row import encode_failed_body
+from airflow_provider_truto.bulk.row_codec import decode_cells, encode_cells
+from airflow_provider_truto.bulk.sources.snapshot import QueryResult, SnapshotSource, fingerprint_query
 from airflow_provider_truto.client.request import iso_utc
 from airflow_provider_truto.records.coerce import Formless, coerce
 from airflow_provider_truto.records.render import Missing
 
-QUERY = query_fingerprint("warehouse", "select")
+QUERY = fingerprint_query("warehouse", "select")
 MOMENT = datetime(2026, 1, 31, 12, 30, tzinfo=timezone(timedelta(hours=5, minutes=30)))
 IDENTIFIER = UUID("8e6f1d6e-3c5a-4f7e-9d4d-2b1f0c9a7e55")
 
@@ -44,15 +44,15 @@ class Warehouse:
         self.columns = columns
         self.rows = rows
         self.breaks_at = breaks_at
-        self.asked = 0
+        self.run_query = 0
         self.open = 0
 
     @contextmanager
     def __call__(self):
-        self.asked += 1
+        self.run_query += 1
         self.open += 1
         try:
-            yield Result(columns=self.columns, rows=self._rows())
+            yield QueryResult(columns=self.columns, rows=self._rows())
         finally:
             self.open -= 1
 
@@ -71,7 +71,7 @@ def folder(tmp_path):
 
 def taken(folder, warehouse, **reading):
     """What a try has read, or what an earlier one has begun the ledger with."""
-    return SnapshotSource(folder, QUERY, warehouse, Reading(**reading))
+    return SnapshotSource(folder, QUERY, warehouse, RecordParser(**reading))
 
 
 def begin(folder, source, *, try_number=1):
@@ -160,10 +160,10 @@ CELLS = st.recursive(
 
 @given(st.lists(CELLS))
 def test_every_cell_comes_back_as_it_was(cells):
-    line = cells_line(cells)
+    line = encode_cells(cells)
     assert line.count(b"\n") == 1
     assert line.endswith(b"\n")
-    back = cells_of(line)
+    back = decode_cells(line)
     assert back == cells
     assert [type(cell) for cell in back] == [type(cell) for cell in cells]
 
@@ -173,7 +173,7 @@ def test_every_cell_comes_back_as_it_was(cells):
 )
 def test_a_line_that_is_torn_or_strange_is_an_error(line):
     with pytest.raises(ValueError):
-        cells_of(line)
+        decode_cells(line)
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_a_failed_row_is_fed_back_as_json_without_what_had_no_form(folder):
     ]
     columns = [f"custom_fields.{letter}" for letter in "abcdefg"]
     record = record_of(["id", *columns, "owner"], ["1", *values, {"id": None}], folder)
-    fed = fed_back(record, on_none="error")
+    fed = encode_failed_body(record, on_none="error")
     assert fed.body == {
         "custom_fields": {
             "a": iso_utc(MOMENT, "the moment"),
@@ -250,7 +250,7 @@ def test_the_query_is_asked_once_and_every_try_reads_what_it_gave(folder):
     first = snapshot(folder, warehouse)
     warehouse.rows = [["3", "z"]]
     second = snapshot(folder, warehouse)
-    assert warehouse.asked == 1
+    assert warehouse.run_query == 1
     assert not warehouse.open
     for source in (first, second, second):
         assert [(record.ordinal, record.id) for record in source.records()] == [(0, "1"), (1, "2")]
@@ -259,9 +259,9 @@ def test_the_query_is_asked_once_and_every_try_reads_what_it_gave(folder):
 
 @pytest.mark.parametrize("parts", [("a", "q", None), ("b", "q", None), ("a", "r", None), ("a", "q", {"x": 1})])
 def test_a_fingerprint_tells_connection_query_and_parameters_apart(parts):
-    assert query_fingerprint(*parts) == query_fingerprint(*parts)
+    assert fingerprint_query(*parts) == fingerprint_query(*parts)
     others = [("a", "q", None), ("b", "q", None), ("a", "r", None), ("a", "q", {"x": 1})]
-    assert len({query_fingerprint(*other) for other in others}) == 4
+    assert len({fingerprint_query(*other) for other in others}) == 4
 
 
 @pytest.mark.parametrize("breaks_at", [0, 1, 5_000])
@@ -273,13 +273,13 @@ def test_a_warehouse_that_breaks_off_leaves_nothing_that_counts(folder, breaks_a
     assert not list(folder.glob("header-*"))
     warehouse.breaks_at = None
     source = snapshot(folder, warehouse)
-    assert warehouse.asked == 2
+    assert warehouse.run_query == 2
     assert [record.id for record in source.records()] == [row[0] for row in rows]
 
 
 def test_a_torn_snapshot_of_a_killed_try_is_not_read(folder):
     folder.mkdir(parents=True)
-    whole = gzip.compress(cells_line(["id", "name"]) + cells_line(["old", "x"]) * 1_000)
+    whole = gzip.compress(encode_cells(["id", "name"]) + encode_cells(["old", "x"]) * 1_000)
     (folder / "snapshot-0000.jsonl.gz").write_bytes(whole[:-30])
     (folder / "header-1-0000.json.part").write_bytes(b'{"snapshot": {"file": "snap')
     source = snapshot(folder, Warehouse(["id", "name"], [["new", "x"]]))
@@ -297,7 +297,7 @@ def test_of_two_live_tries_the_first_to_finish_wins(folder):
     outer = snapshot(folder, Slow(["id"], [["outer"]]))
     assert [record.id for record in outer.records()] == ["inner"]
     assert [record.id for record in snapshot(folder, inner).records()] == ["inner"]
-    assert inner.asked == 1
+    assert inner.run_query == 1
 
 
 def test_what_a_try_has_not_kept_is_read_by_nobody_else(folder):
@@ -308,7 +308,7 @@ def test_what_a_try_has_not_kept_is_read_by_nobody_else(folder):
     assert ids(first) == ["first"]
     first.keep()  # too late
     assert ids(first) == ["second"]
-    assert warehouse.asked == 2
+    assert warehouse.run_query == 2
 
 
 def test_what_is_dropped_is_asked_for_again_and_leaves_nothing(folder):
@@ -335,13 +335,11 @@ def test_rows_that_were_sent_and_are_gone_are_told_and_not_asked_for_again(folde
         ids(taken(folder, refuse))
 
 
-@pytest.mark.parametrize("storage", ["disk", "other"])
-def test_of_many_live_tries_that_begin_at_once_all_that_go_on_read_the_same(tmp_path, storage):
+def test_of_many_live_tries_that_begin_at_once_all_that_go_on_read_the_same(tmp_path):
     tries = 8
     barrier = threading.Barrier(tries, timeout=30)
     for number in range(20):
-        root = f"memory://{tmp_path.name}" if storage == "other" else tmp_path
-        folder = UPath(root) / str(number)
+        folder = UPath(tmp_path) / str(number)
         sources = [taken(folder, Warehouse(["id"], [[str(one)]])) for one in range(tries)]
         begun, stopped = [], []
 
@@ -444,7 +442,7 @@ def test_a_snapshot_that_was_damaged_afterwards_is_told(folder):
     source = snapshot(folder, Warehouse(["id"], [[str(number)] for number in range(2_000)]))
     (path,) = folder.glob("snapshot-*.jsonl.gz")
     whole = path.read_bytes()
-    for damaged in (whole[: len(whole) // 2], gzip.compress(cells_line(["id"]) + cells_line(["1"])), b"x"):
+    for damaged in (whole[: len(whole) // 2], gzip.compress(encode_cells(["id"]) + encode_cells(["1"])), b"x"):
         path.write_bytes(damaged)
         with pytest.raises(SourceError):
             list(source.records())
@@ -487,7 +485,7 @@ def test_a_storage_that_is_no_disk_serves_as_well():
     warehouse = Warehouse(["id"], [["1"], ["2"]])
     for _ in range(2):
         assert [record.id for record in snapshot(folder, warehouse).records()] == ["1", "2"]
-    assert warehouse.asked == 1
+    assert warehouse.run_query == 1
 
 
 def test_rows_are_fetched_and_written_without_being_held(folder):
@@ -526,16 +524,16 @@ def test_a_resume_ends_what_the_first_try_read(truto, output, folder):
     assert second["updated"] == len(rows)
     assert read_ledger(output).statuses == {"updated": len(rows)}
     truto.assert_applied(truto.rows())
-    assert warehouse.asked == 1
+    assert warehouse.run_query == 1
 
 
 # ----------------------------------------------------------------------------------------------------- real databases
 
 
 def ask(query, parameters=None, hook_params=None, conn_id="warehouse"):
-    from airflow_provider_truto.operators._sql import asked
+    from airflow_provider_truto.operators._sql import run_query
 
-    with asked(conn_id, query, parameters, hook_params) as result:
+    with run_query(conn_id, query, parameters, hook_params) as result:
         return list(result.columns), [list(row) for row in result.rows]
 
 
@@ -635,10 +633,10 @@ def test_the_account_of_a_row_comes_from_its_column(sqlite, folder, truto, outpu
         f"insert into t values ('r1', '{account_number(0)}', 'a'), ('r2', '{account_number(1)}', 'b');"
         "insert into t values ('r3', null, 'c')"
     )
-    from airflow_provider_truto.operators._sql import asked
+    from airflow_provider_truto.operators._sql import run_query
 
     query = "select id, account as integrated_account_id, description from t"
-    source = SnapshotSource(folder, QUERY, lambda: asked("warehouse", query, None, None), Reading())
+    source = SnapshotSource(folder, QUERY, lambda: run_query("warehouse", query, None, None), RecordParser())
     summary = truto.run(source, output)
     assert (summary["updated"], summary["failed"]) == (2, 1)
     assert (truto.text_of(account_number(0), "r1"), truto.text_of(account_number(1), "r2")) == ("a", "b")
@@ -672,7 +670,7 @@ def test_a_try_leaves_another_live_one_alone_that_has_begun_with_other_rows_and_
 
 
 def test_a_value_without_a_form_survives_the_snapshot_as_what_it_was():
-    assert cells_of(cells_line([b"x", Formless("ndarray"), {"a": {1}}])) == [
+    assert decode_cells(encode_cells([b"x", Formless("ndarray"), {"a": {1}}])) == [
         Formless("bytes"),
         Formless("ndarray"),
         {"a": Formless("set")},

@@ -20,9 +20,9 @@ from upath import UPath
 
 from airflow_provider_truto._compat import AirflowException, AirflowFailException
 from airflow_provider_truto.bulk.ledger_files import LedgerError, Part, read_headers, read_summary
-from airflow_provider_truto.bulk.records import Reading
-from airflow_provider_truto.bulk.rows import ResultRow, ordinal_of_failure
-from airflow_provider_truto.bulk.snapshot import Result, SnapshotSource
+from airflow_provider_truto.bulk.record_parser import RecordParser
+from airflow_provider_truto.bulk.result_row import ResultRow, parse_failure_ordinal
+from airflow_provider_truto.bulk.sources.snapshot import QueryResult, SnapshotSource
 from airflow_provider_truto.emulator import Emulator
 from airflow_provider_truto.operators.accounts import TrutoBulkUpdateAccountsOperator
 from airflow_provider_truto.operators.bulk import TrutoBulkSummaryOperator
@@ -220,7 +220,7 @@ def test_each_single_value_of_another_type_is_named(torn, kind):
         "header": lambda _: read_headers(torn.folder),
         "summary": lambda _: read_summary(path),
         "results": ResultRow.read,
-        "failures": ordinal_of_failure,
+        "failures": parse_failure_ordinal,
     }[kind]
     lines = path.read_bytes().splitlines(keepends=True) if kind in {"results", "failures"} else [path.read_bytes()]
     names = set()
@@ -328,6 +328,9 @@ def test_a_file_has_its_name_after_it_is_on_the_disk(tmp_path, monkeypatch):
     assert calls == ["fsync", "rename", "fsync"]
     calls.clear()
     SnapshotSource(
-        UPath(tmp_path / "0"), "q", lambda: contextlib.nullcontext(Result(columns=["id"], rows=[["1"]])), Reading()
+        UPath(tmp_path / "0"),
+        "q",
+        lambda: contextlib.nullcontext(QueryResult(columns=["id"], rows=[["1"]])),
+        RecordParser(),
     )
     assert calls == ["fsync"]

@@ -11,8 +11,8 @@ from fractions import Fraction
 import pytest
 from jinja2 import Environment
 
-from airflow_provider_truto.bulk.cells import cells_line, cells_of
-from airflow_provider_truto.bulk.records import record_of
+from airflow_provider_truto.bulk.record import parse_record
+from airflow_provider_truto.bulk.row_codec import decode_cells, encode_cells
 from airflow_provider_truto.records.coerce import coerce
 from airflow_provider_truto.records.render import Missing, mark_missing, render
 from airflow_provider_truto.records.scalars import is_nothing, to_number, to_plain_text
@@ -152,7 +152,7 @@ def test_a_value_is_sent_as_the_plain_one_that_it_equals(value, text):
 
 def kept(value):
     """Give a value as it comes back from the rows of a query, or of a lazy sequence, which are kept in a file."""
-    (back,) = cells_of(cells_line([value]))
+    (back,) = decode_cells(encode_cells([value]))
     return back
 
 
@@ -164,7 +164,7 @@ def test_a_value_that_is_kept_for_the_tries_to_come_is_sent_as_the_same(value, t
 @pytest.mark.parametrize("value", NOTHING, ids=repr)
 def test_what_stands_for_no_value_still_does_after_it_was_kept(value):
     assert coerce({"a": kept(value), "b": 1}, {}, on_none="omit").value == {"b": 1}
-    assert record_of({"id": kept(value), "body": {}}, 0).id is None
+    assert parse_record({"id": kept(value), "body": {}}, 0).id is None
 
 
 @pytest.mark.parametrize(
@@ -216,14 +216,14 @@ def test_an_infinity_is_refused_and_not_taken_for_nothing():
 def test_an_id_of_any_library_becomes_text(given, record_id):
     schema = {"properties": {"id": {"type": "string"}}}
     assert coerce({"id": given}, schema).value == {"id": record_id}
-    record = record_of({"id": given, "integrated_account_id": Tier.GOLD, "body": {}}, 0)
+    record = parse_record({"id": given, "integrated_account_id": Tier.GOLD, "body": {}}, 0)
     assert (record.id, record.integrated_account_id, record.problems) == (record_id, "gold", ())
     assert (type(record.id), type(record.integrated_account_id)) == (str, str)
 
 
 @pytest.mark.parametrize("value", NOTHING, ids=repr)
 def test_an_id_of_nothing_is_missing_and_a_customer_of_nothing_never_the_default(value):
-    record = record_of({"id": value, "integrated_account_id": value, "body": {}}, 0)
+    record = parse_record({"id": value, "integrated_account_id": value, "body": {}}, 0)
     assert [pointer for pointer, _ in record.problems] == ["/id", "/integrated_account_id"]
     assert (record.id, record.integrated_account_id) == (None, "")
 

@@ -7,9 +7,9 @@ import re
 import pytest
 from upath import UPath
 
-from airflow_provider_truto.bulk.records import Reading
-from airflow_provider_truto.bulk.snapshot import SnapshotSource
-from airflow_provider_truto.operators._sql import asked
+from airflow_provider_truto.bulk.record_parser import RecordParser
+from airflow_provider_truto.bulk.sources.snapshot import SnapshotSource
+from airflow_provider_truto.operators._sql import run_query
 from airflow_provider_truto.records.coerce import coerce
 
 TYPES = """
@@ -61,7 +61,9 @@ VALUES = [
 def sent(tmp_path, expression):
     """What is sent of a value, or what is said of it."""
     query = f"select '1' as id, {expression} as \"custom_fields.x\""
-    source = SnapshotSource(UPath(tmp_path), "sql-f", lambda: asked("warehouse", query, None, None), Reading())
+    source = SnapshotSource(
+        UPath(tmp_path), "sql-f", lambda: run_query("warehouse", query, None, None), RecordParser()
+    )
     (record,) = source.records()
     made = coerce(record.body, {"type": "object"})
     return "; ".join(problem.message for problem in made.problems) or made.value["custom_fields"]["x"]
@@ -94,21 +96,25 @@ def test_an_array_of_uuids_is_a_list_or_refused(warehouse, tmp_path):
 def test_a_column_of_which_every_value_is_null_is_not_refused(warehouse, tmp_path):
     warehouse(TYPES)
     query = "select '1' as id, 'x' as name, null::tier[] as tags"
-    source = SnapshotSource(UPath(tmp_path), "sql-f", lambda: asked("warehouse", query, None, None), Reading())
+    source = SnapshotSource(
+        UPath(tmp_path), "sql-f", lambda: run_query("warehouse", query, None, None), RecordParser()
+    )
     assert [record.body for record in source.records()] == [{"name": "x"}]
 
 
 def test_many_rows_come_whole_while_the_types_are_looked_up(warehouse, tmp_path):
     warehouse(TYPES)
     query = "select n as id, 'gold'::tier as name from generate_series(1, 5000) n"
-    source = SnapshotSource(UPath(tmp_path), "sql-f", lambda: asked("warehouse", query, None, None), Reading())
+    source = SnapshotSource(
+        UPath(tmp_path), "sql-f", lambda: run_query("warehouse", query, None, None), RecordParser()
+    )
     assert [record.id for record in source.records()] == [str(number) for number in range(1, 5001)]
 
 
 def test_the_rows_stay_with_the_server(warehouse):
     """Within its own transaction PostgreSQL shows the cursors whose rows it keeps."""
     warehouse(TYPES)
-    with asked("warehouse", "select name as id from pg_cursors where name = 'truto_bulk'", None, None) as result:
+    with run_query("warehouse", "select name as id from pg_cursors where name = 'truto_bulk'", None, None) as result:
         assert [tuple(row) for row in result.rows] == [("truto_bulk",)]
 
 
@@ -123,7 +129,10 @@ SEVERAL = [
 @pytest.mark.parametrize("query", SEVERAL)
 def test_several_statements_are_refused_and_change_nothing(warehouse, query):
     warehouse("create table t (id text); insert into t values ('1')")
-    with pytest.raises(ValueError, match="the query is several statements"), asked("warehouse", query, None, None):
+    with (
+        pytest.raises(ValueError, match="the query is several statements"),
+        run_query("warehouse", query, None, None),
+    ):
         pass
     assert warehouse("select id from t") == [("1",)]
 
@@ -133,5 +142,5 @@ def test_several_statements_are_refused_and_change_nothing(warehouse, query):
 )
 def test_one_statement_is_one_whatever_stands_in_it(warehouse, query):
     warehouse("create table t (id text); insert into t values ('1')")
-    with asked("warehouse", query, None, None) as result:
+    with run_query("warehouse", query, None, None) as result:
         assert [row[0].removeprefix(";") for row in result.rows] == ["1"]

@@ -17,10 +17,10 @@ from airflow_provider_truto._compat import AirflowFailException, object_storage_
 from airflow_provider_truto.bulk.errors import LiveTryError, SourceError
 from airflow_provider_truto.bulk.generations import list_generations
 from airflow_provider_truto.bulk.ledger import Ledger
-from airflow_provider_truto.bulk.records import Reading
-from airflow_provider_truto.bulk.report import merged
-from airflow_provider_truto.bulk.snapshot import Result, SnapshotSource
-from airflow_provider_truto.bulk.sources import FileSource
+from airflow_provider_truto.bulk.record_parser import RecordParser
+from airflow_provider_truto.bulk.report import merge_ledgers
+from airflow_provider_truto.bulk.sources.files import FileSource
+from airflow_provider_truto.bulk.sources.snapshot import QueryResult, SnapshotSource
 from airflow_provider_truto.operators._files import write_whole
 from airflow_provider_truto.operators.accounts import TrutoBulkUpdateAccountsOperator
 
@@ -157,18 +157,18 @@ def test_a_worker_sees_what_another_has_written_since_it_has_looked(bucket):
     assert list_generations(task) == [0, 7]
     assert Ledger(task / "0", try_number=2).begun()["fingerprint"] == "of the other"
     bucket.Object("ledgers/dag/run/bulk/-1/7/x").delete()
-    assert merged(task.parent).unfinished == [-1]
+    assert merge_ledgers(task.parent).unfinished == [-1]
 
 
 BEGIN_WITH_ROWS = """
 from airflow_provider_truto._compat import object_storage_path
 from airflow_provider_truto.bulk.ledger import Ledger
-from airflow_provider_truto.bulk.records import Reading
-from airflow_provider_truto.bulk.snapshot import Result, SnapshotSource
+from airflow_provider_truto.bulk.record_parser import RecordParser
+from airflow_provider_truto.bulk.sources.snapshot import Result, SnapshotSource
 from contextlib import nullcontext
 ask = lambda: nullcontext(Result(columns=["id"], rows=[["other"]]))
 folder = object_storage_path(sys.argv[2])
-source = SnapshotSource(folder, "sql-f", ask, Reading())
+source = SnapshotSource(folder, "sql-f", ask, RecordParser())
 Ledger(folder, try_number=1).open({"fingerprint": "sql-f", "snapshot": source.keep()})
 print([record.id for record in source.records()])
 """
@@ -178,7 +178,9 @@ def test_of_two_workers_that_ask_the_query_the_second_reads_what_the_first_has_b
     from contextlib import nullcontext
 
     folder = path("ledgers/0")
-    source = SnapshotSource(folder, "sql-f", lambda: nullcontext(Result(columns=["id"], rows=[["own"]])), Reading())
+    source = SnapshotSource(
+        folder, "sql-f", lambda: nullcontext(QueryResult(columns=["id"], rows=[["own"]])), RecordParser()
+    )
     list(folder.iterdir())  # looked, and there is no ledger
     other = worker(BEGIN_WITH_ROWS, folder)
     assert other.communicate(timeout=60)[0].splitlines()[-1] == "['other']"

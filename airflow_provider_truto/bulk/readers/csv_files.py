@@ -1,4 +1,4 @@
-"""Rows out of the bytes of one file, one by one; a row that cannot be read leaves the others alone.
+"""CSV in UTF-8.
 
 Where a row that cannot be read ends nobody may know: what looks like the next one may lie inside of its cell. The
 reading ends there.
@@ -9,62 +9,17 @@ from __future__ import annotations
 import codecs
 import csv
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
-from airflow_provider_truto.client.numbers import exact_json
+from airflow_provider_truto.bulk.readers.rows import CR_ADVICE, LONGEST_LINE, TOO_LONG, Row, Rows
+from airflow_provider_truto.bulk.record_parser import RecordParser
 
-#: A longer line is no row.
-LONGEST_LINE = 16 * 1024 * 1024
-_TOO_LONG = f"is a line of more than {LONGEST_LINE} bytes"
-_CR = "carriage returns stand where lines should end: save the file with line feeds, as LF or CRLF"
 #: What a header is most often split by where it is not split by commas.
 _OTHER_DELIMITERS = ";\t|"
 
 
-class Row(NamedTuple):
-    """A row of a file, or what is wrong with it, or why it asks for nothing; ``line`` is where it begins, from 1."""
-
-    line: int
-    value: Any = None
-    fault: str | None = None
-    passed_over: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class CsvTable:
-    """A CSV file: the names of its columns, and its rows, which are read as they are asked for.
-
-    A row has text for each name, ``None`` for an empty cell.
-    """
-
-    names: Sequence[str]
-    rows: Iterator[Row]
-
-
-def json_rows(file: IO[bytes]) -> Iterator[Row]:
-    """Read JSON Lines in UTF-8; lines without anything in them are no rows."""
-    number = 0
-    while line := file.readline(LONGEST_LINE + 1):
-        number += 1
-        if number == 1:
-            line = line.removeprefix(codecs.BOM_UTF8)
-        if len(line) > LONGEST_LINE:
-            _skip_line(file, line)
-            yield Row(number, fault=_TOO_LONG)
-        elif line.strip():
-            try:
-                # As text: of bytes, the parser would guess an encoding, and let lone surrogates through.
-                yield Row(number, exact_json(line.decode()))
-            except UnicodeDecodeError as error:
-                yield Row(number, fault=f"is not UTF-8: {error.reason} at byte {error.start}")
-            except (ValueError, RecursionError) as error:
-                told = _CR if b"\r" in line.strip() else error
-                yield Row(number, fault=f"is not JSON: {told}")
-
-
-def csv_table(file: IO[bytes], *, delimiter: str = ",") -> CsvTable | None:
-    """Read the header of a CSV file in UTF-8; ``None`` where there is nothing in the file.
+def open_csv(file: IO[bytes], parser: RecordParser, delimiter: str) -> Rows:
+    """Open a CSV file in UTF-8: its header, and its rows below, which have text for each name, or ``None``.
 
     Raises ``ValueError`` for a header that is none, and so do the rows where it is not known where the next one
     begins. Header and rows are read by the same rules.
@@ -72,19 +27,20 @@ def csv_table(file: IO[bytes], *, delimiter: str = ",") -> CsvTable | None:
     # A limit of the whole process, and too low for notes; lines have one of their own.
     csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))
     lines: list[str] = []
-    reader = csv.reader(_text_lines(file, lines), delimiter=delimiter, strict=True)
-    rows = _csv_rows(reader, lines, delimiter)
+    reader = csv.reader(_read_text_lines(file, lines), delimiter=delimiter, strict=True)
+    rows = _read_csv_rows(reader, lines, delimiter)
     header = next(rows, None)
     if header is None:
-        return None
+        return Rows(rows, parser.parse)
     if header.fault is not None:
         raise ValueError(f"the header {header.fault}")
     names = header.value
     _check_names(names)
-    return CsvTable(names=[name for name in names if name], rows=_rows_below(rows, names))
+    table = parser.open_table([name for name in names if name])
+    return Rows(_read_rows_below(rows, names), table.parse)
 
 
-def _csv_rows(reader: Any, lines: list[str], delimiter: str) -> Iterator[Row]:
+def _read_csv_rows(reader: Any, lines: list[str], delimiter: str) -> Iterator[Row]:
     """Read rows as lists of text, whatever their number of cells."""
     while True:
         lines.clear()
@@ -96,9 +52,9 @@ def _csv_rows(reader: Any, lines: list[str], delimiter: str) -> Iterator[Row]:
         except csv.Error as error:
             text = "".join(lines)
             is_cr = "new-line" in str(error)
-            yield Row(number, fault=f"is not CSV: {_CR if is_cr else error}")
+            yield Row(number, fault=f"is not CSV: {CR_ADVICE if is_cr else error}")
             if '"' in text:  # else a line is a row
-                raise ValueError(_CR if is_cr else _unclosed(text)) from None
+                raise ValueError(CR_ADVICE if is_cr else _describe_unclosed(text)) from None
             continue
         if len(cells) < 2 and not "".join(lines).strip():
             continue
@@ -111,7 +67,7 @@ def _csv_rows(reader: Any, lines: list[str], delimiter: str) -> Iterator[Row]:
             yield Row(number, cells)
 
 
-def _rows_below(rows: Iterator[Row], names: Sequence[str]) -> Iterator[Row]:
+def _read_rows_below(rows: Iterator[Row], names: Sequence[str]) -> Iterator[Row]:
     """Give the rows below a header; cells below no name must be empty."""
     unnamed = [place for place, name in enumerate(names) if not name]
     known = set(names)
@@ -164,7 +120,7 @@ def _is_quoted_late(cells: Sequence[str], lines: Sequence[str], delimiter: str) 
     return any(f"{delimiter}{cell}" in text for cell in late)
 
 
-def _unclosed(text: str) -> str:
+def _describe_unclosed(text: str) -> str:
     if '\\"' in text:
         return (
             "a quote is escaped by a backslash, which CSV does not know, so that it is not known where the row ends."
@@ -173,13 +129,13 @@ def _unclosed(text: str) -> str:
     return "a quote is opened and not closed, or not doubled, so that it is not known where the row ends"
 
 
-def _text_lines(file: IO[bytes], lines: list[str]) -> Iterator[str]:
+def _read_text_lines(file: IO[bytes], lines: list[str]) -> Iterator[str]:
     """Decode line by line, so that a line that is not UTF-8 spoils no other; each is kept in ``lines`` as well."""
     is_first = True
     while line := file.readline(LONGEST_LINE + 1):
         if len(line) > LONGEST_LINE:
-            told = _CR if line.count(b"\r") > 1 else "is this CSV?"
-            raise ValueError(f"{_TOO_LONG}: {told}")
+            told = CR_ADVICE if line.count(b"\r") > 1 else "is this CSV?"
+            raise ValueError(f"{TOO_LONG}: {told}")
         if is_first:
             line, is_first = line.removeprefix(codecs.BOM_UTF8), False  # Excel writes a byte order mark
         text = line.decode(errors="surrogateescape")
@@ -189,9 +145,3 @@ def _text_lines(file: IO[bytes], lines: list[str]) -> Iterator[str]:
 
 def _is_not_utf8(cell: str) -> bool:
     return not cell.isascii() and any("\udc80" <= character <= "\udcff" for character in cell)
-
-
-def _skip_line(file: IO[bytes], start: bytes) -> None:
-    line = start
-    while line and not line.endswith(b"\n"):
-        line = file.readline(LONGEST_LINE)

@@ -31,23 +31,23 @@ from airflow_provider_truto.records.coerce import Formless
 from airflow_provider_truto.records.scalars import is_nothing, to_number, to_plain_text
 
 
-def cells_line(cells: Iterable[Any]) -> bytes:
+def encode_cells(cells: Iterable[Any]) -> bytes:
     """Write the cells of a row as a line; a value without a form becomes ``Formless``."""
-    return json.dumps([_packed(cell) for cell in cells], separators=(",", ":")).encode() + b"\n"
+    return json.dumps([_pack(cell) for cell in cells], separators=(",", ":")).encode() + b"\n"
 
 
-def cells_of(line: bytes) -> list[Any]:
-    """Read a line of ``cells_line``. Raises ``ValueError`` where it is none."""
+def decode_cells(line: bytes) -> list[Any]:
+    """Read a line of ``encode_cells``. Raises ``ValueError`` where it is none."""
     packed = json.loads(line)
     if not isinstance(packed, list):
         raise ValueError("it is no row of cells")  # noqa: TRY004  (of a file, not of an argument)
     try:
-        return [_unpacked(cell) for cell in packed]
+        return [_unpack(cell) for cell in packed]
     except (KeyError, ArithmeticError, TypeError) as error:
         raise ValueError(f"it holds a cell of no known type: {error!r}") from None
 
 
-def _packed(value: Any) -> Any:
+def _pack(value: Any) -> Any:
     """Write scalars and lists as they are, everything else as an object with its type as the only key."""
     packed: Any
     if value is None or isinstance(value, (bool, int, float)):
@@ -55,10 +55,10 @@ def _packed(value: Any) -> Any:
     elif isinstance(value, str):
         packed = to_plain_text(value)
     elif isinstance(value, (list, tuple)):
-        packed = [_packed(item) for item in value]
+        packed = [_pack(item) for item in value]
     elif isinstance(value, Mapping):
         names = (to_plain_text(key) if isinstance(key, str) else str(key) for key in value)
-        packed = {"object": dict(zip(names, map(_packed, value.values()), strict=True))}
+        packed = {"object": dict(zip(names, map(_pack, value.values()), strict=True))}
     elif isinstance(value, Decimal):
         packed = {"decimal": str(value)}
     elif is_nothing(value):  # pandas.NaT calls itself a datetime
@@ -76,8 +76,8 @@ def _packed(value: Any) -> Any:
     return packed
 
 
-_UNPACK: dict[str, Callable[[Any], Any]] = {
-    "object": lambda packed: {key: _unpacked(item) for key, item in packed.items()},
+_UNPACKERS: dict[str, Callable[[Any], Any]] = {
+    "object": lambda packed: {key: _unpack(item) for key, item in packed.items()},
     "decimal": Decimal,
     "datetime": datetime.fromisoformat,
     "date": date.fromisoformat,
@@ -86,10 +86,10 @@ _UNPACK: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def _unpacked(packed: Any) -> Any:
+def _unpack(packed: Any) -> Any:
     if isinstance(packed, list):
-        return [_unpacked(item) for item in packed]
+        return [_unpack(item) for item in packed]
     if isinstance(packed, dict):
         ((kind, content),) = packed.items()
-        return _UNPACK[kind](content)
+        return _UNPACKERS[kind](content)
     return packed

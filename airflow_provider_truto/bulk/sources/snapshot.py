@@ -24,16 +24,17 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from airflow_provider_truto.bulk.cells import cells_line, cells_of
 from airflow_provider_truto.bulk.errors import SourceError
 from airflow_provider_truto.bulk.ledger_files import is_local, read_headers, sync_file
-from airflow_provider_truto.bulk.records import Reading, Record
-from airflow_provider_truto.bulk.sources import Source
+from airflow_provider_truto.bulk.record import Record
+from airflow_provider_truto.bulk.record_parser import RecordParser
+from airflow_provider_truto.bulk.row_codec import decode_cells, encode_cells
+from airflow_provider_truto.bulk.sources.source import Source
 from airflow_provider_truto.bulk.storage import opened
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class QueryResult:
     """What a query gave: the names of its columns, and its rows, which are fetched as they are read."""
 
     columns: Sequence[str]
@@ -41,10 +42,10 @@ class Result:
 
 
 #: Asks a query; the connection is open as long as the context is.
-Ask = Callable[[], AbstractContextManager[Result]]
+Ask = Callable[[], AbstractContextManager[QueryResult]]
 
 
-def query_fingerprint(*parts: Any) -> str:
+def fingerprint_query(*parts: Any) -> str:
     """Name a query by its connection, text and parameters."""
     return f"sql-{hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:32]}"
 
@@ -58,10 +59,10 @@ class SnapshotSource(Source):
     What was read is this try's own until a header names it, before the first record is sent; or else ``drop``.
     """
 
-    def __init__(self, folder: Any, fingerprint: str, ask: Ask, reading: Reading) -> None:
+    def __init__(self, folder: Any, fingerprint: str, ask: Ask, parser: RecordParser) -> None:
         self._folder = folder
         self._fingerprint = fingerprint
-        self._reading = reading
+        self._parser = parser
         begun_with = self._find_begun_with()
         self._is_own = begun_with is None
         self._snapshot: Mapping[str, Any] = self._take(ask) if begun_with is None else begun_with
@@ -72,18 +73,18 @@ class SnapshotSource(Source):
         name = self._snapshot["file"]
         try:
             with opened(self._folder / name) as raw, gzip.GzipFile(fileobj=raw) as file:
-                table = self._reading.table(cells_of(file.readline()), has_nulls=True)
+                table = self._parser.open_table(decode_cells(file.readline()), has_nulls=True)
                 for line in file:
-                    yield table.record(cells_of(line), ordinal)
+                    yield table.parse(decode_cells(line), ordinal)
                     ordinal += 1
         except FileNotFoundError as error:
-            raise self._broken("is gone") from error
+            raise self._describe_broken("is gone") from error
         except (EOFError, zlib.error, gzip.BadGzipFile, ValueError) as error:
-            raise self._broken(f"cannot be read beyond row {ordinal}: {error}") from error
+            raise self._describe_broken(f"cannot be read beyond row {ordinal}: {error}") from error
         if ordinal != self._snapshot["rows"]:
-            raise self._broken(f"has {ordinal} rows, and {self._snapshot['rows']} were written")
+            raise self._describe_broken(f"has {ordinal} rows, and {self._snapshot['rows']} were written")
 
-    def _broken(self, what: str) -> SourceError:
+    def _describe_broken(self, what: str) -> SourceError:
         return SourceError(
             f"{self._folder / self._snapshot['file']} {what}. It holds the rows of the query that this bulk was begun"
             " with. Put the file back as it was and clear the task; or clear it with on_clear='restart': the query is"
@@ -122,20 +123,20 @@ class SnapshotSource(Source):
     def _take(self, ask: Ask) -> dict[str, Any]:
         name = f"snapshot-{uuid4().hex}.jsonl.gz"
         with ask() as result:
-            self._reading.table(list(result.columns), has_nulls=True)  # a wrong header is told before all is read
+            self._parser.open_table(list(result.columns), has_nulls=True)  # a wrong header is told before all is read
             rows = self._write(name, result)
         return {"file": name, "rows": rows}
 
-    def _write(self, name: str, result: Result) -> int:
+    def _write(self, name: str, result: QueryResult) -> int:
         count = 0
         path = self._folder / name
         if is_local(path):
             self._folder.mkdir(parents=True, exist_ok=True)
             os.close(os.open(path.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))  # for its owner alone
         with path.open("wb") as raw, gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=1) as file:
-            file.write(cells_line(result.columns))
+            file.write(encode_cells(result.columns))
             for row in result.rows:
-                file.write(cells_line(row))
+                file.write(encode_cells(row))
                 count += 1
         if is_local(path):
             sync_file(path.path)  # before a header names it

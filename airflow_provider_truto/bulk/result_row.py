@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
-from airflow_provider_truto.bulk.ledger_files import fault_of, is_count, is_flag, is_list_of, is_text
-from airflow_provider_truto.bulk.records import Record
+from airflow_provider_truto.bulk.ledger_files import find_fault_in, is_count, is_flag, is_list_of, is_text
+from airflow_provider_truto.bulk.record import Record
 from airflow_provider_truto.client.errors import TrutoApiError, TrutoError, TrutoSchemaError
 from airflow_provider_truto.client.request import json_body
 from airflow_provider_truto.records.coerce import coerce
@@ -49,8 +49,8 @@ class ResultRow:
         """Build the row of a record that went well."""
         result = done.result
         if result is None:
-            return cls(**_facts(record, account_id), status="unchanged")
-        facts = _facts(record, account_id)
+            return cls(**_record_facts(record, account_id), status="unchanged")
+        facts = _record_facts(record, account_id)
         if record.id is None and isinstance(done.response, dict) and isinstance(done.response.get("id"), str):
             facts["id"] = done.response["id"]
         return cls(
@@ -65,7 +65,7 @@ class ResultRow:
     @classmethod
     def of_left_out(cls, record: Record, *, account_id: str) -> ResultRow:
         """Build the row of a record that asks for nothing."""
-        return cls(**_facts(record, account_id), status="unchanged", message=record.left_out)
+        return cls(**_record_facts(record, account_id), status="unchanged", message=record.left_out)
 
     @classmethod
     def of_error(
@@ -78,7 +78,7 @@ class ResultRow:
         is_skipped = skipped_since is not None
         message = str(error) if skipped_since is None else f"skipped, not sent: {skipped_since}"
         return cls(
-            **_facts(record, account_id),
+            **_record_facts(record, account_id),
             status="skipped" if is_skipped else "failed",
             http_status=(error.status or None) if isinstance(error, TrutoApiError) and not is_skipped else None,
             attempts=0 if is_skipped else error.attempts,
@@ -105,12 +105,12 @@ class ResultRow:
             for name in _NAMES
             if (value := getattr(self, name)) is not None and value is not False and value != ()
         }
-        return _line(shown)
+        return _encode_line(shown)
 
     @classmethod
     def read(cls, line: bytes) -> ResultRow:
         """Read a line. Raises ``ValueError`` where it is torn, or no row."""
-        row = _object(line, _ROW)
+        row = _parse_object(line, _ROW)
         if unknown := row.keys() - _ROW.keys():
             raise ValueError(f"no row has {min(unknown)!r}")
         return cls(
@@ -118,7 +118,7 @@ class ResultRow:
         )
 
 
-def _facts(record: Record, account_id: str) -> dict[str, Any]:
+def _record_facts(record: Record, account_id: str) -> dict[str, Any]:
     """Return what each row says of its record; an empty account stays one, so that what is fed back stays refused."""
     return {
         "ordinal": record.ordinal,
@@ -144,14 +144,14 @@ _FAILURE = {"ordinal": (True, is_count), "error": (True, lambda value: isinstanc
 
 
 @dataclass(frozen=True, kw_only=True)
-class FedBack:
+class FailedBody:
     """A body as a failures file holds it, and the JSON pointers at which it is not what was to be sent."""
 
     body: Any
     unwritable: tuple[str, ...] = ()
 
 
-def fed_back(record: Record, *, on_none: OnNone) -> FedBack:
+def encode_failed_body(record: Record, *, on_none: OnNone) -> FailedBody:
     """Write a failed record's body so that it means the same when it is a source: what JSON cannot hold is named.
 
     What ``on_none`` leaves out is left out. A null that is meant is null, as any other that comes from a file.
@@ -167,10 +167,10 @@ def fed_back(record: Record, *, on_none: OnNone) -> FedBack:
         json_body(plain.value)
     except (TypeError, ValueError):
         unwritable.append("")  # such as half a character
-    return FedBack(body=plain.value, unwritable=tuple(unwritable))
+    return FailedBody(body=plain.value, unwritable=tuple(unwritable))
 
 
-def failure_line(row: ResultRow, fed: FedBack) -> bytes:
+def encode_failure(row: ResultRow, fed: FailedBody) -> bytes:
     """Write a failed record as a line that can be a source again, with what was wrong beside it."""
     record: Mapping[str, Any] = {
         "id": row.id,
@@ -181,25 +181,25 @@ def failure_line(row: ResultRow, fed: FedBack) -> bytes:
         "place": row.place,
         "error": {"status": row.status, "error": row.error, "http_status": row.http_status, "message": row.message},
     }
-    return _line({name: value for name, value in record.items() if value is not None})
+    return _encode_line({name: value for name, value in record.items() if value is not None})
 
 
-def ordinal_of_failure(line: bytes) -> int:
+def parse_failure_ordinal(line: bytes) -> int:
     """Read whose failure a line is. Raises ``ValueError`` where it is none."""
-    ordinal: int = _object(line, _FAILURE)["ordinal"]
+    ordinal: int = _parse_object(line, _FAILURE)["ordinal"]
     return ordinal
 
 
-def _object(line: bytes, shape: Mapping[str, tuple[bool, Callable[[Any], bool]]]) -> dict[str, Any]:
+def _parse_object(line: bytes, shape: Mapping[str, tuple[bool, Callable[[Any], bool]]]) -> dict[str, Any]:
     try:
         value = json.loads(line)
     except RecursionError as error:
         raise ValueError(str(error)) from None
-    if fault := fault_of(value, shape):
+    if fault := find_fault_in(value, shape):
         raise ValueError(fault)
     found: dict[str, Any] = value
     return found
 
 
-def _line(value: Mapping[str, Any]) -> bytes:
+def _encode_line(value: Mapping[str, Any]) -> bytes:
     return _JSON.encode(value).encode(errors="replace") + b"\n"
