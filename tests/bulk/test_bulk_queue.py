@@ -19,6 +19,7 @@ from airflow_provider_truto.client.errors import (
 
 OK = None
 SERVER = TrutoServerError("5xx", status=500)
+SERVER.transient = True
 OF_RECORD = TrutoSchemaError("wrong")
 NOT_FOUND = TrutoNotFoundError("no such account", status=404)
 REMOTE_NOT_FOUND = TrutoNotFoundError("no such record", status=404, is_remote=True)
