@@ -378,7 +378,7 @@ def test_numbers_in_the_text_are_those_of_the_code():
     assert limits == {
         "calls in flight": f"`concurrency`, {concurrency}; the customers share them, and a record that waits"
         " before its next attempt takes no share",
-        "memory": f"{spool._IN_MEMORY:,} records; up to {read_ahead.READ_AHEAD:,} are read ahead and wait in"
+        "memory": f"{spool._IN_MEMORY:,} records; up to {read_ahead.MAX_READ_AHEAD:,} are read ahead and wait in"
         " temporary files on the worker's disk. A list is in memory anyway",
         "a line of a file": f"{LONGEST_LINE // 2**20} MiB",
         "a list in a CSV header": f"places 0 to {columns._MOST_PLACES - 1}",

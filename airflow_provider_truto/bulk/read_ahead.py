@@ -10,24 +10,33 @@ from airflow_provider_truto.bulk.record import Record
 
 #: Rows read at a time.
 _CHUNK = 500
-#: Rows read ahead of the one that was sent last.
-READ_AHEAD = 500_000
+#: Rows read ahead of the one that was sent last, as long as every slot finds one that may be sent.
+READ_AHEAD = 2_000
+#: Rows read ahead where a slot finds none among them, since all are of customers who have enough calls in flight, and
+#: where calls are paced: the more customers are known, the more of Truto's rate can be used.
+MAX_READ_AHEAD = 500_000
 
 
 class ReadAhead:
-    """Puts a source's records into a queue, no more than ``READ_AHEAD`` at once.
+    """Puts a source's records into a queue, no more than are needed: what is read far ahead goes through the disk.
 
     ``put`` takes a record, ``waiting`` says how many wait in the queue, ``on_chunk`` is called where there are more.
     ``error`` is what broke the source off: what was read before is done first.
     """
 
     def __init__(
-        self, *, put: Callable[[Record], None], waiting: Callable[[], int], on_chunk: Callable[[], None]
+        self,
+        *,
+        put: Callable[[Record], None],
+        waiting: Callable[[], int],
+        on_chunk: Callable[[], None],
+        is_paced: bool,
     ) -> None:
         self._put = put
         self._waiting = waiting
         self._on_chunk = on_chunk
-        self._has_room = asyncio.Event()
+        self._limit = MAX_READ_AHEAD if is_paced else READ_AHEAD
+        self._may_go_on = asyncio.Event()
         self.is_done = False
         self.error: Exception | None = None
 
@@ -41,9 +50,9 @@ class ReadAhead:
                 for record in chunk:
                     self._put(record)
                 self._on_chunk()
-                while self._waiting() >= READ_AHEAD:
-                    self._has_room.clear()
-                    await self._has_room.wait()
+                if self._waiting() >= self._limit:
+                    self._may_go_on.clear()
+                    await self._may_go_on.wait()
         except Exception as error:
             self.error = error
         finally:
@@ -52,8 +61,13 @@ class ReadAhead:
 
     def on_taken(self) -> None:
         """Go on reading where there is room: records may have been taken out of the queue."""
-        if self._waiting() < READ_AHEAD:
-            self._has_room.set()
+        if self._waiting() < self._limit:
+            self._may_go_on.set()
+
+    def on_starved(self) -> None:
+        """Read another chunk, since a slot found no record that may be sent."""
+        if self._waiting() < MAX_READ_AHEAD:
+            self._may_go_on.set()
 
 
 def read_chunk(records: Iterator[Record]) -> tuple[list[Record], Exception | None]:

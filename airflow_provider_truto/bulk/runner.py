@@ -60,7 +60,12 @@ class BulkRunner:
         self._wake = asyncio.Event()
         self._writer = RecordWriter(client, plan, on_backoff=self._release_slot)
         self._queue = FairQueue(concurrency=plan.concurrency)
-        self._reader = ReadAhead(put=self._put, waiting=self._queue.__len__, on_chunk=self._wake.set)
+        self._reader = ReadAhead(
+            put=self._put,
+            waiting=self._queue.__len__,
+            on_chunk=self._wake.set,
+            is_paced=client.settings.requests_per_second != 0,
+        )
         self._running: set[asyncio.Task[None]] = set()
         self._in_backoff = 0
         self._is_over = asyncio.Event()
@@ -129,6 +134,7 @@ class BulkRunner:
         turn = self._queue.take(running=len(self._running))
         self._reader.on_taken()
         if turn is None:
+            self._reader.on_starved()
             return False
         self._begin(turn)
         return True

@@ -344,7 +344,8 @@ def test_the_first_call_goes_out_before_the_source_is_read_to_its_end(make_truto
 
 
 def test_reading_ahead_is_bounded(make_truto, output, monkeypatch):
-    monkeypatch.setattr(read_ahead, "READ_AHEAD", 600)
+    monkeypatch.setattr(read_ahead, "READ_AHEAD", 100)
+    monkeypatch.setattr(read_ahead, "MAX_READ_AHEAD", 600)
     monkeypatch.setattr(queue, "MAX_HELD", 50)
     truto = make_truto(accounts=1, records=1)
     truto.emulator.fault(delay_before=0.4)
