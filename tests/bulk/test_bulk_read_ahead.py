@@ -6,9 +6,9 @@ import asyncio
 import itertools
 
 import pytest
-from airflow_provider_truto.bulk.records import Record
 
 from airflow_provider_truto.bulk import read_ahead
+from airflow_provider_truto.bulk.record import Record
 
 
 @pytest.fixture
