@@ -51,7 +51,7 @@ from airflow_provider_truto.bulk.sources.files import FileSource
 from airflow_provider_truto.client.rate_limiter import ACCOUNT_RATE, TIER_SECONDS, TOKEN_RATE
 from airflow_provider_truto.emulator import ACME, Emulator
 from airflow_provider_truto.operators import _bulk_job
-from airflow_provider_truto.operators._arguments import REQUIRED
+from airflow_provider_truto.operators._argument import REQUIRED
 from airflow_provider_truto.operators.accounts import TrutoBulkUpdateAccountsOperator
 from airflow_provider_truto.operators.bulk import TrutoBulkSummaryOperator
 from airflow_provider_truto.records.coerce import coerce

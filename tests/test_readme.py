@@ -7,14 +7,14 @@ import json
 import pytest
 from test_docs import README
 
+from airflow_provider_truto.airflow_errors import map_error_codes
 from airflow_provider_truto.client import errors
 from airflow_provider_truto.client.api import Resource, TrutoApi
 from airflow_provider_truto.client.statuses import OTHER, OTHER_SERVER, STATUSES
 from airflow_provider_truto.connection_fields import EXTRA_FIELDS
 from airflow_provider_truto.emulator import Emulator
-from airflow_provider_truto.operators._arguments import REQUIRED
+from airflow_provider_truto.operators._argument import REQUIRED
 from airflow_provider_truto.operators._operator import collect_parameters
-from airflow_provider_truto.operators._task import codes_of_errors
 from airflow_provider_truto.operators.accounts import TrutoUpdateAccountOperator
 from airflow_provider_truto.operators.proxy import TrutoProxyOperator
 from airflow_provider_truto.operators.unified import TrutoUnifiedOperator
@@ -72,7 +72,7 @@ ERRORS = sorted(
 @pytest.mark.parametrize("name", ERRORS)
 def test_the_error_table_has_every_error_with_its_name_for_skip_on(name):
     (row,) = [row for row in README.rows if row.startswith(f"| `{name}` |")]
-    codes = {cls.__name__: code for code, cls in codes_of_errors().items()}
+    codes = {cls.__name__: code for code, cls in map_error_codes().items()}
     assert row.split("|")[2].strip() == (f"`{codes[name]}`" if name in codes else "")
 
 

@@ -6,13 +6,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from airflow_provider_truto._compat import warn_deprecated
+from airflow_provider_truto.airflow_errors import translate_errors
 from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
 from airflow_provider_truto.operators._arguments import BULK_ARGUMENTS
 from airflow_provider_truto.operators._operator import TrutoOperator
 from airflow_provider_truto.operators._rendering import is_from_upstream, is_reference
-from airflow_provider_truto.operators._task import (
-    failing_in_airflow_terms,
-)
 
 OnSourceChange = Literal["error", "restart"]
 OnClear = Literal["resume", "restart"]
@@ -32,8 +30,8 @@ class TrutoBulkOperator(TrutoOperator):
         if self.query is not None:
             warn_deprecated("query is deprecated: write sql='select …', which means the same", stacklevel=4)
 
-    def _contradictions(self, given: Mapping[str, Any], present: Collection[str]) -> Iterator[Problem]:
-        yield from super()._contradictions(given, present)
+    def _find_contradictions(self, given: Mapping[str, Any], present: Collection[str]) -> Iterator[Problem]:
+        yield from super()._find_contradictions(given, present)
         if {"sql", "query"} <= set(present):
             yield Problem("/query", "is the deprecated name of sql: give only sql")
         has_sql = not {"sql", "query"}.isdisjoint(present)
@@ -67,7 +65,7 @@ class TrutoBulkOperator(TrutoOperator):
         """Do what is not done yet, and account for every record."""
         from airflow_provider_truto.operators._bulk_job import run_bulk
 
-        with failing_in_airflow_terms(self):
+        with translate_errors(self):
             if problems := self._read_arguments():
                 raise TrutoSchemaError.of(f"the arguments of task {self.task_id!r} are not valid", problems)
             return run_bulk(self, context)

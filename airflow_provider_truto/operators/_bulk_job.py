@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, get_args
 from uuid import uuid4
 
 from airflow_provider_truto._compat import count_metric, object_storage_path
+from airflow_provider_truto.airflow_errors import TrutoBulkError
+from airflow_provider_truto.airflow_task import RunningTask, read_running_task
 from airflow_provider_truto.bulk.errors import BulkError, TooManyFailuresError
 from airflow_provider_truto.bulk.generations import locate_task_folder
 from airflow_provider_truto.bulk.job import BulkJob
@@ -23,10 +25,9 @@ from airflow_provider_truto.bulk.sources.lists import ListSource, list_rows
 from airflow_provider_truto.bulk.sources.snapshot import QueryResult, SnapshotSource, fingerprint_query
 from airflow_provider_truto.bulk.sources.source import ShardedSource, Source, SourcePlan
 from airflow_provider_truto.hooks.truto import TrutoHook
-from airflow_provider_truto.operators._arguments import is_path
-from airflow_provider_truto.operators._calls import schema_beside_dag
+from airflow_provider_truto.operators._argument import is_path
+from airflow_provider_truto.operators._files import find_schema
 from airflow_provider_truto.operators._sql import run_query
-from airflow_provider_truto.operators._task import RunningTask, TrutoBulkError, running_task
 from airflow_provider_truto.records.keys import RunSeen, TaskIdentity
 from airflow_provider_truto.records.pipeline import CoercionOptions, Safeguards
 from airflow_provider_truto.records.request import RecordRequest
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 def run_bulk(operator: TrutoBulkOperator, context: Any) -> dict[str, Any]:
     """Do what is not done yet of an operator's bulk, and return the counts for XCom. Raises ``TrutoError``."""
-    task = running_task(context)
+    task = read_running_task(context)
     job = build_job(operator, context, task)
     try:
         summary = job.execute()
@@ -46,7 +47,7 @@ def run_bulk(operator: TrutoBulkOperator, context: Any) -> dict[str, Any]:
     except BulkError as error:
         raise TrutoBulkError(str(error), transient=error.transient) from error
     if task:
-        task.done()
+        task.mark_done()
     return _select_counts(summary)
 
 
@@ -107,7 +108,7 @@ def _make_plan(operator: TrutoBulkOperator) -> Plan:
             id_name="id",
             needs_id=operator.needs_id,
             integrated_account_id=operator.integrated_account_id,
-            schema=schema_beside_dag(operator, operator.schema),
+            schema=find_schema(operator, operator.schema),
             extra_fields=operator.extra_fields,
             allow_empty=operator.allow_empty,
             text_advice=_describe_text_advice(operator),

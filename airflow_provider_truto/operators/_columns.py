@@ -31,7 +31,7 @@ _PLAIN = frozenset(
 _REDSHIFT_SUPER = 4000
 
 
-def casts_of(connection: Any, cursor: Any) -> dict[int, Cast]:
+def find_casts(connection: Any, cursor: Any) -> dict[int, Cast]:
     """Give what has to be made of a row's values, by their places. Raises what asking the database raises."""
     driver = type(cursor).__module__
     described = [(str(column[0]), column[1]) for column in cursor.description]
@@ -58,7 +58,7 @@ def _exact_json_of_bytes(data: str | bytes) -> Any:
     return exact_json(data if isinstance(data, str) else data.decode())
 
 
-def cells_of_row(row: Any, names: Sequence[str]) -> Sequence[Any]:
+def read_cells(row: Any, names: Sequence[str]) -> Sequence[Any]:
     """Give a row's values in the order of the columns, whatever the cursor makes of a row."""
     return [row[name] for name in names] if isinstance(row, Mapping) else row
 
@@ -119,8 +119,8 @@ _DRIVERS: dict[str, Callable[[str, Any], Cast | None]] = {
 
 def _of_postgres(connection: Any, described: Sequence[tuple[str, Any]]) -> list[Cast | None]:
     """Refuse text that is the literal of an array, a composite, a range or an amount of money."""
-    asked = {number for _, number in described if isinstance(number, int)} - _PLAIN - {_REDSHIFT_SUPER}
-    kinds = _kinds_of_types(connection, asked) if asked else {}
+    run_query = {number for _, number in described if isinstance(number, int)} - _PLAIN - {_REDSHIFT_SUPER}
+    kinds = _kinds_of_types(connection, run_query) if run_query else {}
     casts: list[Cast | None] = []
     for name, number in described:
         if number == _REDSHIFT_SUPER:
@@ -138,7 +138,7 @@ def _kinds_of_types(connection: Any, numbers: set[int]) -> dict[int, str]:
     listed = ", ".join(map(str, sorted(numbers)))
     with closing(connection.cursor()) as cursor:
         cursor.execute(f"select {', '.join(columns)} from pg_type where oid in ({listed})")  # noqa: S608  (numbers)
-        rows = [cells_of_row(row, columns) for row in cursor.fetchall()]
+        rows = [read_cells(row, columns) for row in cursor.fetchall()]
     named = {"money": "an amount of money", "hstore": "an hstore"}
     typed = {"c": "a composite", "r": "a range", "m": "a multirange"}
     kinds = {}

@@ -1,4 +1,4 @@
-"""Writing an answer to a file on any ``ObjectStoragePath``, whole or not at all."""
+"""Files of a task: an answer that is written, whole or not at all, and a schema beside the DAG file."""
 
 from __future__ import annotations
 
@@ -11,10 +11,16 @@ from uuid import uuid4
 from airflow_provider_truto._compat import object_storage_path
 from airflow_provider_truto.bulk.ledger_files import is_local, sync_file, sync_folder
 from airflow_provider_truto.bulk.storage import refresh
+from airflow_provider_truto.records.request import LIVE, PACKAGED, SchemaSource
+
+
+def write_answer(path: Any, chunks: Iterable[bytes]) -> dict[str, Any]:
+    """Write an answer as ``write_whole`` does, and return what XCom says of it."""
+    return {"path": str(path), "bytes": write_whole(path, chunks)}
 
 
 def write_whole(path: Any, chunks: Iterable[bytes]) -> int:
-    """Write the chunks beside the path and move them there at the end; give the number of bytes.
+    """Write the chunks beside the path and move them there at the end; return the number of bytes.
 
     The path is text or an ``ObjectStoragePath``.
     A local file gets mode 0600: it holds customers' data. What breaks off leaves no file behind.
@@ -42,3 +48,12 @@ def write_whole(path: Any, chunks: Iterable[bytes]) -> int:
             part.unlink()
         raise
     return size
+
+
+def find_schema(operator: Any, schema: SchemaSource) -> SchemaSource:
+    """Look for a relative schema path beside the DAG file first: a worker's current folder means nothing."""
+    is_path = isinstance(schema, (str, os.PathLike)) and schema not in {PACKAGED, LIVE}
+    if is_path and operator.has_dag():
+        beside = Path(operator.dag.folder) / str(schema)
+        return beside if beside.exists() else schema
+    return schema

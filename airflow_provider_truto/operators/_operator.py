@@ -10,14 +10,14 @@ from typing import Any, ClassVar, ParamSpec
 
 from airflow_provider_truto._compat import AirflowFailException, ArgNotSet, BaseOperator
 from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
-from airflow_provider_truto.operators._arguments import (
-    ARGUMENTS,
+from airflow_provider_truto.operators._argument import (
     REQUIRED,
     Argument,
-    as_given,
-    is_known_early,
-    missing_in,
+    find_missing,
+    is_known_at_parse,
+    to_renderable,
 )
+from airflow_provider_truto.operators._arguments import ARGUMENTS
 from airflow_provider_truto.operators._rendering import TypedRenderingMixin
 from airflow_provider_truto.records.render import Missing, Unknown
 
@@ -80,7 +80,7 @@ class TrutoOperator(TypedRenderingMixin, BaseOperator):
     body_file: Any = None
 
     def __init__(self, **kwargs: Any) -> None:
-        self._take_only_known(kwargs)
+        self._refuse_unknown(kwargs)
         super().__init__(**kwargs)
 
     def _take(self, given: Mapping[str, Any]) -> None:
@@ -97,7 +97,7 @@ class TrutoOperator(TypedRenderingMixin, BaseOperator):
                 if isinstance(value, ArgNotSet):
                     value = default_args.get(name, parameter.default)
                 self._taken[name] = value is not REQUIRED and not isinstance(value, ArgNotSet)
-                setattr(self, name, as_given(value) if self._taken[name] else None)
+                setattr(self, name, to_renderable(value) if self._taken[name] else None)
                 if value is REQUIRED:
                     missing.append(name)
         if missing and not self._is_row:
@@ -105,9 +105,9 @@ class TrutoOperator(TypedRenderingMixin, BaseOperator):
         self._refuse(Problem(f"/{name}", "is missing") for name in missing)
         if not self._is_row:
             fixed = [name for name in self._taken if self.arguments[name].kind.is_fixed]
-            literals, problems = self._read(name for name in fixed if is_known_early(getattr(self, name)))
+            literals, problems = self._read(name for name in fixed if is_known_at_parse(getattr(self, name)))
             self._refuse(problems)
-            self._refuse(self._contradictions(literals, self._present()))
+            self._refuse(self._find_contradictions(literals, self._list_present()))
 
     def _refuse(self, problems: Iterable[Problem]) -> None:
         problems = list(problems)
@@ -118,11 +118,11 @@ class TrutoOperator(TypedRenderingMixin, BaseOperator):
 
     def _read_arguments(self) -> list[Problem]:
         """Make the attributes what they mean, ``None`` where they are wrong; give all that is wrong."""
-        present = self._present()
+        present = self._list_present()
         typed, problems = self._read([name for name, is_given in self._taken.items() if is_given])
         for name, value in typed.items():
             setattr(self, name, value)
-        return [*self._refused, *problems, *self._contradictions(typed, present)]
+        return [*self._refused, *problems, *self._find_contradictions(typed, present)]
 
     def _read(self, names: Iterable[str]) -> tuple[dict[str, Any], list[Problem]]:
         typed: dict[str, Any] = {}
@@ -132,10 +132,10 @@ class TrutoOperator(TypedRenderingMixin, BaseOperator):
             problems += found
         return typed, problems
 
-    def _present(self) -> set[str]:
+    def _list_present(self) -> set[str]:
         return {name for name in self._taken if getattr(self, name) is not None}
 
-    def _contradictions(
+    def _find_contradictions(
         self,
         given: Mapping[str, Any],  # noqa: ARG002
         present: Collection[str],  # noqa: ARG002
@@ -146,7 +146,7 @@ class TrutoOperator(TypedRenderingMixin, BaseOperator):
         """
         return ()
 
-    def _take_only_known(self, kwargs: dict[str, Any]) -> None:
+    def _refuse_unknown(self, kwargs: dict[str, Any]) -> None:
         """Keep what a row has and no argument is from Airflow, which would raise what looks as if it might pass."""
         if not self._is_row:
             return
@@ -173,6 +173,10 @@ class TrutoOperator(TypedRenderingMixin, BaseOperator):
         """Whether Airflow makes this operator in the worker, out of a mapped task and one of its rows."""
         return bool(getattr(self, "_BaseOperator__from_mapped", False))
 
+    def is_given(self, name: str) -> bool:
+        """Whether an argument was given, be it as ``None``."""
+        return self._taken[name]
+
     # Both are needed before Airflow's constructor, which makes attributes possible, has run.
     @property
     def _taken(self) -> dict[str, bool]:
@@ -191,28 +195,29 @@ class TrutoOperator(TypedRenderingMixin, BaseOperator):
     ) -> None:
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
         if parent is self:
-            self._hand_over([name for name in template_fields if name not in self._taken])
+            self._finish_own_fields([name for name in template_fields if name not in self._taken])
 
-    def _hand_over(self, own_fields: Iterable[str]) -> None:
+    def _finish_own_fields(self, own_fields: Iterable[str]) -> None:
         """Give a subclass its own fields as Airflow would; a name that does not exist fails the task."""
         unknown = [
             Problem(f"/{name}{at}", marker.reason)
             for name in own_fields
-            for at, marker in missing_in(getattr(self, name))
+            for at, marker in find_missing(getattr(self, name))
             if isinstance(marker, Unknown)
         ]
         if unknown:
             what = f"the template fields of task {self.task_id!r} are not valid"
             raise AirflowFailException(str(TrutoSchemaError.of(what, unknown)))
         for name in own_fields:
-            setattr(self, name, without_markers(getattr(self, name)))
+            setattr(self, name, remove_markers(getattr(self, name)))
 
-    def _push(self, context: Mapping[str, Any], value: dict[str, Any]) -> None:
+    def push_outcome(self, context: Mapping[str, Any], value: dict[str, Any]) -> None:
+        """Push what is told of a task beside its value, under the key ``truto``."""
         if self.do_xcom_push and (ti := context.get("ti")):
             ti.xcom_push(key=XCOM_KEY, value=value)
 
 
-def without_markers(value: Any) -> Any:
+def remove_markers(value: Any) -> Any:
     """Give a rendered value with ``None`` where a template gave nothing. Raises Jinja's error for an unknown name."""
     if isinstance(value, Unknown):
         from jinja2 import UndefinedError
@@ -221,7 +226,7 @@ def without_markers(value: Any) -> Any:
     if isinstance(value, Missing):
         return None
     if isinstance(value, dict):
-        return {key: without_markers(item) for key, item in value.items()}
+        return {key: remove_markers(item) for key, item in value.items()}
     if type(value) in {list, tuple, set}:
-        return type(value)(without_markers(item) for item in value)
+        return type(value)(remove_markers(item) for item in value)
     return value

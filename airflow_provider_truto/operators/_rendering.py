@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_truto._compat import AirflowFailException, is_literal
 from airflow_provider_truto.client.numbers import exact_json
-from airflow_provider_truto.operators._arguments import is_path
+from airflow_provider_truto.operators._argument import is_path
 from airflow_provider_truto.records.render import Missing, mark_missing, render
 from airflow_provider_truto.records.scalars import to_plain_text
 
@@ -79,8 +79,8 @@ class TypedRenderingMixin:
             return
         # Airflow's own marks are ids of objects, which data and the author's text may share, and of the rows of
         # `expand_kwargs` it marks nothing: `seen_oids` is of no use here.
-        partial, row = self._mapped_over(context)
-        of_row = frozenset(_ids_within(row.values()))
+        partial, row = self._find_mapped(context)
+        of_row = frozenset(_iterate_ids(row.values()))
         written = [name for name in template_fields if not self._take_from(row, name)]
         self._parse_body(context, jinja_env, of_row, is_named_upstream="body_file" not in written)
         for name in written:
@@ -88,12 +88,12 @@ class TypedRenderingMixin:
                 continue  # rendered already: its outcome is no template
             value = getattr(self, name, None)
             if isinstance(value, str) and value.endswith(tuple(self.template_ext)):
-                setattr(self, name, _file_text(name, value, jinja_env))
+                setattr(self, name, _read_file(name, value, jinja_env))
             # Only what a subclass has put together may hold a part of the row.
             marks = frozenset() if value is partial.get(name) else of_row
             render(self, [name], context, jinja_env, set(marks))
 
-    def _mapped_over(self, context: Any) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    def _find_mapped(self, context: Any) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         """Give the arguments that all tasks of a mapped one share, and those that this one's row took from upstream.
 
         Both are empty for a task that is not mapped, the latter also where the rows stand in the DAG file.
@@ -130,11 +130,11 @@ class TypedRenderingMixin:
         if self.body_file is not None:
             if not is_named_upstream:
                 self.body_file = self.render_template(self.body_file, context, env, set(of_row))
-            self.body = _parsed_file(self.body_file, env)
+            self.body = _parse_file(self.body_file, env)
         elif isinstance(self.body, str) and id(self.body) not in of_row:
-            self.body = _parsed_if_object(self.body)
+            self.body = _parse_if_object(self.body)
         elif is_literal(self.body) and isinstance(self.body.value, str):
-            self.body = replace(self.body, value=_parsed_if_object(self.body.value))
+            self.body = replace(self.body, value=_parse_if_object(self.body.value))
 
 
 def is_reference(value: Any) -> bool:
@@ -160,20 +160,20 @@ def _is_from_upstream(expand_input: Any, name: str, map_index: int) -> bool:
     return True
 
 
-def _ids_within(values: Iterable[Any]) -> Iterator[int]:
+def _iterate_ids(values: Iterable[Any]) -> Iterator[int]:
     """Find the objects in data that a template could stand in, or that hold such."""
     for value in values:
         if isinstance(value, str):
             yield id(value)
         elif isinstance(value, Mapping):
             yield id(value)
-            yield from _ids_within(value.values())
+            yield from _iterate_ids(value.values())
         elif isinstance(value, (list, tuple, set, frozenset)):
             yield id(value)
-            yield from _ids_within(value)
+            yield from _iterate_ids(value)
 
 
-def _parsed_if_object(text: str) -> Any:
+def _parse_if_object(text: str) -> Any:
     """Parse JSON text that is an object as it stands; with bare expressions in it, it stays a template."""
     try:
         parsed = exact_json(to_plain_text(text))
@@ -182,15 +182,15 @@ def _parsed_if_object(text: str) -> Any:
     return parsed if isinstance(parsed, dict) else text
 
 
-def _parsed_file(name: Any, env: jinja2.Environment) -> Any:
+def _parse_file(name: Any, env: jinja2.Environment) -> Any:
     """Find a file as Airflow finds templates (the DAG's folder, template_searchpath), and parse it."""
     if isinstance(name, Missing):
         raise AirflowFailException(f"body_file names no file: {name.reason}")
     if not isinstance(name, str):
         raise AirflowFailException(f"body_file: expects the name of a JSON file, got {type(name).__name__}")
-    text = _found(name, env)
+    text = _find_text(name, env)
     if text is None:
-        raise AirflowFailException(f"body_file {name!r} was not found in {_folders(env)}")
+        raise AirflowFailException(f"body_file {name!r} was not found in {_list_folders(env)}")
     try:
         return exact_json(text)
     except ValueError as error:
@@ -200,17 +200,17 @@ def _parsed_file(name: Any, env: jinja2.Environment) -> Any:
         ) from None
 
 
-def _file_text(argument: str, value: str, env: jinja2.Environment) -> str:
+def _read_file(argument: str, value: str, env: jinja2.Environment) -> str:
     """Read the file that an argument names, which Airflow does beforehand for tasks that are not mapped only."""
-    text = _found(value, env)
+    text = _find_text(value, env)
     if text is not None:
         return text
     if len(value.split()) > 1:  # text that ends like the name of a file, such as a query with a comment
         return value
-    raise AirflowFailException(f"{argument} {value!r} was not found in {_folders(env)}")
+    raise AirflowFailException(f"{argument} {value!r} was not found in {_list_folders(env)}")
 
 
-def _found(name: str, env: jinja2.Environment) -> str | None:
+def _find_text(name: str, env: jinja2.Environment) -> str | None:
     from jinja2 import BaseLoader, TemplateNotFound
 
     try:
@@ -219,5 +219,5 @@ def _found(name: str, env: jinja2.Environment) -> str | None:
         return None
 
 
-def _folders(env: jinja2.Environment) -> str:
+def _list_folders(env: jinja2.Environment) -> str:
     return ", ".join(getattr(env.loader, "searchpath", [])) or "any folder"

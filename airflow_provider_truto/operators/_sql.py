@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow_provider_truto._compat import BaseHook
 from airflow_provider_truto.bulk.sources.snapshot import QueryResult
-from airflow_provider_truto.operators._columns import Cast, casts_of, cells_of_row, keep_json_exact
+from airflow_provider_truto.operators._columns import Cast, find_casts, keep_json_exact, read_cells
 from airflow_provider_truto.operators._statements import has_several
 
 #: Rows that are fetched at a time.
@@ -54,7 +54,7 @@ def _execute(
         if cursor.description is None:  # a named cursor knows its columns after the first rows
             raise ValueError("the query gives no rows: it must be a SELECT")
         columns = [str(column[0]) for column in cursor.description]
-        yield QueryResult(columns=columns, rows=_fetch_rows(cursor, first, columns, casts_of(connection, cursor)))
+        yield QueryResult(columns=columns, rows=_fetch_rows(cursor, first, columns, find_casts(connection, cursor)))
 
 
 def _fetch_rows(
@@ -62,7 +62,7 @@ def _fetch_rows(
 ) -> Iterator[Sequence[Any]]:
     while rows:
         for row in rows:
-            cells = cells_of_row(row, columns)
+            cells = read_cells(row, columns)
             if casts:
                 cells = list(cells)
                 for place, cast in casts.items():

@@ -40,18 +40,18 @@ def has_several(sql: str, *, driver: str) -> bool:
         ways = [(False, False)]
     else:
         ways = [(has_backslash, has_hash) for has_backslash in (True, False) for has_hash in (True, False)]
-    return all(_goes_on(sql, has_backslash=has_backslash, has_hash=has_hash) for has_backslash, has_hash in ways)
+    return all(_has_more(sql, has_backslash=has_backslash, has_hash=has_hash) for has_backslash, has_hash in ways)
 
 
-def _goes_on(sql: str, *, has_backslash: bool, has_hash: bool) -> bool:
+def _has_more(sql: str, *, has_backslash: bool, has_hash: bool) -> bool:
     """Say whether something comes after a semicolon that stands in no quotes and in no comment."""
     is_over = False
     place = 0
     while place < len(sql):
         if sql.startswith("/*", place):
-            place = _after_comment(sql, place)
+            place = _skip_comment(sql, place)
             continue
-        found = _token(has_backslash, has_hash).match(sql, place)
+        found = _compile_tokens(has_backslash, has_hash).match(sql, place)
         assert found is not None, "any character is a token"
         place = found.end()
         if found[0] == ";":
@@ -62,7 +62,7 @@ def _goes_on(sql: str, *, has_backslash: bool, has_hash: bool) -> bool:
 
 
 @cache
-def _token(has_backslash: bool, has_hash: bool) -> re.Pattern[str]:
+def _compile_tokens(has_backslash: bool, has_hash: bool) -> re.Pattern[str]:
     """Compile what the text is cut into; what is quoted and never closed goes to the end of it."""
     inside = r"(?:\\.|[^\\])" if has_backslash else r"."
     comment = r"--[^\n]*|#[^\n]*" if has_hash else r"--[^\n]*"
@@ -82,7 +82,7 @@ def _token(has_backslash: bool, has_hash: bool) -> re.Pattern[str]:
     return re.compile("|".join([*kinds, r"\w+|."]), re.DOTALL)
 
 
-def _after_comment(sql: str, place: int) -> int:
+def _skip_comment(sql: str, place: int) -> int:
     """Find the end of a comment, in which others may stand, as in PostgreSQL."""
     depth, marks = 0, re.compile(r"/\*|\*/")
     while (found := marks.search(sql, place)) is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from airflow_provider_truto.airflow_errors import TrutoSyncJobRunError
 from airflow_provider_truto.client.errors import TrutoError, TrutoNotFoundError
 from airflow_provider_truto.client.sync_job_runs import (
     COMPLETED,
@@ -15,7 +16,6 @@ from airflow_provider_truto.client.sync_job_runs import (
     explain_failure,
     explain_undelivered,
 )
-from airflow_provider_truto.operators._task import TrutoSyncJobRunError
 
 if TYPE_CHECKING:
     from airflow_provider_truto.hooks.truto import TrutoHook

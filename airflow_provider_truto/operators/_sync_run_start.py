@@ -20,6 +20,8 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_truto._compat import earlier_tries
+from airflow_provider_truto.airflow_errors import TrutoSyncJobRunError
+from airflow_provider_truto.airflow_task import RunningTask
 from airflow_provider_truto.client.accounts import resolve_account
 from airflow_provider_truto.client.errors import (
     TrutoError,
@@ -29,7 +31,6 @@ from airflow_provider_truto.client.errors import (
     TrutoTransportError,
 )
 from airflow_provider_truto.client.sync_job_runs import FAILED, STOPPED, RunStart, find_candidates, read_time
-from airflow_provider_truto.operators._task import RunningTask, TrutoSyncJobRunError
 
 if TYPE_CHECKING:
     from airflow_provider_truto.hooks.truto import TrutoHook

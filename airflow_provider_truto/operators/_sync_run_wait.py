@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_truto.airflow_errors import TrutoSyncJobRunError
 from airflow_provider_truto.client.errors import TrutoError
 from airflow_provider_truto.client.sync_job_runs import is_over
-from airflow_provider_truto.operators._task import TrutoSyncJobRunError
 from airflow_provider_truto.triggers.base import FailedPolls
 from airflow_provider_truto.triggers.sync_jobs import tell_status
 

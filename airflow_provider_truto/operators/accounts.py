@@ -12,12 +12,12 @@ from airflow_provider_truto.client.errors import Problem
 from airflow_provider_truto.connection_fields import DEFAULT_CONN_ID
 from airflow_provider_truto.operators._arguments import BULK_ARGUMENTS
 from airflow_provider_truto.operators._bulk import OnClear, OnSourceChange, TrutoBulkOperator
-from airflow_provider_truto.operators._calls import TrutoCallOperator, Verify
 from airflow_provider_truto.operators._operator import defer_required_check, list_templated
+from airflow_provider_truto.operators._record import TrutoRecordOperator, Verify
 from airflow_provider_truto.records.request import PACKAGED, OnNone, ResponseFormat, SchemaSource
 
 
-class TrutoUpdateAccountOperator(TrutoCallOperator):
+class TrutoUpdateAccountOperator(TrutoRecordOperator):
     """Update one account of one customer's CRM: ``PATCH /unified/crm/accounts/{account_id}``.
 
     The body is rendered with its types kept, typed, checked before anything is sent, sent once however often
@@ -114,7 +114,7 @@ class TrutoUpdateAccountOperator(TrutoCallOperator):
     ) -> None:
         super().__init__(**kwargs)
         self._take(locals())
-        if not self._taken["body"] and self.body_file is None:
+        if not self.is_given("body") and self.body_file is None:
             self._refuse([Problem("/body", "is missing: give either body or body_file")])
 
     template_fields: Sequence[str] = list_templated(__init__)

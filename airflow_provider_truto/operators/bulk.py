@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from airflow_provider_truto._compat import instance_count, object_storage_path
+from airflow_provider_truto.airflow_errors import TrutoBulkError, translate_errors
+from airflow_provider_truto.airflow_task import read_run
 from airflow_provider_truto.bulk.shards import shards
 from airflow_provider_truto.client.errors import TrutoSchemaError
 from airflow_provider_truto.operators._arguments import BULK_ARGUMENTS
 from airflow_provider_truto.operators._files import write_whole
 from airflow_provider_truto.operators._operator import TrutoOperator, defer_required_check, list_templated
-from airflow_provider_truto.operators._task import TrutoBulkError, failing_in_airflow_terms, run_seen
 
 if TYPE_CHECKING:
     from airflow_provider_truto.bulk.report import Report  # slow to import, as is all that only a run needs
@@ -74,10 +75,10 @@ class TrutoBulkSummaryOperator(TrutoOperator):
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Read the summaries, write the report, and judge."""
-        with failing_in_airflow_terms(self):
-            return self._summed(context)
+        with translate_errors(self):
+            return self._add_up(context)
 
-    def _summed(self, context: Any) -> dict[str, Any]:
+    def _add_up(self, context: Any) -> dict[str, Any]:
         from airflow_provider_truto.bulk.errors import LedgerError
         from airflow_provider_truto.bulk.generations import locate_task_folder
         from airflow_provider_truto.bulk.report import merge_ledgers
@@ -90,7 +91,7 @@ class TrutoBulkSummaryOperator(TrutoOperator):
         run_folder = locate_task_folder(object_storage_path(self.output_path), ti.dag_id, ti.run_id)
         folder = locate_task_folder(run_folder, self.bulk_task_id)
         try:
-            report = merge_ledgers(folder, run=run_seen(context))
+            report = merge_ledgers(folder, run=read_run(context))
         except LedgerError as error:
             raise TrutoBulkError(str(error)) from error
         whole = report.as_dict()
@@ -98,7 +99,7 @@ class TrutoBulkSummaryOperator(TrutoOperator):
         write_whole(path, [json.dumps(whole, ensure_ascii=False, indent=2).encode(errors="replace")])
         accounts = dict(list(whole["accounts"].items())[:_MOST_ACCOUNTS])
         shown = {**whole, "accounts": accounts, "account_count": len(report.accounts), "report": path}
-        self._push(context, shown)  # a task that fails returns nothing
+        self.push_outcome(context, shown)  # a task that fails returns nothing
         known = [self.expected_shards, instance_count(context, self.bulk_task_id)]
         least = max((number for number in known if number is not None), default=None)
         self._judge(report, path, folder=folder, missing=report.missing(least))

@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 
 from airflow_provider_truto._compat import NOTSET, ArgNotSet
 from airflow_provider_truto.connection_fields import DEFAULT_CONN_ID
-from airflow_provider_truto.operators._calls import TrutoCallOperator, Verify
 from airflow_provider_truto.operators._operator import defer_required_check, list_templated
+from airflow_provider_truto.operators._record import TrutoRecordOperator, Verify
 from airflow_provider_truto.records.request import OnNone
 
 
-class TrutoProxyOperator(TrutoCallOperator):
+class TrutoProxyOperator(TrutoRecordOperator):
     """Call ``/proxy/{resource}``: list, get, create, update, delete, or a custom method, in the CRM's own shape.
 
     Nothing is mapped by Truto, so that no schema checks the body and no field of the answer is verified.

@@ -10,16 +10,17 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_truto._compat import NOTSET, ArgNotSet, conf
+from airflow_provider_truto.airflow_errors import TrutoSyncJobRunError, translate_errors
+from airflow_provider_truto.airflow_task import read_running_task
 from airflow_provider_truto.client.api import ErrorHandling
 from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
 from airflow_provider_truto.client.sync_job_runs import is_over
 from airflow_provider_truto.connection_fields import DEFAULT_CONN_ID
 from airflow_provider_truto.operators._arguments import SYNC_JOB_ARGUMENTS
-from airflow_provider_truto.operators._calls import Verify
 from airflow_provider_truto.operators._operator import TrutoOperator, defer_required_check, list_templated
+from airflow_provider_truto.operators._record import Verify
 from airflow_provider_truto.operators._sync_run_end import describe_outcome, give_up, judge_run, stop_run
 from airflow_provider_truto.operators._sync_run_start import StartedRuns, read_start, start_once
-from airflow_provider_truto.operators._task import TrutoSyncJobRunError, failing_in_airflow_terms, running_task
 
 if TYPE_CHECKING:
     from airflow_provider_truto.hooks.truto import TrutoHook
@@ -120,8 +121,8 @@ class TrutoSyncJobRunOperator(TrutoOperator):
     template_fields: Sequence[str] = list_templated(__init__, SYNC_JOB_ARGUMENTS)
     template_fields_renderers: ClassVar[dict[str, str]] = {"args": "json"}
 
-    def _contradictions(self, given: Mapping[str, Any], present: Collection[str]) -> Iterator[Problem]:
-        yield from super()._contradictions(given, present)
+    def _find_contradictions(self, given: Mapping[str, Any], present: Collection[str]) -> Iterator[Problem]:
+        yield from super()._find_contradictions(given, present)
         if "webhook_id" in present and "daemon_group_key" in present:
             yield Problem("/webhook_id", "give either webhook_id or daemon_group_key")
         if "integrated_account_id" in present and "tenant_id" in present:
@@ -132,7 +133,9 @@ class TrutoSyncJobRunOperator(TrutoOperator):
         self._is_killed, self._watched = False, None
         with self._failing(context):
             hook = self._open_hook()
-            run = start_once(hook, read_start(self, hook), StartedRuns(context, running_task(context)), log=self.log)
+            run = start_once(
+                hook, read_start(self, hook), StartedRuns(context, read_running_task(context)), log=self.log
+            )
             if self.do_xcom_push and (ti := context.get("ti")):
                 ti.xcom_push(key=RUN_ID_KEY, value=run["id"])
             if not self.wait:
@@ -177,7 +180,7 @@ class TrutoSyncJobRunOperator(TrutoOperator):
         thread.join(_KILL_GRACE)
 
     def _failing(self, context: Any) -> AbstractContextManager[None]:
-        return failing_in_airflow_terms(self, tell=lambda error, _: self._push_failure(context, error))
+        return translate_errors(self, on_failure=lambda error, _: self._push_failure(context, error))
 
     def _open_hook(self) -> TrutoHook:
         from airflow_provider_truto.hooks.truto import TrutoHook
@@ -225,16 +228,16 @@ class TrutoSyncJobRunOperator(TrutoOperator):
         return self._finish(context, run, undelivered=judge_run(hook, run, verify=self.verify, log=self.log))
 
     def _finish(self, context: Any, run: Mapping[str, Any], *, undelivered: str | None = None) -> Any:
-        self._push(context, {**describe_outcome(run), **({"undelivered": undelivered} if undelivered else {})})
-        if task := running_task(context):
-            task.done()
+        self.push_outcome(context, {**describe_outcome(run), **({"undelivered": undelivered} if undelivered else {})})
+        if task := read_running_task(context):
+            task.mark_done()
         return dict(run)
 
     def _push_failure(self, context: Any, error: Exception) -> None:
         run = getattr(error, "run", {})
         code = getattr(error, "code", type(error).__name__)
         try:
-            self._push(context, {**describe_outcome(run), "error": code, "message": str(error)[:10_000]})
+            self.push_outcome(context, {**describe_outcome(run), "error": code, "message": str(error)[:10_000]})
         except Exception:  # the task fails for a reason of its own, which must not be hidden
             self.log.warning("Why this task fails could not be pushed to XCom", exc_info=True)
 

@@ -12,12 +12,12 @@ from airflow_provider_truto.client.errors import Problem
 from airflow_provider_truto.connection_fields import DEFAULT_CONN_ID
 from airflow_provider_truto.operators._arguments import BULK_ARGUMENTS
 from airflow_provider_truto.operators._bulk import OnClear, OnSourceChange, TrutoBulkOperator
-from airflow_provider_truto.operators._calls import TrutoCallOperator, Verify
 from airflow_provider_truto.operators._operator import defer_required_check, list_templated
+from airflow_provider_truto.operators._record import TrutoRecordOperator, Verify
 from airflow_provider_truto.records.request import PACKAGED, OnNone, ResponseFormat, SchemaSource, explain_method_slip
 
 
-class TrutoUnifiedOperator(TrutoCallOperator):
+class TrutoUnifiedOperator(TrutoRecordOperator):
     """Call ``/unified/{model}/{resource}``: list, get, create, update, delete, or a custom method.
 
     Target: whose CRM, and what is called there.
@@ -239,8 +239,8 @@ class TrutoBulkUnifiedOperator(TrutoBulkOperator):
 
     template_fields: Sequence[str] = list_templated(__init__, BULK_ARGUMENTS)
 
-    def _contradictions(self, given: Mapping[str, Any], present: Collection[str]) -> Iterator[Problem]:
-        yield from super()._contradictions(given, present)
+    def _find_contradictions(self, given: Mapping[str, Any], present: Collection[str]) -> Iterator[Problem]:
+        yield from super()._find_contradictions(given, present)
         method = given.get("method", self.method)
         if method in {"list", "get"}:
             yield Problem("/method", f"a bulk writes, and {method} reads")

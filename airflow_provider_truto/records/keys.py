@@ -20,7 +20,7 @@ class TaskIdentity:
     """Which write of which task this is.
 
     ``generation`` is constant over automatic retries and another after a clear, and in a DAG run that was deleted and
-    made again under its id, so that a retried task replays and the others write; ``operators._task`` says what it is
+    made again under its id, so that a retried task replays and the others write; ``airflow_task`` says what it is
     made of. ``ordinal`` is the record's place in its source.
     """
 

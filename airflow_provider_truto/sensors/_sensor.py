@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_truto._compat import AirflowException, AirflowSkipException
+from airflow_provider_truto.airflow_errors import translate_errors
 from airflow_provider_truto.client.errors import TrutoError, TrutoSchemaError
 from airflow_provider_truto.operators._arguments import SYNC_JOB_ARGUMENTS
 from airflow_provider_truto.operators._operator import TrutoOperator
-from airflow_provider_truto.operators._task import failing_in_airflow_terms
 from airflow_provider_truto.triggers.base import ERROR, FailedPolls
 
 try:  # here and not in _compat: operators need none, and it takes time to import
@@ -109,7 +109,7 @@ class TrutoSensor(TrutoOperator, BaseSensorOperator):
     def _failing(self) -> Iterator[None]:
         """Skip where ``soft_fail`` is set; else fail the way all operators do."""
         try:
-            with failing_in_airflow_terms(self):
+            with translate_errors(self):
                 yield
         except AirflowSkipException:
             raise

@@ -9,8 +9,8 @@ from airflow_provider_truto._compat import conf
 from airflow_provider_truto.client.sync_job_runs import is_over
 from airflow_provider_truto.connection_fields import DEFAULT_CONN_ID
 from airflow_provider_truto.operators._arguments import SYNC_JOB_ARGUMENTS
-from airflow_provider_truto.operators._calls import Verify
 from airflow_provider_truto.operators._operator import defer_required_check, list_templated
+from airflow_provider_truto.operators._record import Verify
 from airflow_provider_truto.operators._sync_run_end import judge_run
 from airflow_provider_truto.sensors._sensor import TrutoSensor
 from airflow_provider_truto.triggers.sync_jobs import TrutoSyncJobRunTrigger, tell_status

@@ -53,7 +53,7 @@ from airflow_provider_truto.operators.unified import TrutoUnifiedOperator
 
 RECORD = "23423523"
 # The worker outlives the test, and the emulator's seed with it.
-shared.reset()
+shared.RESPONSES.clear()
 os.environ.pop("AIRFLOW__TRUTO__HIDE_VALUES", None)
 
 

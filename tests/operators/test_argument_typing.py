@@ -21,7 +21,7 @@ from airflow.exceptions import AirflowProviderDeprecationWarning
 from airflow_provider_truto import operators
 from airflow_provider_truto._compat import NOTSET, AirflowFailException, object_storage_path
 from airflow_provider_truto.client.errors import TrutoSchemaError
-from airflow_provider_truto.operators._arguments import REQUIRED, Argument
+from airflow_provider_truto.operators._argument import REQUIRED, Argument
 from airflow_provider_truto.operators._operator import TrutoOperator, collect_parameters
 from airflow_provider_truto.operators.accounts import TrutoBulkUpdateAccountsOperator, TrutoUpdateAccountOperator
 

@@ -332,17 +332,19 @@ def test_nothing_was_written_by_the_tasks_that_failed_for_good(permanent):
 
 #: A task that makes a batch of calls, some of which fail while others stay done.
 BATCH = """
+        from airflow_provider_truto.airflow_errors import translate_errors
         {imports}
 
         class Batch(TrutoUnifiedOperator):
-            def _called(self, context):
-                return TrutoHook().batch(
-                    [
-                        {{"resource": "crm/accounts", "method": "update", "id": RECORD, "body": {{"name": "x"}}}},
-                        {{"resource": "crm/contacts", "method": "get", "id": "no-such"}},
-                    ],
-                    integrated_account_id=ACME,
-                )
+            def execute(self, context):
+                with translate_errors(self, skip_on=self.skip_on):
+                    return TrutoHook().batch(
+                        [
+                            {{"resource": "crm/accounts", "method": "update", "id": RECORD, "body": {{"name": "x"}}}},
+                            {{"resource": "crm/contacts", "method": "get", "id": "no-such"}},
+                        ],
+                        integrated_account_id=ACME,
+                    )
 
         given = {{"model": "crm", "resource": "accounts", "method": "list", "retry_delay": timedelta(0)}}
         {task}

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_provider_truto.operators._task import running_task
+from airflow_provider_truto.airflow_task import read_running_task
 
 BEGAN = datetime(2026, 3, 1, 10, tzinfo=timezone.utc)
 LATER = datetime(2026, 3, 1, 11, tzinfo=timezone.utc)
@@ -41,9 +41,9 @@ class Tries:
         self.ti.max_tries = self.ti.max_tries if max_tries is None else max_tries
         vars(self.run).update(run)
         store = {} if self.store is None else {"task_state_store": self.store}
-        task = running_task({"ti": self.ti, "dag_run": self.run, **store})
+        task = read_running_task({"ti": self.ti, "dag_run": self.run, **store})
         if ends_well:
-            task.done()
+            task.mark_done()
         return task
 
 
@@ -122,4 +122,4 @@ def test_the_number_behind_a_key_is_kept_over_the_tries_of_its_generation():
 
 
 def test_outside_of_a_task_there_is_none():
-    assert running_task({}) is None
+    assert read_running_task({}) is None

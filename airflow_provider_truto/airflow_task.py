@@ -1,14 +1,10 @@
-"""What Truto operators need of the task they run as: its identity, its state, and how it fails."""
+"""Who the task is that runs: which write its tries repeat, and what its state store keeps of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
-from airflow_provider_truto._compat import AirflowException, AirflowFailException, AirflowSkipException
-from airflow_provider_truto.client.errors import TrutoApiError, TrutoError
-from airflow_provider_truto.client.statuses import find_meaning
 from airflow_provider_truto.records.keys import RunSeen, TaskIdentity
 
 _STATE_KEY = "truto_task"
@@ -44,12 +40,12 @@ class RunningTask:
 
     def __init__(self, context: Mapping[str, Any]) -> None:
         ti = context["ti"]
-        self.run = run_seen(context)
+        self.run = read_run(context)
         self.try_number: int = ti.try_number
         self._store = context.get("task_state_store")
-        self._state = self._seen(ti.max_tries)
+        self._state = self._describe(ti.max_tries)
         if self._store is not None:
-            self._remember(self._store, self._store.get(_STATE_KEY))
+            self._continue(self._store, self._store.get(_STATE_KEY))
         self.identity = TaskIdentity(
             dag_id=ti.dag_id,
             run_id=ti.run_id,
@@ -66,13 +62,13 @@ class RunningTask:
         is_first_try = self._state["first_try"] == self.try_number
         return TaskStateKeyVersions(self._store, self._state, may_advance=is_first_try)
 
-    def done(self) -> None:
+    def mark_done(self) -> None:
         """Have it known that the task has done what it was for, so that only a clear can bring it back."""
         if self._store is not None:
             self._state["is_done"] = True
             self._store.set(_STATE_KEY, self._state)
 
-    def _seen(self, max_tries: int) -> dict[str, Any]:
+    def _describe(self, max_tries: int) -> dict[str, Any]:
         run = self.run
         of_run = run.started or "" if run.number is None else f"{run.number}.{run.after}.{run.clears}"
         return {
@@ -85,11 +81,11 @@ class RunningTask:
             "is_done": False,
         }
 
-    def _remember(self, store: Any, stored: Any) -> None:
+    def _continue(self, store: Any, stored: Any) -> None:
         """Take over what an earlier try has stored of this generation, and store it where that is new."""
         state = self._state
         if isinstance(stored, dict) and stored.keys() == state.keys():
-            if self._goes_on(stored):
+            if self._is_retry_of(stored):
                 state.update({name: stored[name] for name in ("generations", "suffix", "first_try")})
             else:
                 (new,) = state["generations"]
@@ -99,7 +95,7 @@ class RunningTask:
         if state != stored:
             store.set(_STATE_KEY, state)
 
-    def _goes_on(self, stored: Mapping[str, Any]) -> bool:
+    def _is_retry_of(self, stored: Mapping[str, Any]) -> bool:
         """Whether this is a retry of the try that has stored this."""
         if stored["max_tries"] != self._state["max_tries"]:
             return False
@@ -129,12 +125,12 @@ class TaskStateKeyVersions:
         self._store.set(_STATE_KEY, self._state)
 
 
-def running_task(context: Mapping[str, Any]) -> RunningTask | None:
+def read_running_task(context: Mapping[str, Any]) -> RunningTask | None:
     """Read who runs; ``None`` outside a task, as in a test that calls ``execute({})``."""
     return None if context.get("ti") is None else RunningTask(context)
 
 
-def run_seen(context: Mapping[str, Any]) -> RunSeen:
+def read_run(context: Mapping[str, Any]) -> RunSeen:
     """Read what tells this DAG run from another one of its id."""
     dag_run = context.get("dag_run")
     return RunSeen(
@@ -147,80 +143,3 @@ def run_seen(context: Mapping[str, Any]) -> RunSeen:
 
 def _text(date: Any) -> str | None:
     return None if date is None else str(date.isoformat())
-
-
-def codes_of_errors() -> dict[str, type[TrutoApiError]]:
-    """Map the names that ``skip_on`` takes to their errors: ``not_found`` to ``TrutoNotFoundError``."""
-    classes: dict[str, type[TrutoApiError]] = {}
-    pending: list[type[TrutoApiError]] = TrutoApiError.__subclasses__()
-    while pending:
-        cls = pending.pop()
-        classes[cls.code] = cls
-        pending += cls.__subclasses__()
-    return classes
-
-
-class TrutoBulkError(TrutoError, AirflowException):
-    """A bulk that did not end well: too many of its records failed, or its source, its ledger or its time gave out.
-
-    ``transient``: the next try may do what is left. ``counts`` are those of the bulk, where it came to its end.
-    """
-
-    def __init__(self, message: str, *, transient: bool = False, counts: Mapping[str, Any] | None = None) -> None:
-        super().__init__(message)
-        self.transient = transient
-        self.counts = counts
-
-
-class TrutoSyncJobRunError(TrutoError, AirflowException):
-    """A run of a sync job that did not end well, or not in time, or that nobody can tell from another.
-
-    ``transient``: the next try may start another run. ``run`` is what was last seen of it.
-    """
-
-    def __init__(self, message: str, *, transient: bool = False, run: Mapping[str, Any] | None = None) -> None:
-        super().__init__(message)
-        self.transient = transient
-        self.run = dict(run or {})
-
-
-@contextmanager
-def failing_in_airflow_terms(
-    operator: Any, *, skip_on: Collection[str] = (), tell: Callable[[Exception, bool], None] | None = None
-) -> Iterator[None]:
-    """Let what an operator does fail the way ``airflow_error`` says, with the ``TrutoError`` as the cause.
-
-    Before that, ``tell`` gets the error, and whether it skips the task.
-    """
-    try:
-        yield
-    except Exception as error:
-        failure: Exception = error
-        if isinstance(error, TrutoError):
-            has_policy = getattr(operator, "retry_policy", None) is not None
-            failure = airflow_error(error, skip_on=skip_on, has_retry_policy=has_policy)
-        if tell is not None:
-            tell(error, isinstance(failure, AirflowSkipException))
-        if failure is error:
-            raise
-        raise failure from error
-
-
-def airflow_error(error: TrutoError, *, skip_on: Collection[str], has_retry_policy: bool) -> Exception:
-    """Say in Airflow's terms what an error means for the task.
-
-    A skip where ``skip_on`` names it; ``AirflowFailException``, which no retry follows, where a retry cannot
-    mend it, unless the task has a ``retry_policy``, which then decides on the error itself.
-    """
-    classes = codes_of_errors()
-    failure: Exception = error
-    if any(isinstance(error, classes[code]) for code in skip_on) and _may_skip(error):
-        failure = AirflowSkipException(str(error))
-    elif not error.transient and not has_retry_policy:
-        failure = AirflowFailException(str(error))
-    return failure
-
-
-def _may_skip(error: TrutoError) -> bool:
-    """Whether an error says something of a record, and not that the task itself is wrong."""
-    return not isinstance(error, TrutoApiError) or find_meaning(error.status, is_remote=error.is_remote).may_skip

@@ -1,0 +1,88 @@
+"""What an error means for an Airflow task: it fails for good, may be retried, or is skipped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from airflow_provider_truto._compat import AirflowException, AirflowFailException, AirflowSkipException
+from airflow_provider_truto.client.errors import TrutoApiError, TrutoError
+from airflow_provider_truto.client.statuses import find_meaning
+
+
+def map_error_codes() -> dict[str, type[TrutoApiError]]:
+    """Map the names that ``skip_on`` takes to their errors: ``not_found`` to ``TrutoNotFoundError``."""
+    classes: dict[str, type[TrutoApiError]] = {}
+    pending: list[type[TrutoApiError]] = TrutoApiError.__subclasses__()
+    while pending:
+        cls = pending.pop()
+        classes[cls.code] = cls
+        pending += cls.__subclasses__()
+    return classes
+
+
+class TrutoBulkError(TrutoError, AirflowException):
+    """A bulk that did not end well: too many of its records failed, or its source, its ledger or its time gave out.
+
+    ``transient``: the next try may do what is left. ``counts`` are those of the bulk, where it came to its end.
+    """
+
+    def __init__(self, message: str, *, transient: bool = False, counts: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.transient = transient
+        self.counts = counts
+
+
+class TrutoSyncJobRunError(TrutoError, AirflowException):
+    """A run of a sync job that did not end well, or not in time, or that nobody can tell from another.
+
+    ``transient``: the next try may start another run. ``run`` is what was last seen of it.
+    """
+
+    def __init__(self, message: str, *, transient: bool = False, run: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.transient = transient
+        self.run = dict(run or {})
+
+
+@contextmanager
+def translate_errors(
+    operator: Any, *, skip_on: Collection[str] = (), on_failure: Callable[[Exception, bool], None] | None = None
+) -> Iterator[None]:
+    """Let what an operator does fail the way ``translate_error`` says, with the ``TrutoError`` as the cause.
+
+    Before that, ``on_failure`` gets the error, and whether it skips the task.
+    """
+    try:
+        yield
+    except Exception as error:
+        failure: Exception = error
+        if isinstance(error, TrutoError):
+            has_policy = getattr(operator, "retry_policy", None) is not None
+            failure = translate_error(error, skip_on=skip_on, has_retry_policy=has_policy)
+        if on_failure is not None:
+            on_failure(error, isinstance(failure, AirflowSkipException))
+        if failure is error:
+            raise
+        raise failure from error
+
+
+def translate_error(error: TrutoError, *, skip_on: Collection[str], has_retry_policy: bool) -> Exception:
+    """Say in Airflow's terms what an error means for the task.
+
+    A skip where ``skip_on`` names it; ``AirflowFailException``, which no retry follows, where a retry cannot
+    mend it, unless the task has a ``retry_policy``, which then decides on the error itself.
+    """
+    classes = map_error_codes()
+    failure: Exception = error
+    if any(isinstance(error, classes[code]) for code in skip_on) and _may_skip(error):
+        failure = AirflowSkipException(str(error))
+    elif not error.transient and not has_retry_policy:
+        failure = AirflowFailException(str(error))
+    return failure
+
+
+def _may_skip(error: TrutoError) -> bool:
+    """Whether an error says something of a record, and not that the task itself is wrong."""
+    return not isinstance(error, TrutoApiError) or find_meaning(error.status, is_remote=error.is_remote).may_skip

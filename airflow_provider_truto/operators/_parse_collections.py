@@ -1,0 +1,127 @@
+"""Parsers of arguments that are paths, lists or objects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from airflow_provider_truto.airflow_errors import map_error_codes
+from airflow_provider_truto.bulk.ledger_files import LOCAL
+from airflow_provider_truto.bulk.shards import parse_shard
+from airflow_provider_truto.client.errors import Problem
+from airflow_provider_truto.operators._argument import (
+    Argument,
+    Kind,
+    RefusedError,
+    find_missing,
+    is_path,
+    to_renderable,
+)
+from airflow_provider_truto.operators._parse_scalars import coerce_to, describe_value, parse_whole, require_text
+from airflow_provider_truto.records.render import Missing
+
+
+def parse_path(value: Any) -> Any:
+    """Read a path: text, or an ``ObjectStoragePath`` as it is."""
+    if is_path(value):
+        return to_renderable(value)
+    if not isinstance(value, str):
+        raise RefusedError.of(f"expects a path, got {describe_value(value)}")
+    return require_text(str(value))
+
+
+def parse_output(value: Any) -> Any:
+    """Read a path to write to. A relative one means another folder on each worker, and another on Airflow 2.11."""
+    path = parse_path(value)
+    protocol, _, rest = str(path).rpartition("://")
+    if protocol in LOCAL and not rest.startswith("/"):
+        raise RefusedError.of(
+            f"{describe_value(str(path))} is relative, and would be another folder on each worker: write an absolute"
+            " path on a disk that all workers share, or a URL such as 's3://aws_default@bucket/truto'"
+        )
+    return path
+
+
+def parse_source(value: Any) -> Any:
+    """Read a path or a list of paths; rows are data, and stay as they come."""
+    if isinstance(value, str) or is_path(value):
+        return parse_path(value)
+    if isinstance(value, (list, tuple)) and all(isinstance(item, (str, Missing)) or is_path(item) for item in value):
+        return _parse_paths(value)
+    return value
+
+
+def _parse_paths(values: Sequence[Any]) -> list[Any]:
+    read = [Argument(Kind("path", parse_path)).read(value, at=f"/{number}") for number, value in enumerate(values)]
+    if problems := [problem for _, found in read for problem in found]:
+        raise RefusedError(*problems)
+    return [path for path, _ in read]
+
+
+def parse_names(value: Any) -> list[str]:
+    made = coerce_to(value, {"type": "array", "items": {"type": "string"}})
+    if not isinstance(made, list) or not all(isinstance(name, str) and name for name in made):
+        raise RefusedError.of("expects a list of field names")
+    return made
+
+
+def parse_codes(value: Any) -> list[str]:
+    known = map_error_codes()
+    try:
+        made = coerce_to(sorted(value) if isinstance(value, (set, frozenset)) else value, {"type": "array"})
+    except RefusedError:
+        made = value
+    unknown = [made] if not isinstance(made, list) else [code for code in made if code not in known]
+    if unknown:
+        named = ", ".join(sorted(map(str, unknown)))
+        raise RefusedError.of(f"expects a list out of {', '.join(sorted(known))}, got {named}")
+    return list(made)
+
+
+def parse_object(value: Any) -> dict[str, Any]:
+    made = coerce_to(value, {"type": "object"})
+    if not isinstance(made, dict):
+        raise RefusedError.of("expects an object: parameter names and values")
+    return made
+
+
+def parse_json_object(value: Any) -> dict[str, Any]:
+    made = parse_object(value)
+    if missing := [Problem(at, marker.reason) for at, marker in find_missing(made)]:
+        raise RefusedError(*missing)
+    return made
+
+
+def parse_parameters(value: Any) -> Any:
+    """Read what a database's driver gets: values of any type, as they are."""
+    if isinstance(value, str):
+        value = coerce_to(value, {"type": ["object", "array"]})
+    if not isinstance(value, (Mapping, Sequence)):
+        raise RefusedError.of(f"expects an object or a list, got {describe_value(value)}")
+    if missing := [Problem(at, marker.reason) for at, marker in find_missing(value)]:
+        raise RefusedError(*missing)
+    return value
+
+
+def parse_hook_params(value: Any) -> Any:
+    made = parse_parameters(value)
+    if not isinstance(made, Mapping):
+        expected = "an object: names and values of the hook's arguments"
+        raise RefusedError.of(f"expects {expected}, got {describe_value(made)}")
+    return made
+
+
+def parse_shard_argument(value: Any) -> Any:
+    made = coerce_to(value, {"type": ["object", "array"]})
+    try:
+        if isinstance(made, dict) and {"index", "count"} <= set(made):
+            made = {**made, **{name: parse_whole(made[name], at_least=0) for name in ("index", "count")}}
+        elif isinstance(made, list):
+            made = [parse_whole(number, at_least=0) for number in made]
+        return vars(parse_shard(made))
+    except RefusedError as error:
+        raise RefusedError.of(
+            f"expects an item of shards(n), or (index, count), got {describe_value(made)}: {error}"
+        ) from None
+    except ValueError as error:
+        raise RefusedError.of(str(error).removeprefix("shard: ")) from None

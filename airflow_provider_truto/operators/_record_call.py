@@ -1,0 +1,192 @@
+"""The call of an operator of one record: what its arguments mean, how it is sent, what is told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_truto._compat import AirflowFailException
+from airflow_provider_truto.airflow_task import read_running_task
+from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
+from airflow_provider_truto.hooks.truto import TrutoHook
+from airflow_provider_truto.operators._files import find_schema
+from airflow_provider_truto.operators._record_list import read_list
+from airflow_provider_truto.operators._record_xcom import (
+    describe_error,
+    describe_result,
+    describe_subject,
+    show_preview,
+    store_response,
+)
+from airflow_provider_truto.records.pipeline import (
+    CoercionOptions,
+    RecordResult,
+    Safeguards,
+    open_pages,
+    write_record,
+)
+from airflow_provider_truto.records.request import RecordRequest
+from airflow_provider_truto.records.verify import Verification, describe_doubts, verify
+from airflow_provider_truto.records.xcom import make_storable
+
+if TYPE_CHECKING:
+    from airflow_provider_truto.operators._record import TrutoRecordOperator
+
+_BODY_HINT = "; set on_none='omit' to leave such fields out, on_none='null' to clear them"
+
+
+class RecordCall:
+    """One call of one try of a task, and what is known of it for XCom, also where it fails."""
+
+    def __init__(self, operator: TrutoRecordOperator, context: Any) -> None:
+        self._operator = operator
+        self._context = context
+        #: Whom and what it is for.
+        self._subject: dict[str, Any] = {}
+        #: How it went.
+        self._outcome: dict[str, Any] = {}
+
+    def execute(self, problems: Sequence[Problem]) -> Any:
+        """Make the call and return what goes to XCom as its value; ``problems`` are those of the arguments.
+
+        Raises ``TrutoError``, and ``AirflowFailException`` for ``verify="fail"``.
+        """
+        operator = self._operator
+        request, problems = build_request(operator, problems)
+        self._subject = describe_subject(request)
+        if operator.truto_conn_id is None:
+            raise TrutoSchemaError.of(f"task {operator.task_id!r} names no connection", problems)
+        hook = TrutoHook(operator.truto_conn_id)
+        if not problems and request.integrated_account_id is None and request.tenant_id is None:
+            self._subject["integrated_account_id"] = hook.connection.settings.integrated_account_id
+        if request.method == "list":
+            return self._list(hook, request, problems)
+        is_write = not (request.is_read or operator.preview)
+        task = read_running_task(self._context) if is_write else None
+        result = hook.do(
+            write_record,
+            request,
+            coercion=CoercionOptions(on_none=operator.on_none, hint=_BODY_HINT),
+            earlier=problems,
+            safeguards=build_safeguards(operator),
+            task=task.identity if task else None,
+            key_versions=task.key_versions if task else None,
+        )
+        value = self._finish(result, hide_values=hook.connection.settings.hide_values)
+        if task:
+            task.mark_done()
+        return value
+
+    def push_failure(self, error: Exception, is_skip: bool) -> None:
+        """Push what is known of a call that failed, so that a later task can say what became of all of them."""
+        outcome = {**self._subject, **self._outcome}
+        outcome |= {name: value for name, value in describe_error(error).items() if outcome.get(name) is None}
+        outcome["skipped"] = is_skip
+        try:
+            self._operator.push_outcome(self._context, make_storable(outcome))
+        except Exception:  # the task fails for a reason of its own, which must not be hidden
+            self._operator.log.warning("Why this task fails could not be pushed to XCom", exc_info=True)
+
+    def _list(self, hook: TrutoHook, request: RecordRequest, problems: Sequence[Problem]) -> Any:
+        operator = self._operator
+        listing = hook.listing(open_pages, request, earlier=problems, safeguards=build_safeguards(operator))
+        value, outcome = read_list(operator, listing)
+        self._outcome |= outcome
+        operator.push_outcome(self._context, self._outcome)
+        operator.log.info(
+            "%s: %d records%s", request, listing.count, "" if listing.cursor is None else ", and more after that"
+        )
+        return value
+
+    def _finish(self, result: RecordResult, *, hide_values: bool) -> Any:
+        """Verify what was answered, and return what goes to XCom as the value."""
+        operator = self._operator
+        verification = verify(result.request, result.response) if result.result else Verification()
+        self._subject = describe_subject(result.request)
+        self._outcome |= describe_result(result)
+        if not result.request.is_read:
+            self._outcome["verification"] = verification.as_dict()
+        if result.preview:
+            self._outcome["preview"] = show_preview(operator, result.preview, hide_values=hide_values)
+        if operator.skip_unchanged:
+            self._outcome["unchanged"] = list(result.unchanged)
+        value, stored = store_response(operator, result)
+        self._outcome |= stored
+        self._log_unsent(result)
+        if operator.verify is not None:
+            self._judge(result, verification)
+        operator.push_outcome(self._context, self._outcome)
+        return value
+
+    def _log_unsent(self, result: RecordResult) -> None:
+        if result.result is not None or result.preview is None:
+            return
+        if self._operator.preview:
+            self._operator.log.info(
+                "Preview of %s: it would change %s. Nothing was sent. Hash: %s",
+                result.request,
+                ", ".join(change.pointer or "the whole record" for change in result.preview.changes) or "nothing",
+                result.preview.hash,
+            )
+        else:
+            self._operator.log.info("%s: every field is as it should be already; nothing was sent", result.request)
+
+    def _judge(self, result: RecordResult, verification: Verification) -> None:
+        log, request = self._operator.log, result.request
+        if verification.changed:
+            log.info("%s: the CRM took in its own form: %s", request, ", ".join(verification.changed))
+        if verification.unverifiable:
+            log.info("%s: the answer cannot confirm: %s", request, ", ".join(verification.unverifiable))
+        doubts = describe_doubts(request, result.response, verification)
+        if doubts and self._operator.verify == "fail":
+            happened = "" if request.is_read or result.result is None else " The write HAS happened;"
+            self._outcome["error"] = "not_confirmed"
+            raise AirflowFailException(f"{doubts}{happened} verify='fail' fails the task for it.")
+        if doubts:
+            log.warning(doubts)
+
+
+def build_request(
+    operator: TrutoRecordOperator, problems: Sequence[Problem]
+) -> tuple[RecordRequest, Sequence[Problem]]:
+    """Build the request of the arguments that are right; return it with the problems that only all of them show."""
+    account = operator.integrated_account_id
+    if account is None and operator.is_given("integrated_account_id"):
+        account = ""  # given, and nothing came of it: the connection's default must not step in
+    if operator.response_format == "stream" and operator.output_path is None:
+        problems = [*problems, Problem("/output_path", "is needed for response_format 'stream'")]
+    request = RecordRequest(
+        model=operator.model,
+        resource=operator.resource or "",
+        method=operator.method or "",
+        record_id=getattr(operator, operator.id_name),
+        id_name=operator.id_name,
+        needs_id=operator.needs_id,
+        body=operator.body,
+        query=operator.query,
+        integrated_account_id=account,
+        tenant_id=operator.tenant_id,
+        integration=operator.integration,
+        response_format=operator.response_format or "",
+        ignore_remote_data=bool(operator.ignore_remote_data),
+        exclude_fields=operator.exclude_fields,
+        remote_query=operator.remote_query,
+        schema=find_schema(operator, operator.schema),
+        extra_fields=operator.extra_fields,
+        allow_empty=bool(operator.allow_empty),
+        idempotency_key=operator.idempotency_key,
+        text_advice="make it text: `{{ … | string }}`, or where the value comes from",
+    )
+    return request, problems
+
+
+def build_safeguards(operator: TrutoRecordOperator) -> Safeguards:
+    """Build the safeguards that the arguments ask for."""
+    return Safeguards(
+        preflight=bool(operator.preflight),
+        expected_tenant_id=operator.expected_tenant_id,
+        check_custom_fields=bool(operator.check_custom_fields),
+        preview=bool(operator.preview),
+        expect=operator.expect,
+        skip_unchanged=bool(operator.skip_unchanged),
+    )
