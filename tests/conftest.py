@@ -21,7 +21,7 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import HealthCheck, settings
 
-from airflow_provider_truto.client.request import Request, json_body, path_of, query_pairs
+from airflow_provider_truto.client.request import Request, build_path, encode_json, encode_query
 from airflow_provider_truto.client.settings import ClientSettings
 from airflow_provider_truto.client.sync import SyncClient
 from airflow_provider_truto.client.tokens import ApiToken, Token
@@ -116,9 +116,9 @@ def write():
     def make(body=None, *, record="23423523", account=ACME, key="v1-test", streamed=False, **query):
         return Request(
             method="PATCH",
-            path=path_of("unified", "crm", "accounts", record),
-            query=query_pairs({"integrated_account_id": account, **query}),
-            body=json_body({"name": "Initrode"} if body is None else body),
+            path=build_path("unified", "crm", "accounts", record),
+            query=encode_query({"integrated_account_id": account, **query}),
+            body=encode_json({"name": "Initrode"} if body is None else body),
             idempotency_key=key,
             integrated_account_id=account,
             is_data=True,
@@ -135,8 +135,8 @@ def read():
     def make(*, record="23423523", account=ACME, streamed=False, **query):
         return Request(
             method="GET",
-            path=path_of("unified", "crm", "accounts", record),
-            query=query_pairs({"integrated_account_id": account, **query}),
+            path=build_path("unified", "crm", "accounts", record),
+            query=encode_query({"integrated_account_id": account, **query}),
             integrated_account_id=account,
             is_data=True,
             streamed=streamed,

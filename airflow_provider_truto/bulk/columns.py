@@ -16,8 +16,8 @@ from airflow_provider_truto.bulk.record import (
     read_account_id,
 )
 from airflow_provider_truto.client.errors import Problem
-from airflow_provider_truto.client.names import CUSTOMER_NAMES, nearest
-from airflow_provider_truto.client.numbers import exact_json
+from airflow_provider_truto.client.names import CUSTOMER_NAMES, find_nearest
+from airflow_provider_truto.client.numbers import parse_exact_json
 from airflow_provider_truto.records.render import mark_missing
 
 _IDS = frozenset({"id", "integrated_account_id"})
@@ -111,7 +111,7 @@ def _to_text(value: Any) -> str | None:
 def _parse_cell(name: str, cell: Any) -> Any:
     """Give a cell's value. Raises ``ValueError`` where the whole body is no object."""
     if name == _BODY:
-        value = exact_json(cell) if isinstance(cell, str) else cell
+        value = parse_exact_json(cell) if isinstance(cell, str) else cell
         if not isinstance(value, Mapping):
             raise ValueError(f"expects a JSON object, got {type(value).__name__}")
         cell = value
@@ -142,11 +142,11 @@ def _check_names(names: Sequence[str], extra_fields: Sequence[str]) -> None:
 def _find_meaning(column: str, fields: Collection[str]) -> str | None:
     """Say what a column may be meant to name; ``None`` for a field of the body."""
     first, *rest = re.split(r"[.\[]", column)
-    if rest and nearest(first, [_BODY]):
+    if rest and find_nearest(first, [_BODY]):
         first, *rest = rest
     if first in fields:
         return None
-    near = nearest(first, _MEANINGS_AS_OBJECT if rest else MEANINGS)
+    near = find_nearest(first, _MEANINGS_AS_OBJECT if rest else MEANINGS)
     return None if near is None else MEANINGS[near]
 
 

@@ -21,7 +21,7 @@ from airflow_provider_truto.bulk.record import (
     parse_record,
 )
 from airflow_provider_truto.client.errors import Problem
-from airflow_provider_truto.client.names import other_account
+from airflow_provider_truto.client.names import find_other_account
 from airflow_provider_truto.records.render import compile_template
 from airflow_provider_truto.records.scalars import to_plain_text
 
@@ -94,7 +94,7 @@ class TemplateMapping:
 
     def _find_unused_account(self, names: Iterable[Any]) -> str | None:
         """Give the name of a column that chooses a customer, where the mapping chooses none and does not read it."""
-        found = None if self._names_account else other_account(names)
+        found = None if self._names_account else find_other_account(names)
         return None if found in self._columns else found
 
     def _prepare(self, content: Any, env: Environment, at: str) -> _Render:

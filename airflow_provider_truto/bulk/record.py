@@ -8,8 +8,8 @@ from typing import Any
 from uuid import UUID
 
 from airflow_provider_truto.client.errors import Problem
-from airflow_provider_truto.client.names import CUSTOMER_NAMES, nearest
-from airflow_provider_truto.client.numbers import whole_number
+from airflow_provider_truto.client.names import CUSTOMER_NAMES, find_nearest
+from airflow_provider_truto.client.numbers import to_whole_number
 from airflow_provider_truto.records.render import Missing
 from airflow_provider_truto.records.scalars import is_nothing, to_number, to_plain_text
 
@@ -90,7 +90,7 @@ def parse_record(row: Any, ordinal: int, *, needs_id: bool = True, needs_body: b
 
 
 def _suggest(key: Any) -> str:
-    near = nearest(key, MEANINGS) if isinstance(key, str) else None
+    near = find_nearest(key, MEANINGS) if isinstance(key, str) else None
     return f"; did you mean {MEANINGS[near]}?" if near else ""
 
 
@@ -157,5 +157,5 @@ def normalize_id(value: Any) -> Any:
     if is_nothing(value):
         return None
     number = to_number(value)
-    whole = None if number is None or isinstance(number, bool) else whole_number(number)
+    whole = None if number is None or isinstance(number, bool) else to_whole_number(number)
     return value if whole is None else str(whole)

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 from airflow_provider_truto.bulk.ledger_files import find_fault_in, is_count, is_flag, is_list_of, is_text
 from airflow_provider_truto.bulk.record import Record
 from airflow_provider_truto.client.errors import TrutoApiError, TrutoError, TrutoSchemaError
-from airflow_provider_truto.client.request import json_body
+from airflow_provider_truto.client.request import encode_json
 from airflow_provider_truto.records.coerce import coerce
 from airflow_provider_truto.records.pipeline import RecordResult
 from airflow_provider_truto.records.request import OnNone
@@ -164,7 +164,7 @@ def encode_failed_body(record: Record, *, on_none: OnNone) -> FailedBody:
     )
     unwritable = [problem.pointer.rstrip("/") for problem in plain.problems]
     try:
-        json_body(plain.value)
+        encode_json(plain.value)
     except (TypeError, ValueError):
         unwritable.append("")  # such as half a character
     return FailedBody(body=plain.value, unwritable=tuple(unwritable))

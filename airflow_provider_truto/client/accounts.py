@@ -23,7 +23,7 @@ from airflow_provider_truto.client.errors import (
     TrutoTransportError,
 )
 from airflow_provider_truto.client.pages import fetch_all
-from airflow_provider_truto.client.redaction import one_line
+from airflow_provider_truto.client.redaction import quote_line
 from airflow_provider_truto.client.settings import ClientSettings
 
 
@@ -32,25 +32,25 @@ def resolve_account(settings: ClientSettings, given: str | None) -> str:
 
     Raises ``TrutoSchemaError`` where there is none, it cannot be one, or the connection does not allow it.
     """
-    account, problems = admitted_account(given, settings)
+    account, problems = check_account(given, settings)
     if problems:
         raise TrutoSchemaError.of("the call names no integrated account that it may use", problems)
     return account
 
 
-def admitted_account(given: str | None, settings: ClientSettings) -> tuple[str, list[Problem]]:
+def check_account(given: str | None, settings: ClientSettings) -> tuple[str, list[Problem]]:
     """Give the integrated account to call for, and what is wrong with it."""
     account = given if given is not None else settings.integrated_account_id
     if not account:
         message = "is missing: name the customer's integrated account in the task, or a default in the connection"
         return "", [Problem("/integrated_account_id", message)]
-    fault = account_fault(account)
+    fault = find_account_fault(account)
     if fault is None and not settings.allows(account):
         fault = f"{account} is not among the connection's allowed_integrated_accounts"
     return account, [] if fault is None else [Problem("/integrated_account_id", fault)]
 
 
-def account_fault(account: Any) -> str | None:
+def find_account_fault(account: Any) -> str | None:
     """Say why a value cannot be the id of an integrated account, which is a UUID; ``None`` where it can."""
     if not isinstance(account, str):
         return f"expects the UUID of an integrated account as text, got {type(account).__name__}"
@@ -86,7 +86,7 @@ async def find_account(client: Client, tenant_id: str, integration: str | None) 
     of_tenant = [
         account for account in accounts if isinstance(account, dict) and account.get("tenant_id") == tenant_id
     ]
-    fitting = [account for account in of_tenant if integration in (None, integration_name(account))]
+    fitting = [account for account in of_tenant if integration in (None, get_integration_name(account))]
     asked = " and ".join(f"{name} {value!r}" for name, value in filters.items())
     if len(fitting) == 1 and isinstance(fitting[0].get("id"), str):
         found_id = str(fitting[0]["id"])
@@ -97,7 +97,7 @@ async def find_account(client: Client, tenant_id: str, integration: str | None) 
             raise TrutoSchemaError.of("wrong customer", [Problem("/integrated_account_id", message)])
         return found_id
     there = [account for account in fitting or of_tenant if settings.allows(account.get("id"))]
-    listed_ones = "; ".join(f"{a.get('id')} ({integration_name(a)}, {a.get('status')})" for a in there[:20])
+    listed_ones = "; ".join(f"{a.get('id')} ({get_integration_name(a)}, {a.get('status')})" for a in there[:20])
     found = f"{len(fitting)} integrated accounts have" if fitting else "no integrated account has"
     also = f" There {'is' if fitting else 'is only'}: {listed_ones}." if there else ""
     raise TrutoSchemaError.of(
@@ -106,7 +106,7 @@ async def find_account(client: Client, tenant_id: str, integration: str | None) 
     )
 
 
-def integration_name(account: Mapping[str, Any]) -> str | None:
+def get_integration_name(account: Mapping[str, Any]) -> str | None:
     """Give the name of an account's integration, ``"hubspot"``."""
     integration = account.get("integration")
     name = integration.get("name") if isinstance(integration, dict) else None
@@ -129,10 +129,10 @@ async def check_ready(
     """
     record = await client.fetch_object(integrated_account_request(account_id), "status")
     check_tenant(record, account_id, expected_tenant_id)
-    subject = f"{integration_name(record) or 'the'} account {account_id} (tenant {record.get('tenant_id')})"
+    subject = f"{get_integration_name(record) or 'the'} account {account_id} (tenant {record.get('tenant_id')})"
     status = record["status"]
     if status != "active":
-        reason = f" Truto's reason: {one_line(record['last_error'], most=300)}." if record.get("last_error") else ""
+        reason = f" Truto's reason: {quote_line(record['last_error'], most=300)}." if record.get("last_error") else ""
         must = "reconnect" if status == "needs_reauth" else "connect or reconnect"
         raise TrutoReauthorizationRequiredError(
             f"the customer must {must} {subject}: its status is {status}.{reason}"
@@ -144,12 +144,12 @@ async def check_ready(
         raise TrutoAccountBlockedError(f"Truto has blocked {subject}: write to support@truto.one. Nothing was sent.")
     if record.get("is_sandbox") is True and method not in {"list", "get"}:
         raise TrutoSandboxReadOnlyError(f"{subject} is a sandbox, which Truto never writes to. Nothing was sent.")
-    if _lack(can_do, model, resource, method):
+    if _describe_lack(can_do, model, resource, method):
         # What `has_description` leaves out is not documented; it may be what nobody has described.
         can_do = await client.fetch_object(
             capabilities_request(integrated_account_id=account_id, has_description=False)
         )
-    if lack := _lack(can_do, model, resource, method):
+    if lack := _describe_lack(can_do, model, resource, method):
         raise TrutoMethodNotAllowedError(f"{subject} {lack} Nothing was sent.")
     return record
 
@@ -164,7 +164,7 @@ def check_tenant(record: Mapping[str, Any], account_id: str, expected_tenant_id:
         raise TrutoSchemaError.of("wrong customer", [Problem("/integrated_account_id", message)])
 
 
-def _lack(can_do: Mapping[str, Any], model: str | None, resource: str, method: str) -> str:
+def _describe_lack(can_do: Mapping[str, Any], model: str | None, resource: str, method: str) -> str:
     """Say what the capabilities lack; ``""`` where they have the method, or say nothing of its API at all."""
     offers = can_do.get("unified" if model else "proxy")
     entries = [entry for entry in offers if isinstance(entry, dict)] if isinstance(offers, list) else []

@@ -27,10 +27,10 @@ from airflow_provider_truto.client.endpoints import (
     tools_request,
     unified_request,
 )
-from airflow_provider_truto.client.names import nearest, other_account
+from airflow_provider_truto.client.names import find_nearest, find_other_account
 from airflow_provider_truto.client.operations import fetch_batch, fetch_run, stop_run
 from airflow_provider_truto.client.pages import Pages
-from airflow_provider_truto.client.request import Request, query_pairs, random_key
+from airflow_provider_truto.client.request import Request, encode_query, make_random_key
 
 #: Filters of integrated accounts that Truto documents beside those that are arguments.
 _FILTERS = frozenset({"integration.name"})
@@ -95,7 +95,7 @@ class TrutoApi(ABC):
             "content_type": content_type,
             "query": query,
             "headers": headers,
-            "idempotency_key": random_key() if idempotency_key is None else idempotency_key,
+            "idempotency_key": make_random_key() if idempotency_key is None else idempotency_key,
             "streamed": stream,
         }
 
@@ -123,7 +123,7 @@ class TrutoApi(ABC):
             resources,
             integrated_account_id=integrated_account_id,
             args=args,
-            idempotency_key=random_key() if idempotency_key is None else idempotency_key,
+            idempotency_key=make_random_key() if idempotency_key is None else idempotency_key,
         )
 
     def integrated_accounts(
@@ -139,7 +139,7 @@ class TrutoApi(ABC):
             if value is not None and not (isinstance(value, str) and value.strip()):
                 raise ValueError(f"{name} was given and is {value!r}: leave it out to list those of all")
         for name in filters:
-            if (near := nearest(name, own)) and name not in _FILTERS:
+            if (near := find_nearest(name, own)) and name not in _FILTERS:
                 raise ValueError(f"Truto ignores {name!r}, a filter that it does not know: did you mean {near}?")
         query = {"tenant_id": tenant_id, "integration.name": integration, "status": status, **filters}
         return self.listing(_open_pages, integrated_accounts_request(query), account_key="id")
@@ -243,7 +243,7 @@ class TrutoApi(ABC):
 
         ``options`` are Truto's own, such as ``args``, ``webhook_id`` and ``ignore_previous_run``.
         """
-        if other := other_account(options):
+        if other := find_other_account(options):
             raise ValueError(f"{other!r} is no option of a run: the customer is the argument integrated_account_id")
 
         def build(account: str) -> Request:
@@ -278,7 +278,7 @@ class Resource:
 
     def list(self, **query: Any) -> Any:
         """Iterate over the records of all pages, fetched as they are needed; ``next_cursor`` resumes a list."""
-        pairs = query_pairs(query)  # now, so that later changes of the caller's dicts change nothing
+        pairs = encode_query(query)  # now, so that later changes of the caller's dicts change nothing
 
         def build(account: str) -> Request:
             return self._build("list", integrated_account_id=account, query=pairs)
@@ -343,9 +343,9 @@ class Resource:
 
     def _done(self, method: str, **given: Any) -> Any:
         if given.get("idempotency_key") is None:
-            given["idempotency_key"] = random_key()
+            given["idempotency_key"] = make_random_key()
         body = given.get("body")
-        if other := other_account(body if isinstance(body, Mapping) else ()):
+        if other := find_other_account(body if isinstance(body, Mapping) else ()):
             raise ValueError(f"a body names no customer ({other!r}): that is the argument integrated_account_id")
 
         def build(account: str) -> Request:

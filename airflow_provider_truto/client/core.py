@@ -12,7 +12,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from airflow_provider_truto.client import shared
 from airflow_provider_truto.client.endpoints import mint_request
 from airflow_provider_truto.client.errors import TrutoTransportError
-from airflow_provider_truto.client.redaction import Scrubber, printable
+from airflow_provider_truto.client.redaction import Scrubber, escape_controls
 from airflow_provider_truto.client.request import Request
 from airflow_provider_truto.client.retry import KeyVersionStore, Result, RetryLoop, RetryPolicy, parse_value
 from airflow_provider_truto.client.settings import ClientSettings
@@ -124,7 +124,7 @@ class Client:
 
     def warn(self, text: str) -> None:
         """Tell what a server may have had a say in."""
-        self.observer.on_warning(printable(text[:_LONGEST_WARNING]))
+        self.observer.on_warning(escape_controls(text[:_LONGEST_WARNING]))
 
     async def current_token(self, request: Request) -> Token:
         """Return the token to send a call under."""

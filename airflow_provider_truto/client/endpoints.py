@@ -10,16 +10,16 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from airflow_provider_truto.client.names import other_account
+from airflow_provider_truto.client.names import find_other_account
 from airflow_provider_truto.client.request import (
     JSON,
     READ_METHODS,
     Request,
+    build_path,
     check_header,
-    json_body,
-    path_as_written,
-    path_of,
-    query_pairs,
+    encode_json,
+    encode_query,
+    escape_path,
 )
 
 #: The five methods that every resource may have, and their verbs; any other name is a custom method's.
@@ -63,7 +63,7 @@ def resource_request(
 ) -> Request:
     """Build one of the six shapes: list, get, create, update, delete, and ``POST …/{method}`` for any other.
 
-    ``body`` is JSON-plain, or bytes that are JSON already; ``query`` is a mapping, or pairs of ``query_pairs``.
+    ``body`` is JSON-plain, or bytes that are JSON already; ``query`` is a mapping, or pairs of ``encode_query``.
     ``idempotency_key`` is text, or what makes one of the path; a read goes without. ``record_id`` is needed by get,
     optional for update and delete (some integrations take the id in the body), and refused by the others.
     """
@@ -80,14 +80,14 @@ def resource_request(
         segments = (*segments, record_id)
     if verb == "GET" and body is not None:
         raise ValueError(f"{method} takes no body")
-    path = path_of(*segments)
+    path = build_path(*segments)
     if verb in READ_METHODS:
         idempotency_key = None
     return Request(
         method=verb,
         path=path,
-        query=_query_for(integrated_account_id, query or ()),
-        body=_json(body),
+        query=_build_query(integrated_account_id, query or ()),
+        body=_encode_body(body),
         idempotency_key=idempotency_key(path) if callable(idempotency_key) else idempotency_key,
         integrated_account_id=integrated_account_id,
         is_data=True,
@@ -126,13 +126,13 @@ def custom_request(
     verb = verb.upper()
     return Request(
         method=verb,
-        path="/custom" + path_as_written(path),
-        query=_query_for(integrated_account_id, query or ()),
-        body=(body.encode() if isinstance(body, str) else body) if is_raw else _json(body),
+        path="/custom" + escape_path(path),
+        query=_build_query(integrated_account_id, query or ()),
+        body=(body.encode() if isinstance(body, str) else body) if is_raw else _encode_body(body),
         content_type=(content_type or ("application/octet-stream" if isinstance(body, bytes) else "text/plain"))
         if is_raw
         else JSON,
-        headers=_extra_headers(headers or {}),
+        headers=_check_headers(headers or {}),
         idempotency_key=idempotency_key if verb not in READ_METHODS else None,
         integrated_account_id=integrated_account_id,
         is_data=True,
@@ -157,8 +157,8 @@ def batch_request(
     body = {"integrated_account_id": integrated_account_id, "resources": list(resources)}
     return Request(
         method="POST",
-        path=path_of("batch-request"),
-        body=json_body(body if args is None else {**body, "args": args}),
+        path=build_path("batch-request"),
+        body=encode_json(body if args is None else {**body, "args": args}),
         idempotency_key=idempotency_key,
         integrated_account_id=integrated_account_id,
     )
@@ -176,13 +176,13 @@ def meta_request(
     if integration is not None:
         return Request(
             method="GET",
-            path=path_of("unified", model, resource, integration, "meta", method),
+            path=build_path("unified", model, resource, integration, "meta", method),
             cache_ttl=CACHE_TTL,
         )
     return Request(
         method="GET",
-        path=path_of("unified", model, resource, "meta", method),
-        query=query_pairs({"integrated_account_id": integrated_account_id}),
+        path=build_path("unified", model, resource, "meta", method),
+        query=encode_query({"integrated_account_id": integrated_account_id}),
         integrated_account_id=integrated_account_id,
         cache_ttl=CACHE_TTL,
     )
@@ -192,8 +192,8 @@ def model_docs_request(model: str, integration: str, *, form: Literal["json", "m
     """Build the question for a model's documentation; ``md`` and ``html`` are answered as text."""
     return Request(
         method="GET",
-        path=path_of("unified", "meta", model, integration),
-        query=query_pairs({"format": form}),
+        path=build_path("unified", "meta", model, integration),
+        query=encode_query({"format": form}),
         any_content=True,
         cache_ttl=CACHE_TTL,
     )
@@ -216,14 +216,14 @@ def capabilities_request(
     )
     query = {
         "type": kind,
-        "methods": _comma_list("methods", methods),
+        "methods": _join_names("methods", methods),
         "resource": resource,
         "has_description": has_description,
     }
     return Request(
         method="GET",
-        path=path_of(*of, "capabilities"),
-        query=query_pairs(query),
+        path=build_path(*of, "capabilities"),
+        query=encode_query(query),
         integrated_account_id=integrated_account_id if integration is None else None,
         cache_ttl=CACHE_TTL,
     )
@@ -233,11 +233,11 @@ def tools_request(
     integrated_account_id: str, *, methods: Sequence[str] | None = None, tags: Sequence[str] | None = None
 ) -> Request:
     """Build the question for an account's tools: its methods with their schemas."""
-    query = {"methods": _comma_list("methods", methods), "tags": _comma_list("tags", tags)}
+    query = {"methods": _join_names("methods", methods), "tags": _join_names("tags", tags)}
     return Request(
         method="GET",
-        path=path_of("integrated-account", integrated_account_id, "tools"),
-        query=query_pairs(query),
+        path=build_path("integrated-account", integrated_account_id, "tools"),
+        query=encode_query(query),
         integrated_account_id=integrated_account_id,
         cache_ttl=CACHE_TTL,
     )
@@ -247,7 +247,7 @@ def integrated_account_request(integrated_account_id: str, *, cache_ttl: float =
     """Build the question for one integrated account."""
     return Request(
         method="GET",
-        path=path_of("integrated-account", integrated_account_id),
+        path=build_path("integrated-account", integrated_account_id),
         integrated_account_id=integrated_account_id,
         cache_ttl=cache_ttl,
     )
@@ -257,7 +257,7 @@ def own_account_request(integrated_account_id: str) -> Request:
     """Build the question of an account's own token for the account that it belongs to."""
     return Request(
         method="GET",
-        path=path_of("integrated-account", "me"),
+        path=build_path("integrated-account", "me"),
         integrated_account_id=integrated_account_id,
         is_data=True,
     )
@@ -265,15 +265,17 @@ def own_account_request(integrated_account_id: str) -> Request:
 
 def integrated_accounts_request(filters: Mapping[str, Any], *, cache_ttl: float = 0.0) -> Request:
     """Build the list of integrated accounts; ``filters`` are Truto's own, such as ``tenant_id`` and ``status``."""
-    return Request(method="GET", path=path_of("integrated-account"), query=query_pairs(filters), cache_ttl=cache_ttl)
+    return Request(
+        method="GET", path=build_path("integrated-account"), query=encode_query(filters), cache_ttl=cache_ttl
+    )
 
 
 def mint_request(integrated_account_id: str) -> Request:
     """Build the request for a token of one account, which lives 15 minutes."""
     return Request(
         method="POST",
-        path=path_of("integrated-account", "token"),
-        body=json_body({"integrated_account_id": integrated_account_id}),
+        path=build_path("integrated-account", "token"),
+        body=encode_json({"integrated_account_id": integrated_account_id}),
         integrated_account_id=integrated_account_id,
         is_idempotent=True,
     )
@@ -283,8 +285,8 @@ def refresh_request(integrated_account_id: str) -> Request:
     """Build the request to refresh an account's credentials; a second one does no harm."""
     return Request(
         method="POST",
-        path=path_of("integrated-account", "refresh-credentials"),
-        body=json_body({"id": integrated_account_id}),
+        path=build_path("integrated-account", "refresh-credentials"),
+        body=encode_json({"id": integrated_account_id}),
         integrated_account_id=integrated_account_id,
         is_idempotent=True,
     )
@@ -292,7 +294,7 @@ def refresh_request(integrated_account_id: str) -> Request:
 
 def logs_request(log_type: str, query: Mapping[str, Any]) -> Request:
     """Build the list of log entries; ``created_at`` is a range of at most a month, ``limit`` at most 100."""
-    return Request(method="GET", path=path_of("log"), query=query_pairs({"log_type": log_type, **query}))
+    return Request(method="GET", path=build_path("log"), query=encode_query({"log_type": log_type, **query}))
 
 
 def admin_request(
@@ -300,7 +302,11 @@ def admin_request(
 ) -> Request:
     """Build a call of one of Truto's platform resources, such as ``sync-job-run``."""
     return Request(
-        method=verb, path=path_of(*segments), query=query_pairs(query or {}), body=_json(body), idempotency_key=key
+        method=verb,
+        path=build_path(*segments),
+        query=encode_query(query or {}),
+        body=_encode_body(body),
+        idempotency_key=key,
     )
 
 
@@ -312,46 +318,46 @@ def _check_batch_item(item: Mapping[str, Any]) -> None:
     around = {name: value for name, value in item.items() if name != "body"}
     if not isinstance(query, (Mapping, type(None))):
         raise TypeError(f"the query of a batch's resource is an object, not {type(query).__name__}")
-    names = [*_names_within(around), *(body if isinstance(body, Mapping) else ())]
-    if other := other_account(names):
+    names = [*_iterate_names(around), *(body if isinstance(body, Mapping) else ())]
+    if other := find_other_account(names):
         raise ValueError(f"a batch is for one integrated account: none of its resources may name another ({other!r})")
     for name in ("resource", "method", "id"):
         if any(mark in str(item.get(name, "")) for mark in "?#&"):
             raise ValueError(f"the {name} of a batch's resource cannot hold a query: {item[name]!r}")
 
 
-def _names_within(value: Any) -> Iterator[Any]:
+def _iterate_names(value: Any) -> Iterator[Any]:
     """Find the names of all objects in a value, however deep."""
     if isinstance(value, Mapping):
         yield from value
         for item in value.values():
-            yield from _names_within(item)
+            yield from _iterate_names(item)
     elif isinstance(value, (list, tuple)):
         for item in value:
-            yield from _names_within(item)
+            yield from _iterate_names(item)
 
 
-def _json(body: Any) -> bytes | None:
-    return body if body is None or isinstance(body, bytes) else json_body(body)
+def _encode_body(body: Any) -> bytes | None:
+    return body if body is None or isinstance(body, bytes) else encode_json(body)
 
 
-def _query_for(
+def _build_query(
     integrated_account_id: str, query: Mapping[str, Any] | tuple[tuple[str, str], ...]
 ) -> tuple[tuple[str, str], ...]:
     """Write a query that begins with its account, of which there must be one only: it says whose data it is."""
-    pairs = query if isinstance(query, tuple) else query_pairs(query)
-    if other := other_account(name.partition("[")[0] for name, _ in pairs):
+    pairs = query if isinstance(query, tuple) else encode_query(query)
+    if other := find_other_account(name.partition("[")[0] for name, _ in pairs):
         raise ValueError(f"a query cannot name an integrated account ({other!r}): that is an argument of its own")
-    return (*query_pairs({"integrated_account_id": integrated_account_id}), *pairs)
+    return (*encode_query({"integrated_account_id": integrated_account_id}), *pairs)
 
 
-def _comma_list(name: str, texts: Sequence[str] | None) -> str | None:
+def _join_names(name: str, texts: Sequence[str] | None) -> str | None:
     if isinstance(texts, str):
         raise TypeError(f"{name} takes a list of names, not one text")
     return ",".join(texts) if texts else None
 
 
-def _extra_headers(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+def _check_headers(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     for name, value in headers.items():
         if not (isinstance(name, str) and _HEADER_NAME.fullmatch(name)):
             raise ValueError(f"{name!r} is no name of a header")

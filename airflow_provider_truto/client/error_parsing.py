@@ -12,8 +12,8 @@ from itertools import islice
 from typing import Any
 
 from airflow_provider_truto.client.errors import TrutoApiError, TrutoPartialFailureError
-from airflow_provider_truto.client.names import folded
-from airflow_provider_truto.client.redaction import one_line, redacted, shortened
+from airflow_provider_truto.client.names import fold
+from airflow_provider_truto.client.redaction import quote_line, redact, shorten
 from airflow_provider_truto.client.request import Request
 from airflow_provider_truto.client.response import Response
 from airflow_provider_truto.client.statuses import Meaning, find_meaning
@@ -52,7 +52,7 @@ def build_api_error(
     """
     envelope = _parse_envelope(response)
     # Each by itself: a long one must not leave nothing of the others.
-    said = {key: redacted(envelope.get(key), scrub, most=_MOST_TEXT) for key in _TOLD}
+    said = {key: redact(envelope.get(key), scrub, most=_MOST_TEXT) for key in _TOLD}
     is_remote = _is_remote(envelope)
     message = _to_line(said["message"]) or _to_line(said["raw_response"]) or _read_page(response.body, scrub)
     insight = said["truto_error_insight"]
@@ -86,7 +86,7 @@ def build_partial_failure(
     request: Request, response: Response, *, errors: Any, result: Any, scrub: Callable[[str], str]
 ) -> TrutoPartialFailureError:
     """Build the error of a 2xx that holds errors; ``errors`` are Truto's, by resource."""
-    errors = redacted(errors, scrub)
+    errors = redact(errors, scrub)
     count = (
         sum(len(found) if isinstance(found, list) else 1 for found in errors.values() if found)
         if isinstance(errors, dict)
@@ -154,7 +154,7 @@ def _find_named_fields(raw: Any) -> list[str]:
         if isinstance(value, list):
             pending += [(item, code) for item in value[:_MOST_LOOKED_AT]]
         elif isinstance(value, dict):
-            by_name = {folded(str(key)): item for key, item in value.items()}
+            by_name = {fold(str(key)): item for key, item in value.items()}
             code = next((text for key in _CODE_NAMES for text in _select_texts(by_name.get(key))), code)
             for name in (text for key in _FIELD_NAMES for text in _select_texts(by_name.get(key))):
                 named.setdefault(name, code)
@@ -176,7 +176,7 @@ def _find_phrase(status: int) -> str:
 
 def _to_line(value: Any) -> str:
     """Return a redacted value of an unknown kind as one short line; ``""`` for nothing."""
-    return "" if value is None or value in ("", {}, []) else one_line(value, most=_TEXT_LIMIT)
+    return "" if value is None or value in ("", {}, []) else quote_line(value, most=_TEXT_LIMIT)
 
 
 def _read_page(body: bytes, scrub: Callable[[str], str]) -> str:
@@ -185,15 +185,15 @@ def _read_page(body: bytes, scrub: Callable[[str], str]) -> str:
     start = text.lstrip()[:1]
     if start in {"{", "["}:
         return ""
-    text = redacted(text, scrub, most=_MOST_TEXT)
+    text = redact(text, scrub, most=_MOST_TEXT)
     return _to_line(text if start != "<" else _find_title(text) or _strip_tags(text))
 
 
 def _find_title(page: str) -> str:
     """Return the title of a page. Found step by step: a pattern would begin anew at every ``<title``."""
-    folded = page.lower()
-    begin = folded.find("<title")
-    end = folded.find("</title", begin)
+    lowered = page.lower()
+    begin = lowered.find("<title")
+    end = lowered.find("</title", begin)
     is_there = begin != -1 and end != -1
     return page[begin:end].partition(">")[2] if is_there else ""
 
@@ -206,4 +206,4 @@ def _strip_tags(page: str) -> str:
 
 def _cut_raw(value: Any) -> Any:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return value if len(text) <= RAW_RESPONSE_LIMIT else shortened(text, most=RAW_RESPONSE_LIMIT)
+    return value if len(text) <= RAW_RESPONSE_LIMIT else shorten(text, most=RAW_RESPONSE_LIMIT)

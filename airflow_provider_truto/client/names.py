@@ -21,40 +21,40 @@ _NEAR = 0.85
 
 
 @lru_cache(maxsize=4096)
-def folded(name: str) -> str:
+def fold(name: str) -> str:
     """Give a name without what spellings differ in: case, ``_``, ``-``, ``.``, spaces, marks that nobody sees."""
     return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", name).casefold()))
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
+def find_nearest(name: str, known: Iterable[str]) -> str | None:
     """Give the known name that this one spells otherwise or is a slip of; ``None`` where there is none."""
-    own = folded(name)
+    own = fold(name)
     best, share = None, 0.0
     for candidate in known:
-        other = folded(candidate)
-        found = 1.0 if own == other else _likeness(own, other)
+        other = fold(candidate)
+        found = 1.0 if own == other else _measure_likeness(own, other)
         if found > share:
             best, share = candidate, found
     return best if share >= _NEAR else None
 
 
 @lru_cache(maxsize=4096)  # the keys of a million bodies are a few names
-def _likeness(one: str, other: str) -> float:
+def _measure_likeness(one: str, other: str) -> float:
     matcher = SequenceMatcher(None, one, other, autojunk=False)
     return matcher.ratio() if matcher.real_quick_ratio() >= _NEAR else 0.0
 
 
 @lru_cache(maxsize=4096)
-def customer_name(name: str) -> str | None:
+def find_customer_name(name: str) -> str | None:
     """Give the name that chooses a customer which this one spells, or nearly spells; ``None`` where there is none."""
-    return nearest(name, CUSTOMER_NAMES)
+    return find_nearest(name, CUSTOMER_NAMES)
 
 
-def other_account(names: Iterable[Any]) -> str | None:
+def find_other_account(names: Iterable[Any]) -> str | None:
     """Give the first of the names that chooses a customer by Truto's id; ``None`` where there is none."""
     return next((name for name in names if isinstance(name, str) and _is_account_name(name)), None)
 
 
 @lru_cache(maxsize=4096)
 def _is_account_name(name: str) -> bool:
-    return nearest(name, ACCOUNT_NAMES) is not None
+    return find_nearest(name, ACCOUNT_NAMES) is not None

@@ -32,7 +32,7 @@ class Inexact(Decimal):
     """A number of a JSON text that no double holds; kept so that it can be refused where it stands."""
 
 
-def plain_number(value: float | Decimal) -> int | float | None:
+def to_plain_number(value: float | Decimal) -> int | float | None:
     """Give the JSON number that equals the value, an int where it is whole; ``None`` where no double holds it."""
     if isinstance(value, int):
         return value if -SAFE <= value <= SAFE or _is_double(value) else None
@@ -48,7 +48,7 @@ def plain_number(value: float | Decimal) -> int | float | None:
     return number if Decimal(repr(number)) == value and not number.is_integer() else None
 
 
-def whole_number(value: Any) -> int | None:
+def to_whole_number(value: Any) -> int | None:
     """Give the whole number that an id is, however large.
 
     ``None`` for anything else, for a float and for a fraction of a JSON text, which may have been rounded on its way.
@@ -65,13 +65,13 @@ def whole_number(value: Any) -> int | None:
     return int(value) if value == int(value) else None
 
 
-def number_problem(value: float | Decimal) -> str:
-    """Say of a value that ``plain_number`` gives ``None`` for what is wrong with it."""
+def describe_number_problem(value: float | Decimal) -> str:
+    """Say of a value that ``to_plain_number`` gives ``None`` for what is wrong with it."""
     is_finite = value.is_finite() if isinstance(value, Decimal) else isinstance(value, int) or math.isfinite(value)
     return NOT_HELD if is_finite else NO_NUMBER
 
 
-def exact_json(text: str) -> Any:
+def parse_exact_json(text: str) -> Any:
     """Parse JSON without rounding: a number with a fraction that no double holds comes as ``Inexact``.
 
     Raises ``ValueError``, also for an object that names a key twice, of which one value would be lost.
@@ -79,16 +79,16 @@ def exact_json(text: str) -> Any:
     return _DECODER.decode(text)
 
 
-def unheld(value: Any, at: str = "") -> str | None:
+def find_unheld(value: Any, at: str = "") -> str | None:
     """Give the JSON pointer of the first whole number that no double holds, if there is one."""
     if isinstance(value, int):
-        return None if plain_number(value) is not None else at or "/"
+        return None if to_plain_number(value) is not None else at or "/"
     items: Any = ()
     if isinstance(value, Mapping):
         items = value.items()
     elif isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
         items = enumerate(value)
-    found = (unheld(item, f"{at}/{key}") for key, item in items)
+    found = (find_unheld(item, f"{at}/{key}") for key, item in items)
     return next((pointer for pointer in found if pointer is not None), None)
 
 

@@ -34,7 +34,7 @@ class Page:
 
 
 class Pages:
-    """The pages of a list, of which one is held at a time. Raises as ``page_of`` does.
+    """The pages of a list, of which one is held at a time. Raises as ``parse_page`` does.
 
     Not an async generator: a running event loop would adopt one that a synchronous list has begun, and end it.
     """
@@ -62,10 +62,10 @@ class Pages:
         request, self._next_request = self._next_request, None
         if request is None:
             return None
-        page = page_of(request, (await self._client.fetch(request)).value)
+        page = parse_page(request, (await self._client.fetch(request)).value)
         self._empty = 0 if page.items else self._empty + 1
         if self._empty >= _MOST_EMPTY and page.cursor is not None:
-            raise _endless(request, page.cursor)
+            raise _build_endless_error(request, page.cursor)
         if page.is_partial and not self._was_partial:
             self._was_partial = True
             self._client.warn(
@@ -83,7 +83,7 @@ class Pages:
             )
             return replace(page, cursor=None, ended_early=True)
         self._seen.add(_digest(cursor))
-        self._next_request = _with_cursor(self._first, cursor)
+        self._next_request = _replace_cursor(self._first, cursor)
         return page
 
     def _without_forbidden(self, page: Page) -> Page:
@@ -111,7 +111,7 @@ async def fetch_all(client: Client, request: Request, *, at_most: int) -> tuple[
     return items, is_whole
 
 
-def _endless(request: Request, cursor: str) -> TrutoTransportError:
+def _build_endless_error(request: Request, cursor: str) -> TrutoTransportError:
     error = TrutoTransportError(
         f"{request.describe()}: {_MOST_EMPTY:,} pages in a row held no record, and each named a further one: the list"
         " seems to have no end. Ask for less with a filter, or go on from the last page with"
@@ -121,7 +121,7 @@ def _endless(request: Request, cursor: str) -> TrutoTransportError:
     return error
 
 
-def page_of(request: Request, value: Any) -> Page:
+def parse_page(request: Request, value: Any) -> Page:
     """Read one answer of a list. Raises ``TrutoTransportError`` where it is no list of Truto's."""
     found = [value.get("result"), value.get("results")] if isinstance(value, dict) else []
     result = next((items for items in found if items is not None), None)
@@ -148,6 +148,6 @@ def _digest(cursor: str) -> bytes:
     return hashlib.blake2b(cursor.encode(errors="surrogatepass"), digest_size=12).digest()
 
 
-def _with_cursor(first: Request, cursor: str) -> Request:
+def _replace_cursor(first: Request, cursor: str) -> Request:
     rest = tuple(pair for pair in first.query if pair[0] != _CURSOR)
     return replace(first, query=(*rest, (_CURSOR, cursor)))

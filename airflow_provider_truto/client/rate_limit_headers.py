@@ -38,11 +38,11 @@ def parse_quota(headers: Mapping[str, str]) -> Quota | None:
     ``None`` where one of the latter two is missing or nonsense. The window behind ``w=`` is not read: Truto's
     own example has a window of 10 seconds and a reset in 60.
     """
-    remaining = _number(headers.get("ratelimit-remaining", ""))
-    reset = _reset(headers)
+    remaining = _parse_number(headers.get("ratelimit-remaining", ""))
+    reset = _parse_reset(headers)
     if remaining is None or remaining < 0 or reset is None:
         return None
-    limit = _number(headers.get("ratelimit-limit", "").split(";", 1)[0])
+    limit = _parse_number(headers.get("ratelimit-limit", "").split(";", 1)[0])
     return Quota(limit=limit if limit is not None and limit > 0 else None, remaining=remaining, reset=reset)
 
 
@@ -54,15 +54,15 @@ def parse_wait(headers: Mapping[str, str], *, now: float, status: int = 429) -> 
     ``now`` is seconds since the epoch, for a ``Retry-After`` that is an HTTP date. Zero, a moment in the
     past and what cannot be read count as not given, and so does a reset that can only be a moment since the epoch.
     """
-    for seconds in (_retry_after(headers, now), _reset(headers) if status == 429 else None):
+    for seconds in (_parse_retry_after(headers, now), _parse_reset(headers) if status == 429 else None):
         if seconds is not None and seconds > 0:
             return max(seconds, SHORTEST_WAIT)
     return None
 
 
-def _retry_after(headers: Mapping[str, str], now: float) -> float | None:
+def _parse_retry_after(headers: Mapping[str, str], now: float) -> float | None:
     value = headers.get("retry-after", "")
-    seconds = _number(value)
+    seconds = _parse_number(value)
     if seconds is not None:
         return seconds
     try:
@@ -74,12 +74,12 @@ def _retry_after(headers: Mapping[str, str], now: float) -> float | None:
     return moment.timestamp() - datetime.fromtimestamp(now, timezone.utc).timestamp()
 
 
-def _reset(headers: Mapping[str, str]) -> float | None:
-    seconds = _number(headers.get("ratelimit-reset", ""))
+def _parse_reset(headers: Mapping[str, str]) -> float | None:
+    seconds = _parse_number(headers.get("ratelimit-reset", ""))
     return seconds if seconds is not None and 0 <= seconds <= _LONGEST_RESET else None
 
 
-def _number(value: str) -> float | None:
+def _parse_number(value: str) -> float | None:
     try:
         number = float(value)
     except ValueError:

@@ -1,7 +1,7 @@
 """Taking out of what a server said whatever nobody is to read, and never more work than a message is worth.
 
-``scrubbed`` replaces what this connection knows to be secret, ``cleaned`` what looks like a secret, and control
-characters, in any text; ``redacted`` does both to a JSON-like value. Who cuts a text cuts it after that.
+``scrub_secrets`` replaces what this connection knows to be secret, ``clean_text`` what looks like a secret, and
+control characters, in any text; ``redact`` does both to a JSON-like value. Who cuts a text cuts it after that.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _BASIC = re.compile(r"\b(basic)(\s{1,8}|%20)([A-Za-z0-9+/=_-]{4,})", re.IGNORECA
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]|\r(?!\n)")
 
 
-def scrubbed(
+def scrub_secrets(
     text: str, *, request: Request, token: Token, settings: ClientSettings, also: frozenset[str] = frozenset()
 ) -> str:
     """Replace our own secrets by ``***``, under ``hide_values`` also what the body holds.
@@ -65,51 +65,51 @@ def scrubbed(
     """
     secrets = also | {token.reveal()}
     if settings.proxy:
-        secrets |= _of_proxy(settings.proxy)
-    text = _replaced(text, _forms(secrets), _MARK)
+        secrets |= _find_proxy_secrets(settings.proxy)
+    text = _replace(text, _list_forms(secrets), _MARK)
     if settings.hide_values and request.body:
-        text = _replaced(text, _forms_of_body(request.body), "[hidden]")
+        text = _replace(text, _list_body_forms(request.body), "[hidden]")
     return text
 
 
-def cleaned(text: str) -> str:
+def clean_text(text: str) -> str:
     """Replace what looks like a secret, and write control characters as escapes. Twice is no more than once."""
     text = _NAMED.sub(rf"\1\2{_MARK}", text)
     text = _HEADER.sub(rf"\1\2{_MARK}", text)
     text = _BEARER.sub(rf"\1\2{_MARK}", text)
     text = _BASIC.sub(lambda found: f"{found[1]}{found[2]}{_MARK}" if _is_encoded(found[3]) else found[0], text)
-    return printable(text)
+    return escape_controls(text)
 
 
-def printable(text: str) -> str:
+def escape_controls(text: str) -> str:
     """Write control characters as escapes, but for line ends and tabs."""
     return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
-def redacted(value: Any, scrub: Callable[[str], str] = str, *, most: int = MOST_TEXT) -> Any:
+def redact(value: Any, scrub: Callable[[str], str] = str, *, most: int = MOST_TEXT) -> Any:
     """Give a JSON-like value without secrets: ``scrub`` is for those that are known, the others show by their keys.
 
     Of a value beyond reason only the beginning is looked at, and given: ``most`` characters in all.
     """
-    return _Work(scrub, most).value(value)
+    return _Walk(scrub, most).value(value)
 
 
-def one_line(value: Any, *, most: int, scrub: Callable[[str], str] = str) -> str:
+def quote_line(value: Any, *, most: int, scrub: Callable[[str], str] = str) -> str:
     """Quote a value of a server's in a message, as one line of so many characters at most."""
-    value = redacted(value, scrub)
+    value = redact(value, scrub)
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     # A lone surrogate, which JSON can spell, could not be written to a log file.
-    return shortened(" ".join(text.split()).encode(errors="replace").decode(), most=most)
+    return shorten(" ".join(text.split()).encode(errors="replace").decode(), most=most)
 
 
-def shortened(text: str, *, most: int = 500) -> str:
+def shorten(text: str, *, most: int = 500) -> str:
     """Cut a text, visibly. What is secret in it must be gone: half a secret is not found any more."""
     return text if len(text) <= most else f"{text[:most]}…"
 
 
-def environment_secrets() -> frozenset[str]:
+def find_environment_secrets() -> frozenset[str]:
     """Give the credentials of the proxies that the environment names."""
-    return frozenset().union(*map(_of_proxy, getproxies().values()))
+    return frozenset().union(*map(_find_proxy_secrets, getproxies().values()))
 
 
 class Scrubber:
@@ -122,14 +122,14 @@ class Scrubber:
     def scrub(self, request: Request, token: Token, text: str) -> str:
         """Return a text without what was secret of a call that went out under a token."""
         also = self._environment_secrets | {self._tokens.current().reveal()}
-        return cleaned(scrubbed(text, request=request, token=token, settings=self._settings, also=also))
+        return clean_text(scrub_secrets(text, request=request, token=token, settings=self._settings, also=also))
 
     @cached_property
     def _environment_secrets(self) -> frozenset[str]:
-        return environment_secrets()
+        return find_environment_secrets()
 
 
-class _Work:
+class _Walk:
     """One walk through a value, with what is left of the text and values that may be looked at."""
 
     def __init__(self, scrub: Callable[[str], str], most: int) -> None:
@@ -142,7 +142,7 @@ class _Work:
         if isinstance(value, str):
             return self.text(value, depth)
         if isinstance(value, (int, float)) and not isinstance(value, bool):
-            text = _number(value)
+            text = _spell_number(value)
             clean = self._scrub(text)
             return value if clean == text else clean
         if not isinstance(value, (dict, list)):
@@ -187,7 +187,7 @@ class _Work:
         length = len(text)
         text = text[: most + _LONGEST_SECRET]
         self._text_left -= len(text)
-        text = cleaned(self._scrub(text))
+        text = clean_text(self._scrub(text))
         if length <= most:
             return text
         end = most if length <= most + _LONGEST_SECRET else min(most, len(text) - _LONGEST_SECRET)
@@ -198,7 +198,7 @@ class _Work:
         return self._values_left <= 0 or self._text_left <= 0
 
 
-def _number(value: float) -> str:
+def _spell_number(value: float) -> str:
     try:
         return str(value)
     except ValueError:  # Python writes no whole number of more than 4,300 digits
@@ -215,7 +215,7 @@ def _is_encoded(word: str) -> bool:
     return any(letter.isdigit() or letter == "=" for letter in word) or any(map(str.isupper, word[1:]))
 
 
-def _of_proxy(url: str) -> frozenset[str]:
+def _find_proxy_secrets(url: str) -> frozenset[str]:
     try:
         parts = urlsplit(url)
         user, password = parts.username or "", parts.password
@@ -228,7 +228,7 @@ def _of_proxy(url: str) -> frozenset[str]:
     return frozenset({password, unquote(password), *(code.decode().rstrip("=") for code in encoded)} - {""})
 
 
-def _replaced(text: str, forms: Iterable[str], mark: str) -> str:
+def _replace(text: str, forms: Iterable[str], mark: str) -> str:
     folded = text.lower()
     for form in forms:
         if form.lower() in folded:
@@ -238,30 +238,30 @@ def _replaced(text: str, forms: Iterable[str], mark: str) -> str:
 
 
 @lru_cache(maxsize=4)
-def _forms(values: frozenset[str]) -> list[str]:
+def _list_forms(values: frozenset[str]) -> list[str]:
     """List how values may be spelled; the longest first, or a part of one would leave the rest of it standing."""
-    forms = {form for value in values for form in (value, quote(value, safe=""), *_as_json(value))}
+    forms = {form for value in values for form in (value, quote(value, safe=""), *_spell_as_json(value))}
     return sorted(forms, key=len, reverse=True)
 
 
 @lru_cache(maxsize=1)  # one answer is scrubbed text by text
-def _forms_of_body(body: bytes) -> list[str]:
+def _list_body_forms(body: bytes) -> list[str]:
     try:
-        return _forms(frozenset(_values(json.loads(body))))
+        return _list_forms(frozenset(_iterate_values(json.loads(body))))
     except ValueError:  # a custom call's body is whatever the caller gave: all of it is one value
-        return _forms(frozenset(_values(body.decode(errors="replace"))))
+        return _list_forms(frozenset(_iterate_values(body.decode(errors="replace"))))
 
 
-def _as_json(value: str) -> tuple[str, str]:
+def _spell_as_json(value: str) -> tuple[str, str]:
     return json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]
 
 
-def _values(value: Any) -> Iterator[str]:
+def _iterate_values(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
         for item in value.values():
-            yield from _values(item)
+            yield from _iterate_values(item)
     elif isinstance(value, list):
         for item in value:
-            yield from _values(item)
+            yield from _iterate_values(item)
     elif not isinstance(value, bool) and value is not None and len(str(value)) >= _SHORTEST_VALUE:
         yield str(value)

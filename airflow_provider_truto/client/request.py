@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urlencode
 from uuid import UUID, uuid4
 
-from airflow_provider_truto.client.numbers import NOT_HELD, may_hold_unheld, unheld
+from airflow_provider_truto.client.numbers import NOT_HELD, find_unheld, may_hold_unheld
 
 #: Methods that change nothing at Truto, hence carry no ``Idempotency-Key``.
 READ_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -72,7 +72,7 @@ class Request:
     @property
     def target(self) -> str:
         """Path and query as they go on the wire."""
-        return f"{self.path}?{_encoded(self.query)}" if self.query else self.path
+        return f"{self.path}?{_encode_pairs(self.query)}" if self.query else self.path
 
     def __str__(self) -> str:
         """Name the request for logs and messages: no query, no body."""
@@ -86,7 +86,7 @@ class Request:
 
 
 @lru_cache(maxsize=1024)  # many calls of a customer differ in their paths only
-def _encoded(query: tuple[tuple[str, str], ...]) -> str:
+def _encode_pairs(query: tuple[tuple[str, str], ...]) -> str:
     return urlencode(query)
 
 
@@ -98,29 +98,29 @@ def check_header(name: str, value: object) -> None:
         raise ValueError(f"{name} takes visible ASCII text, without spaces around it")
 
 
-def path_of(*segments: str) -> str:
+def build_path(*segments: str) -> str:
     """Join path segments, each percent-encoded whole, so that ``a/b?c#d`` stays one segment.
 
     Raises ``ValueError`` for an empty segment and for ``.`` and ``..`` (servers and proxies resolve
     those, encoded or not), ``TypeError`` for anything but text.
     """
-    return "".join(map(_escaped, segments))
+    return "".join(map(_escape_segment, segments))
 
 
-def _escaped(segment: str) -> str:
+def _escape_segment(segment: str) -> str:
     if not isinstance(segment, str):
         raise TypeError(f"a path segment is text, not {type(segment).__name__}: {segment!r}")
     if segment in {"", ".", ".."}:
         raise ValueError(f"{segment!r} cannot be an id or a name in Truto's URLs")
-    return _quoted(segment)
+    return _quote(segment)
 
 
 @lru_cache(maxsize=4096)  # a path is mostly names of Truto's, and each id is looked at several times
-def _quoted(segment: str) -> str:
-    return "/" + quote(_encodable(segment, "path segment"), safe="")
+def _quote(segment: str) -> str:
+    return "/" + quote(_check_encodable(segment, "path segment"), safe="")
 
 
-def path_as_written(path: str) -> str:
+def escape_path(path: str) -> str:
     """Check and complete a path that the caller wrote with its slashes, ``v2/things/a%2Fb``.
 
     Valid percent-escapes stay, in the one form that RFC 3986 calls normal (``%2f`` as ``%2F``, ``%41`` as ``A``):
@@ -128,33 +128,33 @@ def path_as_written(path: str) -> str:
     ``ValueError`` for an empty path or segment, for ``?`` and ``#`` (the query is given apart), and for ``.`` and
     ``..`` as a segment in any encoding: a server or proxy on the way could resolve those and call something else.
     """
-    text = _encodable(path, "path").removeprefix("/")
+    text = _check_encodable(path, "path").removeprefix("/")
     if "?" in text or "#" in text:
         raise ValueError(f"the path {path!r} holds a query or a fragment: give parameters as query")
     segments = text.removesuffix("/").split("/")
     if "" in segments:
         raise ValueError(f"the path {path!r} is empty, or has an empty segment")
     # Some servers take what follows a semicolon for a parameter of the segment.
-    plain = (segment.partition(";")[0].strip() for segment in re.split(r"[/\\]", _decoded(text)))
+    plain = (segment.partition(";")[0].strip() for segment in re.split(r"[/\\]", _decode(text)))
     if not {".", ".."}.isdisjoint(plain):
         raise ValueError(f"the path {path!r} holds a dot segment, which could lead elsewhere")
-    text = _ESCAPE.sub(_normal_escape, _BARE_PERCENT.sub("%25", text))
+    text = _ESCAPE.sub(_normalize_escape, _BARE_PERCENT.sub("%25", text))
     return "/" + quote(text, safe="/%!$&'()*+,;=:@~")
 
 
-def _normal_escape(escape: re.Match[str]) -> str:
+def _normalize_escape(escape: re.Match[str]) -> str:
     letter = chr(int(escape[0][1:], 16))
     return letter if letter in _UNRESERVED else escape[0].upper()
 
 
-def _decoded(text: str) -> str:
+def _decode(text: str) -> str:
     """Decode until nothing is left to decode: each server on the way may decode once."""
     while (plain := unquote(text)) != text:
         text = plain
     return text
 
 
-def _encodable(text: str, what: str) -> str:
+def _check_encodable(text: str, what: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -162,12 +162,12 @@ def _encodable(text: str, what: str) -> str:
     return text
 
 
-def random_key() -> str:
+def make_random_key() -> str:
     """Make an idempotency key that no other call uses."""
     return f"v1-{uuid4().hex}"
 
 
-def query_pairs(query: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+def encode_query(query: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """Write a query in Truto's grammar (docs/api-reference/overview/querying) as decoded pairs.
 
     ====================  ==========================================================
@@ -185,13 +185,13 @@ def query_pairs(query: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     pairs: list[tuple[str, str]] = []
     try:
         for name, value in query.items():
-            _add_pairs(pairs, _name(name), value, in_list=False)
+            _add_pairs(pairs, _check_name(name), value, in_list=False)
     except RecursionError:
         raise ValueError("a query that holds itself, or is nested beyond reason, has no end") from None
     return tuple(pairs)
 
 
-def _name(name: Any) -> str:
+def _check_name(name: Any) -> str:
     if not isinstance(name, str) or not name:
         raise TypeError(f"a query parameter's name is non-empty text, not {name!r}")
     if "[" in name or "]" in name:
@@ -199,7 +199,7 @@ def _name(name: Any) -> str:
             f"query parameter {name!r}: write nested names as nested dicts,"
             " {'created_at': {'gt': ...}} instead of {'created_at[gt]': ...}"
         )
-    return _encodable(name, "query parameter")
+    return _check_encodable(name, "query parameter")
 
 
 def _add_pairs(pairs: list[tuple[str, str]], name: str, value: Any, *, in_list: bool) -> None:
@@ -208,7 +208,7 @@ def _add_pairs(pairs: list[tuple[str, str]], name: str, value: Any, *, in_list: 
             raise ValueError(f"query parameter {name}: a list in a query cannot hold None")
     elif isinstance(value, Mapping):
         for key, item in value.items():
-            _add_pairs(pairs, f"{name}[{_name(key)}]", item, in_list=False)
+            _add_pairs(pairs, f"{name}[{_check_name(key)}]", item, in_list=False)
     elif isinstance(value, (list, tuple)):
         if in_list:
             raise ValueError(f"query parameter {name}: a list in a list has no form in Truto's query grammar")
@@ -219,12 +219,12 @@ def _add_pairs(pairs: list[tuple[str, str]], name: str, value: Any, *, in_list: 
         for item in value:
             _add_pairs(pairs, f"{name}[]", item, in_list=True)
     else:
-        pairs.append((name, _encodable(_scalar(name, value), f"the value of query parameter {name}")))
+        pairs.append((name, _check_encodable(_encode_scalar(name, value), f"the value of query parameter {name}")))
 
 
-def _scalar(name: str, value: Any) -> str:
+def _encode_scalar(name: str, value: Any) -> str:
     if isinstance(value, Enum):
-        return _scalar(name, value.value)
+        return _encode_scalar(name, value.value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (float, Decimal)) and not math.isfinite(value):
@@ -232,13 +232,13 @@ def _scalar(name: str, value: Any) -> str:
     if isinstance(value, (str, int, float, Decimal, UUID)):
         return str(value)
     if isinstance(value, datetime):
-        return iso_utc(value, name)
+        return format_utc(value, name)
     if isinstance(value, date):
         return value.isoformat()
     raise TypeError(f"query parameter {name}: {type(value).__name__} has no form in Truto's query grammar")
 
 
-def iso_utc(moment: datetime, name: str) -> str:
+def format_utc(moment: datetime, name: str) -> str:
     """Write an aware datetime as ``2021-01-01T00:00:00.000Z``; microseconds appear only where there are any.
 
     Raises ``ValueError`` for a naive one, which names no point in time, and for one outside the calendar.
@@ -253,7 +253,7 @@ def iso_utc(moment: datetime, name: str) -> str:
     return utc.isoformat(timespec=timespec) + "Z"
 
 
-def json_body(body: Any, *, is_plain: bool = False) -> bytes:
+def encode_json(body: Any, *, is_plain: bool = False) -> bytes:
     """Write a JSON-plain value as UTF-8 JSON.
 
     ``is_plain``: it surely holds nothing but JSON's own types, and need not be read again to be compared.
@@ -268,6 +268,6 @@ def json_body(body: Any, *, is_plain: bool = False) -> bytes:
         raise ValueError("it is nested beyond reason") from None
     if not is_same:
         raise ValueError("it would change: keys that are no text, or tuples")
-    if not is_plain and may_hold_unheld(written) and (pointer := unheld(body)) is not None:
+    if not is_plain and may_hold_unheld(written) and (pointer := find_unheld(body)) is not None:
         raise ValueError(f"the number at {pointer} {NOT_HELD}")
     return written

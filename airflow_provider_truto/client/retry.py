@@ -18,7 +18,7 @@ from airflow_provider_truto.client.errors import (
 )
 from airflow_provider_truto.client.rate_limit_headers import DEFAULT_WAIT, parse_wait
 from airflow_provider_truto.client.rate_limiter import RateLimiter
-from airflow_provider_truto.client.redaction import shortened
+from airflow_provider_truto.client.redaction import shorten
 from airflow_provider_truto.client.request import Request
 from airflow_provider_truto.client.response import Response
 from airflow_provider_truto.client.statuses import (
@@ -87,11 +87,11 @@ class Result:
 
 
 class UnreadableError(Exception):
-    """A 2xx whose body cannot be used; ``loss`` says why."""
+    """A 2xx whose body cannot be used; ``failure`` says why."""
 
     def __init__(self, reason: str, *, transient: bool = True) -> None:
         super().__init__(reason)
-        self.loss = TransportFailure(reason, transient=transient)
+        self.failure = TransportFailure(reason, transient=transient)
 
 
 def parse_value(request: Request, response: Response) -> Any:
@@ -183,7 +183,7 @@ class RetryLoop:
                     try:
                         return self._result(reply, parse_value(self._request, reply))
                     except UnreadableError as error:
-                        reply = error.loss
+                        reply = error.failure
                 if isinstance(reply, TransportFailure):
                     await self._handle_loss(reply)
                 elif not await self._renew_token(reply):
@@ -203,7 +203,7 @@ class RetryLoop:
             attempts=self._attempts,
             waited=self._waited,
             paced=self._paced,
-            scrub=self._scrubbed,
+            scrub=self._scrub_text,
         )
 
     async def _send(self, request: Request, token: Token) -> Response | TransportFailure:
@@ -234,7 +234,7 @@ class RetryLoop:
         return not self._request.is_write or self._request.idempotency_key is not None
 
     def _transport_error(self, loss: TransportFailure) -> TrutoTransportError:
-        reason = shortened(self._scrubbed(loss.reason))
+        reason = shorten(self._scrub_text(loss.reason))
         doubt = self._doubt() if self._request.is_write else ""
         tries = "1 attempt" if self._attempts == 1 else f"{self._attempts} attempts"
         error = TrutoTransportError(f"{self._request.describe()}: no usable answer after {tries}: {reason}.{doubt}")
@@ -270,7 +270,7 @@ class RetryLoop:
             retry_after=parse_wait(response.headers, now=self._now(), status=response.status),
             meaning=meaning,
             connection=self._connection,
-            scrub=self._scrubbed,
+            scrub=self._scrub_text,
         )
         # Anything but a refusal may have executed the write: another key could execute it once more.
         self._in_doubt = self._in_doubt or not meaning.is_refusal
@@ -358,5 +358,5 @@ class RetryLoop:
         except ValueError:
             return None
 
-    def _scrubbed(self, text: str) -> str:
+    def _scrub_text(self, text: str) -> str:
         return self._scrub(self._request, self._token, text)

@@ -34,7 +34,7 @@ class Origin(NamedTuple):
         """Read the origin of a URL. Raises ``ValueError`` where it is not http(s) with a host."""
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError(f"{without_user(url)!r} is not a http(s) URL")
+            raise ValueError(f"{strip_user(url)!r} is not a http(s) URL")
         return cls(parts.scheme, parts.hostname.lower(), parts.port or (443 if parts.scheme == "https" else 80))
 
     @property
@@ -48,7 +48,7 @@ class Origin(NamedTuple):
             return False
 
 
-def without_user(url: str) -> str:
+def strip_user(url: str) -> str:
     """Give a URL for a message: what stands before the host may be a password."""
     return re.sub(r"//[^/]*@", "//***@", url)
 
@@ -112,7 +112,7 @@ class ClientSettings(Confined):
             raise ValueError(f"the base URL's host {origin.host!r} must be written in ASCII (xn--…)")
         parts = urlsplit(self.base_url)
         if parts.query or parts.fragment:
-            raise ValueError(f"the base URL {without_user(self.base_url)!r} must not have a query or a fragment")
+            raise ValueError(f"the base URL {strip_user(self.base_url)!r} must not have a query or a fragment")
         if parts.username is not None:
             raise ValueError("the base URL must not hold a user or a password: the API token goes into the password")
         if origin.scheme == "http" and not (self.allow_http or origin.is_loopback):

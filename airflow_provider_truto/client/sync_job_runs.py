@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from airflow_provider_truto.client.redaction import one_line
+from airflow_provider_truto.client.redaction import quote_line
 
 COMPLETED = "completed"
 FAILED = "failed"
@@ -132,7 +132,7 @@ def _described(entries: Iterable[Mapping[str, Any]], *, of: Any, always: bool = 
     for entry in entries:
         logs = entry.get("logs")
         said = logs if isinstance(logs, list) else [logs] if logs else []
-        text = "; ".join(one_line(item, most=_LONGEST_REASON) for item in said if item) if of(entry) else ""
+        text = "; ".join(quote_line(item, most=_LONGEST_REASON) for item in said if item) if of(entry) else ""
         if not text and not always:
             continue
         where = ", ".join(name.removesuffix("_successful") for name in _DELIVERIES if entry.get(name) is False)

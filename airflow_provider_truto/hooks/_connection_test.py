@@ -6,7 +6,7 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from airflow_provider_truto.client.accounts import integration_name
+from airflow_provider_truto.client.accounts import get_integration_name
 from airflow_provider_truto.client.endpoints import (
     integrated_account_request,
     integrated_accounts_request,
@@ -18,7 +18,7 @@ from airflow_provider_truto.client.errors import (
     TrutoNotFoundError,
     TrutoTransportError,
 )
-from airflow_provider_truto.client.redaction import one_line
+from airflow_provider_truto.client.redaction import quote_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,10 +101,10 @@ def _account_test(client: SyncClient) -> tuple[bool, str]:
     token = "The API token, and a token minted for the account, work" if by_own_token else "The API token works"
     seen = (
         f"{token} at {client.settings.base_url}. Integrated account {account_id}:"
-        f" {integration_name(account) or 'unknown integration'}, tenant {account.get('tenant_id')},"
+        f" {get_integration_name(account) or 'unknown integration'}, tenant {account.get('tenant_id')},"
         f" status {account['status']}"
     )
     if account["status"] != "active":
-        reason = f" Last error: {one_line(account['last_error'], most=300)}." if account.get("last_error") else ""
+        reason = f" Last error: {quote_line(account['last_error'], most=300)}." if account.get("last_error") else ""
         return False, f"{seen}. Not ready for calls: the customer must connect or reconnect it.{reason}"
     return True, f"{seen}{' (a sandbox: it can be read, not written)' if account.get('is_sandbox') else ''}."

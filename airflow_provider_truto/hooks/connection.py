@@ -12,11 +12,11 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
-from airflow_provider_truto.client.accounts import account_fault
+from airflow_provider_truto.client.accounts import find_account_fault
 from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
-from airflow_provider_truto.client.names import nearest
-from airflow_provider_truto.client.numbers import exact_json
-from airflow_provider_truto.client.settings import DEFAULT_BASE_URL, ClientSettings, without_user
+from airflow_provider_truto.client.names import find_nearest
+from airflow_provider_truto.client.numbers import parse_exact_json
+from airflow_provider_truto.client.settings import DEFAULT_BASE_URL, ClientSettings, strip_user
 from airflow_provider_truto.client.tokens import Token
 from airflow_provider_truto.connection_fields import CONNECTION_TYPE, EXTRA_FIELDS, ExtraField
 
@@ -190,7 +190,7 @@ def _extras(conn: AirflowConnection) -> Mapping[str, Any]:
     if isinstance(text, Mapping):
         return text
     try:
-        value = exact_json(text)
+        value = parse_exact_json(text)
     except json.JSONDecodeError as error:
         raise ValueError(
             f"is not JSON ({error}): names and text stand in double quotes, and no comma follows the last one"
@@ -222,11 +222,11 @@ def base_url(conn: AirflowConnection) -> str:
     if "://" not in host:
         host = f"{(conn.schema or 'https').lower()}://{host}"
     elif conn.schema and conn.schema.lower() != urlsplit(host).scheme.lower():
-        raise ValueError(f"the base URL {without_user(host)!r} and the schema {conn.schema!r} contradict each other")
+        raise ValueError(f"the base URL {strip_user(host)!r} and the schema {conn.schema!r} contradict each other")
     parts = urlsplit(host)
     port = _port(parts, conn.port)
     if parts.scheme.lower() not in {"http", "https"} or not parts.hostname:
-        raise ValueError(f"the base URL {without_user(host)!r} is not a http(s) URL")
+        raise ValueError(f"the base URL {strip_user(host)!r} is not a http(s) URL")
     if "@" in parts.netloc:
         raise ValueError("the base URL must not hold a user or password: the API token goes into the password")
     name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
@@ -255,7 +255,7 @@ def _read(extra: ExtraField, raw: Any) -> Any:
     match extra.type:
         case "string" if isinstance(value, str) and (not extra.choices or value in extra.choices):
             return value
-        case "account" if raw == "" or account_fault(raw) is None:
+        case "account" if raw == "" or find_account_fault(raw) is None:
             return raw  # an argument that is empty was given so, and no default steps in
         case "list" if (names := _names(raw)) is not None:
             return names
@@ -289,7 +289,7 @@ def _names(raw: Any) -> frozenset[str] | None:
     ids = [str(name).strip().lower() for name in names if name is not None and str(name).strip()]
     if not ids:
         raise ValueError(f"names no integrated account: {raw!r}. To allow all, leave it out, or the field empty")
-    return frozenset(ids) if not any(map(account_fault, ids)) else None
+    return frozenset(ids) if not any(map(find_account_fault, ids)) else None
 
 
 def _at_least(extra: ExtraField, value: float) -> float:
@@ -324,7 +324,7 @@ def _unknown(extras: Mapping[str, Any]) -> tuple[list[str], list[Problem]]:
 def _guard_meant(name: str) -> str | None:
     """Give the guard that an unknown extra may be meant for."""
     guards = [field for field in EXTRA_FIELDS if field.guard_words]
-    if near := nearest(name, [field.name for field in guards]):
+    if near := find_nearest(name, [field.name for field in guards]):
         return near
     words = {word.lower() for word in _WORD.findall(name)}
     meant = [field.name for field in guards if words & field.guard_words]

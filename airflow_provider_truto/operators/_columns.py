@@ -16,7 +16,7 @@ from decimal import Decimal
 from importlib import import_module
 from typing import Any
 
-from airflow_provider_truto.client.numbers import exact_json
+from airflow_provider_truto.client.numbers import parse_exact_json
 from airflow_provider_truto.records.coerce import Formless
 
 #: Makes of a value, which is not ``None``, what it is. Raises ``ValueError`` with what to write in the query instead.
@@ -49,13 +49,13 @@ def keep_json_exact(connection: Any) -> None:
     if driver == "psycopg2":
         extras = import_module("psycopg2.extras")
         for register in (extras.register_default_json, extras.register_default_jsonb):
-            register(connection, loads=exact_json)
+            register(connection, loads=parse_exact_json)
     elif driver == "psycopg":
         import_module("psycopg.types.json").set_json_loads(_exact_json_of_bytes, connection)
 
 
 def _exact_json_of_bytes(data: str | bytes) -> Any:
-    return exact_json(data if isinstance(data, str) else data.decode())
+    return parse_exact_json(data if isinstance(data, str) else data.decode())
 
 
 def read_cells(row: Any, names: Sequence[str]) -> Sequence[Any]:
@@ -166,7 +166,7 @@ def _json_of(kind: str) -> Cast:
         if not isinstance(value, str):
             return value
         try:
-            return exact_json(value)
+            return parse_exact_json(value)
         except (ValueError, RecursionError):
             return Formless(f"{kind} that is not JSON")
 

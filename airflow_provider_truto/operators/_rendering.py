@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_truto._compat import AirflowFailException, is_literal
-from airflow_provider_truto.client.numbers import exact_json
+from airflow_provider_truto.client.numbers import parse_exact_json
 from airflow_provider_truto.operators._argument import is_path
 from airflow_provider_truto.records.render import Missing, mark_missing, render
 from airflow_provider_truto.records.scalars import to_plain_text
@@ -176,7 +176,7 @@ def _iterate_ids(values: Iterable[Any]) -> Iterator[int]:
 def _parse_if_object(text: str) -> Any:
     """Parse JSON text that is an object as it stands; with bare expressions in it, it stays a template."""
     try:
-        parsed = exact_json(to_plain_text(text))
+        parsed = parse_exact_json(to_plain_text(text))
     except ValueError:
         return text
     return parsed if isinstance(parsed, dict) else text
@@ -192,7 +192,7 @@ def _parse_file(name: Any, env: jinja2.Environment) -> Any:
     if text is None:
         raise AirflowFailException(f"body_file {name!r} was not found in {_list_folders(env)}")
     try:
-        return exact_json(text)
+        return parse_exact_json(text)
     except ValueError as error:
         raise AirflowFailException(
             f'body_file {name!r} is not JSON ({error}); put templates inside strings, "{{{{ params.x }}}}":'

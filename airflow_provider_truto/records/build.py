@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from airflow_provider_truto.client.endpoints import proxy_request, unified_request
-from airflow_provider_truto.client.request import Request, query_pairs, random_key
+from airflow_provider_truto.client.request import Request, encode_query, make_random_key
 from airflow_provider_truto.records.keys import TaskIdentity, make_task_key
 from airflow_provider_truto.records.request import RecordRequest
 from airflow_provider_truto.records.validate import ValidRequest
@@ -23,7 +23,7 @@ def build_request(valid: ValidRequest, *, task: TaskIdentity | None = None) -> R
         if request.idempotency_key is not None:
             return request.idempotency_key
         if task is None:
-            return random_key()
+            return make_random_key()
         account = request.integrated_account_id or ""
         return make_task_key(task, integrated_account_id=account, path=path, body=valid.body or b"")
 
@@ -46,7 +46,7 @@ def _build(request: RecordRequest, **given: Any) -> Request:
         return proxy_request(request.resource, request.method, query=request.query, **given)
     excluded = tuple(request.exclude_fields or ())
     query = _write_parameters(request.response_format, request.ignore_remote_data, excluded)
-    query += query_pairs({"remote_query": request.remote_query, **(request.query or {})})
+    query += encode_query({"remote_query": request.remote_query, **(request.query or {})})
     return unified_request(request.model, request.resource, request.method, query=query, **given)
 
 
@@ -54,7 +54,7 @@ def _build(request: RecordRequest, **given: Any) -> Request:
 def _write_parameters(
     response_format: str, ignore_remote_data: bool, exclude_fields: tuple[str, ...]
 ) -> tuple[tuple[str, str], ...]:
-    return query_pairs(
+    return encode_query(
         {
             "truto_response_format": None if response_format == "unified" else response_format,
             "truto_ignore_remote_data": ignore_remote_data or None,

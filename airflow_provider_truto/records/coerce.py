@@ -15,8 +15,14 @@ from typing import Any
 from uuid import UUID
 
 from airflow_provider_truto.client.errors import Problem
-from airflow_provider_truto.client.numbers import SAFE, exact_json, number_problem, plain_number, whole_number
-from airflow_provider_truto.client.request import iso_utc
+from airflow_provider_truto.client.numbers import (
+    SAFE,
+    describe_number_problem,
+    parse_exact_json,
+    to_plain_number,
+    to_whole_number,
+)
+from airflow_provider_truto.client.request import format_utc
 from airflow_provider_truto.records.render import Missing, Unknown, mark_missing
 from airflow_provider_truto.records.request import OnNone
 from airflow_provider_truto.records.scalars import NO_VALUE, is_nothing, to_number, to_plain_text
@@ -116,7 +122,7 @@ class _Coercion:
             return text
         parsed = _parse(text)
         is_number = isinstance(parsed, (int, float, Decimal)) and not isinstance(parsed, bool)
-        if is_number and "number" in types and plain_number(parsed) is None:
+        if is_number and "number" in types and to_plain_number(parsed) is None:
             return self._number_problem(parsed, at)
         if parsed is not None and (fitting := _fit(parsed, types)) is not None:
             if isinstance(fitting, (dict, list)):
@@ -156,7 +162,7 @@ class _Coercion:
             return self._missing(Missing(NO_VALUE), at)
         if isinstance(value, datetime):
             try:
-                return iso_utc(value, "the value")
+                return format_utc(value, "the value")
             except ValueError:
                 return self._problem(at, "is a datetime without a time zone, or out of range in UTC")
         if isinstance(value, date):
@@ -171,13 +177,15 @@ class _Coercion:
     def _number(self, given: float | Decimal, types: tuple[str, ...], at: str) -> Any:
         if isinstance(given, bool):
             return given
-        if types == ("string",) and _is_id(at) and (whole := whole_number(given)) is not None:
+        if types == ("string",) and _is_id(at) and (whole := to_whole_number(given)) is not None:
             return str(whole)
-        number = plain_number(given)
+        number = to_plain_number(given)
         return self._number_problem(given, at) if number is None else number
 
     def _number_problem(self, value: float | Decimal, at: str) -> Any:
-        return self._problem(at, f"{describe_value(value, hide_values=self.hide_values)} {number_problem(value)}")
+        return self._problem(
+            at, f"{describe_value(value, hide_values=self.hide_values)} {describe_number_problem(value)}"
+        )
 
     def _problem(self, at: str, message: str) -> Any:
         self.problems.append(Problem(at or "/", message))
@@ -217,7 +225,7 @@ def _parse(text: str) -> Any:
     if text.strip() in {"True", "False"}:
         return text.strip() == "True"
     try:
-        return exact_json(text)
+        return parse_exact_json(text)
     except (ValueError, RecursionError):
         return None
 
@@ -227,7 +235,7 @@ def _fit(parsed: Any, types: tuple[str, ...]) -> Any:
     if isinstance(parsed, bool):
         return parsed if "boolean" in types else None
     if isinstance(parsed, (int, float, Decimal)):
-        number = plain_number(parsed)
+        number = to_plain_number(parsed)
         if isinstance(number, float) and number.is_integer() and abs(number) <= SAFE:
             number = int(number)  # text such as 140.0 may be meant for a whole number
         wanted = {"integer", "number"} if isinstance(number, int) else {"number"}

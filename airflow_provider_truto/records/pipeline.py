@@ -13,11 +13,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from airflow_provider_truto.client.accounts import (
-    admitted_account,
+    check_account,
     check_ready,
     check_tenant,
     find_account,
-    integration_name,
+    get_integration_name,
 )
 from airflow_provider_truto.client.core import Client
 from airflow_provider_truto.client.endpoints import (
@@ -28,7 +28,7 @@ from airflow_provider_truto.client.endpoints import (
 )
 from airflow_provider_truto.client.errors import Problem, TrutoNotFoundError, TrutoSchemaError
 from airflow_provider_truto.client.pages import Pages, fetch_all
-from airflow_provider_truto.client.request import json_body
+from airflow_provider_truto.client.request import encode_json
 from airflow_provider_truto.client.retry import KeyVersionStore, Result
 from airflow_provider_truto.records.build import build_read_request, build_request
 from airflow_provider_truto.records.coerce import coerce
@@ -212,7 +212,7 @@ async def _find_account(
         if not may_ask:
             return request.replace(integrated_account_id=client.settings.integrated_account_id), []
         account = await find_account(client, request.tenant_id, request.integration)
-    account, problems = admitted_account(account, client.settings)
+    account, problems = check_account(account, client.settings)
     if account == request.integrated_account_id:
         return request, problems
     return request.replace(integrated_account_id=account), problems
@@ -314,7 +314,7 @@ async def _load_custom_fields(client: Client, request: RecordRequest, account: s
         cache_ttl=CACHE_TTL,
     )
     fields, is_whole = await fetch_all(client, listing, at_most=_MOST_FIELDS)
-    name = integration_name(record) or ""
+    name = get_integration_name(record) or ""
     is_partial = is_partial_for(name) or not is_whole
     if is_partial:
         client.warn(f"{name} lists its fields only in part: custom fields that it does not list are not checked")
@@ -390,7 +390,7 @@ def _replace_body(valid: ValidRequest, left: dict[str, Any]) -> ValidRequest:
     schema = load_body_schema(request)
     required = set(schema.source.get("required", ())) if schema else set()
     body = {name: value for name, value in request.body.items() if name in left or name in required}
-    return replace(valid, request=request.replace(body=body), body=json_body(body))
+    return replace(valid, request=request.replace(body=body), body=encode_json(body))
 
 
 async def send_record(

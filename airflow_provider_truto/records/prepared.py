@@ -14,9 +14,9 @@ from functools import lru_cache
 from typing import Any
 
 from airflow_provider_truto.client.endpoints import CACHE_TTL
-from airflow_provider_truto.client.names import customer_name
+from airflow_provider_truto.client.names import find_customer_name
 from airflow_provider_truto.client.numbers import SAFE
-from airflow_provider_truto.client.request import json_body
+from airflow_provider_truto.client.request import encode_json
 from airflow_provider_truto.records.request import RecordRequest
 from airflow_provider_truto.records.validate import ValidRequest, is_record_name, load_body_schema
 
@@ -48,7 +48,7 @@ class PreparedWrites:
         if not all(map(_is_plain_field, body, body.values())):
             return None
         try:
-            written = json_body(body, is_plain=True)
+            written = encode_json(body, is_plain=True)
         except ValueError:
             return None
         return ValidRequest(request=self._request.replace(record_id=record_id, body=body), body=written)
@@ -66,7 +66,7 @@ def _is_plain_field(name: Any, value: Any) -> bool:
 
 @lru_cache(maxsize=4096)
 def _is_plain_name(name: str) -> bool:
-    return customer_name(name) is None and not is_record_name(name)
+    return find_customer_name(name) is None and not is_record_name(name)
 
 
 def _is_plain(value: Any) -> bool:

@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_truto.client.accounts import account_fault
+from airflow_provider_truto.client.accounts import find_account_fault
 from airflow_provider_truto.client.endpoints import names_record
 from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
-from airflow_provider_truto.client.names import customer_name, folded
-from airflow_provider_truto.client.request import json_body, path_of, query_pairs
+from airflow_provider_truto.client.names import find_customer_name, fold
+from airflow_provider_truto.client.request import build_path, encode_json, encode_query
 from airflow_provider_truto.records.request import PACKAGED, RESPONSE_FORMATS, RecordRequest, explain_method_slip
 from airflow_provider_truto.schemas.packaged import load_packaged_schema
 from airflow_provider_truto.schemas.validator import Finding, Schema, load_schema
@@ -130,7 +130,7 @@ def _find_name_problems(request: RecordRequest, schema: Schema | None) -> list[P
             f" argument {meant}? Where the CRM has such a field, name it in extra_fields",
         )
         for name in body
-        if isinstance(name, str) and (meant := customer_name(name)) and not is_field(name)
+        if isinstance(name, str) and (meant := find_customer_name(name)) and not is_field(name)
     ]
     if request.record_id is not None:
         message = f"is another record's id than {request.id_name}: the call is for one of them"
@@ -148,7 +148,7 @@ def _find_name_problems(request: RecordRequest, schema: Schema | None) -> list[P
 
 def is_record_name(name: str) -> bool:
     """Whether a name in a body says which record it is of, whatever its spelling."""
-    return folded(name) in _RECORD_NAMES
+    return fold(name) in _RECORD_NAMES
 
 
 def _describe(finding: Finding, request: RecordRequest) -> str:
@@ -171,7 +171,7 @@ def _find_argument_problems(request: RecordRequest) -> list[Problem]:
         problem
         for name in ("model", "resource", "method")
         if (value := getattr(request, name)) is not None
-        for problem in _try_building(f"/{name}", path_of, value)
+        for problem in _try_building(f"/{name}", build_path, value)
     ]
     if (slip := explain_method_slip(request.method)) is not None:
         problems.append(Problem("/method", slip))
@@ -190,7 +190,7 @@ def _find_argument_problems(request: RecordRequest) -> list[Problem]:
         if not isinstance(value, Mapping):
             problems.append(Problem(f"/{argument}", "expects an object: parameter names and values"))
         else:
-            problems += _try_building(f"/{argument}", query_pairs, value)
+            problems += _try_building(f"/{argument}", encode_query, value)
     for name in request.query if isinstance(request.query, Mapping) else ():
         if name in _SET_BY:
             problems.append(Problem(f"/query/{name}", f"is set by the argument {_SET_BY[name]}, not in the query"))
@@ -213,7 +213,7 @@ def _find_id_problems(request: RecordRequest) -> list[Problem]:
     schema = load_packaged_schema(request.operation, "path") or load_packaged_schema(_PATH_PARAMETERS, "path")
     findings = schema.check({"id": request.record_id}) if schema else ()
     problems = [Problem(at, _describe(finding, request)) for finding in findings]
-    return problems or _try_building(at, path_of, request.record_id or "")
+    return problems or _try_building(at, build_path, request.record_id or "")
 
 
 def _find_account_problems(request: RecordRequest) -> list[Problem]:
@@ -227,7 +227,7 @@ def _find_account_problems(request: RecordRequest) -> list[Problem]:
                 "is missing: name the customer's integrated account in the task, or a default in the connection",
             )
         ]
-    if (fault := account_fault(account)) is not None:
+    if (fault := find_account_fault(account)) is not None:
         return [Problem("/integrated_account_id", fault)]
     if account.lower() == str(request.record_id).lower():
         message = (
@@ -288,7 +288,7 @@ def _find_empty_values(body: Any) -> list[Problem]:
 def _write(body: Any, *, is_plain: bool) -> tuple[bytes, list[Problem]]:
     """Write a body as JSON, and say where it would arrive as something else than it is."""
     try:
-        written = json_body(body, is_plain=is_plain)
+        written = encode_json(body, is_plain=is_plain)
     except (TypeError, ValueError) as error:
         return b"", [Problem("/body", f"cannot be written as JSON: {error}")]
     return written, []

@@ -28,7 +28,7 @@ from airflow_provider_truto.bulk.record_parser import RecordParser
 from airflow_provider_truto.bulk.result_row import encode_failed_body
 from airflow_provider_truto.bulk.row_codec import decode_cells, encode_cells
 from airflow_provider_truto.bulk.sources.snapshot import QueryResult, SnapshotSource, fingerprint_query
-from airflow_provider_truto.client.request import iso_utc
+from airflow_provider_truto.client.request import format_utc
 from airflow_provider_truto.records.coerce import Formless, coerce
 from airflow_provider_truto.records.render import Missing
 
@@ -229,7 +229,7 @@ def test_a_failed_row_is_fed_back_as_json_without_what_had_no_form(folder):
     fed = encode_failed_body(record, on_none="error")
     assert fed.body == {
         "custom_fields": {
-            "a": iso_utc(MOMENT, "the moment"),
+            "a": format_utc(MOMENT, "the moment"),
             "b": "2026-01-31",
             "c": 1.5,
             "d": 3,

@@ -18,7 +18,7 @@ from airflow_provider_truto.client.errors import (
     TrutoPartialFailureError,
     TrutoSchemaError,
 )
-from airflow_provider_truto.client.request import path_as_written
+from airflow_provider_truto.client.request import escape_path
 from airflow_provider_truto.emulator import ACME, GLOBEX, WAYNE
 
 ATTIO = "a7710000-0000-4000-8000-000000000001"
@@ -417,10 +417,11 @@ def test_an_account_token_asks_for_its_own_account(both):
 def test_a_run_is_asked_for_and_stopped(both, emulator):
     # Its id is made up by the server, so that the case asks for it itself.
     def prepared(emulator):
-        from airflow_provider_truto.emulator.state.sync_runs import SyncRun
+        from airflow_provider_truto.emulator.state.sync_runs import Step, SyncRun
 
         record = {"id": "r/1 x", "status": "created", "resource_stats": {}, "started_at": None, "finished_at": None}
-        emulator.state.sync_runs["r/1 x"] = SyncRun(record | {"integrated_account_id": ACME, "resources": []})
+        record |= {"integrated_account_id": ACME, "resources": []}
+        emulator.state.sync_runs["r/1 x"] = SyncRun(record, Step(status="created"))
 
     asked = both(lambda api: api.sync_job_run("r/1 x"), prepare=prepared)
     assert asked.value["status"] == "created"
@@ -646,7 +647,7 @@ PIECES = st.sampled_from(
 @example("%%32%65")
 def test_whatever_is_decoded_on_the_way_a_custom_path_stays_below_custom(path):
     try:
-        written = path_as_written(path)
+        written = escape_path(path)
     except ValueError:
         return
     assert written.startswith("/")

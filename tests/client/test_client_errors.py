@@ -32,12 +32,12 @@ from airflow_provider_truto.client.errors import (
     TrutoTransportError,
     TrutoUnprocessableError,
 )
-from airflow_provider_truto.client.request import Request, path_of
+from airflow_provider_truto.client.request import Request, build_path
 from airflow_provider_truto.client.response import Response
 from airflow_provider_truto.client.statuses import BLOCKED_ACCOUNT, SANDBOX_ACCOUNT
 from airflow_provider_truto.emulator import ACME, GLOBEX, INITECH, UMBRELLA
 
-CALL = Request(method="PATCH", path=path_of("unified", "crm", "accounts", "23423523"), integrated_account_id=ACME)
+CALL = Request(method="PATCH", path=build_path("unified", "crm", "accounts", "23423523"), integrated_account_id=ACME)
 
 #: What each status means, apart from 401. Any other 4xx is a plain TrutoApiError, any other 5xx a server's error.
 CLASSES = {

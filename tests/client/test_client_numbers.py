@@ -10,14 +10,20 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from airflow_provider_truto.client.numbers import Inexact, exact_json, number_problem, plain_number, unheld
+from airflow_provider_truto.client.numbers import (
+    Inexact,
+    describe_number_problem,
+    find_unheld,
+    parse_exact_json,
+    to_plain_number,
+)
 
 SAFE = 2**53
 
 
 @pytest.mark.parametrize("number", [0, -5, SAFE, -SAFE, 2**60, SAFE + 2, 10**15, 1.5, 1e300, -0.0])
 def test_a_number_that_a_double_holds_is_sent_as_it_is(number):
-    sent = plain_number(number)
+    sent = to_plain_number(number)
     assert (type(sent), sent) == (type(number), number)
 
 
@@ -26,21 +32,21 @@ def test_a_number_that_a_double_holds_is_sent_as_it_is(number):
     Decimal("1234567890123456.78"), Decimal("0.12345678901234567"), Decimal("1e400"),
 ])  # fmt: skip
 def test_a_number_that_no_double_holds_is_to_be_sent_as_text(number):
-    assert plain_number(number) is None
-    assert number_problem(number).endswith("send it as text")
+    assert to_plain_number(number) is None
+    assert describe_number_problem(number).endswith("send it as text")
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, Decimal("NaN"), Decimal("sNaN"), Decimal("-Infinity")])
 def test_what_is_no_number_has_no_form(number):
-    assert plain_number(number) is None
-    assert number_problem(number) == "has no form in JSON"
+    assert to_plain_number(number) is None
+    assert describe_number_problem(number) == "has no form in JSON"
 
 
 @given(st.decimals(allow_nan=False, allow_infinity=False) | st.integers())
 @example(Decimal("-0"))
 @example(Decimal(SAFE * 2 + 2))
 def test_what_is_sent_is_read_by_a_reader_of_doubles_as_what_it_was(number):
-    sent = plain_number(number)
+    sent = to_plain_number(number)
     if sent is not None:
         read = json.loads(json.dumps(sent), parse_int=float)
         assert Decimal(repr(read)) == number or Decimal(read) == number
@@ -62,7 +68,7 @@ READ = [
 
 @pytest.mark.parametrize(("text", "value"), READ)
 def test_json_is_read_without_rounding(text, value):
-    (read,) = exact_json(f"[{text}]")
+    (read,) = parse_exact_json(f"[{text}]")
     assert (type(read), read) == (type(value), value)
 
 
@@ -70,7 +76,7 @@ def test_json_is_read_without_rounding(text, value):
 @example(5e-324)
 def test_a_double_comes_back_from_json_however_it_is_written(number):
     for text in (repr(number), f"{number:.17g}", f"{number:e}" if number == float(f"{number:e}") else "0.5"):
-        read = exact_json(text)
+        read = parse_exact_json(text)
         assert float(read) == float(text)
         assert not isinstance(read, Inexact)
 
@@ -79,9 +85,9 @@ def test_a_double_comes_back_from_json_however_it_is_written(number):
                                   "1e9999999999999999999", "{", ""])  # fmt: skip
 def test_json_that_would_lose_something_or_is_none_is_refused(text):
     with pytest.raises(ValueError):
-        exact_json(text)
+        parse_exact_json(text)
 
 
 def test_where_the_first_unheld_number_stands_is_said():
-    assert unheld({"a": [1, {"b": SAFE + 1}]}) == "/a/1/b"
-    assert unheld({"a": [1, SAFE, True, 0.5, "9007199254740993", None]}) is None
+    assert find_unheld({"a": [1, {"b": SAFE + 1}]}) == "/a/1/b"
+    assert find_unheld({"a": [1, SAFE, True, 0.5, "9007199254740993", None]}) is None

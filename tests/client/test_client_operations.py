@@ -6,7 +6,7 @@ import pytest
 from answering import answering_client
 
 from airflow_provider_truto.client.accounts import (
-    admitted_account,
+    check_account,
     check_ready,
     check_tenant,
     find_account,
@@ -24,7 +24,7 @@ from airflow_provider_truto.client.errors import (
     TrutoTransportError,
 )
 from airflow_provider_truto.client.operations import fetch_batch
-from airflow_provider_truto.client.pages import Page, Pages, fetch_all, page_of
+from airflow_provider_truto.client.pages import Page, Pages, fetch_all, parse_page
 from airflow_provider_truto.client.request import Request
 from airflow_provider_truto.client.response import Response
 from airflow_provider_truto.client.settings import ClientSettings
@@ -401,7 +401,7 @@ ADMITTED = {
 def test_which_account_is_called_for(name):
     given, options, expected = ADMITTED[name]
     settings = ClientSettings(**options)
-    chosen, problems = admitted_account(given, settings)
+    chosen, problems = check_account(given, settings)
     if expected is None:
         assert [problem.pointer for problem in problems] == ["/integrated_account_id"]
         with pytest.raises(TrutoSchemaError):
@@ -439,7 +439,7 @@ def test_a_list_that_is_not_all_of_it_is_told_from_a_whole_one(answer):
     ],
 )
 def test_a_page_is_read(value, items, cursor, is_partial):
-    assert page_of(CALL, value) == Page(items=items, cursor=cursor, is_partial=is_partial)
+    assert parse_page(CALL, value) == Page(items=items, cursor=cursor, is_partial=is_partial)
 
 
 def test_the_pages_call_is_the_first_one_but_for_its_cursor():

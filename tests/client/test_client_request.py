@@ -18,7 +18,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from airflow_provider_truto.client.errors import TrutoApiError, TrutoSchemaError
-from airflow_provider_truto.client.request import Request, iso_utc, json_body, path_of, query_pairs
+from airflow_provider_truto.client.request import Request, build_path, encode_json, encode_query, format_utc
 from airflow_provider_truto.emulator import ACME
 from airflow_provider_truto.hooks.truto import TrutoHook
 
@@ -85,19 +85,19 @@ def test_an_id_arrives_as_it_was_given(record, escaped, emulator, client, read):
 
 
 def test_every_segment_is_escaped_and_not_only_the_id():
-    assert path_of("uni/fied", "c?rm", "acc#ounts", "%") == "/uni%2Ffied/c%3Frm/acc%23ounts/%25"
+    assert build_path("uni/fied", "c?rm", "acc#ounts", "%") == "/uni%2Ffied/c%3Frm/acc%23ounts/%25"
 
 
 @pytest.mark.parametrize("segment", ["", ".", "..", "\ud800", "a\udfffb"])
 def test_an_id_that_would_not_arrive_is_refused(segment):
     with pytest.raises(ValueError, match=r"cannot be an id|not valid Unicode"):
-        path_of("unified", "crm", "accounts", segment)
+        build_path("unified", "crm", "accounts", segment)
 
 
 @pytest.mark.parametrize("segment", [None, 23423523, b"23423523", True, ["a"]])
 def test_an_id_that_is_no_text_is_refused(segment):
     with pytest.raises(TypeError, match="is text"):
-        path_of("unified", "crm", "accounts", segment)
+        build_path("unified", "crm", "accounts", segment)
 
 
 @given(record=ANY_TEXT)
@@ -201,7 +201,7 @@ PAIRS = {
 
 @pytest.mark.parametrize(("query", "pairs"), PAIRS.values(), ids=PAIRS)
 def test_a_query_arrives_in_trutos_grammar(query, pairs, emulator, client):
-    call = Request(method="GET", path="/integrated-account", query=query_pairs(query))
+    call = Request(method="GET", path="/integrated-account", query=encode_query(query))
     with contextlib.suppress(TrutoApiError):
         client.run(call)
     assert emulator.requests[-1]["query"] == [list(pair) for pair in pairs]
@@ -209,7 +209,7 @@ def test_a_query_arrives_in_trutos_grammar(query, pairs, emulator, client):
 
 
 def test_the_encoded_query_is_the_documented_one():
-    query = query_pairs(
+    query = encode_query(
         {
             "integrated_account_id": "ia-1",
             "truto_ignore_remote_data": True,
@@ -275,7 +275,7 @@ REFUSED_QUERIES = {
 @pytest.mark.parametrize("query", REFUSED_QUERIES.values(), ids=REFUSED_QUERIES)
 def test_a_query_without_an_unambiguous_form_is_refused(query):
     with pytest.raises((ValueError, TypeError)):
-        query_pairs(query)
+        encode_query(query)
 
 
 @pytest.mark.parametrize("query", REFUSED_QUERIES.values(), ids=REFUSED_QUERIES)
@@ -288,7 +288,7 @@ def test_a_remote_query_without_an_unambiguous_form_is_a_problem_of_its_own(quer
 
 def test_names_with_brackets_are_told_how_to_be_written():
     with pytest.raises(ValueError, match=re.escape("{'created_at': {'gt': ...}}")):
-        query_pairs({"created_at[gt]": "2021-01-01"})
+        encode_query({"created_at[gt]": "2021-01-01"})
 
 
 NAMES = st.text(UNICODE, max_size=8) | st.sampled_from(["gt", "in", "0", "a.b", "a b", "é", "a&b=c"])
@@ -392,7 +392,7 @@ def same(expected, arrived):
 @example(query={"a": {"b": [{"c": {"d": ["x", "y"]}}]}})
 def test_any_query_is_refused_or_arrives_as_it_was_given(query, emulator, client):
     try:
-        pairs = query_pairs(query)
+        pairs = encode_query(query)
     except (ValueError, TypeError):
         return
     with contextlib.suppress(TrutoApiError):
@@ -409,7 +409,7 @@ def test_a_plain_query_is_never_refused(query):
             return sum(map(leaves, value.values()))
         return len(value) if isinstance(value, list) else 1
 
-    assert len(query_pairs(query)) == sum(map(leaves, query.values()))
+    assert len(encode_query(query)) == sum(map(leaves, query.values()))
 
 
 @given(moment=MOMENTS)
@@ -417,7 +417,7 @@ def test_a_plain_query_is_never_refused(query):
 @example(moment=datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=timezone.utc))
 def test_any_moment_is_refused_or_written_in_utc_and_exactly(moment):
     try:
-        written = iso_utc(moment, "created_at")
+        written = format_utc(moment, "created_at")
     except ValueError:
         assert moment.year in {1, 9999}
         return
@@ -518,7 +518,7 @@ FORMLESS = {
 @pytest.mark.parametrize("value", FORMLESS.values(), ids=FORMLESS)
 def test_a_body_that_json_has_no_form_for_is_refused(value):
     with pytest.raises((ValueError, TypeError)):
-        json_body({"custom_fields": {"a": value}})
+        encode_json({"custom_fields": {"a": value}})
 
 
 @pytest.mark.parametrize("value", [*FORMLESS.values(), (1, 2)], ids=[*FORMLESS, "a tuple"])
@@ -541,7 +541,7 @@ def test_a_body_nested_without_reason_arrives_or_is_a_schema_error(levels, emula
 
 
 def test_a_body_is_written_as_utf8_without_white_space():
-    assert json_body({"name": "Café 🦊", "tags": []}) == '{"name":"Café 🦊","tags":[]}'.encode()
+    assert encode_json({"name": "Café 🦊", "tags": []}) == '{"name":"Café 🦊","tags":[]}'.encode()
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from airflow_provider_truto.client.core import Observer
 from airflow_provider_truto.client.error_parsing import build_api_error
 from airflow_provider_truto.client.errors import TrutoApiError, TrutoError, TrutoTransportError
-from airflow_provider_truto.client.redaction import scrubbed
+from airflow_provider_truto.client.redaction import scrub_secrets
 from airflow_provider_truto.client.request import Request
 from airflow_provider_truto.client.response import Response
 from airflow_provider_truto.client.settings import ClientSettings
@@ -655,7 +655,7 @@ def test_hide_values_hides_every_value_of_a_large_record(make_client, write):
     error = build_api_error(
         call,
         Response(status=422, body=body.encode()),
-        scrub=lambda text: scrubbed(text, request=call, token=Token(SECRET), settings=client.settings),
+        scrub=lambda text: scrub_secrets(text, request=call, token=Token(SECRET), settings=client.settings),
     )
     assert error.details == ["refused: [hidden]"] * 30
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_truto.client.request import random_key
+from airflow_provider_truto.client.request import make_random_key
 from airflow_provider_truto.records.keys import TaskIdentity, make_task_key
 
 TASK = TaskIdentity(dag_id="dag", run_id="run", task_id="task", map_index=-1, generation="g")
@@ -19,7 +19,7 @@ CALL = {"integrated_account_id": "acae0000", "path": "/unified/crm/accounts/1", 
 
 def test_a_key_is_short_visible_ascii_and_says_its_version():
     assert re.fullmatch(r"v1-[0-9a-f]{64}", make_task_key(TASK, **CALL))
-    assert re.fullmatch(r"v1-[0-9a-f]{32}", random_key())
+    assert re.fullmatch(r"v1-[0-9a-f]{32}", make_random_key())
 
 
 def test_equal_writes_of_one_task_have_one_key():
@@ -71,7 +71,7 @@ def test_all_of_a_mapped_task_differ():
 
 
 def test_random_keys_differ():
-    assert len({random_key() for _ in range(1000)}) == 1000
+    assert len({make_random_key() for _ in range(1000)}) == 1000
 
 
 identities = st.builds(

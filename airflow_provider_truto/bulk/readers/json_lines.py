@@ -8,7 +8,7 @@ from typing import IO
 
 from airflow_provider_truto.bulk.readers.rows import CR_ADVICE, LONGEST_LINE, TOO_LONG, Row, Rows
 from airflow_provider_truto.bulk.record_parser import RecordParser
-from airflow_provider_truto.client.numbers import exact_json
+from airflow_provider_truto.client.numbers import parse_exact_json
 
 
 def open_json_lines(file: IO[bytes], parser: RecordParser, delimiter: str) -> Rows:  # noqa: ARG001  (of a Reader)
@@ -29,7 +29,7 @@ def read_json_lines(file: IO[bytes]) -> Iterator[Row]:
         elif line.strip():
             try:
                 # As text: of bytes, the parser would guess an encoding, and let lone surrogates through.
-                yield Row(number, exact_json(line.decode()))
+                yield Row(number, parse_exact_json(line.decode()))
             except UnicodeDecodeError as error:
                 yield Row(number, fault=f"is not UTF-8: {error.reason} at byte {error.start}")
             except (ValueError, RecursionError) as error:

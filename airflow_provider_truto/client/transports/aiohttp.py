@@ -128,10 +128,10 @@ class AiohttpTransport:
                         stream = AsyncChunks(
                             response, request, self._settings, partial(self._scrubber.scrub, request, token)
                         )
-                    body = await _body(response, self._settings) if stream is None else b""
+                    body = await _read_body(response, self._settings) if stream is None else b""
             except _LOSSES as error:
                 is_over = time.monotonic() >= until
-                return deadline_passed(self._settings) if is_over else _no_answer(error, self._settings)
+                return deadline_passed(self._settings) if is_over else _translate_error(error, self._settings)
         if body is None:
             return too_large(self._settings, response.status)
         return Response(
@@ -147,7 +147,7 @@ class AiohttpTransport:
         if self._opened is None:
             settings = self._settings
             self._opened = aiohttp.ClientSession(
-                connector=_Connector(limit=self._connections, ssl=_ssl(settings)),
+                connector=_Connector(limit=self._connections, ssl=_make_ssl_context(settings)),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(
                     total=None, sock_connect=settings.connect_timeout, sock_read=settings.read_timeout
@@ -276,7 +276,7 @@ class AsyncChunks:
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
-            while chunk := await _chunk(self._response, self._settings):
+            while chunk := await _read_chunk(self._response, self._settings):
                 yield chunk
         except _LOSSES as error:
             raise broken_stream(self._request, error, self._scrub) from None
@@ -288,7 +288,7 @@ class AsyncChunks:
         self._response.close()
 
 
-async def _chunk(response: aiohttp.ClientResponse, settings: ClientSettings) -> bytes:
+async def _read_chunk(response: aiohttp.ClientResponse, settings: ClientSettings) -> bytes:
     """Read what comes next; ``b""`` at the end.
 
     aiohttp forgets its own timeout with the connection: where a body is not HTTP, it would wait without end.
@@ -299,12 +299,12 @@ async def _chunk(response: aiohttp.ClientResponse, settings: ClientSettings) -> 
         return await response.content.read(CHUNK)
 
 
-async def _body(response: aiohttp.ClientResponse, settings: ClientSettings) -> bytes | None:
+async def _read_body(response: aiohttp.ClientResponse, settings: ClientSettings) -> bytes | None:
     """Read the whole body; ``None`` where it is longer than the settings allow."""
     chunks: list[bytes] = []
     size = 0
     try:
-        while not response.content.at_eof() and (chunk := await _chunk(response, settings)):
+        while not response.content.at_eof() and (chunk := await _read_chunk(response, settings)):
             size += len(chunk)
             if size > settings.response_limit:
                 return None
@@ -314,41 +314,43 @@ async def _body(response: aiohttp.ClientResponse, settings: ClientSettings) -> b
     return b"".join(chunks)
 
 
-def _ssl(settings: ClientSettings) -> ssl.SSLContext | bool:
+def _make_ssl_context(settings: ClientSettings) -> ssl.SSLContext | bool:
     if settings.origin.scheme == "http":
         return True  # never asked for; certificates take a tenth of a second to load
     if not settings.verify_tls:
         return False
-    bundle = settings.ca_bundle or _environment_ca_bundle() or certifi.where()
+    bundle = settings.ca_bundle or _find_ca_bundle() or certifi.where()
     if Path(bundle).is_dir():
         return ssl.create_default_context(capath=bundle)
     return ssl.create_default_context(cafile=bundle)
 
 
-def _environment_ca_bundle() -> str | None:
+def _find_ca_bundle() -> str | None:
     """Look where requests looks."""
     return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
 
 
-def _no_answer(error: BaseException, settings: ClientSettings) -> TransportFailure:
+def _translate_error(error: BaseException, settings: ClientSettings) -> TransportFailure:
     match error:
         case aiohttp.ConnectionTimeoutError():
             return connect_timeout(settings)
         case asyncio.TimeoutError():
             return read_timeout(settings)
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
-            root = _root(error)
+            root = _find_root_cause(error)
             is_gone = isinstance(root, (ssl.SSLEOFError, ssl.SSLZeroReturnError)) or not isinstance(
                 root, ssl.SSLError
             )
             return tls_failure(settings, root, is_gone=is_gone, maybe_sent=False)
         case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
-            return proxy_failure(settings, _root(error))
+            return proxy_failure(settings, _find_root_cause(error))
     # A connector's error is one of connecting, a handshake that was broken off included.
-    return connection_failure(settings, _root(error), maybe_sent=not isinstance(error, aiohttp.ClientConnectorError))
+    return connection_failure(
+        settings, _find_root_cause(error), maybe_sent=not isinstance(error, aiohttp.ClientConnectorError)
+    )
 
 
-def _root(error: BaseException) -> BaseException:
+def _find_root_cause(error: BaseException) -> BaseException:
     """Find the innermost cause: aiohttp wraps the socket's error."""
     while isinstance(inner := getattr(error, "os_error", None) or error.__cause__, BaseException):
         error = inner

@@ -6,9 +6,9 @@ import ssl
 from collections.abc import Callable
 
 from airflow_provider_truto.client.errors import TrutoTransportError
-from airflow_provider_truto.client.redaction import shortened
+from airflow_provider_truto.client.redaction import shorten
 from airflow_provider_truto.client.request import Request
-from airflow_provider_truto.client.settings import ClientSettings, without_user
+from airflow_provider_truto.client.settings import ClientSettings, strip_user
 from airflow_provider_truto.client.transports.base import TransportFailure
 
 #: OpenSSL's codes for what only a strict check minds, which Python asks for since 3.13: a CA without Key Usage, a
@@ -55,14 +55,14 @@ def tls_failure(
         )
     else:
         hint = "" if is_gone else ". What to do: check the base URL and ca_bundle"
-        reason = f"{failed} ({sentence(cause)}){hint}"
+        reason = f"{failed} ({describe_error(cause)}){hint}"
     return TransportFailure(reason, transient=is_gone, maybe_sent=maybe_sent)
 
 
 def proxy_failure(settings: ClientSettings, cause: BaseException, *, transient: bool = True) -> TransportFailure:
     """The proxy did not let the call through; not ``transient`` where it is of a kind that cannot be used."""
     return TransportFailure(
-        f"the proxy in front of {settings.origin.host} failed ({sentence(cause)})",
+        f"the proxy in front of {settings.origin.host} failed ({describe_error(cause)})",
         transient=transient,
         maybe_sent=False,
     )
@@ -71,7 +71,7 @@ def proxy_failure(settings: ClientSettings, cause: BaseException, *, transient: 
 def connection_failure(settings: ClientSettings, cause: BaseException, *, maybe_sent: bool) -> TransportFailure:
     """The connection was refused, reset or closed, or what came over it was no HTTP."""
     return TransportFailure(
-        f"the connection to {settings.origin.host} failed ({sentence(cause)})", maybe_sent=maybe_sent
+        f"the connection to {settings.origin.host} failed ({describe_error(cause)})", maybe_sent=maybe_sent
     )
 
 
@@ -85,11 +85,11 @@ def too_large(settings: ClientSettings, status: int) -> TransportFailure:
 def broken_stream(request: Request, cause: BaseException, scrub: Callable[[str], str]) -> TrutoTransportError:
     """Make the error of a streamed answer that broke off: the call itself did succeed."""
     done = " The write itself was answered with success." if request.is_write else ""
-    said = shortened(scrub(sentence(cause)))
+    said = shorten(scrub(describe_error(cause)))
     return TrutoTransportError(f"{request.describe()}: the answer broke off while it was streamed: {said}.{done}")
 
 
-def sentence(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """Name an error in one short line."""
     # A proxy's URL, with its password, may be part of what a library says. It is scrubbed, and cut after that.
-    return f"{type(error).__name__}: {without_user(' '.join(str(error).split()))}"
+    return f"{type(error).__name__}: {strip_user(' '.join(str(error).split()))}"

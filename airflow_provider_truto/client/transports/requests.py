@@ -193,9 +193,9 @@ class RequestsTransport:
             if request.streamed and response.ok:
                 deadline.lift()
                 stream = Chunks(response, request, partial(self._scrubber.scrub, request, token))
-            body = _body(response, self._settings.response_limit) if stream is None else b""
+            body = _read_body(response, self._settings.response_limit) if stream is None else b""
         except OSError as error:  # requests' own, and that of a CA bundle which cannot be read
-            return deadline_passed(self._settings) if deadline.is_over else _no_answer(error, self._settings)
+            return deadline_passed(self._settings) if deadline.is_over else _translate_error(error, self._settings)
         if body is None:
             return too_large(self._settings, response.status_code)
         return Response(
@@ -223,7 +223,7 @@ class Chunks:
         try:
             yield from self._response.iter_content(CHUNK)
         except requests.RequestException as error:
-            raise broken_stream(self._request, _root(error), self._scrub) from None
+            raise broken_stream(self._request, _find_root_cause(error), self._scrub) from None
         finally:
             self.close()
 
@@ -232,7 +232,7 @@ class Chunks:
         self._response.close()
 
 
-def _body(response: requests.Response, limit: int) -> bytes | None:
+def _read_body(response: requests.Response, limit: int) -> bytes | None:
     """Read the whole body; ``None`` where it is longer than ``limit`` bytes."""
     chunks: list[bytes] = []
     size = 0
@@ -245,11 +245,11 @@ def _body(response: requests.Response, limit: int) -> bytes | None:
     return b"".join(chunks)
 
 
-def _no_answer(error: OSError, settings: ClientSettings) -> TransportFailure:
-    root = _root(error)
+def _translate_error(error: OSError, settings: ClientSettings) -> TransportFailure:
+    root = _find_root_cause(error)
     if not isinstance(error, requests.RequestException):
         return tls_failure(settings, root, is_gone=False, maybe_sent=False)
-    maybe_sent = not any(map(was_connecting, _causes(error)))
+    maybe_sent = not any(map(was_connecting, _iterate_causes(error)))
     match error:
         case requests.exceptions.ConnectTimeout():
             return connect_timeout(settings)
@@ -271,13 +271,13 @@ def _no_answer(error: OSError, settings: ClientSettings) -> TransportFailure:
     return connection_failure(settings, root, maybe_sent=maybe_sent)
 
 
-def _root(error: BaseException) -> BaseException:
+def _find_root_cause(error: BaseException) -> BaseException:
     """Find the innermost cause that has words of its own."""
-    *_, root = _causes(error, also_implied=False)
+    *_, root = _iterate_causes(error, also_implied=False)
     return root
 
 
-def _causes(error: BaseException | None, *, also_implied: bool = True) -> Iterator[BaseException]:
+def _iterate_causes(error: BaseException | None, *, also_implied: bool = True) -> Iterator[BaseException]:
     """Give an error and what it wraps: requests wraps urllib3, which wraps the socket's error."""
     while error is not None:
         yield error
