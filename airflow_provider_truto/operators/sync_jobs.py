@@ -62,7 +62,7 @@ class TrutoSyncJobRunOperator(TrutoOperator):
     :param state_key: the key of the job's state cells. (templated)
     :param events_to_send: the events that the webhook gets. (templated)
 
-    Waiting: how, how long, and what becomes of a run that nobody waits for any more.
+    Safeguards: how and how long it waits, and what becomes of a run that nobody waits for any more.
 
     :param wait: wait until the run is over; else the task succeeds once it is started. (templated)
     :param deferrable: wait in the triggerer. The default is ``[operators] default_deferrable``.
