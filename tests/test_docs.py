@@ -37,7 +37,7 @@ from airflow_provider_truto.bulk import (
     spool,
     validation,
 )
-from airflow_provider_truto.bulk.generations import locate_task_folder
+from airflow_provider_truto.bulk.ledger_files import locate_task_folder
 from airflow_provider_truto.bulk.mapping import TemplateMapping
 from airflow_provider_truto.bulk.messages import describe_duration, describe_progress, describe_start
 from airflow_provider_truto.bulk.progress import Progress
@@ -384,7 +384,7 @@ def test_numbers_in_the_text_are_those_of_the_code():
         "a list in a CSV header": f"places 0 to {columns._MOST_PLACES - 1}",
         "a message in the results": f"{result_row._LONGEST_MESSAGE:,} characters",
         "faults that `validate_first` lists": f"{validation.MAX_FAULTS}",
-        "problems told in the log and XCom, one for each customer and error": f"{problems.TOLD}",
+        "problems told in the log and XCom, one for each customer and error": f"{problems.MAX_DESCRIBED}",
     }
     text = " ".join(BULK.text.split())
     assert f"in the last {ledger.PART_SECONDS:.0f} seconds (or {ledger.PART_ROWS:,} records) before the kill" in text

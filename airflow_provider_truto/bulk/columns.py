@@ -109,7 +109,7 @@ def _to_text(value: Any) -> str | None:
 
 
 def _parse_cell(name: str, cell: Any) -> Any:
-    """Give a cell's value. Raises ``ValueError`` where the whole body is no object."""
+    """Return a cell's value. Raises ``ValueError`` where the whole body is not an object."""
     if name == _BODY:
         value = parse_exact_json(cell) if isinstance(cell, str) else cell
         if not isinstance(value, Mapping):
@@ -209,7 +209,7 @@ def _put(target: dict[Any, Any], path: tuple[str | int, ...], value: Any) -> Non
 
 
 def _close_gaps(node: Any) -> Any:
-    """Make lists of dicts with numbers as keys; an item of which nothing was given is none."""
+    """Make lists of dicts with numbers as keys; an item of which nothing was given is left out."""
     if not isinstance(node, dict):
         return node
     if node and all(isinstance(key, int) for key in node):

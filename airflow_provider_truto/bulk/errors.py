@@ -13,7 +13,7 @@ class BulkError(Exception):
 
 
 class SourceError(BulkError, ValueError):
-    """The source breaks off: what came before is done, what comes after cannot be read. No retry mends it."""
+    """The source breaks off: what came before is done, what comes after cannot be read. No retry fixes it."""
 
 
 class LedgerError(BulkError):

@@ -1,19 +1,16 @@
-"""Which ledger a try belongs to: a task has one for each time that it began anew, numbered from 0."""
+"""Which ledger a try belongs to: a task has one per time that it began anew, numbered from 0."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from contextlib import suppress
 from logging import Logger
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 from airflow_provider_truto import __version__
 from airflow_provider_truto.bulk.ledger import Ledger
 from airflow_provider_truto.bulk.ledger_files import (
-    LONGEST_NAME,
     is_local,
     is_whole,
     ledger_files,
@@ -61,7 +58,7 @@ def choose_ledger(
     else:
         generation = choose_generation(folder, task_generation, restarts=restarts_on_clear)
     ledger = Ledger(folder / str(generation), try_number=try_number)
-    begun_with = ledger.begun()
+    begun_with = ledger.read_first_header()
     if begun_with is None and generation > min(list_generations(folder), default=generation):
         log.info("Beginning anew, in generation %d", generation)
     if begun_with is not None and begun_with.get("fingerprint") != fingerprint:
@@ -82,24 +79,6 @@ def choose_ledger(
         "keys": (begun_with or {}).get("keys", f"{task_generation}/{generation}"),
     }
     return ChosenLedger(ledger, begun_with, header)
-
-
-def locate_task_folder(output_path: Any, *names: Any) -> Any:
-    """Give a task's folder below ``output_path``: one segment a name, whatever characters it holds.
-
-    A name that is too long for a disk, as one of many letters that are not ASCII, is cut, and a hash of it added.
-    """
-    folder = output_path
-    for name in names:
-        segment = quote(str(name), safe="-_.")
-        if not segment.strip("."):
-            segment = segment.replace(".", "%2E")
-        if len(segment) > LONGEST_NAME:
-            # `quote` gives no "=": what is cut is never the whole name of another.
-            hashed = f"={hashlib.sha256(segment.encode()).hexdigest()[:32]}"
-            segment = segment[: LONGEST_NAME - len(hashed)] + hashed
-        folder = folder / segment
-    return folder
 
 
 def list_generations(folder: Any) -> list[int]:

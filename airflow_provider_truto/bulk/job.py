@@ -154,16 +154,16 @@ class BulkJob:
 
         is_valid = False
         try:
-            faults = [f"{record.told}: {error}" for record, error in asyncio.run(check())]
+            faults = [f"{record.label}: {error}" for record, error in asyncio.run(check())]
             is_valid = not faults
         finally:
             if completed is None and not is_valid:
                 source.drop()
             elif not is_valid:
-                for write in ledger.full_parts(all_of_them=True):  # the failures that it has taken over
+                for write in ledger.take_full_parts(all_of_them=True):  # the failures that it has taken over
                     write()
         if faults:
-            ledger.tell_faults(faults)
+            ledger.write_faults(faults)
             most = "at least " if len(faults) >= MAX_FAULTS else ""
             what = _CHECKED_FIRST if completed is None else _CHECKED_LATER
             raise TrutoSchemaError("\n".join([f"{most}{len(faults)} {what}", *faults]))

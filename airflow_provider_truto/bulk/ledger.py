@@ -75,8 +75,8 @@ class Ledger:
         self._results = _Parts(folder, f"results-{self._name}")
         self._failures = _Parts(folder, f"failures-{self._name}")
 
-    def begun(self) -> dict[str, Any] | None:
-        """Give the header that this generation was begun with; ``None`` where no try has begun it.
+    def read_first_header(self) -> dict[str, Any] | None:
+        """Return the header that this generation was begun with; ``None`` where no try has begun it.
 
         Raises ``LedgerError`` for one that cannot be read, or is of another version.
         """
@@ -116,7 +116,7 @@ class Ledger:
         self._keep_failures(completed)
         return completed
 
-    def tell_faults(self, faults: Sequence[str]) -> None:
+    def write_faults(self, faults: Sequence[str]) -> None:
         """Write what a check has found that ends the try. It binds nobody, and shows a report that there was one."""
         self._write(f"check-{self._name}.json", {"faults": list(faults)})
 
@@ -130,8 +130,8 @@ class Ledger:
             self._failures.add(encode_failure(row, failed or FailedBody(body=None)))
         self._results.add(row.line())
 
-    def full_parts(self, *, all_of_them: bool = False) -> list[Callable[[], None]]:
-        """Give what has to be written now, each to be called outside of the event loop, in this order."""
+    def take_full_parts(self, *, all_of_them: bool = False) -> list[Callable[[], None]]:
+        """Return what has to be written now, each to be called outside of the event loop, in this order."""
         rows = max(self._results.count, self._failures.count)
         if not rows:
             self._began = self._clock()
@@ -145,7 +145,7 @@ class Ledger:
 
     def close(self, summary: Mapping[str, Any]) -> dict[str, Any]:
         """Close every part and write the summary; gives it with the paths."""
-        for write in self.full_parts(all_of_them=True):
+        for write in self.take_full_parts(all_of_them=True):
             write()
         whole = {**summary, "ledger": str(self.folder), "failures": self._failures.paths}
         self._write(f"summary-{self._name}.json", whole)
@@ -162,8 +162,8 @@ class Ledger:
             )
 
     def _changed_source(self) -> str:
-        """Say what to do with a source that was mended, most likely since some of its records had failed."""
-        told = (
+        """Say what to do with a source that was corrected, most likely since some of its records had failed."""
+        text = (
             f"the source has changed since the first try, whose ledger is in {self.folder}: its rows would be taken"
             " for others. This try has sent nothing. "
         )
@@ -171,14 +171,14 @@ class Ledger:
         if failures := next(
             (one["failures"] for one in reversed(read_summaries(self.folder)) if one["failures"]), None
         ):
-            told += (
+            text += (
                 f"What had failed is in {', '.join(failures)}: correct it there, and send these files as the source"
                 f" of a task of their own; what was written stays as it is. Or put {put_back}"
             )
         else:
-            told += f"Put {put_back}"
+            text += f"Put {put_back}"
         return (
-            f"{told}. Or have every record written again, in a new ledger: with on_source_change='restart', or by"
+            f"{text}. Or have every record written again, in a new ledger: with on_source_change='restart', or by"
             " clearing the task with on_clear='restart'"
         )
 
@@ -208,7 +208,7 @@ class Ledger:
     def _lines(self, kind: str) -> Iterator[tuple[Any, int, bytes]]:
         """Read the lines of other tries, those of open parts last, with their files and their numbers from 1.
 
-        A last line that is torn is dropped: what it told is done again, under the same key.
+        A last line that is torn is dropped: what it said is done again, under the same key.
         """
         paths = [path for path in ledger_files(self.folder, kind) if self._name not in path.name]
         for listed in sorted(paths, key=is_open):

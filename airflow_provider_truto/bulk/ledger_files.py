@@ -8,12 +8,14 @@ that is killed leaves it so.
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
+from urllib.parse import quote
 
 from airflow_provider_truto.bulk.errors import LedgerError
 from airflow_provider_truto.bulk.storage import refresh
@@ -22,7 +24,7 @@ LEDGER_VERSION = 2
 #: Protocols of this machine's own disk.
 LOCAL = frozenset({"", "file", "local"})
 #: Bytes that file systems take for one name.
-LONGEST_NAME = 255
+_LONGEST_NAME = 255
 _NAME = re.compile(
     r"((header|summary|check)-(?P<try>[0-9]+)-[0-9a-z]+\.json"
     r"|(results|failures)-(?P<try_of_lines>[0-9]+)-[0-9a-z]+-[0-9]+\.jsonl)(\.part)?"
@@ -35,6 +37,24 @@ _Fits = Callable[[Any], bool]
 def is_local(path: Any) -> bool:
     """Whether a path is on this machine's own disk."""
     return getattr(path, "protocol", "") in LOCAL
+
+
+def locate_task_folder(output_path: Any, *names: Any) -> Any:
+    """Return a task's folder below ``output_path``: one segment per name, whatever characters it holds.
+
+    A name that is too long for a disk, as one of many letters that are not ASCII, is cut, and a hash of it added.
+    """
+    folder = output_path
+    for name in names:
+        segment = quote(str(name), safe="-_.")
+        if not segment.strip("."):
+            segment = segment.replace(".", "%2E")
+        if len(segment) > _LONGEST_NAME:
+            # `quote` gives no "=": what is cut is never the whole name of another.
+            hashed = f"={hashlib.sha256(segment.encode()).hexdigest()[:32]}"
+            segment = segment[: _LONGEST_NAME - len(hashed)] + hashed
+        folder = folder / segment
+    return folder
 
 
 def ledger_files(folder: Any, *kinds: str) -> list[Any]:
@@ -259,7 +279,7 @@ class Part:
         self._size += len(data)
 
     def close(self) -> None:
-        """Give the file its name. What has it is on the disk, also where the machine loses power."""
+        """Rename the part to its name. What has it is on the disk, also where the machine loses power."""
         os.fsync(self._file.fileno())
         self._file.close()
         os.rename(f"{self._name}.part", self._name)  # noqa: PTH104  (a path of any pathlib-like class)

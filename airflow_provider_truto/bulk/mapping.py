@@ -93,7 +93,7 @@ class TemplateMapping:
             raise ValueError(f"the column {unused!r} {_UNUSED}")
 
     def _find_unused_account(self, names: Iterable[Any]) -> str | None:
-        """Give the name of a column that chooses a customer, where the mapping chooses none and does not read it."""
+        """Return a column that chooses a customer, where the mapping chooses none and does not read it."""
         found = None if self._names_account else find_other_account(names)
         return None if found in self._columns else found
 

@@ -1,4 +1,4 @@
-"""What went wrong, told once for each customer and error: a customer who must reconnect is one problem."""
+"""What went wrong, described once per customer and error: a customer who must reconnect is one problem."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 from airflow_provider_truto.bulk.record import describe_row
 from airflow_provider_truto.bulk.result_row import ResultRow
 
-#: Problems that are told in the log and in XCom, and those that a summary keeps for the report of all shards.
-TOLD = 5
+#: Problems that are described in the log and in XCom, and those that a summary keeps for the report of all shards.
+MAX_DESCRIBED = 5
 _KEPT = 100
 _LONGEST = 1_000
 
@@ -26,7 +26,7 @@ class _Group:
     place: str | None = None
     records: int = 0
 
-    def told(self, account: str) -> str:
+    def describe(self, account: str) -> str:
         more = f", and {self.records - 1} more like it" if self.records > 1 else ""
         whose = f" of customer {account}" if more and account else ""
         text = f"{describe_row(self.ordinal, self.place)}, {self.id}{more}{whose}: {self.message}"
@@ -65,15 +65,15 @@ class Problems:
         self._groups = dict(sorted(self._groups.items(), key=lambda item: item[1].ordinal)[:_KEPT])
 
     def copy(self) -> Problems:
-        """Give others that count on from here."""
+        """Return others that count on from here."""
         return deepcopy(self)
 
-    def told(self) -> list[str]:
+    def describe(self) -> list[str]:
         """Tell the first few, with how many records are like them."""
-        return [group.told(account) for (account, _), group in list(self._groups.items())[:TOLD]]
+        return [group.describe(account) for (account, _), group in list(self._groups.items())[:MAX_DESCRIBED]]
 
     def as_list(self) -> list[dict[str, Any]]:
-        """Give them as JSON."""
+        """Return them as JSON."""
         return [
             {"integrated_account_id": account, "error": error, **vars(group)}
             for (account, error), group in self._groups.items()

@@ -12,7 +12,7 @@ from airflow_provider_truto.bulk.record import Record
 from airflow_provider_truto.bulk.result_row import ResultRow
 from airflow_provider_truto.client.rate_limiter import MARGIN, TIER_SECONDS
 
-#: Seconds over which the rate is told.
+#: Seconds over which the rate is measured.
 RATE_SECONDS = 2 * TIER_SECONDS * MARGIN
 
 
@@ -71,7 +71,7 @@ class Progress:
             self.problems.add(row)
         if "/id" in row.not_confirmed:
             self.others += 1
-            self.first_other = self.first_other or f"{record.told}, {record.id}"
+            self.first_other = self.first_other or f"{record.label}, {record.id}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the numbers as JSON."""
@@ -85,7 +85,7 @@ class Progress:
             "seconds": round(self.seconds, 3),
             "waited_seconds": round(self.waited, 3),
             "paced_seconds": round(self.paced, 3),
-            "first_problems": self.problems.told(),
+            "first_problems": self.problems.describe(),
         }
 
 

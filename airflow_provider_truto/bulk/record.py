@@ -32,7 +32,7 @@ class Record:
     """``ordinal`` counts the source's rows from 0. ``problems`` say why a row is no record; it is never sent.
 
     ``integrated_account_id``: ``None`` where the row names none, so that the default one steps in; ``""`` where it
-    names one that is none, or is no record, so that none does.
+    names one that cannot be, or is not a record, so that it does not.
     ``nulls_are_meant``: a ``None`` in the body clears a field; else it came as data and may be an accident.
     ``left_out`` says why a row asks for nothing. ``place`` says where an editor finds it, as ``line 7 of a.csv``.
     """
@@ -47,7 +47,7 @@ class Record:
     place: str | None = None
 
     @property
-    def told(self) -> str:
+    def label(self) -> str:
         """Say in messages which row it is."""
         return describe_row(self.ordinal, self.place)
 
@@ -108,7 +108,7 @@ def _find_unwritable(pointers: Any) -> list[Problem]:
 
 
 def read_account_id(given: Any, *, is_named: bool) -> str | None:
-    """Return the customer that a row names: ``""`` where it names one that is none, so that no default steps in."""
+    """Return the customer that a row names: ``""`` where it names one that cannot be, so that no default steps in."""
     if isinstance(given, str):
         return given
     return "" if is_named else None

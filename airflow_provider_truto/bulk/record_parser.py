@@ -51,7 +51,7 @@ class RecordParser:
         return parse_record(row, ordinal, needs_id=self.needs_id, needs_body=self.needs_body)
 
     def open_table(self, names: Sequence[str], *, has_nulls: bool = False) -> Table:
-        """Read a header. Raises ``ValueError`` where it is none; ``has_nulls`` tells SQL from text."""
+        """Read a header. Raises ``ValueError`` where it is wrong; ``has_nulls`` tells SQL from text."""
         names = [name.strip() for name in names]
         doubled = {name for name in names if names.count(name) > 1}
         if doubled:

@@ -77,7 +77,7 @@ class Report:
             self.accounts.setdefault(account, Counter()).update(counts)
 
     def as_dict(self) -> dict[str, Any]:
-        """Give all of it as JSON; accounts with the most failures come first."""
+        """Return all of it as JSON; accounts with the most failures come first."""
         accounts = sorted(self.accounts.items(), key=lambda item: (-_count_failures(item[1]), item[0]))
         return {
             **{name: round(self.sums[name], 3) for name in _SUMS},
@@ -85,7 +85,7 @@ class Report:
             "shards": self.shards,
             "unfinished": self.unfinished,
             "failures": self.failures,
-            "first_problems": self.problems.told(),
+            "first_problems": self.problems.describe(),
             "accounts": {name: {status: counts[status] for status in _STATUSES} for name, counts in accounts},
         }
 
@@ -110,7 +110,7 @@ def merge_ledgers(folder: Any, *, run: RunSeen | None = None) -> Report:
 
 
 def _find_ledgers(folder: Any) -> Iterator[tuple[int, Any]]:
-    """Give the ledger of each map index; ``None`` where a try has begun and left none."""
+    """Yield the ledger of each map index; ``None`` where a try has begun and left none."""
     if not refresh(folder).exists():
         return
     indexes = sorted(int(entry.name) for entry in folder.iterdir() if entry.name.removeprefix("-").isdecimal())
@@ -120,7 +120,7 @@ def _find_ledgers(folder: Any) -> Iterator[tuple[int, Any]]:
 
 
 def _find_last_summary(ledger: Any) -> dict[str, Any] | None:
-    """Give the summary of the last try; ``None`` where a later one has left none."""
+    """Return the summary of the last try; ``None`` where a later one has left none."""
     paths = ledger_files(ledger, "results", "summary")
     for path in paths:
         if path.name.startswith("summary-") and parse_try_number(path.name) == parse_try_number(paths[-1].name):

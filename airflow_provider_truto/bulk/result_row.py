@@ -170,13 +170,13 @@ def encode_failed_body(record: Record, *, on_none: OnNone) -> FailedBody:
     return FailedBody(body=plain.value, unwritable=tuple(unwritable))
 
 
-def encode_failure(row: ResultRow, fed: FailedBody) -> bytes:
+def encode_failure(row: ResultRow, failed: FailedBody) -> bytes:
     """Write a failed record as a line that can be a source again, with what was wrong beside it."""
     record: Mapping[str, Any] = {
         "id": row.id,
-        "body": fed.body,
+        "body": failed.body,
         "integrated_account_id": row.integrated_account_id,
-        "unwritable": list(fed.unwritable) or None,
+        "unwritable": list(failed.unwritable) or None,
         "ordinal": row.ordinal,
         "place": row.place,
         "error": {"status": row.status, "error": row.error, "http_status": row.http_status, "message": row.message},
@@ -185,7 +185,7 @@ def encode_failure(row: ResultRow, fed: FailedBody) -> bytes:
 
 
 def parse_failure_ordinal(line: bytes) -> int:
-    """Read whose failure a line is. Raises ``ValueError`` where it is none."""
+    """Read whose failure a line is. Raises ``ValueError`` where it is not a failure."""
     ordinal: int = _parse_object(line, _FAILURE)["ordinal"]
     return ordinal
 

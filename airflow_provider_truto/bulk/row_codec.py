@@ -37,7 +37,7 @@ def encode_cells(cells: Iterable[Any]) -> bytes:
 
 
 def decode_cells(line: bytes) -> list[Any]:
-    """Read a line of ``encode_cells``. Raises ``ValueError`` where it is none."""
+    """Read a line of ``encode_cells``. Raises ``ValueError`` where it is not one."""
     packed = json.loads(line)
     if not isinstance(packed, list):
         raise ValueError("it is no row of cells")  # noqa: TRY004  (of a file, not of an argument)

@@ -102,8 +102,6 @@ class BulkRunner:
         if not self._completed.is_final(record.ordinal):
             self._queue.put(self._writer.account_id(record), record)
 
-    # ------------------------------------------------------------------------------------------------------- slots
-
     async def _dispatch(self) -> None:
         """Start records as long as there are any, a slot is free and nothing forbids it."""
         turns = 0
@@ -171,8 +169,6 @@ class BulkRunner:
             for task in left:
                 task.cancel()
 
-    # ---------------------------------------------------------------------------------------------------- a record
-
     def _begin(self, turn: Turn) -> None:
         if turn.is_sent:
             task = asyncio.create_task(self._process(turn))
@@ -228,8 +224,6 @@ class BulkRunner:
         self._ledger.add(row, failed=failed)
         self.progress.add(row, record)
 
-    # ------------------------------------------------------------------------------------------------ housekeeping
-
     async def _housekeeping_loop(self) -> None:
         """Close parts that are due, report, and have the time looked at."""
         reported = self._began
@@ -239,7 +233,7 @@ class BulkRunner:
                 with suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self._is_over.wait(), _HOUSEKEEPING_SECONDS)
                 self._wake.set()
-                for write in self._ledger.full_parts():
+                for write in self._ledger.take_full_parts():
                     await asyncio.to_thread(write)
                 now = self._clock()
                 self.progress.rate = rate.measure(now, self.progress.done)

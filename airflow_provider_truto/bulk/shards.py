@@ -16,7 +16,7 @@ ShardBy = Literal["account", "id"]
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """Part ``index`` of ``count``, from 0. Raises ``ValueError`` for one that is none.
+    """Part ``index`` of ``count``, from 0. Raises ``ValueError`` for one that there cannot be.
 
     ``by="account"`` keeps a customer's records together, so that one process keeps that customer's limit; ``"id"``
     spreads those of a single customer, and still keeps the records of one id together, and their order.
@@ -49,7 +49,7 @@ class Shard:
 
 
 def shards(count: int, *, by: ShardBy = "account") -> list[dict[str, Any]]:
-    """Give the arguments for a task a shard: ``.expand(shard=shards(8))``. Raises ``ValueError``."""
+    """Return the arguments for a task per shard: ``.expand(shard=shards(8))``. Raises ``ValueError``."""
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise ValueError(f"shards: expects a number from 1, got {count!r}")
     return [vars(Shard(index=index, count=count, by=by)) for index in range(count)]

@@ -66,7 +66,7 @@ class Spool:
         return self._read(item)
 
     def __iter__(self) -> Iterator[str]:
-        """Give the accounts that have records waiting; the one that was served longest ago comes first."""
+        """Iterate over the accounts that have records waiting; the one that was served longest ago comes first."""
         return iter(self._queues)
 
     def close(self) -> None:

@@ -28,12 +28,12 @@ def opened(path: Any) -> Iterator[io.BufferedReader]:
 
 
 def to_buffered(file: Any) -> io.BufferedReader:
-    """Give an open file as one of Python's own."""
+    """Return an open file as one of Python's own."""
     return io.BufferedReader(_Blocks(file), _BLOCK)
 
 
 def refresh(path: Any) -> Any:
-    """Give the path after its storage has forgotten what it remembers of it: another process may have written."""
+    """Return the path after its storage has forgotten what it remembers of it: another process may have written."""
     if hasattr(path, "fs"):
         path.fs.invalidate_cache(path.path)
     return path

@@ -12,8 +12,8 @@ from airflow_provider_truto._compat import count_metric, object_storage_path
 from airflow_provider_truto.airflow_errors import TrutoBulkError
 from airflow_provider_truto.airflow_task import RunningTask, read_running_task
 from airflow_provider_truto.bulk.errors import BulkError, TooManyFailuresError
-from airflow_provider_truto.bulk.generations import locate_task_folder
 from airflow_provider_truto.bulk.job import BulkJob
+from airflow_provider_truto.bulk.ledger_files import locate_task_folder
 from airflow_provider_truto.bulk.mapping import FunctionMapping, TemplateMapping, import_function
 from airflow_provider_truto.bulk.plan import Plan
 from airflow_provider_truto.bulk.progress import Progress

@@ -32,7 +32,7 @@ _REDSHIFT_SUPER = 4000
 
 
 def find_casts(connection: Any, cursor: Any) -> dict[int, Cast]:
-    """Give what has to be made of a row's values, by their places. Raises what asking the database raises."""
+    """Return what has to be made of a row's values, by their places. Raises what asking the database raises."""
     driver = type(cursor).__module__
     described = [(str(column[0]), column[1]) for column in cursor.description]
     if driver.startswith(("psycopg2", "psycopg", "redshift_connector", "pg8000")):
@@ -59,7 +59,7 @@ def _exact_json_of_bytes(data: str | bytes) -> Any:
 
 
 def read_cells(row: Any, names: Sequence[str]) -> Sequence[Any]:
-    """Give a row's values in the order of the columns, whatever the cursor makes of a row."""
+    """Return a row's values in the order of the columns, whatever the cursor makes of a row."""
     return [row[name] for name in names] if isinstance(row, Mapping) else row
 
 

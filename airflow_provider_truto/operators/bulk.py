@@ -11,6 +11,8 @@ from uuid import uuid4
 from airflow_provider_truto._compat import instance_count, object_storage_path
 from airflow_provider_truto.airflow_errors import TrutoBulkError, translate_errors
 from airflow_provider_truto.airflow_task import read_run
+from airflow_provider_truto.bulk.errors import LedgerError
+from airflow_provider_truto.bulk.ledger_files import locate_task_folder
 from airflow_provider_truto.bulk.shards import shards
 from airflow_provider_truto.client.errors import TrutoSchemaError
 from airflow_provider_truto.operators._arguments import BULK_ARGUMENTS
@@ -79,8 +81,6 @@ class TrutoBulkSummaryOperator(TrutoOperator):
             return self._add_up(context)
 
     def _add_up(self, context: Any) -> dict[str, Any]:
-        from airflow_provider_truto.bulk.errors import LedgerError
-        from airflow_provider_truto.bulk.generations import locate_task_folder
         from airflow_provider_truto.bulk.report import merge_ledgers
 
         if problems := self._read_arguments():
@@ -107,31 +107,31 @@ class TrutoBulkSummaryOperator(TrutoOperator):
 
     def _judge(self, report: Report, path: str, *, folder: Any, missing: Sequence[int]) -> None:
         sums = report.sums
-        told = (
+        text = (
             f"{sums['records']} records of {len(report.accounts)} customers in {report.shards} shards:"
             f" {sums['updated']} were written, {sums['unchanged']} needed no write, {sums['failed']} failed,"
             f" {sums['skipped']} were skipped. The report is in {path}"
         )
-        problems = "".join(f"\n  {problem}" for problem in report.problems.told())
+        problems = "".join(f"\n  {problem}" for problem in report.problems.describe())
         if missing or not report.shards:
             named = f"those of the shards {', '.join(map(str, missing))} are missing" if missing else "there is none"
             raise TrutoBulkError(
-                f"{told}{problems}\nNot every shard has a ledger in {folder}: {named}. Did their tasks run? If they"
+                f"{text}{problems}\nNot every shard has a ledger in {folder}: {named}. Did their tasks run? If they"
                 f" did: is output_path that of {self.bulk_task_id!r}, and do all workers share it?"
             )
         if len(report.parts) > 1:
             raise TrutoBulkError(
-                f"{told}{problems}\nThe ledgers in {folder} are of sources that were split into"
+                f"{text}{problems}\nThe ledgers in {folder} are of sources that were split into"
                 f" {' and '.join(map(str, sorted(report.parts)))} shards, so that records are counted twice: move the"
                 " folders of the map indexes that are no more"
             )
         if report.unfinished:
             numbers = ", ".join(map(str, report.unfinished))
             raise TrutoBulkError(
-                f"{told}{problems}\nThe shards {numbers} did not come to the end of their records: clear them."
+                f"{text}{problems}\nThe shards {numbers} did not come to the end of their records: clear them."
             )
         if not report.is_within(self.max_failures):
             raise TrutoBulkError(
-                f"{told}\nThe failures are in {', '.join(report.failures)}, which can be a source again.{problems}"
+                f"{text}\nThe failures are in {', '.join(report.failures)}, which can be a source again.{problems}"
             )
-        self.log.info("%s%s", told, problems)
+        self.log.info("%s%s", text, problems)

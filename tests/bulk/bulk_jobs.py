@@ -9,8 +9,8 @@ from pathlib import Path
 from upath import UPath
 
 from airflow_provider_truto.bulk.errors import TooManyFailuresError
-from airflow_provider_truto.bulk.generations import locate_task_folder
 from airflow_provider_truto.bulk.job import BulkJob
+from airflow_provider_truto.bulk.ledger_files import locate_task_folder
 from airflow_provider_truto.bulk.plan import Plan
 from airflow_provider_truto.bulk.sources.files import FileSource
 from airflow_provider_truto.bulk.sources.lists import ListSource

@@ -14,7 +14,7 @@ from airflow_provider_truto._compat import AirflowException, AirflowFailExceptio
 from airflow_provider_truto.bulk import job
 from airflow_provider_truto.bulk.report import merge_ledgers
 from airflow_provider_truto.bulk.validation import MAX_FAULTS
-from airflow_provider_truto.client.errors import TrutoServerError
+from airflow_provider_truto.client.errors import TrutoTransportError
 
 #: What a failed check says where nobody has sent anything yet, and where somebody has.
 FIRST = "rows of the source are not valid; nothing was sent. Correct them where they come from and clear the task"
@@ -99,10 +99,10 @@ def test_a_warehouse_that_was_corrected_after_a_failed_check_is_asked_again(one,
 def test_a_check_that_is_broken_off_leaves_no_rows_of_the_warehouse(one, task, warehouse, files, monkeypatch):
     async def check(records, *_):
         next(records)
-        raise TrutoServerError("the schema cannot be asked for")
+        raise TrutoTransportError("the schema cannot be asked for")
 
     monkeypatch.setattr(job, "find_faults", check)
-    with pytest.raises(TrutoServerError):
+    with pytest.raises(TrutoTransportError):
         run(task(**warehouse(broken(one.rows(), 3)), validate_first=True))
     assert files() == []
 

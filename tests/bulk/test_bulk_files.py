@@ -164,9 +164,9 @@ def test_what_cannot_delimit_is_refused(tmp_path, delimiter):
 def test_a_row_is_told_by_the_line_where_an_editor_finds_it(tmp_path):
     text = '\nid,name\n1,"a\nb"\n\n2,x,y\n'
     first, second = source_of(tmp_path, {"rows.csv": text}).records()
-    assert (first.told, second.told) == ("row 0 (line 3 of rows.csv)", "row 1 (line 6 of rows.csv)")
+    assert (first.label, second.label) == ("row 0 (line 3 of rows.csv)", "row 1 (line 6 of rows.csv)")
     (record,) = source_of(tmp_path, {"rows.jsonl": b"\n\n" + JSON_ROW}).records()
-    assert record.told == "row 0 (line 3 of rows.jsonl)"
+    assert record.label == "row 0 (line 3 of rows.jsonl)"
 
 
 # ---------------------------------------------------------------------------------- what a double does not hold
@@ -322,7 +322,7 @@ def test_a_worker_that_has_looked_sees_what_another_has_written_since(bucket):
     ledger.open({"fingerprint": "f"})
     assert list_generations(other / "-1") == [0, 1]
     assert choose_generation(other / "-1", "a") == 1
-    assert Ledger(other / "-1" / "1", try_number=2).begun()["fingerprint"] == "f"
+    assert Ledger(other / "-1" / "1", try_number=2).read_first_header()["fingerprint"] == "f"
     assert merge_ledgers(other).unfinished == [-1]
     ledger.close(
         {

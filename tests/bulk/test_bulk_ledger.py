@@ -23,9 +23,9 @@ from airflow_provider_truto.bulk.generations import (
     forget_failed_checks,
     is_of_another_run,
     list_generations,
-    locate_task_folder,
 )
 from airflow_provider_truto.bulk.ledger import Ledger
+from airflow_provider_truto.bulk.ledger_files import locate_task_folder
 from airflow_provider_truto.bulk.progress import Progress
 from airflow_provider_truto.bulk.result_row import FailedBody, ResultRow, encode_failure
 from airflow_provider_truto.records.keys import RunSeen
@@ -170,7 +170,7 @@ def test_a_resume_copies_what_stands_in_open_parts_only(tmp_path):
     folder = UPath(tmp_path)
     first, _ = opened(folder)
     first.add(row(0))
-    for write in first.full_parts(all_of_them=True):
+    for write in first.take_full_parts(all_of_them=True):
         write()
     first.add(row(1))
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
@@ -188,7 +188,7 @@ def test_the_failures_of_a_try_are_all_that_there_are(folder):
     first.add(row(2, "failed", transient=True), failed=FailedBody(body={"name": "still"}))
     first.close({})
     second, past = opened(folder, try_number=2)
-    assert past.problems.told() == ["row 0, r0: why"]
+    assert past.problems.describe() == ["row 0, r0: why"]
     second.add(row(1))
     second.add(row(2, "skipped", transient=True), failed=FailedBody(body={"name": "still"}))
     whole = second.close({})
@@ -200,7 +200,7 @@ def test_no_record_stands_in_the_results_as_failed_before_its_failure_is_written
     ledger, _ = opened(folder)
     writes = []
     ledger.add(row(1, "failed"), failed=FailedBody(body={}))
-    for write in ledger.full_parts(all_of_them=True):
+    for write in ledger.take_full_parts(all_of_them=True):
         write()
         writes.append([name.partition("-")[0] for name in names(folder) if name.endswith("0.jsonl")])
     assert writes == [["failures"], ["failures", "results"]]
@@ -211,7 +211,7 @@ def test_a_part_is_renamed_when_it_is_full(tmp_path, monkeypatch):
     ledger, _ = opened(UPath(tmp_path))
     for number in range(25):
         ledger.add(row(number))
-        for write in ledger.full_parts():
+        for write in ledger.take_full_parts():
             write()
     assert [len(path.read_bytes().splitlines()) for path in sorted(tmp_path.glob("results-*.jsonl"))] == [10, 10]
     assert [len(path.read_bytes().splitlines()) for path in tmp_path.glob("results-*.part")] == [5]
@@ -226,7 +226,7 @@ def test_a_part_that_is_renamed_while_it_is_looked_for_is_read_all_the_same(tmp_
     def files(*arguments):
         found = listed(*arguments)
         if arguments[1] == "results":
-            for write in zombie.full_parts(all_of_them=True):
+            for write in zombie.take_full_parts(all_of_them=True):
                 write()
         return found
 
@@ -255,20 +255,20 @@ def test_a_remote_part_is_uploaded_after_five_seconds_or_a_thousand_rows(remote)
     clock = Clock()
     ledger, _ = opened(remote, clock=clock)
     clock.now += 1_000
-    assert ledger.full_parts() == []  # there was nothing: the seconds count from the first row
+    assert ledger.take_full_parts() == []  # there was nothing: the seconds count from the first row
     ledger.add(row(0))
     clock.now += 4.9
-    assert ledger.full_parts() == []
+    assert ledger.take_full_parts() == []
     clock.now += 0.2
-    [upload] = ledger.full_parts()
+    [upload] = ledger.take_full_parts()
     assert names(remote, "results-") == []
     upload()
     assert len(names(remote, "results-")) == 1
     for number in range(999):
         ledger.add(row(number))
-    assert ledger.full_parts() == []
+    assert ledger.take_full_parts() == []
     ledger.add(row(999))
-    [upload] = ledger.full_parts()
+    [upload] = ledger.take_full_parts()
     upload()
     assert len(lines(remote, "results-")) == 1_001
 
@@ -425,7 +425,7 @@ def test_two_tries_that_begin_at_once_both_find_a_header(folder):
     for thread in threads:
         thread.join()
     assert errors == []
-    assert Ledger(folder, try_number=9).begun()["fingerprint"] == "f"
+    assert Ledger(folder, try_number=9).read_first_header()["fingerprint"] == "f"
 
 
 def test_of_two_tries_that_begin_at_once_with_different_sources_not_both_go_on(folder, monkeypatch):
@@ -603,16 +603,16 @@ def test_a_run_is_compared_with_what_the_last_try_saw_of_it(folder):
 
 def test_a_folder_that_nobody_has_begun_is_no_ledger(folder):
     ends(begun(folder / "0", "a"), finished=False)
-    Ledger(folder / "3", try_number=2).tell_faults(["row 1: why"])
+    Ledger(folder / "3", try_number=2).write_faults(["row 1: why"])
     assert names(folder / "3")
     assert (choose_generation(folder, "b"), find_latest_begun(folder)) == (0, 0)
-    assert Ledger(folder / "3", try_number=4).begun() is None
+    assert Ledger(folder / "3", try_number=4).read_first_header() is None
 
 
 def test_failed_checks_of_later_generations_are_forgotten_and_nothing_else(folder):
     ends(begun(folder / "0", "a"), finished=False)
     for number in (0, 3, 4):
-        Ledger(folder / str(number), try_number=2).tell_faults(["row 1: why"])
+        Ledger(folder / str(number), try_number=2).write_faults(["row 1: why"])
     (folder / "4" / "snapshot-0.jsonl.gz").write_bytes(b"x")
     forget_failed_checks(folder, after=0)
     assert [name.partition("-")[0] for name in names(folder / "0")] == ["check", "header", "summary"]

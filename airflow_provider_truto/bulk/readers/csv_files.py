@@ -21,7 +21,7 @@ _OTHER_DELIMITERS = ";\t|"
 def open_csv(file: IO[bytes], parser: RecordParser, delimiter: str) -> Rows:
     """Open a CSV file in UTF-8: its header, and its rows below, which have text for each name, or ``None``.
 
-    Raises ``ValueError`` for a header that is none, and so do the rows where it is not known where the next one
+    Raises ``ValueError`` for a header that is wrong, and so do the rows where it is not known where the next one
     begins. Header and rows are read by the same rules.
     """
     # A limit of the whole process, and too low for notes; lines have one of their own.
@@ -68,7 +68,7 @@ def _read_csv_rows(reader: Any, lines: list[str], delimiter: str) -> Iterator[Ro
 
 
 def _read_rows_below(rows: Iterator[Row], names: Sequence[str]) -> Iterator[Row]:
-    """Give the rows below a header; cells below no name must be empty."""
+    """Read the rows below a header; cells below no name must be empty."""
     unnamed = [place for place, name in enumerate(names) if not name]
     known = set(names)
     for row in rows:
@@ -79,8 +79,8 @@ def _read_rows_below(rows: Iterator[Row], names: Sequence[str]) -> Iterator[Row]
             yield row._replace(value=None, passed_over="is the header again")
         elif any(cells):
             if unnamed and len(cells) == len(names):
-                if told := [str(place + 1) for place in unnamed if cells[place]]:
-                    yield Row(row.line, fault=f"has something in column {', '.join(told)}, which has no name")
+                if filled := [str(place + 1) for place in unnamed if cells[place]]:
+                    yield Row(row.line, fault=f"has something in column {', '.join(filled)}, which has no name")
                     continue
                 cells = [cell for cell, name in zip(cells, names, strict=True) if name]
             yield Row(row.line, [cell or None for cell in cells])
@@ -134,8 +134,8 @@ def _read_text_lines(file: IO[bytes], lines: list[str]) -> Iterator[str]:
     is_first = True
     while line := file.readline(LONGEST_LINE + 1):
         if len(line) > LONGEST_LINE:
-            told = CR_ADVICE if line.count(b"\r") > 1 else "is this CSV?"
-            raise ValueError(f"{TOO_LONG}: {told}")
+            advice = CR_ADVICE if line.count(b"\r") > 1 else "is this CSV?"
+            raise ValueError(f"{TOO_LONG}: {advice}")
         if is_first:
             line, is_first = line.removeprefix(codecs.BOM_UTF8), False  # Excel writes a byte order mark
         text = line.decode(errors="surrogateescape")

@@ -33,8 +33,8 @@ def read_json_lines(file: IO[bytes]) -> Iterator[Row]:
             except UnicodeDecodeError as error:
                 yield Row(number, fault=f"is not UTF-8: {error.reason} at byte {error.start}")
             except (ValueError, RecursionError) as error:
-                told = CR_ADVICE if b"\r" in line.strip() else error
-                yield Row(number, fault=f"is not JSON: {told}")
+                reason = CR_ADVICE if b"\r" in line.strip() else error
+                yield Row(number, fault=f"is not JSON: {reason}")
 
 
 def _skip_line(file: IO[bytes], start: bytes) -> None:

@@ -58,7 +58,7 @@ class FileSource(Source):
             self._check(path)
 
     def records(self) -> Iterator[Record]:
-        """Give the records of all files, in the order of their names.
+        """Iterate over the records of all files, in the order of their names.
 
         Raises ``SourceError`` also where a file is another than it was when the source was made: before its first row
         is given, or after its last one, if it was changed meanwhile.
@@ -151,9 +151,9 @@ def _open_content(path: Any) -> Iterator[Any]:
 
 
 def _check_start(start: bytes) -> None:
-    for mark, told in _FOREIGN.items():
+    for mark, kind in _FOREIGN.items():
         if start.startswith(mark):
-            raise ValueError(f"it is {told}: export it as CSV or JSON Lines in UTF-8")
+            raise ValueError(f"it is {kind}: export it as CSV or JSON Lines in UTF-8")
 
 
 def _list_files(path: Any) -> list[Any]:

@@ -30,7 +30,7 @@ class ListSource(Source):
         self._count = sum(1 for _ in self._iterate())
 
     def records(self) -> Iterator[Record]:
-        """Give the records."""
+        """Iterate over the records."""
         for ordinal, row in enumerate(self._iterate()):
             yield self._parser.parse(row, ordinal)
 
@@ -73,7 +73,7 @@ class _KeptRows:
 
 
 def _encode_row(row: Any) -> bytes:
-    """Write a row so that equal ones are alike; keys that are not text are that record's problem, told later."""
+    """Write a row so that equal ones are alike; keys that are not text are that record's problem, described later."""
     try:
         return json.dumps(row, sort_keys=True, default=str).encode()
     except TypeError:
@@ -81,7 +81,7 @@ def _encode_row(row: Any) -> bytes:
 
 
 def list_rows(value: Any) -> Sequence[Any] | None:
-    """Give the rows of a list or a lazy sequence of another task's outputs; ``None`` for anything else."""
+    """Return the rows of a list or a lazy sequence of another task's outputs; ``None`` for anything else."""
     if isinstance(value, (str, bytes, dict)) or not isinstance(value, Iterable):
         return None
     return value if isinstance(value, Sequence) else list(value)

@@ -68,7 +68,7 @@ class SnapshotSource(Source):
         self._snapshot: Mapping[str, Any] = self._take(ask) if begun_with is None else begun_with
 
     def records(self) -> Iterator[Record]:
-        """Give the records."""
+        """Iterate over the records."""
         ordinal = 0
         name = self._snapshot["file"]
         try:
@@ -123,7 +123,7 @@ class SnapshotSource(Source):
     def _take(self, ask: Ask) -> dict[str, Any]:
         name = f"snapshot-{uuid4().hex}.jsonl.gz"
         with ask() as result:
-            self._parser.open_table(list(result.columns), has_nulls=True)  # a wrong header is told before all is read
+            self._parser.open_table(list(result.columns), has_nulls=True)  # before all is read
             rows = self._write(name, result)
         return {"file": name, "rows": rows}
 

@@ -16,7 +16,7 @@ class Source(ABC):
 
     @abstractmethod
     def records(self) -> Iterator[Record]:
-        """Give the records one by one; a row that is none is a record with problems.
+        """Iterate over the records; a row that is not one is a record with problems.
 
         Raises ``OSError``, and ``SourceError`` where the rest cannot be read.
         """
@@ -45,7 +45,7 @@ class ShardedSource(Source):
         self._shard = shard
 
     def records(self) -> Iterator[Record]:
-        """Give them; the whole source is read."""
+        """Iterate over them; the whole source is read."""
         return (record for record in self._source.records() if self._shard.has(record))
 
     def fingerprint(self) -> str:
