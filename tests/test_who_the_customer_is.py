@@ -460,10 +460,10 @@ def test_a_query_whose_columns_are_in_capitals_deletes_none_of_the_default_s(
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", conn)
     query = f"select '{RECORD}' as \"id\", '{GLOBEX}' as INTEGRATED_ACCOUNT_ID"
     with pytest.raises(AirflowFailException, match="did you mean integrated_account_id"):
-        bulk(tmp_path, None, query=query, sql_conn_id="warehouse").execute({})
+        bulk(tmp_path, None, sql=query, sql_conn_id="warehouse").execute({})
     assert emulator.requests == []
     named = query.replace("INTEGRATED_ACCOUNT_ID", '"integrated_account_id"').replace(RECORD, "70010001")
-    bulk(tmp_path, None, query=named, sql_conn_id="warehouse").execute({})
+    bulk(tmp_path, None, sql=named, sql_conn_id="warehouse").execute({})
     assert [(one["record_id"], one["integrated_account_id"]) for one in emulator.executions] == [("70010001", GLOBEX)]
 
 

@@ -1,6 +1,6 @@
 """``TrutoHook`` and ``TrutoAsyncHook``: an Airflow connection turned into calls of Truto.
 
-Both have the methods of ``client.api.TrutoApi`` and those of ``_ConnectionHook``; those of ``TrutoAsyncHook`` are
+Both have the methods of ``client.api.TrutoApi`` and of ``AccountUpdates``; those of ``TrutoAsyncHook`` are
 coroutines and async iterators.
 """
 
@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_truto import __version__
 from airflow_provider_truto._compat import AirflowException, BaseHook, conf, get_async_connection, mask_secret
-from airflow_provider_truto.client.api import TrutoApi
-from airflow_provider_truto.client.core import Client, Function, Observer, P, T
+from airflow_provider_truto.client.core import Function, Observer, P, T
 from airflow_provider_truto.client.errors import Problem, TrutoError, TrutoSchemaError
 from airflow_provider_truto.client.tokens import ApiToken, Token
 from airflow_provider_truto.connection_fields import (
@@ -26,10 +25,9 @@ from airflow_provider_truto.connection_fields import (
     PLACEHOLDERS,
     RELABELING,
 )
+from airflow_provider_truto.hooks._account_updates import AccountUpdates
 from airflow_provider_truto.hooks._connection_test import tested
 from airflow_provider_truto.hooks.connection import AirflowConnection, TrutoConnection, read_connection
-from airflow_provider_truto.records.pipeline import Safeguards, write_record
-from airflow_provider_truto.records.request import PACKAGED, RecordRequest, SchemaSource, build_account_update
 
 if TYPE_CHECKING:
     # requests takes a tenth of a second to import, and so does aiohttp: DAG files that only name an operator must not
@@ -51,11 +49,19 @@ _UNREADABLE = (
 )
 
 
-class _ConnectionHook(BaseHook, TrutoApi):
-    """What both hooks have: an Airflow connection of type ``truto``, and account updates.
+class _ConnectionHook(BaseHook, AccountUpdates):
+    """What both hooks have: an Airflow connection of type ``truto``. Times are in seconds.
 
-    Arguments win over the connection's extras of the same names; times are in seconds. Methods raise
-    ``TrutoError``s; a connection that cannot be used is a ``TrutoSchemaError`` that lists every problem.
+    Methods raise ``TrutoError``; a connection that cannot be used is a ``TrutoSchemaError`` that lists every problem.
+
+    :param truto_conn_id: the Airflow connection. The other arguments win over its extras of the same names.
+    :param integrated_account_id: the customer who is meant where a call names none.
+    :param data_auth: under what data calls go out: ``"api"``, or ``"account"`` for a token of that account alone.
+    :param timeout: how long to wait for an answer.
+    :param deadline: what one attempt may take in all.
+    :param max_attempts: attempts per call, the first one included.
+    :param max_wait: what the waits of one call may add up to. A longer one fails the call at once.
+    :param requests_per_second: what this process sends at most; 0: no pacing.
     """
 
     conn_name_attr = "truto_conn_id"
@@ -86,82 +92,6 @@ class _ConnectionHook(BaseHook, TrutoApi):
             "max_wait": max_wait,
             "requests_per_second": requests_per_second,
         }
-
-    def update_account(
-        self,
-        account_id: str,
-        body: Mapping[str, Any],
-        *,
-        integrated_account_id: str | None = None,
-        response_format: str = "unified",
-        ignore_remote_data: bool = True,
-        exclude_fields: Sequence[str] | None = None,
-        remote_query: Mapping[str, Any] | None = None,
-        schema: SchemaSource = PACKAGED,
-        extra_fields: Sequence[str] | None = None,
-        allow_null: bool | Collection[str] = False,
-        allow_empty: bool = False,
-        idempotency_key: str | None = None,
-        preflight: bool = False,
-        expected_tenant_id: str | None = None,
-        check_custom_fields: bool = False,
-        expect: str | None = None,
-        skip_unchanged: bool = False,
-    ) -> Any:
-        """Update one account of one customer's CRM: ``PATCH /unified/crm/accounts/{account_id}``.
-
-        Strict: nothing is rendered or converted. Returns the JSON answer, ``{}`` for an empty one; where
-        ``skip_unchanged`` finds nothing to send, the record as it is. ``allow_null`` is true, or the JSON pointers at
-        which null is meant; ``schema`` is a JSON Schema, the path of one, ``"live"`` for Truto's own of this
-        integration, or ``None`` to check no body. Without ``idempotency_key`` the key is random: two calls are two
-        writes. The other arguments are those of the operator. For ``response_format="stream"`` see
-        ``stream_account``.
-
-        Source: Truto's docs/api-reference/unified-crm-api/accounts/update.
-        """
-        if response_format == "stream":
-            raise ValueError("response_format='stream' has no JSON answer: call stream_account")
-        request = build_account_update(
-            account_id,
-            body,
-            integrated_account_id=integrated_account_id,
-            response_format=response_format,
-            ignore_remote_data=ignore_remote_data,
-            exclude_fields=exclude_fields,
-            remote_query=remote_query,
-            schema=schema,
-            extra_fields=extra_fields,
-            allow_null=allow_null,
-            allow_empty=allow_empty,
-            idempotency_key=idempotency_key,
-        )
-        safeguards = Safeguards(
-            preflight=preflight,
-            expected_tenant_id=expected_tenant_id,
-            check_custom_fields=check_custom_fields,
-            expect=expect,
-            skip_unchanged=skip_unchanged,
-        )
-        return self.do(_write, request, safeguards=safeguards)
-
-    def stream_account(self, account_id: str, body: Mapping[str, Any], **arguments: Any) -> Any:
-        """Update an account and give the CRM's answer as an iterable of bytes, never held in memory.
-
-        Takes the fields of ``RecordRequest``, as ``update_account`` does, but for ``response_format``. The write has
-        happened when this returns; iterating only reads, and raises ``TrutoTransportError`` where the answer breaks
-        off.
-        """
-        request = build_account_update(account_id, body, response_format="stream", **arguments)
-        return self.do(_stream, request)
-
-    def preview_account(self, account_id: str, body: Mapping[str, Any], **arguments: Any) -> Any:
-        """Say what an update would change, and send nothing.
-
-        Gives ``{"hash", "changes": [{"pointer", "before", "after"}]}``. Takes the fields of ``RecordRequest``, as
-        ``update_account`` does. The hash goes to ``update_account`` as ``expect``, which then applies only what was
-        previewed.
-        """
-        return self.do(_preview, build_account_update(account_id, body, **arguments))
 
     def _read(self, conn: AirflowConnection, *, is_test: bool = False) -> TrutoConnection:
         from airflow import __version__ as airflow_version
@@ -208,7 +138,7 @@ class TrutoHook(_ConnectionHook):
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """Give the form's extra fields to Airflow 2.11 to 3.1, from the table that later ones read too."""
+        """Return the form's extra fields for Airflow 2.11 to 3.1, from the table that later ones read too."""
         from airflow_provider_truto.hooks._connection_widgets import form_widgets
 
         return form_widgets()
@@ -223,7 +153,7 @@ class TrutoHook(_ConnectionHook):
         }
 
     def get_conn(self) -> requests.Session:
-        """Give the pooled session; its token goes to the connection's origin only, ``/paths`` go below it.
+        """Return the pooled session; its token goes to the connection's origin only, ``/paths`` go below it.
 
         Raises ``TrutoSchemaError`` where the connection allows some integrated accounts only: what a session is asked
         for cannot be held to that.
@@ -299,7 +229,7 @@ class TrutoHook(_ConnectionHook):
 class TrutoAsyncHook(_ConnectionHook):
     """Calls Truto from coroutines, as in a trigger; use it in one event loop, and ``close`` it at the end.
 
-    ``update_account`` and the others give coroutines here, lists are async iterators.
+    ``update_account`` and the others return coroutines here, lists are async iterators.
     """
 
     async def do(self, function: Function[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -354,17 +284,3 @@ class TrutoAsyncHook(_ConnectionHook):
 async def _mask_in_thread(secret: str) -> None:
     """Airflow's masking may speak to its supervisor and wait for it, which an event loop must not."""
     await asyncio.get_running_loop().run_in_executor(None, mask_secret, secret)
-
-
-async def _write(client: Client, request: RecordRequest, *, safeguards: Safeguards) -> Any:
-    return (await write_record(client, request, safeguards=safeguards)).response
-
-
-async def _stream(client: Client, request: RecordRequest) -> Any:
-    result = (await write_record(client, request)).result
-    return result.response.stream if result else None
-
-
-async def _preview(client: Client, request: RecordRequest) -> dict[str, Any] | None:
-    preview = (await write_record(client, request, safeguards=Safeguards(preview=True))).preview
-    return preview.as_dict() if preview else None

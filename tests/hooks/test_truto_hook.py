@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
+import re
 import socket
 import sys
 import threading
@@ -258,3 +260,16 @@ def test_the_answer_leaves_out_the_crm_s_own_record_unless_asked(connect):
     assert "remote_data" not in hook.update_account("23423523", {"name": "x"}, integrated_account_id=ACME)
     kept = hook.update_account("23423523", {"name": "x"}, integrated_account_id=ACME, ignore_remote_data=False)
     assert "remote_data" in kept
+
+
+@pytest.mark.parametrize("name", ["update_account", "stream_account", "preview_account"])
+def test_the_docstring_tells_every_argument_of_the_signature(name):
+    signature = set(inspect.signature(getattr(TrutoHook, name)).parameters) - {"self"}
+    told = set(re.findall(r":param (\w+):", getattr(TrutoHook, name).__doc__))
+    of_update = set(inspect.signature(TrutoHook.update_account).parameters)
+    assert told == (signature if name == "update_account" else signature - of_update)
+
+
+def test_the_docstring_of_the_hook_tells_every_argument_of_its_connection():
+    hook = TrutoHook.__mro__[1]
+    assert re.findall(r":param (\w+):", hook.__doc__) == list(inspect.signature(TrutoHook).parameters)

@@ -1,0 +1,201 @@
+"""Updates of accounts, as methods of both hooks: with an answer, as a stream, and as a preview."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from airflow_provider_truto.client.api import TrutoApi
+from airflow_provider_truto.client.core import Client
+from airflow_provider_truto.records.pipeline import Safeguards, write_record
+from airflow_provider_truto.records.request import PACKAGED, RecordRequest, SchemaSource, build_account_update
+
+
+class AccountUpdates(TrutoApi, ABC):
+    """What a hook has beside Truto's API: account updates that are checked as those of the operator are.
+
+    Strict: nothing is rendered or converted.
+    """
+
+    def update_account(
+        self,
+        account_id: str,
+        body: Mapping[str, Any],
+        *,
+        integrated_account_id: str | None = None,
+        response_format: str = "unified",
+        ignore_remote_data: bool = True,
+        exclude_fields: Sequence[str] | None = None,
+        remote_query: Mapping[str, Any] | None = None,
+        schema: SchemaSource = PACKAGED,
+        extra_fields: Sequence[str] | None = None,
+        allow_null: bool | Collection[str] = False,
+        allow_empty: bool = False,
+        idempotency_key: str | None = None,
+        preflight: bool = False,
+        expected_tenant_id: str | None = None,
+        check_custom_fields: bool = False,
+        expect: str | None = None,
+        skip_unchanged: bool = False,
+    ) -> Any:
+        """Update one account of one customer's CRM: ``PATCH /unified/crm/accounts/{account_id}``.
+
+        Return the JSON answer, ``{}`` for an empty one; where ``skip_unchanged`` finds nothing to send, the record as
+        it is. Raises ``TrutoError``, and ``ValueError`` for ``response_format="stream"``: see ``stream_account``.
+
+        Target: whose CRM, and which record.
+
+        :param account_id: the account's id in the customer's CRM.
+        :param integrated_account_id: the customer's integrated account; left out, the connection's default.
+
+        Payload: what is sent, and what becomes of the answer.
+
+        :param body: the fields to change.
+        :param response_format: ``"unified"``, ``"normalized"`` or ``"raw"``.
+        :param ignore_remote_data: leave the CRM's own record out of the answer.
+        :param exclude_fields: fields to leave out of the answer.
+        :param remote_query: query parameters that go to the CRM as they are.
+
+        Safeguards: what has to be true before.
+
+        :param schema: a JSON Schema, the path of one, ``"packaged"``, ``"live"`` for Truto's own of this integration,
+            or ``None`` to check no body.
+        :param extra_fields: names or JSON pointers of fields that the schema does not know and that are meant.
+        :param allow_null: true, or the JSON pointers at which null is meant.
+        :param allow_empty: let ``[]`` and ``{}`` through; they may wipe a list in the CRM.
+        :param idempotency_key: Truto executes a key once. Without it the key is random: two calls are two writes.
+        :param preflight: make sure that the account is active, not blocked, and has the method.
+        :param expected_tenant_id: refuse an integrated account that belongs to any other tenant.
+        :param check_custom_fields: refuse custom fields that this customer's CRM does not have.
+        :param expect: the hash of a preview: send only where it would change just what was previewed.
+        :param skip_unchanged: read the record first and send only the top-level fields that differ.
+
+        Source: Truto's docs/api-reference/unified-crm-api/accounts/update.
+        """
+        if response_format == "stream":
+            raise ValueError("response_format='stream' has no JSON answer: call stream_account")
+        request = build_account_update(
+            account_id,
+            body,
+            integrated_account_id=integrated_account_id,
+            response_format=response_format,
+            ignore_remote_data=ignore_remote_data,
+            exclude_fields=exclude_fields,
+            remote_query=remote_query,
+            schema=schema,
+            extra_fields=extra_fields,
+            allow_null=allow_null,
+            allow_empty=allow_empty,
+            idempotency_key=idempotency_key,
+        )
+        safeguards = Safeguards(
+            preflight=preflight,
+            expected_tenant_id=expected_tenant_id,
+            check_custom_fields=check_custom_fields,
+            expect=expect,
+            skip_unchanged=skip_unchanged,
+        )
+        return self.do(_write, request, safeguards=safeguards)
+
+    def stream_account(
+        self,
+        account_id: str,
+        body: Mapping[str, Any],
+        *,
+        integrated_account_id: str | None = None,
+        tenant_id: str | None = None,
+        integration: str | None = None,
+        ignore_remote_data: bool = True,
+        exclude_fields: Sequence[str] | None = None,
+        remote_query: Mapping[str, Any] | None = None,
+        schema: SchemaSource = PACKAGED,
+        extra_fields: Sequence[str] | None = None,
+        allow_null: bool | Collection[str] = False,
+        allow_empty: bool = False,
+        idempotency_key: str | None = None,
+    ) -> Any:
+        """Update an account and return the CRM's answer as an iterable of bytes, never held in memory.
+
+        The write has happened when this returns. Iterating only reads, and raises ``TrutoTransportError`` where the
+        answer breaks off. Arguments are those of ``update_account``, and:
+
+        :param tenant_id: names the customer instead, by your own id for them.
+        :param integration: with ``tenant_id``, which of the customer's accounts: ``"hubspot"``.
+        """
+        request = build_account_update(
+            account_id,
+            body,
+            response_format="stream",
+            integrated_account_id=integrated_account_id,
+            tenant_id=tenant_id,
+            integration=integration,
+            ignore_remote_data=ignore_remote_data,
+            exclude_fields=exclude_fields,
+            remote_query=remote_query,
+            schema=schema,
+            extra_fields=extra_fields,
+            allow_null=allow_null,
+            allow_empty=allow_empty,
+            idempotency_key=idempotency_key,
+        )
+        return self.do(_stream, request)
+
+    def preview_account(
+        self,
+        account_id: str,
+        body: Mapping[str, Any],
+        *,
+        integrated_account_id: str | None = None,
+        tenant_id: str | None = None,
+        integration: str | None = None,
+        response_format: str = "unified",
+        ignore_remote_data: bool = True,
+        exclude_fields: Sequence[str] | None = None,
+        remote_query: Mapping[str, Any] | None = None,
+        schema: SchemaSource = PACKAGED,
+        extra_fields: Sequence[str] | None = None,
+        allow_null: bool | Collection[str] = False,
+        allow_empty: bool = False,
+        idempotency_key: str | None = None,
+    ) -> Any:
+        """Say what an update would change, and send nothing.
+
+        Return ``{"hash", "changes": [{"pointer", "before", "after"}]}``. The hash goes to ``update_account`` as
+        ``expect``, which then applies only what was previewed. Arguments are those of ``update_account``, which are
+        part of the hash, and:
+
+        :param tenant_id: names the customer instead, by your own id for them.
+        :param integration: with ``tenant_id``, which of the customer's accounts: ``"hubspot"``.
+        """
+        request = build_account_update(
+            account_id,
+            body,
+            integrated_account_id=integrated_account_id,
+            tenant_id=tenant_id,
+            integration=integration,
+            response_format=response_format,
+            ignore_remote_data=ignore_remote_data,
+            exclude_fields=exclude_fields,
+            remote_query=remote_query,
+            schema=schema,
+            extra_fields=extra_fields,
+            allow_null=allow_null,
+            allow_empty=allow_empty,
+            idempotency_key=idempotency_key,
+        )
+        return self.do(_preview, request)
+
+
+async def _write(client: Client, request: RecordRequest, *, safeguards: Safeguards) -> Any:
+    return (await write_record(client, request, safeguards=safeguards)).response
+
+
+async def _stream(client: Client, request: RecordRequest) -> Any:
+    result = (await write_record(client, request)).result
+    return result.response.stream if result else None
+
+
+async def _preview(client: Client, request: RecordRequest) -> dict[str, Any] | None:
+    preview = (await write_record(client, request, safeguards=Safeguards(preview=True))).preview
+    return preview.as_dict() if preview else None
