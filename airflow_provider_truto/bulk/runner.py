@@ -49,14 +49,12 @@ class BulkRunner:
         *,
         report: Callable[[Progress], None],
         total: int | None = None,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ledger = ledger
         self._completed = completed
         self._plan = plan
         self._report = report
-        self._clock = clock
-        self._began = clock()
+        self._began = time.monotonic()
         self._wake = asyncio.Event()
         self._writer = RecordWriter(client, plan, on_backoff=self._release_slot)
         self._queue = FairQueue(concurrency=plan.concurrency)
@@ -79,7 +77,7 @@ class BulkRunner:
         refused token, and what reading the source or writing the ledger raises. What the ledger does not say is done
         again by the next try, under the same keys.
         """
-        self._began = self._clock()
+        self._began = time.monotonic()
         reader = asyncio.create_task(self._reader.read(records))
         housekeeper = asyncio.create_task(self._housekeeping_loop())
         try:
@@ -158,7 +156,7 @@ class BulkRunner:
         plan = self._plan
         if plan.is_stopped():
             return "it was told to stop"
-        if plan.max_runtime is not None and self._clock() - self._began >= plan.max_runtime:
+        if plan.max_runtime is not None and time.monotonic() - self._began >= plan.max_runtime:
             return f"max_runtime of {plan.max_runtime:g} s is over"
         return None
 
@@ -235,7 +233,7 @@ class BulkRunner:
                 self._wake.set()
                 for write in self._ledger.take_full_parts():
                     await asyncio.to_thread(write)
-                now = self._clock()
+                now = time.monotonic()
                 self.progress.rate = rate.measure(now, self.progress.done)
                 if now - reported >= min(_LONGEST_REPORT_SECONDS, max(_REPORT_SECONDS, (now - self._began) / 60)):
                     reported = now
@@ -246,5 +244,5 @@ class BulkRunner:
             self._wake.set()
 
     def _measure(self) -> None:
-        self.progress.seconds = self._clock() - self._began
+        self.progress.seconds = time.monotonic() - self._began
         self.progress.requests = self._writer.requests
