@@ -13,7 +13,7 @@ from airflow_provider_truto.bulk.ledger import Ledger
 from airflow_provider_truto.bulk.ledger_files import (
     is_local,
     is_whole,
-    ledger_files,
+    list_ledger_files,
     parse_try_number,
     read_headers,
     read_summaries,
@@ -137,7 +137,7 @@ def forget_failed_checks(folder: Any, *, after: int) -> None:
         if number <= after:
             continue
         with suppress(FileNotFoundError):  # another live try forgets them as well
-            for path in ledger_files(folder / str(number), "check"):
+            for path in list_ledger_files(folder / str(number), "check"):
                 path.unlink()
         if is_local(folder):  # elsewhere folders are not, but for what is in them
             with suppress(OSError):  # there is more in it
@@ -146,4 +146,4 @@ def forget_failed_checks(folder: Any, *, after: int) -> None:
 
 def _list_names(folder: Any, *kinds: str) -> list[str]:
     """List what is whole, or has lines that count: of what is written at once, no half."""
-    return [path.name for path in ledger_files(folder, *kinds) if is_whole(path)]
+    return [path.name for path in list_ledger_files(folder, *kinds) if is_whole(path)]

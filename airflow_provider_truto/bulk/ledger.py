@@ -30,7 +30,7 @@ from airflow_provider_truto.bulk.ledger_files import (
     Part,
     is_local,
     is_open,
-    ledger_files,
+    list_ledger_files,
     parse_try_number,
     read_headers,
     read_summaries,
@@ -111,7 +111,8 @@ class Ledger:
             is_new = completed.add(row, is_cleared=parse_try_number(path.name) < cleared_before)
             if is_new and is_open(path):
                 self._results.add(line)
-        for write in self._results.closed():  # so that the next try finds them closed, and need not copy them again
+        # So that the next try finds them closed, and need not copy them again.
+        for write in self._results.take_part():
             write()
         self._keep_failures(completed)
         return completed
@@ -141,7 +142,7 @@ class Ledger:
         if not (all_of_them or is_full or is_old):
             return []
         self._began = self._clock()
-        return [*self._failures.closed(), *self._results.closed()]
+        return [*self._failures.take_part(), *self._results.take_part()]
 
     def close(self, summary: Mapping[str, Any]) -> dict[str, Any]:
         """Close every part and write the summary; gives it with the paths."""
@@ -210,7 +211,7 @@ class Ledger:
 
         A last line that is torn is dropped: what it said is done again, under the same key.
         """
-        paths = [path for path in ledger_files(self.folder, kind) if self._name not in path.name]
+        paths = [path for path in list_ledger_files(self.folder, kind) if self._name not in path.name]
         for listed in sorted(paths, key=is_open):
             path = listed
             try:
@@ -252,8 +253,8 @@ class _Parts:
             self._lines.append(line)
         self.count += 1
 
-    def closed(self) -> list[Callable[[], None]]:
-        """Begin a new part; gives what writes the old one."""
+    def take_part(self) -> list[Callable[[], None]]:
+        """Begin a new part; return what writes the old one."""
         if not self.count:
             return []
         path, part, lines = self._path(), self._part, self._lines

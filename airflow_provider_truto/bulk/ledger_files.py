@@ -57,7 +57,7 @@ def locate_task_folder(output_path: Any, *names: Any) -> Any:
     return folder
 
 
-def ledger_files(folder: Any, *kinds: str) -> list[Any]:
+def list_ledger_files(folder: Any, *kinds: str) -> list[Any]:
     """List the files of these kinds (``"header"``, ``"results"``, …), in the order of their tries.
 
     Raises ``LedgerError`` for one that is called like them and is not a file of a ledger.
@@ -101,12 +101,12 @@ def read_headers(folder: Any) -> list[dict[str, Any]]:
 
     Raises ``LedgerError`` for one that cannot be read, or is of another version.
     """
-    return [header for path in ledger_files(folder, "header") if (header := _read_header(path)) is not None]
+    return [header for path in list_ledger_files(folder, "header") if (header := _read_header(path)) is not None]
 
 
 def read_summaries(folder: Any) -> list[dict[str, Any]]:
     """Read the summaries of all tries. Raises ``LedgerError`` for one that cannot be read."""
-    return [found for path in ledger_files(folder, "summary") if (found := read_summary(path)) is not None]
+    return [found for path in list_ledger_files(folder, "summary") if (found := read_summary(path)) is not None]
 
 
 def read_summary(path: Any) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow_provider_truto.bulk.errors import LedgerError
 from airflow_provider_truto.bulk.generations import is_of_another_run, list_generations
-from airflow_provider_truto.bulk.ledger_files import ledger_files, parse_try_number, read_headers, read_summary
+from airflow_provider_truto.bulk.ledger_files import list_ledger_files, parse_try_number, read_headers, read_summary
 from airflow_provider_truto.bulk.problems import Problems
 from airflow_provider_truto.bulk.storage import refresh
 from airflow_provider_truto.records.keys import RunSeen
@@ -121,7 +121,7 @@ def _find_ledgers(folder: Any) -> Iterator[tuple[int, Any]]:
 
 def _find_last_summary(ledger: Any) -> dict[str, Any] | None:
     """Return the summary of the last try; ``None`` where a later one has left none."""
-    paths = ledger_files(ledger, "results", "summary")
+    paths = list_ledger_files(ledger, "results", "summary")
     for path in paths:
         if path.name.startswith("summary-") and parse_try_number(path.name) == parse_try_number(paths[-1].name):
             return read_summary(path)

@@ -221,7 +221,7 @@ def test_a_part_that_is_renamed_while_it_is_looked_for_is_read_all_the_same(tmp_
     folder = UPath(tmp_path)
     zombie, _ = opened(folder)
     zombie.add(row(0))
-    listed = ledger_module.ledger_files
+    listed = ledger_module.list_ledger_files
 
     def files(*arguments):
         found = listed(*arguments)
@@ -230,7 +230,7 @@ def test_a_part_that_is_renamed_while_it_is_looked_for_is_read_all_the_same(tmp_
                 write()
         return found
 
-    monkeypatch.setattr(ledger_module, "ledger_files", files)
+    monkeypatch.setattr(ledger_module, "list_ledger_files", files)
     _, past = opened(folder, try_number=2)
     assert past.is_final(0)
 
