@@ -39,7 +39,7 @@ def resolve_account(settings: ClientSettings, given: str | None) -> str:
 
 
 def check_account(given: str | None, settings: ClientSettings) -> tuple[str, list[Problem]]:
-    """Give the integrated account to call for, and what is wrong with it."""
+    """Return the integrated account to call for, and what is wrong with it."""
     account = given if given is not None else settings.integrated_account_id
     if not account:
         message = "is missing: name the customer's integrated account in the task, or a default in the connection"
@@ -107,7 +107,7 @@ async def find_account(client: Client, tenant_id: str, integration: str | None) 
 
 
 def get_integration_name(account: Mapping[str, Any]) -> str | None:
-    """Give the name of an account's integration, ``"hubspot"``."""
+    """Return the name of an account's integration, ``"hubspot"``."""
     integration = account.get("integration")
     name = integration.get("name") if isinstance(integration, dict) else None
     return name if isinstance(name, str) else None
@@ -125,7 +125,7 @@ async def check_ready(
     """Make sure that an integrated account can be called with this method, and return its record.
 
     ``model`` is ``None`` for the proxy API. Raises the ``TrutoError`` that the call itself would end in, with the one
-    thing that is in the way and who can mend it; ``TrutoSchemaError`` where the account is another tenant's.
+    thing that is in the way and who can fix it; ``TrutoSchemaError`` where the account is another tenant's.
     """
     record = await client.fetch_object(integrated_account_request(account_id), "status")
     check_tenant(record, account_id, expected_tenant_id)

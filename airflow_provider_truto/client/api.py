@@ -59,7 +59,7 @@ class TrutoApi(ABC):
         """Return an iterator over the records of the pages that a coroutine function opens."""
 
     def unified(self, model: str, resource: str, *, integrated_account_id: str | None = None) -> Resource:
-        """Give one resource of the unified API: ``unified("crm", "contacts").list(limit=100)``."""
+        """Return one resource of the unified API: ``unified("crm", "contacts").list(limit=100)``."""
 
         def build(method: str, **given: Any) -> Request:
             if given.get("streamed"):
@@ -69,7 +69,7 @@ class TrutoApi(ABC):
         return Resource(self, build, integrated_account_id)
 
     def proxy(self, resource: str, *, integrated_account_id: str | None = None) -> Resource:
-        """Give one resource in the CRM's own shape, by the CRM's own name; names are case-sensitive."""
+        """Return one resource in the CRM's own shape, by the CRM's own name; names are case-sensitive."""
         return Resource(self, lambda method, **given: proxy_request(resource, method, **given), integrated_account_id)
 
     def custom(
@@ -87,7 +87,7 @@ class TrutoApi(ABC):
     ) -> Any:
         """Call ``/custom/{path}`` with any HTTP method.
 
-        A ``body`` of bytes or text goes as it is, under ``content_type``; anything else as JSON. Gives JSON, bytes
+        A ``body`` of bytes or text goes as it is, under ``content_type``; anything else as JSON. Returns JSON, bytes
         where no JSON came, and an iterable of bytes with ``stream``.
         """
         given = {
@@ -115,7 +115,7 @@ class TrutoApi(ABC):
     ) -> Any:
         """Make several calls in one: each ``{"resource", "method", "id"?, "query"?, "body"?, …}``.
 
-        A resource with a slash is unified, one without is the CRM's own and needs ``"persist": True``. Gives the
+        A resource with a slash is unified, one without is the CRM's own and needs ``"persist": True``. Returns the
         results by resource. Raises ``TrutoPartialFailureError`` where some failed.
         """
         return self.do(
@@ -145,7 +145,7 @@ class TrutoApi(ABC):
         return self.listing(_open_pages, integrated_accounts_request(query), account_key="id")
 
     def integrated_account(self, integrated_account_id: str | None = None) -> Any:
-        """Give one integrated account's record: its status, tenant, integration, last error."""
+        """Return one integrated account's record: its status, tenant, integration, last error."""
         return self.do(_fetch_object, integrated_account_id, integrated_account_request)
 
     def integrated_account_id_of(self, tenant_id: str, integration: str | None = None) -> Any:
@@ -153,7 +153,7 @@ class TrutoApi(ABC):
         return self.do(find_account, tenant_id, integration)
 
     def refresh_credentials(self, integrated_account_id: str | None = None) -> Any:
-        """Have Truto refresh an account's credentials; gives ``{"success": true}``."""
+        """Have Truto refresh an account's credentials; returns ``{"success": true}``."""
         return self.do(_fetch_object, integrated_account_id, refresh_request)
 
     def capabilities(
@@ -184,7 +184,7 @@ class TrutoApi(ABC):
         methods: Sequence[str] | None = None,
         tags: Sequence[str] | None = None,
     ) -> Any:
-        """Give an account's methods with their schemas, as tools. Kept for five minutes."""
+        """Return an account's methods with their schemas, as tools. Kept for five minutes."""
         return self.do(
             _fetch_object, integrated_account_id, lambda account: tools_request(account, methods=methods, tags=tags)
         )
@@ -198,7 +198,7 @@ class TrutoApi(ABC):
         integration: str | None = None,
         integrated_account_id: str | None = None,
     ) -> Any:
-        """Give what Truto says of a method in its own dialect: ``request_body_schema``, ``query_schema``, ….
+        """Return what Truto says of a method in its own dialect: ``request_body_schema``, ``query_schema``, ….
 
         For an integration by name no account is needed. Kept for five minutes.
         """
@@ -211,7 +211,7 @@ class TrutoApi(ABC):
         )
 
     def model_docs(self, model: str, integration: str, *, form: Literal["json", "md", "html"] = "json") -> Any:
-        """Give the documentation of a model for an integration: JSON, or text. Kept for five minutes."""
+        """Return the documentation of a model for an integration: JSON, or text. Kept for five minutes."""
         return self.do(_fetch_text, model_docs_request(model, integration, form=form))
 
     def logs(self, log_type: str, **query: Any) -> Any:
@@ -227,7 +227,7 @@ class TrutoApi(ABC):
         return self.listing(_open_pages, request, account_key="integrated_account_id")
 
     def sync_job_run(self, run_id: str) -> Any:
-        """Give one run of a sync job."""
+        """Return one run of a sync job."""
         admin_request("GET", "sync-job-run", run_id)  # what is wrong is said here, not while it runs
         return self.do(fetch_run, run_id)
 
@@ -286,7 +286,7 @@ class Resource:
         return self._api.listing(_open_account_pages, self._account, build)
 
     def get(self, record_id: str, *, query: Mapping[str, Any] | None = None, stream: bool = False) -> Any:
-        """Give one record; ``stream`` gives the CRM's bytes as an iterable."""
+        """Return one record; ``stream`` returns the CRM's bytes as an iterable."""
         return self._done("get", record_id=record_id, query=query, streamed=stream)
 
     def create(
@@ -325,7 +325,7 @@ class Resource:
         query: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
     ) -> Any:
-        """Delete a record; gives ``{"id"}``. The id is ``None`` where the integration takes it in the body."""
+        """Delete a record; returns ``{"id"}``. The id is ``None`` where the integration takes it in the body."""
         _check_target(record_id, body)
         return self._done("delete", record_id=record_id, body=body, query=query, idempotency_key=idempotency_key)
 

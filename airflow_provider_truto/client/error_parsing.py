@@ -1,4 +1,4 @@
-"""Reading a response that is not a success into an error that says what happened, whose fault it is and what to do.
+"""Reading a response that is not a success into an error that says what happened, the cause and the fix.
 
 Envelope and flags: Truto's docs/api-reference/overview/errors and Truto's own reference texts on errors.
 """
@@ -21,7 +21,7 @@ from airflow_provider_truto.client.statuses import Meaning, find_meaning
 #: Raw answers are for reading, not for storing: an exception keeps this many characters of one.
 RAW_RESPONSE_LIMIT = 4_000
 _TEXT_LIMIT = 500
-#: Bytes of an envelope. What is longer is no envelope of Truto's, and would take long to be parsed.
+#: Bytes of an envelope. What is longer is not an envelope of Truto's, and would take long to be parsed.
 _LONGEST_ENVELOPE = 4 * 1024 * 1024
 #: Characters that are looked at of each part of an envelope, or of a page.
 _MOST_TEXT = 16 * 1024
@@ -98,7 +98,7 @@ def build_partial_failure(
     return TrutoPartialFailureError(
         f"{request.describe()}: Truto answered {response.status}, but with {count}"
         f" error{'' if count == 1 else 's'} in it:"
-        f" {_to_line(errors)}. What succeeded ({done or 'nothing'}) is in `.result` and stays done. What to do: mend"
+        f" {_to_line(errors)}. What succeeded ({done or 'nothing'}) is in `.result` and stays done. Fix: correct"
         " what the errors name, and send the failed ones again.",
         errors=errors,
         result=result,
@@ -123,7 +123,7 @@ def _compose_message(request: Request, error: TrutoApiError, meaning: Meaning, c
     extras = "".join(_describe_insight(error))
     return (
         f"{request.describe()}: {speaker} answered {error.status} {error.error}{said}.{extras}"
-        f" Whose fault: {meaning.cause}. What to do: {meaning.fix.format(connection=connection)}."
+        f" Cause: {meaning.cause}. Fix: {meaning.fix.format(connection=connection)}."
     )
 
 
@@ -180,7 +180,7 @@ def _to_line(value: Any) -> str:
 
 
 def _read_page(body: bytes, scrub: Callable[[str], str]) -> str:
-    """Return what a page or a bare text says, without markup; of JSON that is no envelope nothing can be said."""
+    """Return what a page or a bare text says, without markup; of JSON that is not an envelope nothing can be said."""
     text = body[: 4 * _MOST_TEXT].decode(errors="replace")
     start = text.lstrip()[:1]
     if start in {"{", "["}:
@@ -190,7 +190,7 @@ def _read_page(body: bytes, scrub: Callable[[str], str]) -> str:
 
 
 def _find_title(page: str) -> str:
-    """Return the title of a page. Found step by step: a pattern would begin anew at every ``<title``."""
+    """Return the title of a page. Found step by step: a pattern would begin again at every ``<title``."""
     lowered = page.lower()
     begin = lowered.find("<title")
     end = lowered.find("</title", begin)

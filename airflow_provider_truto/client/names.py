@@ -22,12 +22,12 @@ _NEAR = 0.85
 
 @lru_cache(maxsize=4096)
 def fold(name: str) -> str:
-    """Give a name without what spellings differ in: case, ``_``, ``-``, ``.``, spaces, marks that nobody sees."""
+    """Return a name without what spellings differ in: case, ``_``, ``-``, ``.``, spaces, marks that nobody sees."""
     return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", name).casefold()))
 
 
 def find_nearest(name: str, known: Iterable[str]) -> str | None:
-    """Give the known name that this one spells otherwise or is a slip of; ``None`` where there is none."""
+    """Return the known name that this one spells otherwise or is a slip of; ``None`` where there is none."""
     own = fold(name)
     best, share = None, 0.0
     for candidate in known:
@@ -46,12 +46,12 @@ def _measure_likeness(one: str, other: str) -> float:
 
 @lru_cache(maxsize=4096)
 def find_customer_name(name: str) -> str | None:
-    """Give the name that chooses a customer which this one spells, or nearly spells; ``None`` where there is none."""
+    """Return the name that chooses a customer which this one spells, or nearly spells; ``None`` without one."""
     return find_nearest(name, CUSTOMER_NAMES)
 
 
 def find_other_account(names: Iterable[Any]) -> str | None:
-    """Give the first of the names that chooses a customer by Truto's id; ``None`` where there is none."""
+    """Return the first of the names that chooses a customer by Truto's id; ``None`` where there is none."""
     return next((name for name in names if isinstance(name, str) and _is_account_name(name)), None)
 
 

@@ -33,7 +33,7 @@ class Inexact(Decimal):
 
 
 def to_plain_number(value: float | Decimal) -> int | float | None:
-    """Give the JSON number that equals the value, an int where it is whole; ``None`` where no double holds it."""
+    """Return the JSON number that equals the value, an int where it is whole; ``None`` where no double holds it."""
     if isinstance(value, int):
         return value if -SAFE <= value <= SAFE or _is_double(value) else None
     if isinstance(value, float):
@@ -49,7 +49,7 @@ def to_plain_number(value: float | Decimal) -> int | float | None:
 
 
 def to_whole_number(value: Any) -> int | None:
-    """Give the whole number that an id is, however large.
+    """Return the whole number that an id is, however large.
 
     ``None`` for anything else, for a float and for a fraction of a JSON text, which may have been rounded on its way.
     """
@@ -80,7 +80,7 @@ def parse_exact_json(text: str) -> Any:
 
 
 def find_unheld(value: Any, at: str = "") -> str | None:
-    """Give the JSON pointer of the first whole number that no double holds, if there is one."""
+    """Return the JSON pointer of the first whole number that no double holds, if there is one."""
     if isinstance(value, int):
         return None if to_plain_number(value) is not None else at or "/"
     items: Any = ()

@@ -122,7 +122,7 @@ def _build_endless_error(request: Request, cursor: str) -> TrutoTransportError:
 
 
 def parse_page(request: Request, value: Any) -> Page:
-    """Read one answer of a list. Raises ``TrutoTransportError`` where it is no list of Truto's."""
+    """Read one answer of a list. Raises ``TrutoTransportError`` where it is not a list of Truto's."""
     found = [value.get("result"), value.get("results")] if isinstance(value, dict) else []
     result = next((items for items in found if items is not None), None)
     if isinstance(result, dict):

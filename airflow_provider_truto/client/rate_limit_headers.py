@@ -16,7 +16,7 @@ from email.utils import parsedate_to_datetime
 DEFAULT_WAIT = 10.0
 #: Anything shorter is rounded up to this many seconds.
 SHORTEST_WAIT = 1.0
-#: A ``ratelimit-reset`` of more seconds is no wait: one of Truto's backends sends epoch milliseconds.
+#: A ``ratelimit-reset`` of more seconds is not a wait: one of Truto's backends sends epoch milliseconds.
 _LONGEST_RESET = 1e6
 
 

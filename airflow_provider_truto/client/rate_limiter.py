@@ -271,7 +271,7 @@ class Window:
     def turn(self, now: float) -> float:
         """Seconds until the next place that nobody else was told of, where none is free now.
 
-        A hundred who wait would otherwise all wake for every single place. It is no reservation: who asks while a
+        A hundred who wait would otherwise all wake for every single place. It is not a reservation: who asks while a
         place is free gets it, so that one who never comes back costs nothing. After the last place it goes
         round, and nobody is told more than ``seconds``.
         """

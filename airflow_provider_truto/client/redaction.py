@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from airflow_provider_truto.client.settings import ClientSettings
     from airflow_provider_truto.client.tokens import ApiToken, Token
 
-#: Shorter values ("5", "IN") are no secret and would tear unrelated words apart.
+#: Shorter values ("5", "IN") are not secrets and would tear unrelated words apart.
 _SHORTEST_VALUE = 4
 #: Characters of an answer that are looked at, all of its texts together.
 MOST_TEXT = 64 * 1024
@@ -87,7 +87,7 @@ def escape_controls(text: str) -> str:
 
 
 def redact(value: Any, scrub: Callable[[str], str] = str, *, most: int = MOST_TEXT) -> Any:
-    """Give a JSON-like value without secrets: ``scrub`` is for those that are known, the others show by their keys.
+    """Return a JSON-like value without secrets: ``scrub`` is for those that are known, the others show by their keys.
 
     Of a value beyond reason only the beginning is looked at, and given: ``most`` characters in all.
     """
@@ -108,7 +108,7 @@ def shorten(text: str, *, most: int = 500) -> str:
 
 
 def find_environment_secrets() -> frozenset[str]:
-    """Give the credentials of the proxies that the environment names."""
+    """Return the credentials of the proxies that the environment names."""
     return frozenset().union(*map(_find_proxy_secrets, getproxies().values()))
 
 

@@ -41,7 +41,7 @@ class Request:
 
     ``is_data``: it reads or writes a customer's data, so that it may go out under that account's own token and
     counts on that account's limit. ``is_idempotent``: a POST that may be repeated although it has no key.
-    ``streamed``: the answer's bytes are iterated. ``any_content``: an answer that is no JSON is given as bytes.
+    ``streamed``: the answer's bytes are iterated. ``any_content``: an answer that is not JSON is returned as bytes.
     ``cache_ttl``: seconds for which the answer may be used again within the process. Raises as ``check_header`` does.
     """
 
@@ -258,7 +258,7 @@ def encode_json(body: Any, *, is_plain: bool = False) -> bytes:
 
     ``is_plain``: it surely holds nothing but JSON's own types, and need not be read again to be compared.
     Raises ``ValueError`` for NaN, infinities, lone surrogates, cycles and whatever would arrive as something
-    else (keys that are no text, tuples, whole numbers that no double holds), ``TypeError`` for what JSON has no form
+    else (keys that are not text, tuples, whole numbers that no double holds), ``TypeError`` for what JSON has no form
     for.
     """
     try:

@@ -12,7 +12,7 @@ from typing import Any
 class Response:
     """An answer whose head, and unless streamed its whole body, has arrived.
 
-    ``headers`` has lower-case names. ``stream`` is the driver's iterator over the bytes of a streamed
+    ``headers`` has lower-case names. ``stream`` is the transport's iterator over the bytes of a streamed
     answer; ``body`` is empty then. It is customers' data, or a token that was minted: no ``repr`` shows it.
     ``seconds`` is how long it took, of which ``sent_after`` may have passed before the request went out, since it may
     have had to wait for a connection; 0 where it went out at once.

@@ -1,4 +1,4 @@
-"""How to reach Truto: one checked value that the drivers are built from."""
+"""How to reach Truto: one checked value that clients are built from."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Origin(NamedTuple):
 
 
 def strip_user(url: str) -> str:
-    """Give a URL for a message: what stands before the host may be a password."""
+    """Return a URL for a message: what stands before the host may be a password."""
     return re.sub(r"//[^/]*@", "//***@", url)
 
 
@@ -141,7 +141,7 @@ class ClientSettings(Confined):
             raise ValueError("max_wait: must be 0 or more seconds")
 
     def _check_proxy(self) -> None:
-        """Refuse what is no proxy, in words that cannot show its password."""
+        """Refuse what is not a proxy, in words that cannot show its password."""
         try:
             parts = urlsplit(self.proxy or "")
             is_right = (

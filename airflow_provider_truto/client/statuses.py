@@ -57,22 +57,22 @@ _UNCLEAR_TO_CRM = "look up what the CRM means by it"
 _LATER = "let the task retry later"
 _LASTING = "let the task retry later; if it lasts, write to support@truto.one"
 _RECONNECT = "the customer's connection to the CRM"
-_SERVER_OF_CRM = Meaning(TrutoServerError, "the CRM's", _LATER, in_call=True, by_task=True)
-_SERVER = Row(Meaning(TrutoServerError, "Truto's", _LASTING, in_call=True, by_task=True), _SERVER_OF_CRM)
+_SERVER_OF_CRM = Meaning(TrutoServerError, "the CRM", _LATER, in_call=True, by_task=True)
+_SERVER = Row(Meaning(TrutoServerError, "Truto", _LASTING, in_call=True, by_task=True), _SERVER_OF_CRM)
 _TEMPORARY = Row(
-    Meaning(TrutoTemporaryError, "Truto's", _LATER, in_call=True, by_task=True),
-    Meaning(TrutoTemporaryError, "the CRM's", _LATER, in_call=True, by_task=True),
+    Meaning(TrutoTemporaryError, "Truto", _LATER, in_call=True, by_task=True),
+    Meaning(TrutoTemporaryError, "the CRM", _LATER, in_call=True, by_task=True),
 )
 
 STATUSES: dict[int, Row] = {
     400: Row(
-        Meaning(TrutoBadRequestError, "the request's", "correct the task's arguments"),
-        Meaning(TrutoBadRequestError, "the request's", "correct what the CRM complains of"),
+        Meaning(TrutoBadRequestError, "the request", "correct the task's arguments"),
+        Meaning(TrutoBadRequestError, "the request", "correct what the CRM complains of"),
     ),
     401: Row(
         Meaning(
             TrutoAuthenticationError,
-            "the connection's",
+            "the connection",
             "put a valid API token (Truto's dashboard, API tokens) into the password of {connection}",
         ),
         Meaning(
@@ -82,44 +82,44 @@ STATUSES: dict[int, Row] = {
         ),
     ),
     403: Row(
-        Meaning(TrutoPermissionError, "the token's", "use an API token of the environment that holds this account"),
+        Meaning(TrutoPermissionError, "the token", "use an API token of the environment that holds this account"),
         Meaning(TrutoPermissionError, _RECONNECT, "the customer must reconnect and grant the missing rights"),
     ),
     404: Row(
         # It says that the task is wrong (its account, its resource), not that a record is gone.
         Meaning(
             TrutoNotFoundError,
-            "the task's or the token's",
+            "the task or the token",
             "check integrated_account_id and that the API token belongs to its environment;"
             " an integration may also lack this method",
             may_skip=False,
         ),
         Meaning(
             TrutoNotFoundError,
-            "the task's",
+            "the task",
             "this customer's CRM has no such record: check the id and that it belongs to this account",
         ),
     ),
     405: Row(
         Meaning(
             TrutoMethodNotAllowedError,
-            "the task's",
+            "the task",
             "this integration does not offer the method: ask its capabilities",
         ),
-        Meaning(TrutoMethodNotAllowedError, "the CRM's", "the CRM does not allow this on this record"),
+        Meaning(TrutoMethodNotAllowedError, "the CRM", "the CRM does not allow this on this record"),
     ),
     408: _TEMPORARY,
     409: Row(
         Meaning(TrutoConflictError, "unclear", _NOT_TRUTO),
         Meaning(
             TrutoConflictError,
-            "the data's",
+            "the data",
             "another record in this CRM already has this unique value: merge them or change it",
         ),
     ),
     422: Row(
         Meaning(TrutoUnprocessableError, "unclear", _NOT_TRUTO),
-        Meaning(TrutoUnprocessableError, "the data's", "correct the values that the CRM refuses"),
+        Meaning(TrutoUnprocessableError, "the data", "correct the values that the CRM refuses"),
     ),
     425: Row(*(replace(meaning, is_refusal=True) for meaning in _TEMPORARY)),
     429: Row(
@@ -142,7 +142,7 @@ STATUSES: dict[int, Row] = {
     ),
     500: _SERVER,
     501: Row(
-        Meaning(TrutoServerError, "the request's", "Truto does not offer this: check the method and the resource"),
+        Meaning(TrutoServerError, "the request", "Truto does not offer this: check the method and the resource"),
         _SERVER_OF_CRM,
     ),
     502: _SERVER,
@@ -154,20 +154,20 @@ OTHER = Row(
     Meaning(TrutoApiError, "unclear", _NOT_TRUTO),
     Meaning(TrutoApiError, "unclear", _UNCLEAR_TO_CRM),
 )
-OTHER_SERVER = Row(Meaning(TrutoServerError, "Truto's", _LASTING, by_task=True), _SERVER_OF_CRM)
+OTHER_SERVER = Row(Meaning(TrutoServerError, "Truto", _LASTING, by_task=True), _SERVER_OF_CRM)
 #: 405 and 503 of Truto, where the account tells more.
 SANDBOX_ACCOUNT = Meaning(
     TrutoSandboxReadOnlyError,
-    "the task's",
+    "the task",
     "this integrated account is a sandbox, which Truto never writes to: use a real one",
 )
 MAYBE_BLOCKED_ACCOUNT = Meaning(
     TrutoServerError,
-    "Truto's",
+    "Truto",
     f"{_LASTING}. Whether the account is blocked could not be found out",
     by_task=True,
 )
-BLOCKED_ACCOUNT = Meaning(TrutoAccountBlockedError, "Truto's", "the account is blocked: write to support@truto.one")
+BLOCKED_ACCOUNT = Meaning(TrutoAccountBlockedError, "Truto", "the account is blocked: write to support@truto.one")
 
 
 def find_meaning(status: int, *, is_remote: bool) -> Meaning:

@@ -51,7 +51,7 @@ def find_candidates(
 ) -> list[dict[str, Any]]:
     """Return the runs that may be the one which this start made, at ``since`` or later.
 
-    A run that failed or was stopped is none: whoever saw that starts another. One that says when it was created in
+    A run that failed or was stopped is none: who saw that starts another. One that says when it was created in
     no form that can be read is one, if it lives.
     """
     wanted = LIVE | {COMPLETED} if with_completed else LIVE

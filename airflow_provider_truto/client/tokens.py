@@ -47,7 +47,7 @@ class Token(Confined):
         self.digest = hashlib.sha256(value.encode()).hexdigest()
 
     def reveal(self) -> str:
-        """Give the token's text."""
+        """Return the token's text."""
         return self._value
 
     def __eq__(self, other: object) -> bool:
@@ -63,8 +63,8 @@ class Token(Confined):
 class ApiToken:
     """The API token of a connection, read again when Truto refuses it.
 
-    ``reread`` gives the token that the connection holds now: tokens get rotated while a task runs. For the
-    driver on aiohttp it gives an awaitable of that.
+    ``reread`` gives the token that the connection holds now: tokens get rotated while a task runs. On
+    aiohttp it returns an awaitable of that.
     """
 
     def __init__(self, token: Token, *, reread: Callable[[], object]) -> None:
@@ -72,11 +72,11 @@ class ApiToken:
         self.reread = reread
 
     def current(self) -> Token:
-        """Give the token that was read last."""
+        """Return the token that was read last."""
         return self._token
 
     def get_unless(self, refused: Token) -> Token | None:
-        """Give the token where it is another than the one that was refused."""
+        """Return the token where it is another than the one that was refused."""
         return self._token if self._token != refused else None
 
     def replace(self, token: object) -> None:

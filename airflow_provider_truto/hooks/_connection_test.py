@@ -60,15 +60,15 @@ def _asked(client: SyncClient) -> tuple[bool, str]:
     try:
         return _account_test(client) if client.settings.integrated_account_id else _token_test(client)
     except TrutoAuthenticationError as error:
-        # What to do comes first: Airflow shows the message for two seconds.
+        # The fix comes first: Airflow shows the message for two seconds.
         return False, (
-            f"Truto refused the API token ({error.status}). What to do: put a valid API token (Truto's dashboard,"
+            f"Truto refused the API token ({error.status}). Fix: put a valid API token (Truto's dashboard,"
             f" API tokens) into this connection. Asked: {client.settings.base_url}."
         )
     except TrutoTransportError as error:
-        if "What to do:" in str(error):
+        if "Fix:" in str(error):
             return False, str(error)
-        return False, f"{error} What to do: check the base URL, and the proxy of the machine that tests."
+        return False, f"{error} Fix: check the base URL, and the proxy of the machine that tests."
     except TrutoError as error:
         return False, str(error)
     finally:

@@ -47,7 +47,7 @@ def judge_run(
         raise TrutoSyncJobRunError(f"Sync job run {run_id} failed: {reason}", transient=is_own, run=run)
     if status != COMPLETED:
         raise TrutoSyncJobRunError(
-            f"Sync job run {run_id} was stopped, and not by this task. What to do: start another run.",
+            f"Sync job run {run_id} was stopped, and not by this task. Fix: start another run.",
             run=run,
         )
     if verify is None:

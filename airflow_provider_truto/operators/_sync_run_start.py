@@ -167,7 +167,7 @@ def find_run(hook: TrutoHook, start: RunStart, doubt: Doubt) -> dict[str, Any] |
         named = ", ".join(f"{run['id']} ({run.get('status')}, created {run.get('created_at')})" for run in found)
         raise TrutoSyncJobRunError(
             f"Which run of {start} is this task's cannot be told: {len(found)} were created since"
-            f" {doubt.since.isoformat()}: {named}. Nothing was started. What to do: stop those that nobody needs, or"
+            f" {doubt.since.isoformat()}: {named}. Nothing was started. Fix: stop those that nobody needs, or"
             " wait for them with TrutoSyncJobRunSensor, and clear this task to start anew."
         )
     return found[0] if found else None

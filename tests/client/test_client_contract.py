@@ -468,7 +468,7 @@ def test_a_batch_that_failed_in_part_says_what_was_done(both):
     assert result.error.errors["crm/contacts"][0]["statusCode"] == 404
     assert "1 error in it" in str(result.error)
     assert "stays done" in str(result.error)
-    assert "What to do" in str(result.error)
+    assert "Fix: " in str(result.error)
     assert result.error.transient is False
     assert len(result.requests) == 1
 

@@ -67,9 +67,9 @@ SCOPES = {"forbidden_error": {"description": "…", "value": {"missing_scopes": 
 FIELDS = {"missing_required_body_fields": {"description": "…", "value": ["name", "owner.id"]}}
 PARAMETERS = {"missing_required_query_parameters": {"description": "…", "value": ["workspace[id]"]}}
 
-#: name: (answer's body, class, whose fault and what to do, as the message has them)
+#: name: (answer's body, class, cause and fix, as the message has them)
 PERMANENT = {
-    "400": (envelope(400), TrutoBadRequestError, "the request's", "arguments"),
+    "400": (envelope(400), TrutoBadRequestError, "the request", "arguments"),
     "400, fields": (
         envelope(400, truto_error_insight=FIELDS),
         TrutoBadRequestError,
@@ -88,42 +88,42 @@ PERMANENT = {
         "too long",
         "arguments",
     ),
-    "400 of the CRM": (remote(400), TrutoBadRequestError, "the request's", "the CRM complains of"),
-    "401": (envelope(401), TrutoAuthenticationError, "the connection's", "valid API token"),
+    "400 of the CRM": (remote(400), TrutoBadRequestError, "the request", "the CRM complains of"),
+    "401": (envelope(401), TrutoAuthenticationError, "the connection", "valid API token"),
     "401 of the CRM": (
         remote(401),
         TrutoReauthorizationRequiredError,
         "the customer's connection to the CRM",
         "the customer must reconnect",
     ),
-    "403": (envelope(403), TrutoPermissionError, "the token's", "API token of the environment"),
+    "403": (envelope(403), TrutoPermissionError, "the token", "API token of the environment"),
     "403 of the CRM": (
         remote(403, insight=SCOPES),
         TrutoPermissionError,
         "Missing scopes: crm.write, crm.read",
         "grant the missing rights",
     ),
-    "404": (envelope(404), TrutoNotFoundError, "the task's or the token's", "check integrated_account_id"),
-    "404 of the CRM": (remote(404), TrutoNotFoundError, "the task's", "this customer's CRM has no such record"),
-    "405": (envelope(405), TrutoMethodNotAllowedError, "the task's", "ask its capabilities"),
-    "405 of the CRM": (remote(405), TrutoMethodNotAllowedError, "the CRM's", "does not allow"),
-    "409": (remote(409), TrutoConflictError, "the data's", "merge them or change it"),
-    "422": (remote(422), TrutoUnprocessableError, "the data's", "correct the values"),
+    "404": (envelope(404), TrutoNotFoundError, "the task or the token", "check integrated_account_id"),
+    "404 of the CRM": (remote(404), TrutoNotFoundError, "the task", "this customer's CRM has no such record"),
+    "405": (envelope(405), TrutoMethodNotAllowedError, "the task", "ask its capabilities"),
+    "405 of the CRM": (remote(405), TrutoMethodNotAllowedError, "the CRM", "does not allow"),
+    "409": (remote(409), TrutoConflictError, "the data", "merge them or change it"),
+    "422": (remote(422), TrutoUnprocessableError, "the data", "correct the values"),
     "418": (envelope(418), TrutoApiError, "unclear", "the connection's host"),
     "301": (envelope(301), TrutoApiError, "unclear", "the connection's host"),
 }
-#: name: (answer's body, class, whose fault, what to do)
+#: name: (answer's body, class, cause, fix)
 PASSING = {
-    "408": (envelope(408), TrutoTemporaryError, "Truto's", "retry later"),
-    "425": (envelope(425), TrutoTemporaryError, "Truto's", "retry later"),
+    "408": (envelope(408), TrutoTemporaryError, "Truto", "retry later"),
+    "425": (envelope(425), TrutoTemporaryError, "Truto", "retry later"),
     "429": (envelope(429), TrutoRateLimitError, "too many calls at once", "50 calls in 10 s an account"),
     "429 of the CRM": (remote(429), TrutoRateLimitError, "too many calls at once", "the CRM's own limit"),
-    "500": (envelope(500), TrutoServerError, "Truto's", "retry later"),
-    "502": (envelope(502), TrutoServerError, "Truto's", "retry later"),
-    "504": (envelope(504), TrutoServerError, "Truto's", "retry later"),
-    "500 of the CRM": (remote(500), TrutoServerError, "the CRM's", "retry later"),
-    "503 of the CRM": (remote(503), TrutoServerError, "the CRM's", "retry later"),
-    "599 of the CRM": (remote(599), TrutoServerError, "the CRM's", "retry later"),
+    "500": (envelope(500), TrutoServerError, "Truto", "retry later"),
+    "502": (envelope(502), TrutoServerError, "Truto", "retry later"),
+    "504": (envelope(504), TrutoServerError, "Truto", "retry later"),
+    "500 of the CRM": (remote(500), TrutoServerError, "the CRM", "retry later"),
+    "503 of the CRM": (remote(503), TrutoServerError, "the CRM", "retry later"),
+    "599 of the CRM": (remote(599), TrutoServerError, "the CRM", "retry later"),
 }
 
 
@@ -138,7 +138,7 @@ def assert_told(error, body, cls, *words):
     assert error.is_remote is body.get("truto_is_remote_error", False)
     assert error.message == body["message"]
     assert error.raw_response == body.get("raw_response")
-    for word in (*words, "Whose fault: ", "What to do: ", f"for integrated account {ACME}", "23423523"):
+    for word in (*words, "Cause: ", "Fix: ", f"for integrated account {ACME}", "23423523"):
         assert word in str(error)
 
 

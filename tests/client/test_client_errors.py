@@ -1,4 +1,4 @@
-"""Every answer that is no success becomes one error that says what happened, whose fault it is and what to do."""
+"""Every answer that is no success becomes one error that says what happened, the cause and the fix."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ def assert_says_what_a_reader_needs(error):
     assert "PATCH /unified/crm/accounts/23423523" in text
     assert ACME in text
     assert str(error.status) in text
-    assert "Whose fault: " in text
-    assert "What to do: " in text
+    assert "Cause: " in text
+    assert "Fix: " in text
     assert "\n" not in text
     assert repr(error).startswith(type(error).__name__)
 
@@ -283,44 +283,44 @@ def test_a_message_stays_readable_however_much_was_answered(extra):
 
 # ---------------------------------------------------------------------------------------------- fault and remedy
 
-#: Status → whose fault and what to do, in words that the message has to contain.
+#: Status → cause and fix, in words that the message has to contain.
 REMEDIES_OF_TRUTO = {
-    400: ("the request's", "correct the task's arguments"),
-    401: ("the connection's", "valid API token"),
-    403: ("the token's", "API token of the environment"),
-    404: ("the task's or the token's", "check integrated_account_id"),
-    405: ("the task's", "capabilities"),
-    408: ("Truto's", "retry later"),
+    400: ("the request", "correct the task's arguments"),
+    401: ("the connection", "valid API token"),
+    403: ("the token", "API token of the environment"),
+    404: ("the task or the token", "check integrated_account_id"),
+    405: ("the task", "capabilities"),
+    408: ("Truto", "retry later"),
     418: ("unclear", "check the connection's host"),
-    425: ("Truto's", "retry later"),
+    425: ("Truto", "retry later"),
     429: ("too many calls", "50 calls in 10 s an account and 500 a token"),
-    500: ("Truto's", "support@truto.one"),
-    502: ("Truto's", "support@truto.one"),
-    504: ("Truto's", "support@truto.one"),
+    500: ("Truto", "support@truto.one"),
+    502: ("Truto", "support@truto.one"),
+    504: ("Truto", "support@truto.one"),
 }
 REMEDIES_OF_THE_CRM = {
-    400: ("the request's", "what the CRM complains of"),
+    400: ("the request", "what the CRM complains of"),
     401: ("the customer's connection to the CRM", "must reconnect the account"),
     402: ("unclear", "the CRM"),
     403: ("the customer's connection to the CRM", "grant the missing rights"),
-    404: ("the task's", "this customer's CRM has no such record"),
-    405: ("the CRM's", "does not allow"),
-    408: ("the CRM's", "retry later"),
-    409: ("the data's", "unique value"),
-    422: ("the data's", "correct the values"),
-    425: ("the CRM's", "retry later"),
+    404: ("the task", "this customer's CRM has no such record"),
+    405: ("the CRM", "does not allow"),
+    408: ("the CRM", "retry later"),
+    409: ("the data", "unique value"),
+    422: ("the data", "correct the values"),
+    425: ("the CRM", "retry later"),
     429: ("too many calls", "the CRM's own limit"),
-    500: ("the CRM's", "retry later"),
-    502: ("the CRM's", "retry later"),
-    503: ("the CRM's", "retry later"),
-    504: ("the CRM's", "retry later"),
+    500: ("the CRM", "retry later"),
+    502: ("the CRM", "retry later"),
+    503: ("the CRM", "retry later"),
+    504: ("the CRM", "retry later"),
 }
 
 
 @pytest.mark.parametrize(("status", "remedy"), REMEDIES_OF_TRUTO.items())
 def test_an_error_of_truto_says_whose_fault_it_is_and_what_to_do(status, remedy):
     text = str(error_of(status, envelope(status)))
-    fault, _, advice = text.partition("Whose fault: ")[2].partition("What to do: ")
+    fault, _, advice = text.partition("Cause: ")[2].partition("Fix: ")
     assert remedy[0] in fault
     assert remedy[1] in advice
 
@@ -328,7 +328,7 @@ def test_an_error_of_truto_says_whose_fault_it_is_and_what_to_do(status, remedy)
 @pytest.mark.parametrize(("status", "remedy"), REMEDIES_OF_THE_CRM.items())
 def test_an_error_of_the_crm_says_whose_fault_it_is_and_what_to_do(status, remedy):
     text = str(error_of(status, envelope(status, is_remote=True)))
-    fault, _, advice = text.partition("Whose fault: ")[2].partition("What to do: ")
+    fault, _, advice = text.partition("Cause: ")[2].partition("Fix: ")
     assert remedy[0] in fault
     assert remedy[1] in advice
 
@@ -495,7 +495,7 @@ COMPLAINTS = {
 @pytest.mark.parametrize(("raw", "named"), COMPLAINTS.values(), ids=COMPLAINTS)
 def test_the_fields_that_the_crm_refuses_are_named_with_its_codes(raw, named):
     error = error_of(422, {"message": "Invalid", "truto_is_remote_error": True, "raw_response": raw})
-    assert f" The CRM names: {named}. Whose fault: the data's. What to do: correct the values that" in str(error)
+    assert f" The CRM names: {named}. Cause: the data. Fix: correct the values that" in str(error)
 
 
 @pytest.mark.parametrize("raw", ["text", None, 5, [], {"errors": "no"}, {"field": 5, "code": {}}, [[[[]]]]])
@@ -594,4 +594,4 @@ def test_an_answer_of_a_careless_gateway_is_an_error_like_any_other(head, raw_se
     with pytest.raises(TrutoServerError) as caught:
         make_client(server.url, max_attempts=1).run(read(account=None))
     assert caught.value.status == 503
-    assert "Whose fault: " in str(caught.value)
+    assert "Cause: " in str(caught.value)

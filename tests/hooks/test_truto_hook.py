@@ -114,8 +114,8 @@ def test_a_certificate_that_is_not_trusted_is_one_thing_to_do(connect, raw_serve
     server = raw_server(lambda conversation: conversation.stay_mute(), tls=certificates.server)
     result, message = connect(host=server.url).test_connection()
     assert result is False
-    assert message.endswith("What to do: check the base URL and ca_bundle.")
-    assert message.count("What to do:") == 1
+    assert message.endswith("Fix: check the base URL and ca_bundle.")
+    assert message.count("Fix:") == 1
 
 
 def test_a_refused_token_names_its_connection(connect):
@@ -169,7 +169,7 @@ def test_a_certificate_that_is_not_taken_is_told_with_one_thing_to_do(ca, connec
     works, message = connect(host=server.url, extra={"ca_bundle": getattr(certificates, ca)}).test_connection()
     assert not works
     assert "TLS with 127.0.0.1 failed" in message
-    assert message.count("What to do:") == 1
+    assert message.count("Fix:") == 1
 
 
 def test_the_session_sends_the_token_to_the_connection_s_origin_and_to_no_other(connect, emulator):

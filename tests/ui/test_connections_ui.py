@@ -236,7 +236,7 @@ def test_what_is_filled_in_is_saved_and_works_and_a_wrong_token_is_told_with_wha
     assert kind == "error", message
     assert "Test Connection Failed" in message
     assert "401" in message
-    assert re.search(r"What to do: .*API token \(Truto's dashboard, API tokens\)", message), message
+    assert re.search(r"Fix: .*API token \(Truto's dashboard, API tokens\)", message), message
     assert "revoked-last-week" not in message
     assert TOKEN not in message
 

@@ -192,7 +192,7 @@ def test_what_is_filled_in_is_tested_saved_and_there_when_it_is_edited(page, air
     form.extra("allow_http").check()
     works, message = form.pressed_test()
     assert not works
-    assert "Truto refused the API token (401). What to do: put a valid API token" in message
+    assert "Truto refused the API token (401). Fix: put a valid API token" in message
     assert "revoked-last-week" not in message
 
     form.standard("password").fill(TOKEN)

@@ -105,7 +105,7 @@ class AiohttpTransport:
         except OSError as error:  # a CA bundle which cannot be read
             return tls_failure(self._settings, error, is_gone=False, maybe_sent=False)
         self.requests += 1
-        # The wait for a place is no part of the attempt: nothing was sent yet.
+        # The wait for a place is not part of the attempt: nothing was sent yet.
         async with self._places:
             until = time.monotonic() + self._settings.deadline
             try:
@@ -284,7 +284,7 @@ class AsyncChunks:
             self.close()
 
     def close(self) -> None:
-        """Give the connection back; whatever was not read is lost."""
+        """Return the connection to its pool; what was not read is lost."""
         self._response.close()
 
 

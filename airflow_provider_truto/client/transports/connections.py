@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 #: Bytes of a line: a header's, or the length of a chunk, for which urllib3 itself has no limit.
 _LONGEST_LINE = 65536
-#: Whoever connects, sends or reads in this thread finds its deadline here: urllib3 has no way to hand it down.
+#: Who connects, sends or reads in this thread finds its deadline here: urllib3 has no way to hand it down.
 _here = threading.local()
 
 
@@ -52,7 +52,7 @@ class Deadline:
         return time.monotonic() >= self._at
 
     def left(self) -> float:
-        """Give the seconds that are left."""
+        """Return the seconds that are left."""
         left = self._at - time.monotonic()
         if left <= 0:
             raise TimeoutError("the attempt's deadline has passed")
@@ -164,7 +164,7 @@ class _TimelyConnection(HTTPConnection):
 
 
 def _addresses(host: str, port: int | None) -> list[str]:
-    """Give a host's addresses; none where urllib3 is to find out itself why there are none."""
+    """Return a host's addresses; none where urllib3 is to find out itself why there are none."""
     try:
         found = socket.getaddrinfo(host.strip("[]"), port, allowed_gai_family(), socket.SOCK_STREAM)
     except (OSError, UnicodeError):
@@ -195,7 +195,7 @@ class _Response(http.client.HTTPResponse):
         if len({one.strip() for one in lengths}) > 1 or not all(map(_is_length, lengths)):
             raise http.client.HTTPException("an answer without one right Content-Length")
         if encodings and lengths:
-            self.will_close = True  # chunks count, but whoever says both is not to be believed twice
+            self.will_close = True  # chunks count, but who says both is not to be believed twice
 
 
 def _is_length(text: str) -> bool:

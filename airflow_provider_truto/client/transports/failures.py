@@ -49,12 +49,12 @@ def tls_failure(
     failed = f"TLS with {settings.origin.host} failed"
     if isinstance(cause, ssl.SSLCertVerificationError) and cause.verify_code in _STRICT_TLS:
         reason = (
-            f"{failed}: {cause.verify_message}, and Python 3.13 and later take no such certificate. What to do: have"
+            f"{failed}: {cause.verify_message}, and Python 3.13 and later take no such certificate. Fix: have"
             " who made it (a company CA, a proxy that inspects TLS) issue it anew as RFC 5280 asks, and put that one"
             " into ca_bundle; until then, workers on Python 3.12 or earlier take the old one"
         )
     else:
-        hint = "" if is_gone else ". What to do: check the base URL and ca_bundle"
+        hint = "" if is_gone else ". Fix: check the base URL and ca_bundle"
         reason = f"{failed} ({describe_error(cause)}){hint}"
     return TransportFailure(reason, transient=is_gone, maybe_sent=maybe_sent)
 

@@ -228,7 +228,7 @@ class Chunks:
             self.close()
 
     def close(self) -> None:
-        """Give the connection back; whatever was not read is lost."""
+        """Return the connection to its pool; what was not read is lost."""
         self._response.close()
 
 
@@ -278,7 +278,7 @@ def _find_root_cause(error: BaseException) -> BaseException:
 
 
 def _iterate_causes(error: BaseException | None, *, also_implied: bool = True) -> Iterator[BaseException]:
-    """Give an error and what it wraps: requests wraps urllib3, which wraps the socket's error."""
+    """Return an error and what it wraps: requests wraps urllib3, which wraps the socket's error."""
     while error is not None:
         yield error
         inner = next((arg for arg in error.args if isinstance(arg, BaseException)), None)
