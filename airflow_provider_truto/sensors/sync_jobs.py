@@ -24,8 +24,13 @@ class TrutoSyncJobRunSensor(TrutoSensor):
 
     It never stops the run: something else has started it.
 
+    Target: which run.
+
     :param sync_job_run_id: the run, as ``TrutoSyncJobRunOperator`` with ``wait=False`` pushes it to XCom. (templated)
     :param truto_conn_id: the Airflow connection. (templated)
+
+    Safeguards: how it waits, and what it looks at in the end.
+
     :param deferrable: wait in the triggerer. The default is ``[operators] default_deferrable``.
     :param max_failed_polls: how many looks in a row may fail, as in an outage, before the task does. (templated)
     :param verify: what to do where a completed run failed to deliver to its webhook or datastore, as Truto's log

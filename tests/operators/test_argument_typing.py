@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import pytest
 from airflow.exceptions import AirflowProviderDeprecationWarning
 
-from airflow_provider_truto import operators
+from airflow_provider_truto import operators, sensors
 from airflow_provider_truto._compat import NOTSET, AirflowFailException, object_storage_path
 from airflow_provider_truto.client.errors import TrutoSchemaError
 from airflow_provider_truto.operators._argument import REQUIRED, Argument
@@ -27,8 +27,9 @@ from airflow_provider_truto.operators.accounts import TrutoBulkUpdateAccountsOpe
 
 pytestmark = pytest.mark.filterwarnings("ignore:query is deprecated")
 
-for module in pkgutil.iter_modules(operators.__path__):
-    importlib.import_module(f"{operators.__name__}.{module.name}")
+for package in (operators, sensors):
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")
 
 
 def kinds_of(cls):
@@ -37,7 +38,7 @@ def kinds_of(cls):
     return [*found, *(each for child in cls.__subclasses__() for each in kinds_of(child))]
 
 
-#: The operators that a DAG file names, and what each needs at least.
+#: The operators and sensors that a DAG file names, and what each needs at least.
 NEEDED: dict[str, dict[str, Any]] = {
     "TrutoUpdateAccountOperator": {"account_id": "23423523", "body": {"name": "x"}},
     "TrutoUnifiedOperator": {"model": "crm", "resource": "accounts", "method": "get", "record_id": "23423523"},
@@ -46,6 +47,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "TrutoBulkUnifiedOperator": {"source": [], "max_failures": 0, "model": "crm", "resource": "accounts"},
     "TrutoBulkSummaryOperator": {"bulk_task_id": "bulk", "max_failures": 0},
     "TrutoSyncJobRunOperator": {"sync_job_id": "31111111-0000-4000-8000-000000000001"},
+    "TrutoSyncJobRunSensor": {"sync_job_run_id": "41111111-0000-4000-8000-000000000001"},
 }
 OPERATORS = {
     cls.__name__: cls
