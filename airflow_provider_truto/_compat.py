@@ -104,7 +104,7 @@ async def get_async_connection(conn_id: str) -> Any:
     try:
         from airflow.sdk import Connection
 
-        is_safe = hasattr(Connection, "aextra_dejson")  # came with the mend
+        is_safe = hasattr(Connection, "aextra_dejson")  # came with the fix
     except ImportError:  # Airflow 2.11
         is_safe = False
     if is_safe:
@@ -115,7 +115,7 @@ async def get_async_connection(conn_id: str) -> Any:
 
 
 def is_literal(value: Any) -> bool:
-    """Say whether a value is one that the DAG author wrapped in ``literal()``."""
+    """Whether a value is one that the DAG author wrapped in ``literal()``."""
     try:
         from airflow.sdk.definitions._internal.templater import LiteralValue
     except ImportError:  # Airflow 2.11
@@ -124,7 +124,7 @@ def is_literal(value: Any) -> bool:
 
 
 def object_storage_path(path: Any) -> Any:
-    """Make Airflow's ``ObjectStoragePath``, if it is none; imported late, since it is slow to import, rarely used."""
+    """Make an ``ObjectStoragePath`` of a path; imported late, since it is slow to import and rarely used."""
     try:
         from airflow.sdk import ObjectStoragePath
     except ImportError:  # Airflow 2.11
@@ -149,7 +149,7 @@ def earlier_tries(ti: Any) -> list[tuple[int, int, datetime | None]] | None:
 
 
 async def is_killed_before_on_kill(ti: Any) -> bool:
-    """Say in a trigger that is cancelled whether its task no longer waits for it: a user has acted on it.
+    """Whether the task of a cancelled trigger no longer waits for it: a user has acted on it.
 
     Before Airflow 3.3, whose triggerer calls ``on_kill`` then; false there, and where a triggerer is only shut down.
     """
@@ -179,4 +179,4 @@ def _state_of_supervisor(ti: Any) -> Any:
         dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
     )
     name = ti.task_id if ti.map_index < 0 else f"{ti.task_id}_{ti.map_index}"
-    return states.get(ti.run_id, {}).get(name, "deferred")  # what is not known is no reason to stop anything
+    return states.get(ti.run_id, {}).get(name, "deferred")  # what is not known does not stop anything

@@ -69,10 +69,10 @@ def translate_errors(
 
 
 def translate_error(error: TrutoError, *, skip_on: Collection[str], has_retry_policy: bool) -> Exception:
-    """Say in Airflow's terms what an error means for the task.
+    """Return what an error means for the task, as Airflow's exception.
 
     A skip where ``skip_on`` names it; ``AirflowFailException``, which no retry follows, where a retry cannot
-    mend it, unless the task has a ``retry_policy``, which then decides on the error itself.
+    help, unless the task has a ``retry_policy``, which then decides on the error itself.
     """
     classes = map_error_codes()
     failure: Exception = error

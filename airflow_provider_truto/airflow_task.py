@@ -19,7 +19,7 @@ class RunningTask:
     - ``ti.max_tries``. Airflow sets it when the task instance is made (to the retries of that day) and when it is
       cleared (to the tries that there were and the retries of that day), and at no other time: neither a retry, a
       deferral, a reschedule, a lost worker nor an edit of the DAG file changes it. ``task.retries`` is today's DAG
-      file and does not enter: who raises it while a task waits for its retry does not mean another write.
+      file and does not enter: raising it while a task waits for its retry does not mean another write.
     - what tells the run from others of its id. Airflow 2 shows the number of its row, its logical date and
       ``clear_number``, which grows when a finished run is cleared. Airflow 3 shows no number, but ``start_date``,
       which is set when a run begins and when a finished one is cleared; no run is finished while a task of it waits.
@@ -116,7 +116,7 @@ class TaskStateKeyVersions:
         self.may_advance = may_advance
 
     def load(self) -> int:
-        """Give the number of this generation, 1 where there is none."""
+        """Return the number of this generation, 1 at first."""
         return int(self._state["suffix"])
 
     def save(self, version: int) -> None:

@@ -31,7 +31,9 @@ _CONNECT_TIMEOUT = 5.0
 _TIMEOUT = 12.0
 
 
-def tested(settings: ClientSettings, new_client: Callable[[ClientSettings], SyncClient]) -> tuple[bool, str]:
+def run_connection_test(
+    settings: ClientSettings, new_client: Callable[[ClientSettings], SyncClient]
+) -> tuple[bool, str]:
     """Make one real call; say whether the token works and what the default integrated account is.
 
     Answers within 15 seconds, also where the server accepts and stays mute. Never shows the token.
@@ -43,9 +45,7 @@ def tested(settings: ClientSettings, new_client: Callable[[ClientSettings], Sync
     client = new_client(settings)
     outcome: list[tuple[bool, str]] = []
     # The deadline is for one call and for what happens on its socket. There may be two, and names to be resolved.
-    thread = threading.Thread(
-        target=lambda: outcome.append(_asked(client)), name="truto-test-connection", daemon=True
-    )
+    thread = threading.Thread(target=lambda: outcome.append(_ask(client)), name="truto-test-connection", daemon=True)
     thread.start()
     thread.join(_TIMEOUT)
     if not outcome:
@@ -56,9 +56,9 @@ def tested(settings: ClientSettings, new_client: Callable[[ClientSettings], Sync
     return outcome[0]
 
 
-def _asked(client: SyncClient) -> tuple[bool, str]:
+def _ask(client: SyncClient) -> tuple[bool, str]:
     try:
-        return _account_test(client) if client.settings.integrated_account_id else _token_test(client)
+        return _test_account(client) if client.settings.integrated_account_id else _test_token(client)
     except TrutoAuthenticationError as error:
         # The fix comes first: Airflow shows the message for two seconds.
         return False, (
@@ -75,7 +75,7 @@ def _asked(client: SyncClient) -> tuple[bool, str]:
         client.close()
 
 
-def _token_test(client: SyncClient) -> tuple[bool, str]:
+def _test_token(client: SyncClient) -> tuple[bool, str]:
     value = client.run(integrated_accounts_request({"limit": 1})).value
     if not (isinstance(value, dict) and {"result", "results"} & value.keys()):
         return False, f"{client.settings.base_url} answered, but not as Truto does: check the base URL."
@@ -85,7 +85,7 @@ def _token_test(client: SyncClient) -> tuple[bool, str]:
     )
 
 
-def _account_test(client: SyncClient) -> tuple[bool, str]:
+def _test_account(client: SyncClient) -> tuple[bool, str]:
     account_id = client.settings.integrated_account_id or ""
     by_own_token = client.settings.data_auth == "account"
     request = own_account_request(account_id) if by_own_token else integrated_account_request(account_id)

@@ -8,12 +8,12 @@ from typing import Any
 from airflow_provider_truto.connection_fields import EXTRA_FIELDS, ExtraField
 
 
-def form_widgets() -> dict[str, Any]:
-    """Give a field of WTForms for each extra, by name; raises ``ImportError`` where Airflow came without WTForms."""
-    return {field.name: _widget(field) for field in EXTRA_FIELDS}
+def build_form_widgets() -> dict[str, Any]:
+    """Build a field of WTForms per extra, by name; raises ``ImportError`` where Airflow came without WTForms."""
+    return {field.name: _build_widget(field) for field in EXTRA_FIELDS}
 
 
-def _widget(field: ExtraField) -> Any:
+def _build_widget(field: ExtraField) -> Any:
     # Imported at each call: Airflow 3.0 and 3.1 ask once more with stand-ins in the place of these classes, which
     # take no other arguments than those given here. Airflow refuses a hook with any other class of field.
     from flask_appbuilder.fieldwidgets import BS3TextFieldWidget

@@ -70,11 +70,11 @@ def read_connection(
     each under the name of its field.
     """
     problems: list[Problem] = []
-    hosts = _read_or_note(problems, "/allowed_hosts", lambda: _hosts(allowed_hosts)) or frozenset()
-    token = _read_or_note(problems, "/password", lambda: _token(conn.password))
-    url = _read_or_note(problems, "/host", lambda: base_url(conn))
-    extras = _plainly_named(_read_or_note(problems, "/extra", lambda: _extras(conn)) or {}, problems)
-    unknown, refused = _unknown(extras)
+    hosts = _read_or_note(problems, "/allowed_hosts", lambda: _parse_hosts(allowed_hosts)) or frozenset()
+    token = _read_or_note(problems, "/password", lambda: _read_token(conn.password))
+    url = _read_or_note(problems, "/host", lambda: build_base_url(conn))
+    extras = _strip_prefixes(_read_or_note(problems, "/extra", lambda: _read_extras(conn)) or {}, problems)
+    unknown, refused = _find_unknown(extras)
     problems += refused
     values: dict[str, Any] = {}
     settings: ClientSettings | None = None
@@ -84,7 +84,7 @@ def read_connection(
         raw = extras.get(extra.name) if given is None else given
         # The form stores an untouched field as null or empty; an argument that is empty was given so.
         if raw is not None and not (raw == "" and given is None):
-            values[extra.name] = _read_or_note(problems, f"/{source}/{extra.name}", partial(_read, extra, raw))
+            values[extra.name] = _read_or_note(problems, f"/{source}/{extra.name}", partial(_read_extra, extra, raw))
     if not problems:
         settings = _read_or_note(
             problems,
@@ -92,23 +92,23 @@ def read_connection(
             lambda: ClientSettings(
                 base_url=url or "",
                 user_agent=user_agent,
-                name=_called(conn_id),
+                name=_describe_connection(conn_id),
                 hide_values=hide_values,
-                **_settings(values),
+                **_name_settings(values),
             ),
         )
         if settings and hosts:
-            problems += _ways_out(settings, hosts)
+            problems += _find_ways_out(settings, hosts)
     if problems or settings is None or token is None:
-        raise TrutoSchemaError.of(f"{_called(conn_id)} cannot be used", problems)
-    return TrutoConnection(settings=settings, token=token, warnings=(*_type_warnings(conn), *unknown))
+        raise TrutoSchemaError.of(f"{_describe_connection(conn_id)} cannot be used", problems)
+    return TrutoConnection(settings=settings, token=token, warnings=(*_list_type_warnings(conn), *unknown))
 
 
-def _called(conn_id: str | None) -> str:
+def _describe_connection(conn_id: str | None) -> str:
     return "this connection" if conn_id is None else f"the connection {conn_id!r}"
 
 
-def _hosts(text: str) -> frozenset[str]:
+def _parse_hosts(text: str) -> frozenset[str]:
     """Read the setting ``allowed_hosts``. Raises ``ValueError`` where nothing would ever be one of them."""
     hosts = frozenset(host.strip().lower() for host in text.split(",") if host.strip())
     if text.strip() and not hosts:
@@ -131,7 +131,7 @@ def _is_host(name: str) -> bool:
     return parts.netloc.strip("[]") == parts.hostname == name and not re.search(r"\s", name)
 
 
-def _ways_out(settings: ClientSettings, hosts: frozenset[str]) -> list[Problem]:
+def _find_ways_out(settings: ClientSettings, hosts: frozenset[str]) -> list[Problem]:
     """Say by which ways the token could leave for other hosts: who may edit a connection must not read it.
 
     A proxy of the workers' own environment is their operator's, as is the network. A CA bundle alone leads nowhere.
@@ -156,8 +156,8 @@ def _ways_out(settings: ClientSettings, hosts: frozenset[str]) -> list[Problem]:
     return problems
 
 
-def _plainly_named(extras: Mapping[str, Any], problems: list[Problem]) -> dict[str, Any]:
-    """Give the extras without the form's prefix; two spellings of one that differ are a problem."""
+def _strip_prefixes(extras: Mapping[str, Any], problems: list[Problem]) -> dict[str, Any]:
+    """Return the extras without the form's prefix; two spellings of one that differ are a problem."""
     plain = {name: value for name, value in extras.items() if not name.startswith(_PREFIX)}
     for spelling in set(extras) - set(plain):
         name, value = spelling.removeprefix(_PREFIX), extras[spelling]
@@ -176,7 +176,7 @@ def _read_or_note(problems: list[Problem], pointer: str, read: Callable[[], T]) 
         return None
 
 
-def _extras(conn: AirflowConnection) -> Mapping[str, Any]:
+def _read_extras(conn: AirflowConnection) -> Mapping[str, Any]:
     """Read the extras, strictly: where nothing could be read, no guard that stands in them would hold.
 
     Raises ``ValueError``, in words that show nothing of them.
@@ -202,7 +202,7 @@ def _extras(conn: AirflowConnection) -> Mapping[str, Any]:
     raise ValueError(f"expects a JSON object, got {_JSON_NAMES.get(type(value), 'a number')}")
 
 
-def _token(password: str | None) -> Token:
+def _read_token(password: str | None) -> Token:
     if not password:
         raise ValueError(
             "is empty: the API token goes there (in the form: API token; Airflow 2.11's form does not know the stored"
@@ -211,7 +211,7 @@ def _token(password: str | None) -> Token:
     return Token(password)
 
 
-def base_url(conn: AirflowConnection) -> str:
+def build_base_url(conn: AirflowConnection) -> str:
     """Put the base URL together from host, port and schema.
 
     A bare host means https; port 0 counts as unset. Raises ``ValueError`` where the parts contradict.
@@ -224,7 +224,7 @@ def base_url(conn: AirflowConnection) -> str:
     elif conn.schema and conn.schema.lower() != urlsplit(host).scheme.lower():
         raise ValueError(f"the base URL {strip_user(host)!r} and the schema {conn.schema!r} contradict each other")
     parts = urlsplit(host)
-    port = _port(parts, conn.port)
+    port = _find_port(parts, conn.port)
     if parts.scheme.lower() not in {"http", "https"} or not parts.hostname:
         raise ValueError(f"the base URL {strip_user(host)!r} is not a http(s) URL")
     if "@" in parts.netloc:
@@ -234,7 +234,7 @@ def base_url(conn: AirflowConnection) -> str:
     return SplitResult(parts.scheme.lower(), netloc, parts.path.rstrip("/"), parts.query, parts.fragment).geturl()
 
 
-def _port(parts: SplitResult, port: int | None) -> int | None:
+def _find_port(parts: SplitResult, port: int | None) -> int | None:
     try:
         in_url = parts.port
     except ValueError as error:
@@ -244,27 +244,27 @@ def _port(parts: SplitResult, port: int | None) -> int | None:
     return in_url or port or None
 
 
-def _settings(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Give extras the names of client settings; one that is not given keeps its default."""
+def _name_settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return extras under the names of client settings; one that is not given keeps its default."""
     names = {extra.name: extra.name for extra in EXTRA_FIELDS} | {"timeout": "read_timeout"}
     return {names[name]: value for name, value in values.items()}
 
 
-def _read(extra: ExtraField, raw: Any) -> Any:
-    value = _parsed(raw) if isinstance(raw, str) and extra.type not in {"string", "account"} else raw
+def _read_extra(extra: ExtraField, raw: Any) -> Any:
+    value = _parse_json(raw) if isinstance(raw, str) and extra.type not in {"string", "account"} else raw
     match extra.type:
         case "string" if isinstance(value, str) and (not extra.choices or value in extra.choices):
             return value
         case "account" if raw == "" or find_account_fault(raw) is None:
             return raw  # an argument that is empty was given so, and no default steps in
-        case "list" if (names := _names(raw)) is not None:
+        case "list" if (names := _parse_ids(raw)) is not None:
             return names
         case "boolean" if isinstance(value, bool):
             return value
         case "integer" if isinstance(value, int) and not isinstance(value, bool):
-            return _at_least(extra, value)
+            return _check_minimum(extra, value)
         case "number" if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
-            return _at_least(extra, value)
+            return _check_minimum(extra, value)
     wanted = {
         "string": f"one of {', '.join(extra.choices)}" if extra.choices else "text",
         "boolean": "true or false",
@@ -277,12 +277,12 @@ def _read(extra: ExtraField, raw: Any) -> Any:
     raise ValueError(f"expects {wanted[extra.type]}, got {type(raw).__name__ if is_free else repr(raw)}")
 
 
-def _names(raw: Any) -> frozenset[str] | None:
+def _parse_ids(raw: Any) -> frozenset[str] | None:
     """Read ids given as text with commas or as a list; ``None`` where one is not a UUID: it would never match.
 
     Raises ``ValueError`` where there is not one id in it: none would mean all of them.
     """
-    parsed = _parsed(raw) if isinstance(raw, str) and raw.lstrip().startswith("[") else raw
+    parsed = _parse_json(raw) if isinstance(raw, str) and raw.lstrip().startswith("[") else raw
     names = parsed.split(",") if isinstance(parsed, str) else parsed
     if not isinstance(names, (list, tuple, set, frozenset)):
         return None
@@ -292,13 +292,13 @@ def _names(raw: Any) -> frozenset[str] | None:
     return frozenset(ids) if not any(map(find_account_fault, ids)) else None
 
 
-def _at_least(extra: ExtraField, value: float) -> float:
+def _check_minimum(extra: ExtraField, value: float) -> float:
     if extra.minimum is not None and value < extra.minimum:
         raise ValueError(f"must be {extra.minimum} or more, got {value}")
     return value
 
 
-def _parsed(text: str) -> Any:
+def _parse_json(text: str) -> Any:
     if text.strip().lower() in _BOOLEANS:
         return _BOOLEANS[text.strip().lower()]
     try:
@@ -307,12 +307,12 @@ def _parsed(text: str) -> Any:
         return text
 
 
-def _unknown(extras: Mapping[str, Any]) -> tuple[list[str], list[Problem]]:
+def _find_unknown(extras: Mapping[str, Any]) -> tuple[list[str], list[Problem]]:
     """Name extras that mean nothing here: warnings, and problems where one may be meant as a guard."""
     known = [field.name for field in EXTRA_FIELDS]
     warnings, problems = [], []
     for name in sorted(set(extras) - set(known)):
-        if guard := _guard_meant(name):
+        if guard := _find_meant_guard(name):
             problems.append(Problem(f"/extra/{name}", f"means nothing to this provider: did you mean {guard!r}?"))
             continue
         close = get_close_matches(name, known, n=1)
@@ -321,8 +321,8 @@ def _unknown(extras: Mapping[str, Any]) -> tuple[list[str], list[Problem]]:
     return warnings, problems
 
 
-def _guard_meant(name: str) -> str | None:
-    """Give the guard that an unknown extra may be meant for."""
+def _find_meant_guard(name: str) -> str | None:
+    """Return the guard that an unknown extra may be meant for."""
     guards = [field for field in EXTRA_FIELDS if field.guard_words]
     if near := find_nearest(name, [field.name for field in guards]):
         return near
@@ -331,7 +331,7 @@ def _guard_meant(name: str) -> str | None:
     return get_close_matches(name, meant, n=1, cutoff=0.0)[0] if meant else None
 
 
-def _type_warnings(conn: AirflowConnection) -> list[str]:
+def _list_type_warnings(conn: AirflowConnection) -> list[str]:
     if conn.conn_type == CONNECTION_TYPE:
         return []
     return [f"its type is {conn.conn_type!r}, not {CONNECTION_TYPE!r}: is it the right connection?"]

@@ -26,7 +26,7 @@ from airflow_provider_truto.connection_fields import (
     RELABELING,
 )
 from airflow_provider_truto.hooks._account_updates import AccountUpdates
-from airflow_provider_truto.hooks._connection_test import tested
+from airflow_provider_truto.hooks._connection_test import run_connection_test
 from airflow_provider_truto.hooks.connection import AirflowConnection, TrutoConnection, read_connection
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from airflow_provider_truto.client.sync import Listing, SyncClient
 
 _LONGEST_TEST_MESSAGE = 2000
-#: Airflow 3.0 says of a connection whose extra is no JSON object that it is not defined.
+#: Airflow 3.0 says of a connection whose extra is not a JSON object that it is not defined.
 _UNREADABLE = (
     "Airflow cannot read this connection, or has none of this name. /extra: is not a JSON object, most likely: write"
     ' it as {"name": "value"}.'
@@ -105,15 +105,15 @@ class _ConnectionHook(BaseHook, AccountUpdates):
             allowed_hosts=conf.get("truto", "allowed_hosts", fallback="") or "",
         )
 
-    def _warned(self, connection: TrutoConnection) -> TrutoConnection:
+    def _log_warnings(self, connection: TrutoConnection) -> TrutoConnection:
         if connection.warnings:
             self.log.warning("connection %s: %s", self.truto_conn_id, "; ".join(connection.warnings))
         return connection
 
-    def _tell_reread(self) -> None:
+    def _log_reread(self) -> None:
         self.log.info("Truto refused the API token: reading connection %s again", self.truto_conn_id)
 
-    def _observer(self, on_token: Callable[[str], object]) -> Observer:
+    def _make_observer(self, on_token: Callable[[str], object]) -> Observer:
         return Observer(
             on_response=self._log_call, on_warning=self.log.warning, on_wait=self.log.info, on_token=on_token
         )
@@ -139,13 +139,13 @@ class TrutoHook(_ConnectionHook):
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
         """Return the form's extra fields for Airflow 2.11 to 3.1, from the table that later ones read too."""
-        from airflow_provider_truto.hooks._connection_widgets import form_widgets
+        from airflow_provider_truto.hooks._connection_widgets import build_form_widgets
 
-        return form_widgets()
+        return build_form_widgets()
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Say to Airflow 2.11 to 3.1 what its own form fields are to look like."""
+        """Return how Airflow 2.11 to 3.1 should show its own form fields."""
         return {
             "hidden_fields": list(HIDDEN_FIELDS),
             "relabeling": dict(RELABELING),
@@ -185,14 +185,14 @@ class TrutoHook(_ConnectionHook):
         except TrutoError as error:
             return False, str(error)[:_LONGEST_TEST_MESSAGE]
         tokens = ApiToken(connection.token, reread=lambda: connection.token)
-        works, message = tested(connection.settings, partial(self._new_client, tokens=tokens))
+        works, message = run_connection_test(connection.settings, partial(self._new_client, tokens=tokens))
         notes = (f"Note: {warning}{'' if warning.endswith('?') else '.'}" for warning in connection.warnings)
         return works, " ".join([message, *notes])[:_LONGEST_TEST_MESSAGE]
 
     @cached_property
     def connection(self) -> TrutoConnection:
-        """The connection as it was read, once a hook."""
-        return self._warned(self._read(self.get_connection(self.truto_conn_id)))
+        """The connection as it was read, once per hook."""
+        return self._log_warnings(self._read(self.get_connection(self.truto_conn_id)))
 
     @cached_property
     def _client(self) -> SyncClient:
@@ -202,10 +202,10 @@ class TrutoHook(_ConnectionHook):
     def _new_client(self, settings: ClientSettings, *, tokens: ApiToken) -> SyncClient:
         from airflow_provider_truto.client.sync import SyncClient
 
-        return SyncClient(settings, tokens, observer=self._observer(mask_secret))
+        return SyncClient(settings, tokens, observer=self._make_observer(mask_secret))
 
     def new_async_client(self, *, connections: int) -> AsyncClient:
-        """Make a client on aiohttp of this connection, for many calls in one task; its calls are logged at DEBUG."""
+        """Make a client on aiohttp of this connection, for many calls in one task. Its calls are logged at DEBUG."""
         from airflow_provider_truto.client.aio import AsyncClient
 
         async def reread() -> Token:
@@ -222,7 +222,7 @@ class TrutoHook(_ConnectionHook):
 
     def _reread_token(self) -> Token:
         """Read the connection again after a 401: tokens get rotated while tasks run."""
-        self._tell_reread()
+        self._log_reread()
         return self._read(self.get_connection(self.truto_conn_id)).token
 
 
@@ -266,18 +266,18 @@ class TrutoAsyncHook(_ConnectionHook):
             return await asyncio.shield(opened)
         except Exception:
             if self._opened is opened:
-                self._opened = None  # it may be mended by the next time
+                self._opened = None  # it may be fixed by the next time
             raise
 
     async def _new_client(self) -> AsyncClient:
         from airflow_provider_truto.client.aio import AsyncClient
 
-        connection = self._warned(self._read(await get_async_connection(self.truto_conn_id)))
+        connection = self._log_warnings(self._read(await get_async_connection(self.truto_conn_id)))
         tokens = ApiToken(connection.token, reread=self._reread_token)
-        return AsyncClient(connection.settings, tokens, observer=self._observer(_mask_in_thread))
+        return AsyncClient(connection.settings, tokens, observer=self._make_observer(_mask_in_thread))
 
     async def _reread_token(self) -> Token:
-        self._tell_reread()
+        self._log_reread()
         return self._read(await get_async_connection(self.truto_conn_id)).token
 
 

@@ -35,7 +35,7 @@ class RefusedError(ValueError):
 
 
 class Kind(NamedTuple):
-    """A kind of argument: ``read`` gives the typed value, or raises ``RefusedError``.
+    """A kind of argument: ``read`` returns the typed value, or raises ``RefusedError``.
 
     ``is_fixed``: it is part of what the DAG file says, so that a literal which can never be right is told while the
     file is parsed. Ids, names and paths often come from the environment then; they are told when the task runs.
@@ -54,7 +54,7 @@ class Argument(NamedTuple):
     is_templated: bool = True
 
     def read(self, value: Any, *, at: str) -> tuple[Any, list[Problem]]:
-        """Type a value that was given; give it, or ``None`` and what is wrong with it, ``at`` the argument."""
+        """Return a value that was given with its type, or ``None`` and what is wrong with it, ``at`` the argument."""
         try:
             return self._read_given(value), []
         except RefusedError as error:
@@ -71,7 +71,7 @@ class Argument(NamedTuple):
 
 
 def to_renderable(value: Any) -> Any:
-    """Give a value as Airflow can render and store it: a path as text, a set in an order that stays.
+    """Return a value as Airflow can render and store it: a path as text, a set in an order that stays.
 
     Airflow renders no ``Path``, and takes a set that it sees in another order for another version of the DAG. An
     ``ObjectStoragePath`` stays one: it may have a connection and options.
@@ -95,12 +95,12 @@ def is_known_at_parse(value: Any) -> bool:
 
 
 def is_path(value: Any) -> bool:
-    """Whether a value is a path by its type; newer ``ObjectStoragePath``s are no ``PathLike``."""
+    """Whether a value is a path by its type; newer ``ObjectStoragePath``s are not ``PathLike``."""
     return isinstance(value, PathLike) or (hasattr(value, "protocol") and hasattr(value, "parts"))
 
 
 def find_missing(value: Any, at: str = "") -> Iterator[tuple[str, Missing]]:
-    """Find where templates within a value gave nothing, with pointers."""
+    """Find where templates within a value rendered to nothing, with pointers."""
     if isinstance(value, Missing):
         yield at, value
     elif isinstance(value, Mapping):

@@ -58,8 +58,8 @@ class TrutoBulkOperator(TrutoOperator):
             return content.resolve(context)
         return super().render_template(content, context, jinja_env, seen_oids)
 
-    def _as_upstream_data(self, name: str, value: Any) -> Any:
-        return value if name == "source" else super()._as_upstream_data(name, value)
+    def _mark_as_data(self, name: str, value: Any) -> Any:
+        return value if name == "source" else super()._mark_as_data(name, value)
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Do what is not done yet, and account for every record."""

@@ -129,7 +129,7 @@ def _describe_text_advice(operator: TrutoBulkOperator) -> str:
         return "make it text in the mapping: `{{ row.… | string }}`"
     if operator.mapping is not None:
         return "make it text in the mapping: str(…)"
-    if _sql(operator) is not None:
+    if _choose_sql(operator) is not None:
         return "make it text in the query: cast(… as varchar)"
     return "make it text in the source, in quotes where that is JSON"
 
@@ -146,12 +146,12 @@ def prepare_source(operator: TrutoBulkOperator, context: Any, *, hide_values: bo
     )
     shard = None if operator.shard is None else parse_shard(operator.shard)
 
-    def sharded(source: Source) -> Source:
+    def apply_shard(source: Source) -> Source:
         return source if shard is None else ShardedSource(source, shard)
 
-    sql, conn_id = _sql(operator), operator.sql_conn_id
+    sql, conn_id = _choose_sql(operator), operator.sql_conn_id
     if sql is None:
-        source = sharded(_make_source(operator.source, parser, delimiter=operator.delimiter))
+        source = apply_shard(_make_source(operator.source, parser, delimiter=operator.delimiter))
         return SourcePlan(fingerprint=source.fingerprint(), shard=shard, open=lambda _folder: source)
     if sql.endswith(tuple(operator.template_ext)) and len(sql.split()) == 1:
         raise ValueError(
@@ -165,13 +165,13 @@ def prepare_source(operator: TrutoBulkOperator, context: Any, *, hide_values: bo
         return run_query(conn_id, sql, parameters, hook_params)
 
     def open_snapshot(folder: Any) -> Source:
-        return sharded(SnapshotSource(folder, fingerprint, ask, parser))
+        return apply_shard(SnapshotSource(folder, fingerprint, ask, parser))
 
     named = fingerprint if shard is None else f"{fingerprint}, {shard}"
     return SourcePlan(fingerprint=named, shard=shard, open=open_snapshot)
 
 
-def _sql(operator: TrutoBulkOperator) -> str | None:
+def _choose_sql(operator: TrutoBulkOperator) -> str | None:
     sql: str | None = operator.sql if operator.query is None else operator.query
     return sql
 

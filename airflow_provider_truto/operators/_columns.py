@@ -36,7 +36,7 @@ def find_casts(connection: Any, cursor: Any) -> dict[int, Cast]:
     driver = type(cursor).__module__
     described = [(str(column[0]), column[1]) for column in cursor.description]
     if driver.startswith(("psycopg2", "psycopg", "redshift_connector", "pg8000")):
-        found = _of_postgres(connection, described)
+        found = _cast_for_postgres(connection, described)
     else:
         of_driver = next((of for name, of in _DRIVERS.items() if driver.startswith(name)), None)
         found = [of_driver(name, kind) if of_driver else None for name, kind in described]
@@ -51,10 +51,10 @@ def keep_json_exact(connection: Any) -> None:
         for register in (extras.register_default_json, extras.register_default_jsonb):
             register(connection, loads=parse_exact_json)
     elif driver == "psycopg":
-        import_module("psycopg.types.json").set_json_loads(_exact_json_of_bytes, connection)
+        import_module("psycopg.types.json").set_json_loads(_parse_exact_json_bytes, connection)
 
 
-def _exact_json_of_bytes(data: str | bytes) -> Any:
+def _parse_exact_json_bytes(data: str | bytes) -> Any:
     return parse_exact_json(data if isinstance(data, str) else data.decode())
 
 
@@ -63,18 +63,18 @@ def read_cells(row: Any, names: Sequence[str]) -> Sequence[Any]:
     return [row[name] for name in names] if isinstance(row, Mapping) else row
 
 
-def _of_snowflake(name: str, kind: Any) -> Cast | None:
+def _cast_for_snowflake(name: str, kind: Any) -> Cast | None:
     semi_structured = {5: "VARIANT", 9: "OBJECT", 10: "ARRAY", 17: "MAP"}
     if kind in semi_structured:
-        return _json_of(semi_structured[kind])
+        return _make_json_parser(semi_structured[kind])
     others = {14: "GEOGRAPHY", 15: "GEOMETRY", 18: "FILE"}
-    return _refused(name, others[kind], f"to_varchar({name})", object) if kind in others else None
+    return _make_refusal(name, others[kind], f"to_varchar({name})", object) if kind in others else None
 
 
-def _of_bigquery(name: str, kind: Any) -> Cast | None:
+def _cast_for_bigquery(name: str, kind: Any) -> Cast | None:
     casts: dict[str, Cast] = {
-        "JSON": _json_of("JSON"),
-        "TIMESTAMP": _moment,
+        "JSON": _make_json_parser("JSON"),
+        "TIMESTAMP": _parse_moment,
         "NUMERIC": Decimal,
         "BIGNUMERIC": Decimal,
         "DATETIME": lambda _value: Formless("DATETIME without a time zone"),
@@ -82,58 +82,58 @@ def _of_bigquery(name: str, kind: Any) -> Cast | None:
     }
     cast = casts.get(kind)
     if kind in {"RECORD", "STRUCT"}:
-        return _refused(name, "a STRUCT", f"to_json({name})", object)
-    refused = _refused(name, "an ARRAY", f"to_json({name})", list)
+        return _make_refusal(name, "a STRUCT", f"to_json({name})", object)
+    refused = _make_refusal(name, "an ARRAY", f"to_json({name})", list)
     return lambda value: refused(value) if isinstance(value, list) or cast is None else cast(value)
 
 
-def _of_trino(name: str, kind: Any) -> Cast | None:
+def _cast_for_trino(name: str, kind: Any) -> Cast | None:
     kind = str(kind).lower()
     if kind == "json":
-        return _json_of("JSON")
-    return _refused(name, "or holds a ROW", f"cast({name} as json)", object) if "row(" in kind else None
+        return _make_json_parser("JSON")
+    return _make_refusal(name, "or holds a ROW", f"cast({name} as json)", object) if "row(" in kind else None
 
 
-def _of_databricks(name: str, kind: Any) -> Cast | None:
+def _cast_for_databricks(name: str, kind: Any) -> Cast | None:
     if kind in {"array", "struct", "variant"}:
-        return _json_of(str(kind).upper())
-    return _refused(name, "a MAP", f"to_json({name})", object) if kind == "map" else None
+        return _make_json_parser(str(kind).upper())
+    return _make_refusal(name, "a MAP", f"to_json({name})", object) if kind == "map" else None
 
 
-def _of_mysql(_name: str, kind: Any) -> Cast | None:
-    return _json_of("JSON") if kind == 245 else None
+def _cast_for_mysql(_name: str, kind: Any) -> Cast | None:
+    return _make_json_parser("JSON") if kind == 245 else None
 
 
 #: By the modules of the cursors.
 _DRIVERS: dict[str, Callable[[str, Any], Cast | None]] = {
-    "snowflake": _of_snowflake,
-    "airflow.providers.google": _of_bigquery,
-    "trino": _of_trino,
-    "prestodb": _of_trino,
-    "databricks": _of_databricks,
-    "MySQLdb": _of_mysql,
-    "pymysql": _of_mysql,
-    "mysql": _of_mysql,
+    "snowflake": _cast_for_snowflake,
+    "airflow.providers.google": _cast_for_bigquery,
+    "trino": _cast_for_trino,
+    "prestodb": _cast_for_trino,
+    "databricks": _cast_for_databricks,
+    "MySQLdb": _cast_for_mysql,
+    "pymysql": _cast_for_mysql,
+    "mysql": _cast_for_mysql,
 }
 
 
-def _of_postgres(connection: Any, described: Sequence[tuple[str, Any]]) -> list[Cast | None]:
+def _cast_for_postgres(connection: Any, described: Sequence[tuple[str, Any]]) -> list[Cast | None]:
     """Refuse text that is the literal of an array, a composite, a range or an amount of money."""
     run_query = {number for _, number in described if isinstance(number, int)} - _PLAIN - {_REDSHIFT_SUPER}
-    kinds = _kinds_of_types(connection, run_query) if run_query else {}
+    kinds = _query_type_kinds(connection, run_query) if run_query else {}
     casts: list[Cast | None] = []
     for name, number in described:
         if number == _REDSHIFT_SUPER:
-            casts.append(_json_of("SUPER"))
+            casts.append(_make_json_parser("SUPER"))
         elif kind := kinds.get(number):
             remedy = f"{name}::numeric" if kind == "an amount of money" else f"to_jsonb({name})"
-            casts.append(_refused(name, kind, remedy, str))
+            casts.append(_make_refusal(name, kind, remedy, str))
         else:
             casts.append(None)
     return casts
 
 
-def _kinds_of_types(connection: Any, numbers: set[int]) -> dict[int, str]:
+def _query_type_kinds(connection: Any, numbers: set[int]) -> dict[int, str]:
     columns = ("oid", "typname", "typtype", "typelem", "typlen")
     listed = ", ".join(map(str, sorted(numbers)))
     with closing(connection.cursor()) as cursor:
@@ -149,7 +149,7 @@ def _kinds_of_types(connection: Any, numbers: set[int]) -> dict[int, str]:
     return kinds
 
 
-def _refused(name: str, what: str, remedy: str, looks_like: type) -> Cast:
+def _make_refusal(name: str, what: str, remedy: str, looks_like: type) -> Cast:
     def refuse(value: Any) -> Any:
         if isinstance(value, looks_like):
             raise ValueError(  # noqa: TRY004  (of a column, not of an argument)
@@ -161,8 +161,8 @@ def _refused(name: str, what: str, remedy: str, looks_like: type) -> Cast:
     return refuse
 
 
-def _json_of(kind: str) -> Cast:
-    def parsed(value: Any) -> Any:
+def _make_json_parser(kind: str) -> Cast:
+    def parse(value: Any) -> Any:
         if not isinstance(value, str):
             return value
         try:
@@ -170,10 +170,10 @@ def _json_of(kind: str) -> Cast:
         except (ValueError, RecursionError):
             return Formless(f"{kind} that is not JSON")
 
-    return parsed
+    return parse
 
 
-def _moment(seconds: Any) -> Any:
+def _parse_moment(seconds: Any) -> Any:
     """Make a moment of BigQuery's seconds; a double holds the microseconds of our time."""
     try:
         return _EPOCH + timedelta(microseconds=round(float(seconds) * 1_000_000))

@@ -117,7 +117,7 @@ class TrutoOperator(TypedRenderingMixin, BaseOperator):
             raise ValueError("\n".join(f"{pointer.lstrip('/')}: {message}" for pointer, message in problems))
 
     def _read_arguments(self) -> list[Problem]:
-        """Make the attributes what they mean, ``None`` where they are wrong; give all that is wrong."""
+        """Make the attributes what they mean, ``None`` where they are wrong; return all that is wrong."""
         present = self._list_present()
         typed, problems = self._read([name for name, is_given in self._taken.items() if is_given])
         for name, value in typed.items():
@@ -147,7 +147,7 @@ class TrutoOperator(TypedRenderingMixin, BaseOperator):
         return ()
 
     def _refuse_unknown(self, kwargs: dict[str, Any]) -> None:
-        """Keep what a row has and no argument is from Airflow, which would raise what looks as if it might pass."""
+        """Refuse arguments of a row that do not exist; Airflow would raise an error for them that is retried."""
         if not self._is_row:
             return
         # The BaseOperator that Airflow 3.0 gives here takes any argument, and its parent takes them by name.
@@ -198,7 +198,7 @@ class TrutoOperator(TypedRenderingMixin, BaseOperator):
             self._finish_own_fields([name for name in template_fields if name not in self._taken])
 
     def _finish_own_fields(self, own_fields: Iterable[str]) -> None:
-        """Give a subclass its own fields as Airflow would; a name that does not exist fails the task."""
+        """Leave a subclass its own fields as Airflow would; a name that does not exist fails the task."""
         unknown = [
             Problem(f"/{name}{at}", marker.reason)
             for name in own_fields
@@ -218,7 +218,7 @@ class TrutoOperator(TypedRenderingMixin, BaseOperator):
 
 
 def remove_markers(value: Any) -> Any:
-    """Give a rendered value with ``None`` where a template gave nothing. Raises Jinja's error for an unknown name."""
+    """Return a rendered value with ``None`` where templates gave nothing. Raises Jinja's ``UndefinedError``."""
     if isinstance(value, Unknown):
         from jinja2 import UndefinedError
 

@@ -38,7 +38,7 @@ def parse_flag(value: Any) -> bool:
 
 
 def parse_number(value: Any, expected: str) -> int | float:
-    """Read a number; text keeps its spelling, so that ``"1.0"`` is no count."""
+    """Read a number; text keeps its spelling, so that ``"1.0"`` is not a count."""
     made: Any = value
     if isinstance(value, str):
         try:
@@ -78,7 +78,7 @@ def parse_failures(value: Any) -> float:
     if number < 0:
         raise RefusedError.of(f"expects a number, a share below 1 or None, got {number}")
     if isinstance(number, float) and number >= 1:
-        raise RefusedError.of(f"a share is below 1, got {number}; give a count as a whole number")
+        raise RefusedError.of(f"a share is below 1, got {number}; write a count as a whole number")
     return number
 
 
@@ -106,7 +106,7 @@ def parse_name(value: Any) -> str:
 def parse_delimiter(value: Any) -> str:
     made = parse_text(value)
     if len(made) != 1 or made in '"\r\n':
-        raise RefusedError.of(f"expects one character that is no quote and ends no line, got {describe_value(made)}")
+        raise RefusedError.of(f"expects one character, neither a quote nor a line end, got {describe_value(made)}")
     return made
 
 
@@ -124,7 +124,7 @@ def require_text(text: str) -> str:
 
 
 def choose_from(*values: str | None) -> Kind:
-    """Give the kind of an argument that is one of these."""
+    """Return the kind of an argument that is one of these."""
     expected = ", ".join(value for value in values if value is not None) + (" or None" if None in values else "")
 
     def read(value: Any) -> Any:

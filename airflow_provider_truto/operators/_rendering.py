@@ -85,7 +85,7 @@ class TypedRenderingMixin:
         self._parse_body(context, jinja_env, of_row, is_named_upstream="body_file" not in written)
         for name in written:
             if name == "body_file":
-                continue  # rendered already: its outcome is no template
+                continue  # rendered already: its outcome is not a template
             value = getattr(self, name, None)
             if isinstance(value, str) and value.endswith(tuple(self.template_ext)):
                 setattr(self, name, _read_file(name, value, jinja_env))
@@ -94,7 +94,7 @@ class TypedRenderingMixin:
             render(self, [name], context, jinja_env, set(marks))
 
     def _find_mapped(self, context: Any) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-        """Give the arguments that all tasks of a mapped one share, and those that this one's row took from upstream.
+        """Return the arguments that all tasks of a mapped one share, and those in this one's row that are data.
 
         Both are empty for a task that is not mapped, the latter also where the rows stand in the DAG file.
         """
@@ -117,10 +117,10 @@ class TypedRenderingMixin:
         if name not in row or getattr(self, name, None) is not row[name]:
             return False
         if row[name] is not None:  # that is an argument which the row leaves out
-            setattr(self, name, self._as_upstream_data(name, row[name]))
+            setattr(self, name, self._mark_as_data(name, row[name]))
         return True
 
-    def _as_upstream_data(self, name: str, value: Any) -> Any:
+    def _mark_as_data(self, name: str, value: Any) -> Any:
         return mark_missing(value, source=f"the mapped value of {name}")
 
     def _parse_body(
@@ -138,12 +138,12 @@ class TypedRenderingMixin:
 
 
 def is_reference(value: Any) -> bool:
-    """Say whether Airflow resolves a value when the task runs: the output of a task, or a literal of the author's."""
+    """Whether Airflow resolves a value when the task runs: the output of a task, or a literal of the author's."""
     return hasattr(value, "resolve") and not is_path(value)  # which has such a method, too
 
 
 def is_from_upstream(reference: Any, context: Any) -> bool:
-    """Say whether what a reference resolves to was made by another task, and not written in the DAG file."""
+    """Whether what a reference resolves to was made by another task, and not written in the DAG file."""
     if is_literal(reference):
         return False
     expand_input = getattr(reference, "_input", None)  # of a task group that is mapped
@@ -151,7 +151,7 @@ def is_from_upstream(reference: Any, context: Any) -> bool:
 
 
 def _is_from_upstream(expand_input: Any, name: str, map_index: int) -> bool:
-    """Say whether an argument of one row of a mapped task, or of a mapped task group, was made by another task."""
+    """Whether an argument of one row of a mapped task, or of a mapped task group, was made by another task."""
     given = expand_input.value
     if isinstance(given, Mapping):  # of `expand`
         return name in given and is_reference(given[name])

@@ -25,7 +25,7 @@ _FUNCTION = re.compile(r"\s*with\s+function\b", re.IGNORECASE)
 
 
 def has_several(sql: str, *, driver: str) -> bool:
-    """Say whether a text surely holds more than one statement; a semicolon and comments at the end are no other one.
+    """Whether a text surely holds more than one statement; a semicolon and comments at the end do not count as one.
 
     ``driver`` is the module of the connection's class, which says how quotes are read; where it is unknown, every way
     of reading them has to say so.
@@ -44,7 +44,7 @@ def has_several(sql: str, *, driver: str) -> bool:
 
 
 def _has_more(sql: str, *, has_backslash: bool, has_hash: bool) -> bool:
-    """Say whether something comes after a semicolon that stands in no quotes and in no comment."""
+    """Whether something comes after a semicolon that stands outside of quotes and comments."""
     is_over = False
     place = 0
     while place < len(sql):

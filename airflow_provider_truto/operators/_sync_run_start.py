@@ -92,7 +92,7 @@ class StartedRuns:
 
     @property
     def doubt(self) -> Doubt | None:
-        """Since when a run may have been started that is not known; ``None`` where there is none."""
+        """Since when a run may have been started that is not known; ``None`` if every run is known."""
         if self._store is not None:
             since = read_time(self._state.get("since"))
             return Doubt(since, is_exact=True) if since and not self.run_id else None
@@ -156,7 +156,7 @@ def start_once(hook: TrutoHook, start: RunStart, started: StartedRuns, *, log: A
 
 
 def find_run(hook: TrutoHook, start: RunStart, doubt: Doubt) -> dict[str, Any] | None:
-    """Return the one run that a start in doubt may have made, ``None`` where there is none.
+    """Return the one run that a start in doubt may have made, or ``None``.
 
     Raises ``TrutoSyncJobRunError`` where there are several.
     """
@@ -192,7 +192,7 @@ def _may_have_started(error: TrutoError) -> bool:
 
 
 def _look_for_lost(hook: TrutoHook, start: RunStart, doubt: Doubt, *, error: TrutoError, log: Any) -> dict[str, Any]:
-    """Find the run of a start whose answer was lost. Raises that error where there is none; it is not sent again."""
+    """Find the run of a start whose answer was lost. Raises that error if it is not found; it is not sent again."""
     log.warning("Whether a run of %s was started is not known: %s", start, error)
     for seconds in LOOK_AFTER:
         time.sleep(seconds)

@@ -29,9 +29,9 @@ _MOST_ACCOUNTS = 100
 
 
 class TrutoBulkSummaryOperator(TrutoOperator):
-    """Add up what the shards of a bulk have written into their ledgers; fails for all of them where too much failed.
+    """Add up what the shards of a bulk have written into their ledgers; fail for all of them where too much failed.
 
-    Give the shards ``max_failures=None``, so that they only report, and choose here.
+    Set ``max_failures=None`` for the shards, so that they only report, and choose here.
 
     Target: the tasks whose records are added up.
 
@@ -123,7 +123,7 @@ class TrutoBulkSummaryOperator(TrutoOperator):
             raise TrutoBulkError(
                 f"{text}{problems}\nThe ledgers in {folder} are of sources that were split into"
                 f" {' and '.join(map(str, sorted(report.parts)))} shards, so that records are counted twice: move the"
-                " folders of the map indexes that are no more"
+                " folders of the map indexes that do not exist any more"
             )
         if report.unfinished:
             numbers = ", ".join(map(str, report.unfinished))

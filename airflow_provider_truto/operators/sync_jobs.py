@@ -67,7 +67,7 @@ class TrutoSyncJobRunOperator(TrutoOperator):
     :param wait: wait until the run is over; else the task succeeds once it is started. (templated)
     :param deferrable: wait in the triggerer. The default is ``[operators] default_deferrable``.
     :param poll_interval: seconds, or a timedelta, between two looks at the run. (templated)
-    :param timeout: seconds, or a timedelta, after which the task gives the run up. (templated)
+    :param timeout: seconds, or a timedelta, after which the task stops waiting for the run. (templated)
     :param max_failed_polls: how many looks in a row may fail, as in an outage, before the task does. (templated)
     :param stop_on_kill: stop the run on the timeout, when the task is killed, and when a user ends it while it is
         deferred. (templated)

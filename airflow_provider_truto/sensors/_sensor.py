@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class TrutoSensor(TrutoOperator, BaseSensorOperator):
     """A sensor that asks Truto: in a worker (``mode="poke"``, ``"reschedule"``) or in the triggerer (``deferrable``).
 
-    A look that fails is counted and not raised, up to ``max_failed_polls`` in a row, unless a repeat cannot mend it.
+    A look that fails is counted and not raised, up to ``max_failed_polls`` in a row, unless a repeat cannot help.
     (In ``mode="reschedule"`` each look is a process of its own, and nothing is counted.) ``soft_fail`` skips the task
     whatever it would fail of.
     """

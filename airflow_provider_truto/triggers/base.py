@@ -27,7 +27,7 @@ ERROR = "error"
 
 
 class FailedPolls:
-    """Counts polls that failed in a row. A blip is none: it costs one interval, and no task fails of it."""
+    """Counts polls that failed in a row. A single one costs one interval, and does not fail the task."""
 
     def __init__(self, at_most: int) -> None:
         self._at_most = at_most
@@ -38,7 +38,7 @@ class FailedPolls:
         self._count = 0
 
     def count(self, error: Exception) -> str:
-        """Count one more; say so for the log. Raises the error where it is the last, or a repeat cannot mend it."""
+        """Count one more, and return what to log. Raises the error where it is the last, or a repeat cannot help."""
         self._count += 1
         if (isinstance(error, TrutoError) and not error.transient) or self._count >= self._at_most:
             raise error

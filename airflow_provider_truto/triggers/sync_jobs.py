@@ -42,7 +42,7 @@ class TrutoSyncJobRunTrigger(PollingTrigger):
         return is_over(run)
 
     async def on_kill(self) -> None:
-        """Stop the run: whoever has ended the task does not want it any more."""
+        """Stop the run: it is not wanted any more by the user who ended the task."""
         if not self.stop_on_kill:
             return
         from airflow_provider_truto.hooks.truto import TrutoAsyncHook

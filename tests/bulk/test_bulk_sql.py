@@ -562,7 +562,7 @@ def test_a_statement_that_gives_no_rows_is_an_error_and_changes_nothing(sqlite):
 
 def test_a_connection_that_asks_no_sql_is_an_error(monkeypatch):
     monkeypatch.setenv("AIRFLOW_CONN_TRUTO_DEFAULT", json.dumps({"conn_type": "truto", "password": "x"}))
-    with pytest.raises(ValueError, match=r"the connection 'truto_default' leads to a TrutoHook, which asks no SQL"):
+    with pytest.raises(ValueError, match=r"the connection 'truto_default' leads to a TrutoHook, which runs no SQL"):
         ask("select 1", conn_id="truto_default")
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_truto.client.errors import TrutoSchemaError
 from airflow_provider_truto.connection_fields import EXTRA_FIELDS
-from airflow_provider_truto.hooks.connection import base_url, read_connection
+from airflow_provider_truto.hooks.connection import build_base_url, read_connection
 from airflow_provider_truto.hooks.truto import TrutoHook
 
 PLANTED = "tok-planted-7f3a"
@@ -63,7 +63,7 @@ def read(conn, **overrides):
     ],
 )
 def test_host_port_and_schema_make_one_base_url(conn, url):
-    assert base_url(conn) == url
+    assert build_base_url(conn) == url
 
 
 @pytest.mark.parametrize(
