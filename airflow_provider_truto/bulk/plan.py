@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from airflow_provider_truto.records.coerce import CoercionOptions
 from airflow_provider_truto.records.keys import TaskIdentity
-from airflow_provider_truto.records.pipeline import CoercionOptions, Safeguards
 from airflow_provider_truto.records.request import RecordRequest
+from airflow_provider_truto.records.safeguards import Safeguards
 
 
 @dataclass(frozen=True, kw_only=True)

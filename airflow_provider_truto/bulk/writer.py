@@ -10,16 +10,11 @@ from typing import TYPE_CHECKING
 from airflow_provider_truto.bulk.plan import Plan
 from airflow_provider_truto.bulk.record import Record
 from airflow_provider_truto.client.errors import TrutoSchemaError
-from airflow_provider_truto.records.pipeline import (
-    CoercionOptions,
-    RecordResult,
-    Safeguards,
-    prepare_request,
-    send_record,
-    write_record,
-)
+from airflow_provider_truto.records.coerce import CoercionOptions
+from airflow_provider_truto.records.pipeline import RecordResult, prepare_request, send_record, write_record
 from airflow_provider_truto.records.prepared import PreparedWrites
 from airflow_provider_truto.records.request import RecordRequest
+from airflow_provider_truto.records.safeguards import Safeguards
 
 if TYPE_CHECKING:
     from airflow_provider_truto.client.aio import AsyncClient  # slow to import; DAG files must not pay for it

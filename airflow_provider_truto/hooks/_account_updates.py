@@ -8,8 +8,9 @@ from typing import Any
 
 from airflow_provider_truto.client.api import TrutoApi
 from airflow_provider_truto.client.core import Client
-from airflow_provider_truto.records.pipeline import Safeguards, write_record
+from airflow_provider_truto.records.pipeline import write_record
 from airflow_provider_truto.records.request import PACKAGED, RecordRequest, SchemaSource, build_account_update
+from airflow_provider_truto.records.safeguards import Safeguards
 
 
 class AccountUpdates(TrutoApi, ABC):

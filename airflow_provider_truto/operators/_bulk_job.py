@@ -28,9 +28,10 @@ from airflow_provider_truto.hooks.truto import TrutoHook
 from airflow_provider_truto.operators._argument import is_path
 from airflow_provider_truto.operators._files import find_schema
 from airflow_provider_truto.operators._sql import run_query
+from airflow_provider_truto.records.coerce import CoercionOptions
 from airflow_provider_truto.records.keys import RunSeen, TaskIdentity
-from airflow_provider_truto.records.pipeline import CoercionOptions, Safeguards
 from airflow_provider_truto.records.request import RecordRequest
+from airflow_provider_truto.records.safeguards import Safeguards
 
 if TYPE_CHECKING:
     from airflow_provider_truto.operators._bulk import TrutoBulkOperator

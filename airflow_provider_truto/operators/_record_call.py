@@ -18,14 +18,10 @@ from airflow_provider_truto.operators._record_xcom import (
     show_preview,
     store_response,
 )
-from airflow_provider_truto.records.pipeline import (
-    CoercionOptions,
-    RecordResult,
-    Safeguards,
-    open_pages,
-    write_record,
-)
+from airflow_provider_truto.records.coerce import CoercionOptions
+from airflow_provider_truto.records.pipeline import RecordResult, open_pages, write_record
 from airflow_provider_truto.records.request import RecordRequest
+from airflow_provider_truto.records.safeguards import Safeguards
 from airflow_provider_truto.records.verify import Verification, describe_doubts, verify
 from airflow_provider_truto.records.xcom import make_storable
 

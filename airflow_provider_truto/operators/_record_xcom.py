@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from airflow_provider_truto.client.errors import TrutoError
 from airflow_provider_truto.operators._files import write_answer
-from airflow_provider_truto.records.pipeline import Preview, RecordResult
+from airflow_provider_truto.records.pipeline import RecordResult
+from airflow_provider_truto.records.preview import Preview
 from airflow_provider_truto.records.request import RecordRequest
 from airflow_provider_truto.records.xcom import (
     XCOM_LIMIT,

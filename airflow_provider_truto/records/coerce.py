@@ -41,6 +41,15 @@ class Formless:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CoercionOptions:
+    """That a body is to be typed by its schema, and what a template that gave nothing means."""
+
+    on_none: OnNone = "error"
+    hint: str = ""
+    data_of: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Coerced:
     """A JSON-plain value, the pointers at which null was asked for, and everything that has no typed form."""
 

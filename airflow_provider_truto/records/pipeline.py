@@ -17,79 +17,29 @@ from airflow_provider_truto.client.accounts import (
     check_ready,
     check_tenant,
     find_account,
-    get_integration_name,
 )
 from airflow_provider_truto.client.core import Client
 from airflow_provider_truto.client.endpoints import (
     CACHE_TTL,
     integrated_account_request,
-    meta_request,
-    unified_request,
 )
 from airflow_provider_truto.client.errors import Problem, TrutoNotFoundError, TrutoSchemaError
-from airflow_provider_truto.client.pages import Pages, fetch_all
+from airflow_provider_truto.client.pages import Pages
 from airflow_provider_truto.client.request import encode_json
 from airflow_provider_truto.client.retry import KeyVersionStore, Result
 from airflow_provider_truto.records.build import build_read_request, build_request
-from airflow_provider_truto.records.coerce import coerce
-from airflow_provider_truto.records.diff import Change, hash_preview, list_changes, select_differing
+from airflow_provider_truto.records.coerce import CoercionOptions, coerce
+from airflow_provider_truto.records.customer_schema import load_customer_schema
+from airflow_provider_truto.records.diff import select_differing
 from airflow_provider_truto.records.keys import TaskIdentity
 from airflow_provider_truto.records.parse import describe_other_record, find_other_record, parse_response
-from airflow_provider_truto.records.request import LIVE, OnNone, RecordRequest
+from airflow_provider_truto.records.preview import Preview, check_expected, make_preview
+from airflow_provider_truto.records.request import LIVE, RecordRequest
+from airflow_provider_truto.records.safeguards import Safeguards, find_safeguard_problems
 from airflow_provider_truto.records.validate import ValidRequest, load_body_schema, validate
 from airflow_provider_truto.schemas.custom_fields import (
-    build_custom_fields_schema,
     find_unlisted_fields,
-    is_partial_for,
-    replace_custom_fields,
 )
-from airflow_provider_truto.schemas.truto_schema import convert_schema
-
-#: Nobody sets up a CRM with more fields than this.
-_MOST_FIELDS = 20_000
-#: What the resources of the CRM model are called among its fields.
-_ENTITIES = {"accounts": "account", "contacts": "contact", "opportunities": "opportunity"}
-#: Methods whose effect on one record can be shown beforehand.
-_PREVIEWED = frozenset({"create", "update", "delete"})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Safeguards:
-    """What to make sure of before the write; each costs a call at most, see the operators for the meaning."""
-
-    preflight: bool = False
-    expected_tenant_id: str | None = None
-    check_custom_fields: bool = False
-    preview: bool = False
-    expect: str | None = None
-    skip_unchanged: bool = False
-
-    @property
-    def reads_record(self) -> bool:
-        """Whether the record has to be read first."""
-        return self.preview or self.skip_unchanged or self.expect is not None
-
-
-@dataclass(frozen=True, kw_only=True)
-class CoercionOptions:
-    """That a body is to be typed by its schema, and what a template that gave nothing means."""
-
-    on_none: OnNone = "error"
-    hint: str = ""
-    data_of: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Preview:
-    """What a write would change in the record as it is now, and a hash of both; nothing was sent."""
-
-    changes: tuple[Change, ...]
-    hash: str
-
-    def as_dict(self, *, hide_values: bool = False) -> dict[str, Any]:
-        """Return the preview as JSON: pointers with values before and after, or under ``hide_values`` without."""
-        shown = [{"pointer": change.pointer} if hide_values else dict(change._asdict()) for change in self.changes]
-        return {"hash": self.hash, "changes": shown}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,8 +84,8 @@ async def write_record(
                 raise
             # Most likely an earlier try of ours has deleted it: under its key, Truto repeats the answer.
             return await send_record(client, valid, task=task, key_versions=key_versions)
-        preview = _make_preview(valid, record)
-        _check_expected(safeguards, preview, request)
+        preview = make_preview(valid, record)
+        check_expected(safeguards, preview, request)
         if safeguards.preview:
             return RecordResult(request=request, response=record, preview=preview)
         # Another hash, and nothing to change: what was previewed has been written, most likely by an earlier try.
@@ -173,12 +123,12 @@ async def prepare_request(
     """
     settings = client.settings
     told = {problem.pointer for problem in earlier}
-    problems = [*earlier, *_find_safeguard_problems(request, safeguards), *_find_target_problems(request, safeguards)]
+    problems = [*earlier, *find_safeguard_problems(request, safeguards), *_find_target_problems(request, safeguards)]
     request, found = await _find_account(client, request, may_ask=not problems)
     problems = [*earlier, *(problem for problem in [*problems, *found] if problem.pointer not in told)]
     if not problems:  # what is wrong already would make Truto's answers wrong as well
         await _run_preflight(client, request, safeguards)
-        request = await _load_schema(client, request, safeguards)
+        request = await load_customer_schema(client, request, check_custom_fields=safeguards.check_custom_fields)
     elif request.schema == LIVE:
         request = request.replace(schema=None)
     is_typed = coercion is not None and request.body is not None
@@ -218,27 +168,6 @@ async def _find_account(
     return request.replace(integrated_account_id=account), problems
 
 
-def _find_safeguard_problems(request: RecordRequest, safeguards: Safeguards) -> list[Problem]:
-    problems = [
-        Problem(f"/{name}", f"is for {', '.join(sorted(_PREVIEWED))}, not for {request.method}")
-        for name in ("preview", "expect")
-        if getattr(safeguards, name) and request.method not in _PREVIEWED
-    ]
-    if safeguards.expect is not None and not (
-        isinstance(safeguards.expect, str) and safeguards.expect.startswith("p1-")
-    ):
-        problems.append(Problem("/expect", f"expects the hash of a preview, p1-…, got {safeguards.expect!r}"))
-    if safeguards.skip_unchanged and request.method != "update":
-        problems.append(Problem("/skip_unchanged", f"is for update, not for {request.method}"))
-    if safeguards.check_custom_fields and (request.model != "crm" or request.resource not in _ENTITIES):
-        problems.append(
-            Problem("/check_custom_fields", f"is for crm {', '.join(_ENTITIES)}: Truto lists their fields")
-        )
-    if request.schema == LIVE and request.model is None:
-        problems.append(Problem("/schema", "'live' is for the unified API; the proxy API has no schemas"))
-    return problems
-
-
 def _find_target_problems(request: RecordRequest, safeguards: Safeguards) -> list[Problem]:
     """What is wrong with a call that names no record, or names it where none is meant."""
     if request.method == "list" and request.response_format == "stream":
@@ -268,62 +197,6 @@ async def _run_preflight(client: Client, request: RecordRequest, safeguards: Saf
         check_tenant(record, account, safeguards.expected_tenant_id)
 
 
-async def _load_schema(client: Client, request: RecordRequest, safeguards: Safeguards) -> RecordRequest:
-    """Replace the schema by what Truto and the CRM say of this customer, where that is asked for."""
-    if request.body is None:
-        return request.replace(schema=None) if request.schema == LIVE else request
-    model, account = request.model or "", request.integrated_account_id or ""
-    if request.schema == LIVE:
-        meta = await client.fetch_object(
-            meta_request(model, request.resource, request.method, integrated_account_id=account),
-            "request_body_schema",
-        )
-        schema = meta["request_body_schema"]
-        if isinstance(schema, Mapping):
-            live = convert_schema(schema)
-            for warning in live.warnings:
-                client.warn(f"the live schema of {request}: {warning}")
-            request = request.replace(schema=_with_remote_data(live.schema), is_schema_valid=True)
-        else:
-            client.warn(f"Truto has no schema for the {request}: its body is not checked")
-            request = request.replace(schema=None)
-    if safeguards.check_custom_fields:
-        custom = await _load_custom_fields(client, request, account)
-        base = load_body_schema(request)
-        whole = replace_custom_fields(base.source if base else {"type": "object"}, custom)
-        request = request.replace(schema=whole, is_schema_valid=True)
-    return request
-
-
-def _with_remote_data(schema: dict[str, Any]) -> dict[str, Any]:
-    """Let ``remote_data`` through, which goes to the CRM as it is and which no mapping has to name."""
-    if "properties" not in schema:
-        return schema
-    return {**schema, "properties": {"remote_data": {"type": "object"}, **schema["properties"]}}
-
-
-async def _load_custom_fields(client: Client, request: RecordRequest, account: str) -> Mapping[str, Any]:
-    """Read which fields this customer's CRM has for the resource (docs/api-reference/unified-crm-api/fields)."""
-    record = await client.fetch_object(integrated_account_request(account, cache_ttl=CACHE_TTL))
-    listing = unified_request(
-        request.model or "",
-        "fields",
-        "list",
-        integrated_account_id=account,
-        query={"limit": 100},
-        cache_ttl=CACHE_TTL,
-    )
-    fields, is_whole = await fetch_all(client, listing, at_most=_MOST_FIELDS)
-    name = get_integration_name(record) or ""
-    is_partial = is_partial_for(name) or not is_whole
-    if is_partial:
-        client.warn(f"{name} lists its fields only in part: custom fields that it does not list are not checked")
-    known = build_custom_fields_schema(fields, is_partial=is_partial, entity_type=_ENTITIES[request.resource])
-    for warning in known.warnings:
-        client.warn(f"the fields of {name} account {account}: {warning}")
-    return known.schema
-
-
 def _coerce(
     request: RecordRequest, coercion: CoercionOptions, *, hide_values: bool
 ) -> tuple[RecordRequest, list[Problem]]:
@@ -351,37 +224,6 @@ async def _read_record(client: Client, request: RecordRequest) -> dict[str, Any]
     if (other := find_other_record(request.replace(response_format="unified"), value)) is not None:
         client.warn(f"{request}, read before it is changed: {describe_other_record(request, other)}")
     return value
-
-
-def _make_preview(valid: ValidRequest, record: Mapping[str, Any]) -> Preview:
-    request = valid.request
-    write = build_request(valid)
-    if request.method == "delete":
-        differences: tuple[Change, ...] = (Change("", dict(record), None),)
-        body: Mapping[str, Any] = record  # what would be lost is all of it
-    else:
-        body = request.body if isinstance(request.body, dict) else {}
-        differences = list_changes(body, record)
-    hashed = hash_preview(
-        path=f"{write.method} {write.target}",
-        integrated_account_id=request.integrated_account_id or "",
-        body=body,
-        record=record,
-    )
-    return Preview(changes=differences, hash=hashed)
-
-
-def _check_expected(safeguards: Safeguards, preview: Preview, request: RecordRequest) -> None:
-    """Refuse a write that was not previewed as it is now; one that would change nothing is not sent anyway."""
-    if safeguards.expect is None or safeguards.expect == preview.hash or not preview.changes:
-        return
-    names = ", ".join(change.pointer or "/" for change in preview.changes)
-    message = (
-        "is not the hash of what would be changed now: the record, or what is to be sent, is not as it was previewed."
-        f" It would change {names}. Preview again, and decide on that. (Where an earlier try of this task lost its"
-        " answer, the CRM may have taken the write in its own form already: look at the record)"
-    )
-    raise TrutoSchemaError.of(f"the {request} was not previewed like this", [Problem("/expect", message)])
 
 
 def _replace_body(valid: ValidRequest, left: dict[str, Any]) -> ValidRequest:

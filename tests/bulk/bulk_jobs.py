@@ -18,9 +18,10 @@ from airflow_provider_truto.bulk.sources.source import SourcePlan
 from airflow_provider_truto.client.aio import AsyncClient
 from airflow_provider_truto.client.settings import ClientSettings
 from airflow_provider_truto.client.tokens import ApiToken, Token
+from airflow_provider_truto.records.coerce import CoercionOptions
 from airflow_provider_truto.records.keys import TaskIdentity
-from airflow_provider_truto.records.pipeline import CoercionOptions, Safeguards
 from airflow_provider_truto.records.request import RecordRequest
+from airflow_provider_truto.records.safeguards import Safeguards
 
 TASK = TaskIdentity(dag_id="dag", run_id="run", task_id="bulk", map_index=-1, generation="0")
 TEMPLATE = RecordRequest(model="crm", resource="accounts", method="update", id_name="id", needs_id=True)

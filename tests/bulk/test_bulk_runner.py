@@ -22,7 +22,8 @@ from airflow_provider_truto.bulk.validation import find_faults
 from airflow_provider_truto.bulk.writer import RecordWriter
 from airflow_provider_truto.client.errors import TrutoAuthenticationError
 from airflow_provider_truto.client.tokens import Token
-from airflow_provider_truto.records.pipeline import CoercionOptions, Safeguards
+from airflow_provider_truto.records.coerce import CoercionOptions
+from airflow_provider_truto.records.safeguards import Safeguards
 
 
 def update(record, text, account=0):

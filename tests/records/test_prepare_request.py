@@ -7,8 +7,10 @@ from answering import run
 from jsonschema import Draft202012Validator
 
 from airflow_provider_truto.client.errors import TrutoSchemaError
-from airflow_provider_truto.records.pipeline import CoercionOptions, Safeguards, prepare_request
+from airflow_provider_truto.records.coerce import CoercionOptions
+from airflow_provider_truto.records.pipeline import prepare_request
 from airflow_provider_truto.records.request import LIVE, RecordRequest
+from airflow_provider_truto.records.safeguards import Safeguards
 from airflow_provider_truto.schemas.packaged import load_packaged_schema
 
 ACME = "acae0000-0000-4000-8000-000000000001"
