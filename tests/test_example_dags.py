@@ -34,6 +34,7 @@ ACCOUNT = "integrated_account_id"
 FAN_OUT = "truto_fan_out_accounts"
 CONTACTS = "truto_contacts_to_accounts"
 APPROVAL = "truto_preview_approve_apply"
+SYNC_JOB = "truto_sync_job"
 BY_VARIABLE = "truto_preview_approve_apply_by_variable"
 
 
@@ -128,6 +129,8 @@ def emulator(_emulator):
 def airflow(tmp_path_factory, _emulator):
     folder = tmp_path_factory.mktemp("dags")
     shutil.copytree(EXAMPLES, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    job = folder / f"{SYNC_JOB}.py"
+    job.write_text(job.read_text().replace("poll_interval=10,", "poll_interval=0.1,"))
     (folder / "by_variable.py").write_text(before_airflow_3_1((EXAMPLES / f"{APPROVAL}.py").read_text()))
     elsewhere = tmp_path_factory.mktemp("bucket")
     for page in PAGES:
@@ -196,7 +199,7 @@ def sent(emulator):
 def test_every_dag_of_the_pages_runs_and_sends_what_the_page_says(airflow, emulator, dag_id):
     run = airflow.run(dag_id)
     assert run.state == "success", airflow.log.read_text()[-8_000:]
-    assert writes(emulator)
+    assert writes(emulator) or emulator.sync_runs
     if (sends := PAGE_DAGS[dag_id].sends) is not None:
         assert sent(emulator) == sorted(sends, key=json.dumps)
 
@@ -212,6 +215,16 @@ def test_xcom_of_a_bulk_has_what_the_page_says(airflow, emulator):
 def test_one_account_is_updated_once(airflow, emulator, dag_id):
     assert airflow.run(dag_id).state == "success"
     assert writes(emulator) == [(ACME, "23423523")]
+
+
+@pytest.mark.airflow
+@pytest.mark.parametrize("dag_id", [SYNC_JOB, "nightly_sync"])
+def test_a_sync_job_runs_once_and_is_waited_for(airflow, emulator, dag_id):
+    run = airflow.run(dag_id)
+    assert run.state == "success"
+    (started,) = emulator.sync_runs
+    assert run.xcom("sync_contacts") == {name: started[name] for name in started if name != "is_stopped"}
+    assert run.xcom("sync_contacts", "truto")["counts"] == {"crm/contacts": {"num_records": 5}}
 
 
 @pytest.mark.airflow
@@ -518,5 +531,6 @@ def test_there_is_a_test_for_every_example():
         FAN_OUT,
         CONTACTS,
         APPROVAL,
+        SYNC_JOB,
         "truto_bulk_from_warehouse",  # tests/bulk/test_bulk_example.py
     }

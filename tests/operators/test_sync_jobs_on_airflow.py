@@ -1,0 +1,264 @@
+"""A sync job run survives what happens to workers, triggerers and API servers: one is started, on a real scheduler.
+
+That it is one is counted at the server.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+from airflow_runs import before
+from airflow_scheduled import CLEAR, scheduled_airflow
+
+pytestmark = [pytest.mark.airflow, pytest.mark.slow]
+
+PRELUDE = """
+import os
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+try:
+    from airflow.sdk import DAG
+except ImportError:
+    from airflow.models.dag import DAG
+
+from airflow_provider_truto.emulator import ACME
+from airflow_provider_truto.operators.sync_jobs import TrutoSyncJobRunOperator
+from airflow_provider_truto.sensors.sync_jobs import TrutoSyncJobRunSensor
+
+DAYS = dict(start_date=datetime(2026, 1, 1, tzinfo=timezone.utc), schedule=None, catchup=False)
+JOB = "11111111-0000-4000-8000-000000000001"
+# Until the test ends it.
+LONG = ["created", {{"status": "running", "polls": 1000000}}, "completed"]
+
+
+def say_who(context):
+    Path({ledgers!r} + "-" + context["ti"].dag_id).write_text(str(os.getpid()))
+
+
+def sync(**more):
+    defaults = {{"args": {{"statuses": LONG}}, "poll_interval": 1, "retries": 2, "retry_delay": timedelta(0)}}
+    return TrutoSyncJobRunOperator(
+        task_id="sync", sync_job_id=JOB, integrated_account_id=ACME, pre_execute=say_who, **{{**defaults, **more}}
+    )
+
+
+with DAG("{dag_id}", is_paused_upon_creation=False, **DAYS):
+    {body}
+"""
+MARK_FAILED = "[ti] = run.task_instances; ti.set_state('failed', session=session)"
+WAITS = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "in the triggerer"])
+
+
+@pytest.fixture(scope="module")
+def scheduled(truto, tmp_path_factory):
+    # How soon it is noticed that a worker is gone.
+    quick = {
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
+        "AIRFLOW__SCHEDULER__SCHEDULER_ZOMBIE_TASK_THRESHOLD": "20",
+        "AIRFLOW__SCHEDULER__ZOMBIE_DETECTION_INTERVAL": "2",
+        "AIRFLOW__SCHEDULER__JOB_HEARTBEAT_SEC": "2",
+    }
+    with scheduled_airflow(truto, tmp_path_factory.mktemp("dags"), prelude=PRELUDE, **quick) as airflow:
+        airflow.start_triggerer()
+        if before("3.0"):
+            airflow.start_processor()  # it also fails tasks whose worker is gone
+        yield airflow
+
+
+@pytest.fixture
+def emulator(truto):
+    truto.reset()
+    return truto
+
+
+@pytest.fixture
+def begin(scheduled, emulator, request):
+    """A function that runs a DAG named after the test, and returns its id once the task `sync` is in a state."""
+
+    def call(body, state, tries=1):
+        dag_id = "".join(letter if letter.isalnum() else "_" for letter in request.node.name.removeprefix("test_"))
+        scheduled.write(dag_id, body)
+        scheduled.trigger(dag_id)
+        if state:
+            scheduled.until(dag_id, state, tries, task_id="sync")
+        return dag_id
+
+    return call
+
+
+def until(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.1)
+
+
+def polled(emulator, *, more=2):
+    """Wait until the newest run was looked at some times more."""
+
+    def count():
+        return len([one for one in emulator.requests if one["method"] == "GET" and one["path"][0] == "sync-job-run"])
+
+    start = count()
+    until(lambda: count() >= start + more)
+
+
+def complete(emulator):
+    """Let the newest run come to its end with the next look."""
+    *_, run = emulator.state.sync_runs.values()
+    run.polls = 1_000_000
+
+
+def kill_worker(scheduled, dag_id):
+    who = scheduled.home / f"ledgers-{dag_id}"
+    until(who.exists)
+    os.kill(int(who.read_text()), signal.SIGKILL)
+    who.unlink()
+
+
+def only_run(emulator):
+    (run,) = emulator.sync_runs
+    return run
+
+
+def test_it_defers_and_resumes(scheduled, emulator, begin):
+    dag_id = begin("sync(deferrable=True)", "deferred")
+    polled(emulator)
+    complete(emulator)
+    scheduled.until(dag_id, "success", 1, task_id="sync")
+    assert only_run(emulator)["status"] == "completed"
+
+
+def test_a_triggerer_that_is_killed_while_it_waits_loses_nothing(scheduled, emulator, begin):
+    dag_id = begin("sync(deferrable=True)", "deferred")
+    polled(emulator)
+    scheduled.kill_triggerer()
+    scheduled.start_triggerer()
+    polled(emulator)
+    complete(emulator)
+    scheduled.until(dag_id, "success", 1, task_id="sync")
+    assert not only_run(emulator)["is_stopped"]
+
+
+@WAITS
+def test_a_worker_that_is_killed_between_the_start_and_its_answer_starts_no_second_run(
+    scheduled, emulator, begin, deferrable
+):
+    emulator.fault(method="POST", path="sync-job-run", delay_after=15)
+    dag_id = begin(f"sync(deferrable={deferrable})", None)
+    until(lambda: emulator.sync_runs, 120)
+    kill_worker(scheduled, dag_id)
+    scheduled.until(dag_id, "deferred" if deferrable else "running", 2, task_id="sync")
+    polled(emulator)
+    complete(emulator)
+    scheduled.until(dag_id, "success", 2, task_id="sync")
+    assert only_run(emulator)["status"] == "completed"
+    assert "which was started before" in scheduled.log(dag_id)
+
+
+def test_a_worker_that_is_killed_while_it_waits_starts_no_second_run(scheduled, emulator, begin):
+    dag_id = begin("sync(deferrable=False)", "running")
+    polled(emulator)
+    kill_worker(scheduled, dag_id)
+    scheduled.until(dag_id, "running", 2, task_id="sync")
+    polled(emulator)
+    complete(emulator)
+    scheduled.until(dag_id, "success", 2, task_id="sync")
+    assert only_run(emulator)["status"] == "completed"
+
+
+def test_a_run_that_is_completed_while_its_task_waits_for_its_retry_is_found(scheduled, emulator, begin):
+    dag_id = begin("sync(deferrable=False, retry_delay=timedelta(minutes=30))", "running")
+    polled(emulator)
+    kill_worker(scheduled, dag_id)
+    scheduled.until(dag_id, "up_for_retry", 1, task_id="sync")
+    complete(emulator)
+    emulator.state.sync_runs[only_run(emulator)["id"]].poll()
+    scheduled.let_an_hour_pass(dag_id)
+    scheduled.until(dag_id, "success", 2, task_id="sync")
+    assert only_run(emulator)["status"] == "completed"
+
+
+@pytest.mark.skipif(before("3.0"), reason="Airflow 2 has no API server between its parts")
+def test_an_api_server_that_is_gone_for_a_minute_loses_nothing(scheduled, emulator, begin):
+    dag_id = begin("sync(deferrable=True)", "deferred")
+    polled(emulator)
+    scheduled.kill_api()
+    time.sleep(60)
+    scheduled.start_api()
+    polled(emulator)
+    complete(emulator)
+    scheduled.until(dag_id, "success", 1, task_id="sync")
+    assert only_run(emulator)["status"] == "completed"
+
+
+@pytest.mark.parametrize("stops", [True, False])
+def test_a_deferred_task_that_a_user_marks_failed_stops_its_run(scheduled, emulator, begin, stops):
+    dag_id = begin(f"sync(deferrable=True, stop_on_kill={stops})", "deferred")
+    polled(emulator)
+    scheduled.on_run(MARK_FAILED, dag_id)
+    if stops:
+        until(lambda: only_run(emulator)["is_stopped"])
+        until(lambda: "since a user has ended this task" in scheduled.log(dag_id))
+    else:
+        time.sleep(5)
+        assert not only_run(emulator)["is_stopped"]
+    assert scheduled.task(dag_id, "sync")[0] == "failed"
+
+
+def test_a_running_task_that_a_user_marks_failed_stops_its_run(scheduled, emulator, begin):
+    dag_id = begin("sync(deferrable=False)", "running")
+    polled(emulator)
+    scheduled.on_run(MARK_FAILED, dag_id)
+    until(lambda: only_run(emulator)["is_stopped"])
+    until(lambda: "this task is killed" in scheduled.log(dag_id))
+    assert len(emulator.sync_runs) == 1
+
+
+def test_after_the_deadline_the_run_is_stopped(scheduled, emulator, begin):
+    dag_id = begin("sync(deferrable=True, timeout=6, poll_interval=60, retries=0)", "deferred")
+    scheduled.until(dag_id, "failed", 1, task_id="sync")
+    assert only_run(emulator)["is_stopped"]
+    assert "the timeout: it was stopped" in scheduled.log(dag_id)
+
+
+@pytest.mark.skipif(not before("3.0"), reason="since Airflow 3, execution_timeout counts in the worker only")
+def test_after_the_execution_timeout_the_run_is_stopped(scheduled, emulator, begin):
+    dag_id = begin("sync(deferrable=True, execution_timeout=timedelta(seconds=8), retries=0)", "deferred")
+    scheduled.until(dag_id, "failed", 1, task_id="sync")
+    until(lambda: only_run(emulator)["is_stopped"])
+
+
+def test_a_cleared_task_starts_anew_and_what_it_waited_for_is_stopped(scheduled, emulator, begin):
+    dag_id = begin("sync(deferrable=True)", "deferred")
+    polled(emulator)
+    scheduled.on_run(CLEAR.format("sync"), dag_id)
+    scheduled.until(dag_id, "deferred", 2, task_id="sync")
+    until(lambda: emulator.sync_runs[0]["is_stopped"])
+    complete(emulator)
+    scheduled.until(dag_id, "success", 2, task_id="sync")
+    assert [run["is_stopped"] for run in emulator.sync_runs] == [True, False]
+
+
+def test_nothing_secret_is_stored_of_a_deferred_task(scheduled, emulator, begin):
+    dag_id = begin("sync(deferrable=True)", "deferred")
+    (stored,) = scheduled.query("select kwargs from trigger")
+    assert "planted" not in str(stored)
+    complete(emulator)
+    scheduled.until(dag_id, "success", 1, task_id="sync")
+    assert "planted" not in scheduled.log(dag_id)
+
+
+@pytest.mark.parametrize("how", ["mode='poke'", "mode='reschedule'", "deferrable=True"])
+def test_a_sensor_waits_for_what_the_operator_has_started(scheduled, emulator, begin, how):
+    of_run = "sync_job_run_id=sync(wait=False).output['id']"
+    dag_id = begin(f"TrutoSyncJobRunSensor(task_id='wait', {of_run}, poke_interval=2, {how})", "success")
+    polled(emulator)
+    complete(emulator)
+    scheduled.until(dag_id, "success", 1, task_id="wait")
+    assert only_run(emulator)["status"] == "completed"
