@@ -126,12 +126,12 @@ class Client:
         """Tell what a server may have had a say in."""
         self.observer.on_warning(escape_controls(text[:_LONGEST_WARNING]))
 
-    async def current_token(self, request: Request) -> Token:
+    async def get_token(self, request: Request) -> Token:
         """Return the token to send a call under."""
         account_id = self._token_account(request)
         return self.tokens.current() if account_id is None else await self._account_token(account_id)
 
-    async def renewed_token(self, request: Request, refused: Token) -> Token | None:
+    async def renew_token(self, request: Request, refused: Token) -> Token | None:
         """Return another token than the one that Truto refused; ``None`` where there is none."""
         if (account_id := self._token_account(request)) is not None:
             return await self._account_token(account_id, refused=refused)

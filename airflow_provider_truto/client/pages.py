@@ -73,7 +73,7 @@ class Pages:
             )
         if page.cursor is not None:
             page = self._follow(request, page, page.cursor)
-        return self._without_forbidden(page)
+        return self._drop_forbidden(page)
 
     def _follow(self, request: Request, page: Page, cursor: str) -> Page:
         if _digest(cursor) in self._seen:
@@ -86,7 +86,7 @@ class Pages:
         self._next_request = _replace_cursor(self._first, cursor)
         return page
 
-    def _without_forbidden(self, page: Page) -> Page:
+    def _drop_forbidden(self, page: Page) -> Page:
         if (key := self._account_key) is None:
             return page
         allows = self._client.settings.allows

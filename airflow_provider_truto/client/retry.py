@@ -38,10 +38,10 @@ _LONGEST_BACKOFF = 60.0
 class TokenSource(Protocol):
     """Who knows the tokens that calls go out under; see ``core.Client``."""
 
-    async def current_token(self, request: Request) -> Token:
+    async def get_token(self, request: Request) -> Token:
         """Return the token to send the call under."""
 
-    async def renewed_token(self, request: Request, refused: Token) -> Token | None:
+    async def renew_token(self, request: Request, refused: Token) -> Token | None:
         """Return another token than the one that Truto refused, ``None`` where there is none."""
 
 
@@ -176,16 +176,16 @@ class RetryLoop:
         try:
             while True:
                 # Before each attempt, since a wait may outlast a token's life.
-                self._token = await self._tokens.current_token(self._request)
+                self._token = await self._tokens.get_token(self._request)
                 self._attempts += 1
                 reply = await self._send(self._request, self._token)
                 if isinstance(reply, Response) and reply.ok:
                     try:
-                        return self._result(reply, parse_value(self._request, reply))
+                        return self._build_result(reply, parse_value(self._request, reply))
                     except UnreadableError as error:
                         reply = error.failure
                 if isinstance(reply, TransportFailure):
-                    await self._handle_loss(reply)
+                    await self._handle_failure(reply)
                 elif not await self._renew_token(reply):
                     await self._handle_error(reply)
         except TrutoError as error:
@@ -195,7 +195,7 @@ class RetryLoop:
             error.integrated_account_id = self._request.integrated_account_id or None
             raise
 
-    def _result(self, response: Response, value: Any) -> Result:
+    def _build_result(self, response: Response, value: Any) -> Result:
         return Result(
             response=response,
             value=value,
@@ -223,26 +223,26 @@ class RetryLoop:
             else:
                 self._limiter.on_failure(account)
 
-    async def _handle_loss(self, loss: TransportFailure) -> None:
+    async def _handle_failure(self, failure: TransportFailure) -> None:
         """A request that can have gone out leaves a doubt: a write is repeated only under the key that it had."""
-        self._in_doubt = self._in_doubt or loss.maybe_sent
-        may_retry = loss.transient and (self._is_repeatable or not loss.maybe_sent)
-        await self._wait_or_raise(self._transport_error(loss), None, may_retry=may_retry)
+        self._in_doubt = self._in_doubt or failure.maybe_sent
+        may_retry = failure.transient and (self._is_repeatable or not failure.maybe_sent)
+        await self._wait_or_raise(self._build_transport_error(failure), None, may_retry=may_retry)
 
     @property
     def _is_repeatable(self) -> bool:
         return not self._request.is_write or self._request.idempotency_key is not None
 
-    def _transport_error(self, loss: TransportFailure) -> TrutoTransportError:
-        reason = shorten(self._scrub_text(loss.reason))
-        doubt = self._doubt() if self._request.is_write else ""
+    def _build_transport_error(self, failure: TransportFailure) -> TrutoTransportError:
+        reason = shorten(self._scrub_text(failure.reason))
+        doubt = self._describe_doubt() if self._request.is_write else ""
         tries = "1 attempt" if self._attempts == 1 else f"{self._attempts} attempts"
         error = TrutoTransportError(f"{self._request.describe()}: no usable answer after {tries}: {reason}.{doubt}")
-        error.transient = loss.transient
+        error.transient = failure.transient
         error.maybe_sent = self._in_doubt
         return error
 
-    def _doubt(self) -> str:
+    def _describe_doubt(self) -> str:
         """Say what is known of a write that got no answer."""
         if not self._in_doubt:
             return " Nothing was written: there was no connection that the request could have gone out on."
@@ -259,7 +259,7 @@ class RetryLoop:
         if not is_ours or self._renewed:
             return False
         self._renewed = True
-        return await self._tokens.renewed_token(self._request, self._token) is not None
+        return await self._tokens.renew_token(self._request, self._token) is not None
 
     async def _handle_error(self, response: Response) -> None:
         """Wait for the next attempt, or raise what the response means."""
@@ -350,7 +350,7 @@ class RetryLoop:
 
     async def _look_up(self, question: Request) -> Any:
         """GET something that explains an answer; ``None`` where that fails too."""
-        reply = await self._send(question, await self._tokens.current_token(question))
+        reply = await self._send(question, await self._tokens.get_token(question))
         if isinstance(reply, TransportFailure) or not reply.ok:
             return None
         try:

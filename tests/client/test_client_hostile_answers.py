@@ -398,7 +398,7 @@ def test_connecting_ends_by_the_deadline_also_where_a_host_has_many_addresses(
     monkeypatch.setattr(socket, "getaddrinfo", many)
     # urllib3 takes an address that is named twice for one.
     monkeypatch.setattr(
-        "airflow_provider_truto.client.transports.connections._addresses", lambda *_: ["127.0.0.1"] * 4
+        "airflow_provider_truto.client.transports.connections._find_addresses", lambda *_: ["127.0.0.1"] * 4
     )
     settings = {"base_url": f"http://127.0.0.1:{full_port}", "connect_timeout": SILENCE}
     assert_ended_by_its_deadline(drivers, driver, update, raw_server(lambda _: None), **settings)

@@ -645,7 +645,7 @@ def test_a_401_of_the_crm_does_not_read_the_token_again(emulator, make_client, w
 def test_a_token_that_another_call_has_read_already_is_not_read_again(rotated, write, read):
     stale = rotated.tokens.current()
     rotated.run(read())
-    assert rotated.do(Client.renewed_token, read(), stale) == Token("fresh-token")
+    assert rotated.do(Client.renew_token, read(), stale) == Token("fresh-token")
     assert len(rotated.reads) == 1
 
 

@@ -82,7 +82,7 @@ class Deadline:
 _NONE = Deadline(math.inf)
 
 
-def _deadline() -> Deadline:
+def _find_deadline() -> Deadline:
     return cast("Deadline", getattr(_here, "deadline", _NONE))
 
 
@@ -92,23 +92,23 @@ class TimelyAdapter(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Make the pools; see ``HTTPAdapter``."""
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = _timely(self.poolmanager.pool_classes_by_scheme)
+        self.poolmanager.pool_classes_by_scheme = _make_timely(self.poolmanager.pool_classes_by_scheme)
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         """Make the pools of a proxy; see ``HTTPAdapter``."""
         is_new = proxy not in self.proxy_manager
         manager = super().proxy_manager_for(proxy, **kwargs)
         if is_new:
-            manager.pool_classes_by_scheme = _timely(manager.pool_classes_by_scheme)
+            manager.pool_classes_by_scheme = _make_timely(manager.pool_classes_by_scheme)
         return manager
 
 
-def _timely(pools: Mapping[str, type[HTTPConnectionPool]]) -> dict[str, type[HTTPConnectionPool]]:
-    return {scheme: _timely_pool(pool) for scheme, pool in pools.items()}  # type: ignore[arg-type]
+def _make_timely(pools: Mapping[str, type[HTTPConnectionPool]]) -> dict[str, type[HTTPConnectionPool]]:
+    return {scheme: _make_timely_pool(pool) for scheme, pool in pools.items()}  # type: ignore[arg-type]
 
 
 @cache
-def _timely_pool(pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
+def _make_timely_pool(pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
     """Derive a pool whose connections are ``_TimelyConnection``s: plain ones, of TLS, or through SOCKS."""
     connection = type(pool.ConnectionCls.__name__, (_TimelyConnection, pool.ConnectionCls), {})
     return type(pool.__name__, (pool,), {"ConnectionCls": connection})
@@ -132,20 +132,20 @@ class _TimelyConnection(HTTPConnection):
 
     def _new_conn(self) -> socket.socket:
         """Connect. All addresses of a host share the time that urllib3 would give to each."""
-        until = time.monotonic() + _deadline().left()
+        until = time.monotonic() + _find_deadline().left()
         if isinstance(self.timeout, (int, float)):
             until = min(until, time.monotonic() + self.timeout)
         given = self._dns_host, self.timeout
         try:
-            addresses = [] if hasattr(self, "_socks_options") else _addresses(self._dns_host, self.port)
+            addresses = [] if hasattr(self, "_socks_options") else _find_addresses(self._dns_host, self.port)
             for address in addresses[:-1]:
-                self._dns_host, self.timeout = address, _positive(until - time.monotonic())
+                self._dns_host, self.timeout = address, _at_least_a_moment(until - time.monotonic())
                 try:
                     return super()._new_conn()
                 except (NewConnectionError, ConnectTimeoutError):
                     continue
             self._dns_host = addresses[-1] if addresses else given[0]
-            self.timeout = _positive(until - time.monotonic())
+            self.timeout = _at_least_a_moment(until - time.monotonic())
             return super()._new_conn()
         finally:
             self._dns_host, self.timeout = given
@@ -153,17 +153,17 @@ class _TimelyConnection(HTTPConnection):
     def _tunnel(self) -> None:
         super()._tunnel()
         if self.sock is not None:
-            _deadline().hurry(self.sock, self.sock.gettimeout())  # TLS comes next
+            _find_deadline().hurry(self.sock, self.sock.gettimeout())  # TLS comes next
 
     def send(self, data: Any) -> None:
         """Send a part of a request; connect first where that is still to be done."""
         if self.sock is None:
             self.connect()
-        _deadline().hurry(self.sock, self.sock.gettimeout())
+        _find_deadline().hurry(self.sock, self.sock.gettimeout())
         super().send(data)
 
 
-def _addresses(host: str, port: int | None) -> list[str]:
+def _find_addresses(host: str, port: int | None) -> list[str]:
     """Return a host's addresses; none where urllib3 is to find out itself why there are none."""
     try:
         found = socket.getaddrinfo(host.strip("[]"), port, allowed_gai_family(), socket.SOCK_STREAM)
@@ -172,7 +172,7 @@ def _addresses(host: str, port: int | None) -> list[str]:
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
-def _positive(seconds: float) -> float:
+def _at_least_a_moment(seconds: float) -> float:
     return max(seconds, 0.001)  # 0 would mean not to wait at all
 
 
@@ -243,7 +243,7 @@ class _Source(io.RawIOBase):
         self._sock = sock
         self._file = sock.makefile("rb", buffering=0)
         self._silence = sock.gettimeout()
-        self._deadline = _deadline()
+        self._deadline = _find_deadline()
         self.is_at_end = False
 
     def readable(self) -> bool:
