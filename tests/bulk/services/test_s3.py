@@ -164,9 +164,9 @@ BEGIN_WITH_ROWS = """
 from airflow_provider_truto._compat import object_storage_path
 from airflow_provider_truto.bulk.ledger import Ledger
 from airflow_provider_truto.bulk.record_parser import RecordParser
-from airflow_provider_truto.bulk.sources.snapshot import Result, SnapshotSource
+from airflow_provider_truto.bulk.sources.snapshot import QueryResult, SnapshotSource
 from contextlib import nullcontext
-ask = lambda: nullcontext(Result(columns=["id"], rows=[["other"]]))
+ask = lambda: nullcontext(QueryResult(columns=["id"], rows=[["other"]]))
 folder = object_storage_path(sys.argv[2])
 source = SnapshotSource(folder, "sql-f", ask, RecordParser())
 Ledger(folder, try_number=1).open({"fingerprint": "sql-f", "snapshot": source.keep()})
