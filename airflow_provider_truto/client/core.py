@@ -1,4 +1,4 @@
-"""The client, written once for every transport: tokens, limits, retries, cached answers, lists."""
+"""The client, written once for every transport: tokens, rate limits, retries and cached answers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from airflow_provider_truto.client.settings import ClientSettings
 from airflow_provider_truto.client.tokens import ApiToken, Owner, Token, TokenCache, TokenRefresh, unwrap_refresh
 from airflow_provider_truto.client.transports.base import Transport
 
-#: Characters of a warning; names and words of a server may stand in it.
+#: Characters of a warning: it may contain text of a server, of any length.
 _LONGEST_WARNING = 4_000
 
 P = ParamSpec("P")
@@ -27,12 +27,12 @@ T = TypeVar("T")
 
 
 def _ignore(_value: object) -> None:
-    """Nobody wants to know."""
+    """Do nothing: the default of every callback."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Observer:
-    """Who is told of what the client does.
+    """Callbacks that are told what the client does.
 
     ``on_response`` gets the result of each request, ``on_warning`` a sentence, ``on_wait`` a sentence before each
     wait between two attempts, ``on_token`` the text of a token that was minted, before anything goes out under it, so
@@ -73,7 +73,7 @@ class Client:
         return other
 
     async def run(self, request: Request, *, key_versions: KeyVersionStore | None = None) -> Result:
-        """Bring a call to its end; see ``RetryLoop``."""
+        """Send a request with retries; see ``RetryLoop``."""
         loop = RetryLoop(
             request,
             transport=self.transport,
@@ -95,17 +95,17 @@ class Client:
         return result
 
     async def fetch(self, request: Request, *, key_versions: KeyVersionStore | None = None) -> Result:
-        """Bring a call to its end, or return what the process remembers of one that may be remembered."""
+        """Send a request with retries, or return its cached answer where ``cache_ttl`` allows that."""
         if not request.cache_ttl:
             return await self.run(request, key_versions=key_versions)
-        key = self._cache_key(request)
+        key = self._make_cache_key(request)
         if (response := shared.RESPONSES.get(key)) is not None:
-            # Its JSON is read again: nobody shares it.
+            # Its JSON is parsed again, so that no two callers share one object.
             return Result(
                 response=response, value=parse_value(request, response), request=request, attempts=0, waited=0.0
             )
         result = await self.run(request, key_versions=key_versions)
-        if isinstance(result.value, (dict, bytes)):  # nothing else is a right answer
+        if isinstance(result.value, (dict, bytes)):  # anything else is a wrong answer
             shared.RESPONSES.put(key, result.response, cache_ttl=request.cache_ttl)
         return result
 
@@ -123,28 +123,28 @@ class Client:
         return value
 
     def warn(self, text: str) -> None:
-        """Tell what a server may have had a say in."""
+        """Report a warning, shortened and with control characters escaped: it may contain text of a server."""
         self.observer.on_warning(escape_controls(text[:_LONGEST_WARNING]))
 
     async def get_token(self, request: Request) -> Token:
         """Return the token to send a call under."""
-        account_id = self._token_account(request)
-        return self.tokens.current() if account_id is None else await self._account_token(account_id)
+        account_id = self._find_token_account(request)
+        return self.tokens.current() if account_id is None else await self._get_account_token(account_id)
 
     async def renew_token(self, request: Request, refused: Token) -> Token | None:
-        """Return another token than the one that Truto refused; ``None`` where there is none."""
-        if (account_id := self._token_account(request)) is not None:
-            return await self._account_token(account_id, refused=refused)
+        """Return a token other than the one that Truto refused; ``None`` where there is none."""
+        if (account_id := self._find_token_account(request)) is not None:
+            return await self._get_account_token(account_id, refused=refused)
         if self.tokens.get_unless(refused) is None:
             self.tokens.replace(await _settle(self.tokens.reread()))
         return self.tokens.get_unless(refused)
 
-    def _token_account(self, request: Request) -> str | None:
+    def _find_token_account(self, request: Request) -> str | None:
         """Return the account whose minted token the call goes out under; ``None`` for the API token."""
         is_own = self.settings.data_auth == "account" and request.is_data
         return request.integrated_account_id if is_own else None
 
-    async def _account_token(self, account_id: str, *, refused: Token | None = None) -> Token:
+    async def _get_account_token(self, account_id: str, *, refused: Token | None = None) -> Token:
         """Return the account's token: the one that is kept, one that another caller mints now, or a new one."""
         while True:
             owner = Owner(self.settings.origin, self.tokens.current(), account_id)
@@ -159,7 +159,7 @@ class Client:
             if other := unwrap_refresh(await self.transport.wait_for(acquired)):
                 return other
 
-    def _cache_key(self, request: Request) -> Hashable:
+    def _make_cache_key(self, request: Request) -> Hashable:
         return self.settings.base_url, self.tokens.current(), request.integrated_account_id, request.target
 
 

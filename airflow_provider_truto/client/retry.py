@@ -1,4 +1,7 @@
-"""One call to its end: attempts, waits, keys and renewed tokens, once for every transport."""
+"""The retry loop: sends one request until it succeeds or a repeat cannot help, over any transport.
+
+What decides whether a status is tried again is the table in ``statuses``, not this module.
+"""
 
 from __future__ import annotations
 
@@ -36,21 +39,21 @@ _LONGEST_BACKOFF = 60.0
 
 
 class TokenSource(Protocol):
-    """Who knows the tokens that calls go out under; see ``core.Client``."""
+    """Provides the tokens that calls are sent under; ``core.Client`` is one."""
 
     async def get_token(self, request: Request) -> Token:
         """Return the token to send the call under."""
 
     async def renew_token(self, request: Request, refused: Token) -> Token | None:
-        """Return another token than the one that Truto refused, ``None`` where there is none."""
+        """Return a token other than the one that Truto refused, ``None`` where there is none."""
 
 
 class KeyVersionStore(Protocol):
-    """Where the version of an idempotency key outlives the process, e.g. Airflow's task state store."""
+    """Keeps the version of an idempotency key beyond this process, e.g. in Airflow's task state store."""
 
     @property
     def may_advance(self) -> bool:
-        """Whether nothing that went out under the key before can have been executed."""
+        """Whether no earlier request with this key can have been executed."""
 
     def load(self) -> int:
         """Return the stored version, 1 where there is none."""
@@ -61,7 +64,7 @@ class KeyVersionStore(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RetryPolicy:
-    """How long to go on. ``max_wait`` is the sum of all waits in seconds."""
+    """When to stop repeating. ``max_wait`` bounds the sum of all waits, in seconds."""
 
     max_attempts: int = 5
     max_wait: float = 300.0
@@ -72,9 +75,9 @@ class Result:
     """A success, its parsed JSON, and what it cost: attempts and seconds waited.
 
     ``value`` is ``{}`` for an empty answer, bytes where the call takes any content and no JSON came, and ``None``
-    for a streamed one; ``request`` is the one that succeeded, with the key it went out under at last. ``paced`` are
-    seconds spent waiting for a place within the rate limits, which ``waited`` does not count. ``scrub`` takes the
-    secrets of this call out of text.
+    for a streamed one; ``request`` is the one that succeeded, with the key of its last attempt. ``paced`` are the
+    seconds spent waiting for the rate limits, which ``waited`` does not count. ``scrub`` removes the secrets of this
+    call from a text.
     """
 
     response: Response
@@ -87,7 +90,7 @@ class Result:
 
 
 class UnreadableError(Exception):
-    """A 2xx whose body cannot be used; ``failure`` says why."""
+    """A 2xx answer whose body cannot be used; ``failure`` says why."""
 
     def __init__(self, reason: str, *, transient: bool = True) -> None:
         super().__init__(reason)
@@ -95,7 +98,7 @@ class UnreadableError(Exception):
 
 
 def parse_value(request: Request, response: Response) -> Any:
-    """Return the value of a 2xx.
+    """Return the value of a 2xx answer.
 
     Raises ``UnreadableError`` where there is none: a cut-off JSON is worth another try, a web page is not.
     """
@@ -122,13 +125,15 @@ def parse_value(request: Request, response: Response) -> Any:
 
 
 class RetryLoop:
-    """Brings one request to its end.
+    """Sends one request until it succeeds or a repeat cannot help.
 
-    Every attempt of a write repeats its ``Idempotency-Key``, with the version in ``key_versions`` behind it where
-    that is above 1. The version advances (``…-2``) only where two refusals and nothing else came under it and
-    ``key_versions`` can keep it. ``on_wait`` gets a sentence before each wait between two attempts, which
-    ``on_backoff`` surrounds. ``connection`` is what errors call the one to fix. ``now`` is in seconds since the
-    epoch, ``jitter`` in [0, 1).
+    Every attempt of a write repeats its ``Idempotency-Key``; a version above 1, kept in ``key_versions``, is appended
+    to it (``…-2``). The version is raised only after two refusals and no other outcome under the same key and if
+    ``key_versions`` can keep it.
+
+    ``on_wait`` gets a sentence before each wait between two attempts; the wait happens inside of the context manager
+    that ``on_backoff`` makes. ``connection`` is the name that errors give to the connection. ``now`` is in seconds
+    since the epoch, ``jitter`` in [0, 1).
     """
 
     def __init__(
@@ -164,12 +169,13 @@ class RetryLoop:
         self._waited = 0.0
         self._paced = 0.0
         self._renewed = False
-        self._in_doubt = False
+        #: Whether an earlier attempt may have executed the write although it brought no success.
+        self._may_have_executed = False
         self._known_unblocked = False
         self._use_key_version(self._key_versions.load() if self._key_versions else 1)
 
     async def run(self) -> Result:
-        """Return the outcome of a 2xx.
+        """Return the result of a 2xx answer.
 
         Raises the ``TrutoError`` of anything else, with ``attempts``, ``waited`` and ``idempotency_key``.
         """
@@ -207,7 +213,7 @@ class RetryLoop:
         )
 
     async def _send(self, request: Request, token: Token) -> Response | TransportFailure:
-        """Send as soon as the rate limits have a place, and tell them what came back."""
+        """Send as soon as the rate limits allow it, and report the answer to the rate limiter."""
         account = request.integrated_account_id if request.is_data else None
         while seconds := self._limiter.acquire_delay(account):
             self._paced += seconds
@@ -224,37 +230,40 @@ class RetryLoop:
                 self._limiter.on_failure(account)
 
     async def _handle_failure(self, failure: TransportFailure) -> None:
-        """A request that can have gone out leaves a doubt: a write is repeated only under the key that it had."""
-        self._in_doubt = self._in_doubt or failure.maybe_sent
+        """Wait for the next attempt, or raise: a write that may have been sent is repeated only under its key."""
+        self._may_have_executed = self._may_have_executed or failure.maybe_sent
         may_retry = failure.transient and (self._is_repeatable or not failure.maybe_sent)
         await self._wait_or_raise(self._build_transport_error(failure), None, may_retry=may_retry)
 
     @property
     def _is_repeatable(self) -> bool:
+        """Whether a repeat cannot execute a write twice."""
         return not self._request.is_write or self._request.idempotency_key is not None
 
     def _build_transport_error(self, failure: TransportFailure) -> TrutoTransportError:
         reason = shorten(self._scrub_text(failure.reason))
-        doubt = self._describe_doubt() if self._request.is_write else ""
-        tries = "1 attempt" if self._attempts == 1 else f"{self._attempts} attempts"
-        error = TrutoTransportError(f"{self._request.describe()}: no usable answer after {tries}: {reason}.{doubt}")
+        outcome = self._describe_outcome() if self._request.is_write else ""
+        attempts = "1 attempt" if self._attempts == 1 else f"{self._attempts} attempts"
+        error = TrutoTransportError(
+            f"{self._request.describe()}: no usable answer after {attempts}: {reason}.{outcome}"
+        )
         error.transient = failure.transient
-        error.maybe_sent = self._in_doubt
+        error.maybe_sent = self._may_have_executed
         return error
 
-    def _describe_doubt(self) -> str:
-        """Say what is known of a write that got no answer."""
-        if not self._in_doubt:
+    def _describe_outcome(self) -> str:
+        """Say whether a write that got no answer may have been executed."""
+        if not self._may_have_executed:
             return " Nothing was written: there was no connection that the request could have gone out on."
-        doubt = " Whether the write happened is unknown."
+        outcome = " Whether the write happened is unknown."
         if self._request.idempotency_key is not None:
-            doubt += (
+            outcome += (
                 " A repeat under the same Idempotency-Key, such as a retry of the task, is executed at most once."
             )
-        return doubt
+        return outcome
 
     async def _renew_token(self, response: Response) -> bool:
-        """After a 401 of Truto itself, look for a rotated token; once a call."""
+        """Look for a renewed token after a 401 of Truto itself, at most once per call."""
         is_ours = response.status == 401 and not is_remote_error(response)
         if not is_ours or self._renewed:
             return False
@@ -273,22 +282,22 @@ class RetryLoop:
             scrub=self._scrub_text,
         )
         # Anything but a refusal may have executed the write: another key could execute it once more.
-        self._in_doubt = self._in_doubt or not meaning.is_refusal
-        asked = error.retry_after
-        if asked is None and response.status == 429:
-            asked = DEFAULT_WAIT
+        self._may_have_executed = self._may_have_executed or not meaning.is_refusal
+        requested_wait = error.retry_after
+        if requested_wait is None and response.status == 429:
+            requested_wait = DEFAULT_WAIT
         may_retry = meaning.in_call and (self._is_repeatable or meaning.is_refusal)
-        await self._wait_or_raise(error, asked, may_retry=may_retry)
+        await self._wait_or_raise(error, requested_wait, may_retry=may_retry)
         if meaning.is_refusal:
             self._maybe_advance_key()
 
-    async def _wait_or_raise(self, error: TrutoError, asked: float | None, *, may_retry: bool) -> None:
-        """Sleep before the next attempt; a wait that does not fit is never shortened, it ends the call."""
+    async def _wait_or_raise(self, error: TrutoError, requested_wait: float | None, *, may_retry: bool) -> None:
+        """Sleep before the next attempt; raise instead where the wait would exceed ``max_wait``, never shorten it."""
         if not may_retry or self._attempts >= self._policy.max_attempts:
             raise error
         left = self._policy.max_wait - self._waited
-        if asked is not None:
-            seconds = asked
+        if requested_wait is not None:
+            seconds = requested_wait
         else:
             ceiling = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2 ** (self._attempts - 1))
             seconds = ceiling * (0.5 + 0.5 * self._jitter())
@@ -297,8 +306,8 @@ class RetryLoop:
                 error.retry_after = seconds
             error.args = (f"{error} The next attempt would wait {seconds:.0f} s, {left:.0f} s are left of max_wait.",)
             raise error
-        if asked is not None:
-            # Spread those who were told the same moment; never come early.
+        if requested_wait is not None:
+            # Spread tasks that were told the same moment; never send early.
             seconds = min(left, seconds + self._jitter())
         self._waited += seconds
         self._on_wait(self._describe_wait(error, seconds))
@@ -313,9 +322,15 @@ class RetryLoop:
         )
 
     def _maybe_advance_key(self) -> None:
+        """Count a refusal, and go on to the next version of the key where that cannot repeat a write."""
         self._refusals += 1
         key_versions = self._key_versions
-        if key_versions is not None and key_versions.may_advance and self._refusals >= 2 and not self._in_doubt:
+        if (
+            key_versions is not None
+            and key_versions.may_advance
+            and self._refusals >= 2
+            and not self._may_have_executed
+        ):
             key_versions.save(self._key_version + 1)
             self._use_key_version(self._key_version + 1)
 
@@ -339,7 +354,7 @@ class RetryLoop:
         return find_meaning(response.status, is_remote=is_remote)
 
     async def _explain_503(self, account_id: str) -> Meaning:
-        """A 503 is permanent for a blocked account: ask the capabilities, once a request."""
+        """Ask the capabilities whether the account is blocked, since a 503 is permanent then; once per request."""
         found = await self._look_up(capabilities_request(integrated_account_id=account_id))
         account = found.get("account") if isinstance(found, dict) else None
         blocked = account.get("is_blocked") if isinstance(account, dict) else None
@@ -349,7 +364,7 @@ class RetryLoop:
         return find_meaning(503, is_remote=False) if self._known_unblocked else MAYBE_BLOCKED_ACCOUNT
 
     async def _look_up(self, question: Request) -> Any:
-        """GET something that explains an answer; ``None`` where that fails too."""
+        """Return the JSON of a GET that helps to explain an error; ``None`` where that fails too."""
         reply = await self._send(question, await self._tokens.get_token(question))
         if isinstance(reply, TransportFailure) or not reply.ok:
             return None
