@@ -1,9 +1,9 @@
-"""The way of one record, every step in its order.
+"""Sends one record: calls the steps of this package in their order.
 
     render → coerce → validate → build_request → (client) → parse_response → verify → XCom
 
-What Truto has to be asked before (which account, which fields, the record as it is now) goes through the same client
-as the write itself.
+Each step is a module beside this one; change a step there, and here only the order, or what connects two steps.
+Questions that precede the write (which account, which fields, the record as it is now) use the same client.
 """
 
 from __future__ import annotations
@@ -19,10 +19,7 @@ from airflow_provider_truto.client.accounts import (
     find_account,
 )
 from airflow_provider_truto.client.core import Client
-from airflow_provider_truto.client.endpoints import (
-    CACHE_TTL,
-    integrated_account_request,
-)
+from airflow_provider_truto.client.endpoints import CACHE_TTL, integrated_account_request
 from airflow_provider_truto.client.errors import Problem, TrutoNotFoundError, TrutoSchemaError
 from airflow_provider_truto.client.pages import Pages
 from airflow_provider_truto.client.request import encode_json
@@ -37,17 +34,16 @@ from airflow_provider_truto.records.preview import Preview, check_expected, make
 from airflow_provider_truto.records.request import LIVE, RecordRequest
 from airflow_provider_truto.records.safeguards import Safeguards, find_safeguard_problems
 from airflow_provider_truto.records.validate import ValidRequest, load_body_schema, validate
-from airflow_provider_truto.schemas.custom_fields import (
-    find_unlisted_fields,
-)
+from airflow_provider_truto.schemas.custom_fields import find_unlisted_fields
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecordResult:
-    """The end of the way.
+    """What was sent, and what came back.
 
-    ``response`` is the JSON answer, ``None`` for a stream; where nothing was sent (``result`` is ``None``), the
-    record as it is. ``request`` holds what was sent: typed, its account known.
+    ``response`` is the JSON answer, or ``None`` for a streamed one. Where nothing was sent, ``result`` is ``None``
+    and ``response`` is the record as it is in the CRM. ``request`` is the request as it was sent: its body coerced,
+    its account known. ``unchanged`` are the fields that were left out because the CRM has these values already.
     """
 
     request: RecordRequest
@@ -67,11 +63,11 @@ async def write_record(
     task: TaskIdentity | None = None,
     key_versions: KeyVersionStore | None = None,
 ) -> RecordResult:
-    """Bring one request to its end: make it typed, check it, send it, read the answer.
+    """Write one record: coerce and check the request, send it, and read the answer.
 
-    Without ``coercion`` the body is taken as it is. ``earlier`` are problems that were found before; ``task`` makes
-    the idempotency key, and ``key_versions`` keeps its version over a task's tries. Raises ``TrutoSchemaError`` with
-    every problem, or the ``TrutoError`` of the call.
+    Without ``coercion`` the body is sent as it is. ``earlier`` are problems that the caller has found already.
+    ``task`` determines the idempotency key, and ``key_versions`` keeps its version over a task's tries. Raises
+    ``TrutoSchemaError`` with every problem, or the ``TrutoError`` of the call.
     """
     safeguards = safeguards or Safeguards()
     valid = await prepare_request(client, request, coercion=coercion, earlier=earlier, safeguards=safeguards)
@@ -82,20 +78,20 @@ async def write_record(
         except TrutoNotFoundError:
             if safeguards.preview or request.method != "delete":
                 raise
-            # Most likely an earlier try of ours has deleted it: under its key, Truto repeats the answer.
+            # Most likely an earlier try of this task has deleted it: for the same key, Truto repeats the answer.
             return await send_record(client, valid, task=task, key_versions=key_versions)
         preview = make_preview(valid, record)
         check_expected(safeguards, preview, request)
         if safeguards.preview:
             return RecordResult(request=request, response=record, preview=preview)
-        # Another hash, and nothing to change: what was previewed has been written, most likely by an earlier try.
+        # The hash differs. If no field does, what was previewed has been written, most likely by an earlier try.
         is_written = safeguards.expect not in (None, preview.hash)
         if (safeguards.skip_unchanged or is_written) and isinstance(request.body, dict):
-            left = select_differing(request.body, record)
-            unchanged = tuple(name for name in request.body if name not in left)
-            if not left:
+            differing = select_differing(request.body, record)
+            unchanged = tuple(name for name in request.body if name not in differing)
+            if not differing:
                 return RecordResult(request=request, response=record, preview=preview, unchanged=unchanged)
-            valid = _replace_body(valid, left)
+            valid = _reduce_body(valid, differing)
             done = await send_record(client, valid, task=task, key_versions=key_versions)
             return replace(done, preview=preview, unchanged=unchanged)
     return await send_record(client, valid, task=task, key_versions=key_versions)
@@ -117,16 +113,16 @@ async def prepare_request(
     earlier: Sequence[Problem] = (),
     safeguards: Safeguards,
 ) -> ValidRequest:
-    """Everything before a request may be sent; what is wrong with it is listed at once.
+    """Do everything that precedes sending. Raises ``TrutoSchemaError`` with every problem at once.
 
-    Asks Truto for what the request names indirectly: the customer by tenant, the schema of this integration.
+    Asks Truto for what the request names only indirectly: the account of a tenant, the schema of an integration.
     """
     settings = client.settings
-    told = {problem.pointer for problem in earlier}
+    reported = {problem.pointer for problem in earlier}
     problems = [*earlier, *find_safeguard_problems(request, safeguards), *_find_target_problems(request, safeguards)]
     request, found = await _find_account(client, request, may_ask=not problems)
-    problems = [*earlier, *(problem for problem in [*problems, *found] if problem.pointer not in told)]
-    if not problems:  # what is wrong already would make Truto's answers wrong as well
+    problems = [*earlier, *(problem for problem in [*problems, *found] if problem.pointer not in reported)]
+    if not problems:  # else the questions to Truto would be wrong as well
         await _run_preflight(client, request, safeguards)
         request = await load_customer_schema(client, request, check_custom_fields=safeguards.check_custom_fields)
     elif request.schema == LIVE:
@@ -149,7 +145,7 @@ async def prepare_request(
 async def _find_account(
     client: Client, request: RecordRequest, *, may_ask: bool
 ) -> tuple[RecordRequest, list[Problem]]:
-    """Find the customer: named by account or by tenant, else the connection's default."""
+    """Find the integrated account: named by id or by tenant, else the connection's default."""
     account = request.integrated_account_id
     if request.tenant_id is not None or request.integration is not None:
         if account is not None:
@@ -169,7 +165,7 @@ async def _find_account(
 
 
 def _find_target_problems(request: RecordRequest, safeguards: Safeguards) -> list[Problem]:
-    """What is wrong with a call that names no record, or names it where none is meant."""
+    """Return the problems of a list that is to be streamed, and of a write that lacks the id of its record."""
     if request.method == "list" and request.response_format == "stream":
         message = "'stream' is for one record; a list goes to a file page by page, in any other format"
         return [Problem("/response_format", message)]
@@ -214,7 +210,7 @@ def _coerce(
 
 
 async def _read_record(client: Client, request: RecordRequest) -> dict[str, Any]:
-    """Read the record as it is now; a create has none."""
+    """Read the record as it is now; ``{}`` for a create."""
     if request.record_id is None:
         return {}
     value = (await client.fetch(build_read_request(request))).value
@@ -226,12 +222,12 @@ async def _read_record(client: Client, request: RecordRequest) -> dict[str, Any]
     return value
 
 
-def _replace_body(valid: ValidRequest, left: dict[str, Any]) -> ValidRequest:
-    """Send less of a checked body; what this integration requires goes along although it does not differ."""
+def _reduce_body(valid: ValidRequest, differing: dict[str, Any]) -> ValidRequest:
+    """Reduce a checked body to the fields in ``differing`` and those that this integration requires."""
     request = valid.request
     schema = load_body_schema(request)
     required = set(schema.source.get("required", ())) if schema else set()
-    body = {name: value for name, value in request.body.items() if name in left or name in required}
+    body = {name: value for name, value in request.body.items() if name in differing or name in required}
     return replace(valid, request=request.replace(body=body), body=encode_json(body))
 
 
@@ -242,7 +238,7 @@ async def send_record(
     task: TaskIdentity | None = None,
     key_versions: KeyVersionStore | None = None,
 ) -> RecordResult:
-    """Send a valid request, and read the answer. Raises the ``TrutoError`` of the call."""
+    """Send a checked request, and read the answer. Raises the ``TrutoError`` of the call."""
     request = valid.request
     result = await client.fetch(build_request(valid, task=task), key_versions=key_versions)
     if result.response.stream is not None:

@@ -1,8 +1,8 @@
-"""What the writes of one customer have in common, kept from the first that went well.
+"""The fast path of a bulk: what the writes of one customer have in common is prepared once and used again.
 
-Most records of a bulk differ from it in their id and body only. One whose body is surely right as it is takes the
-short way: nothing is coerced, and only what differs is looked at. Whatever is not surely right takes the long way of
-``pipeline``, which says what is wrong with it.
+Most records of a bulk differ from their customer's first one only in id and body. If a quick check proves that such
+a body is valid as it is, the record skips coercion and full validation. If the check is not sure, the record takes
+all steps of ``pipeline``, which say what is wrong with it: a check here may be too strict, but never too lenient.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from airflow_provider_truto.client.request import encode_json
 from airflow_provider_truto.records.request import RecordRequest
 from airflow_provider_truto.records.validate import ValidRequest, is_record_name, load_body_schema
 
-#: Ids of which no part means anything in a path.
+#: Ids without any character that has a meaning in a URL's path.
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
 
 
 class PreparedWrites:
-    """Updates or creates of one customer, as the one that ``request`` was.
+    """Updates or creates of one customer that are like ``request``, which was sent.
 
-    ``request`` was valid: its account is known, its schema is what its body was held against. A schema from Truto
-    is good for as long as any answer that is remembered.
+    ``request`` was valid: its account is known, and its schema is loaded. A schema from Truto is used for
+    ``CACHE_TTL`` seconds, like every cached answer.
     """
 
     def __init__(self, request: RecordRequest) -> None:
@@ -38,7 +38,7 @@ class PreparedWrites:
         self._until = time.monotonic() + CACHE_TTL if request.is_schema_valid else math.inf
 
     def admit(self, record_id: str | None, body: Any) -> ValidRequest | None:
-        """Return the write of another record, or ``None`` where it takes the long way to say what it is."""
+        """Return the checked write of another record, or ``None`` where it needs all steps of ``pipeline``."""
         if not self._is_plain_target(record_id) or type(body) is not dict or not body:
             return None
         if time.monotonic() > self._until:
@@ -60,7 +60,7 @@ class PreparedWrites:
 
 
 def _is_plain_field(name: Any, value: Any) -> bool:
-    """Whether a top-level field names nothing but itself, and is not empty, which might wipe what is there."""
+    """Whether a top-level field is plain: not a name of a customer or record, and no empty list or object."""
     return type(name) is str and _is_plain_name(name) and _is_plain(value) and value != [] and value != {}
 
 
@@ -70,9 +70,9 @@ def _is_plain_name(name: str) -> bool:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether a value is JSON already, without a null, which may be an accident, and without a doubtful number."""
+    """Whether a value is JSON already, without nulls (they may be an accident) and without inexact numbers."""
     kind = type(value)
-    if kind is str or kind is bool or kind is float:  # NaN is not written
+    if kind is str or kind is bool or kind is float:  # encode_json refuses NaN
         return True
     if kind is int:
         return -SAFE <= value <= SAFE  # type: ignore[no-any-return]

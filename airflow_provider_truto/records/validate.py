@@ -33,7 +33,7 @@ _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 def load_body_schema(request: RecordRequest) -> Schema | None:
-    """Compile the schema that a body is held against; ``None`` where there is none.
+    """Compile the schema that a body is checked with; ``None`` where there is none.
 
     ``"live"`` must have been replaced by what Truto answered. Raises ``TrutoSchemaError`` where it is not a schema.
     """
@@ -60,9 +60,9 @@ class ValidRequest:
 def validate(
     request: RecordRequest, *, earlier: Sequence[Problem] = (), is_typed: bool = False, hide_values: bool = False
 ) -> ValidRequest:
-    """Hold a request against its schemas; ``earlier`` are problems that were found before, as by typing.
+    """Check a request with its schemas; ``earlier`` are problems that were found before, as by coercion.
 
-    ``is_typed``: the body came out of ``typed``, so that it is JSON-plain.
+    ``is_typed``: the body came out of ``coerce``, so that it is plain JSON.
 
     Warnings are mismatches that the schema calls advisory (a phone number's type that is not documented).
     Raises ``TrutoSchemaError`` with every problem: pointers into the body are under ``/body``, arguments have
@@ -87,7 +87,7 @@ def validate(
 def _find_body_problems(
     request: RecordRequest, schema: Schema | None, *, hide_values: bool
 ) -> tuple[list[Problem], list[str]]:
-    """What is wrong with a body that can be written, and what the schema calls advisory."""
+    """Return the problems of a body that is JSON, and its warnings: what the schema calls advisory."""
     if request.is_read:
         return [Problem("/body", f"{request.method} takes no body")], []
     problems: list[Problem] = []
@@ -110,9 +110,9 @@ def _find_body_problems(
 
 
 def _find_name_problems(request: RecordRequest, schema: Schema | None) -> list[Problem]:
-    """Names in a body that say whose record it is, where something else has said so already: Truto drops them.
+    """Return the problems of names in a body that look like a choice of customer or record: Truto drops them.
 
-    A caller's schema, or ``extra_fields``, tells that this CRM has such a field.
+    A field of this name is no problem where the caller's schema or ``extra_fields`` has it.
     """
     body = request.body if isinstance(request.body, dict) else {}
     properties = schema.source.get("properties") if schema else None
