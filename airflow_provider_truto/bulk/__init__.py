@@ -1,6 +1,6 @@
 """Many records in one task: source → records → in flight → ledger. Nothing in here knows Airflow.
 
-``job`` is one try from its beginning to its end. ``records`` and ``sources`` read what is to be done, ``queue`` says
-who goes next, ``runner`` keeps calls in flight for many customers at once, each on the way of one record, and
-``ledger`` accounts for every record in files that outlive the worker.
+``job`` is one whole try of the task. ``sources`` and ``readers`` read records, ``queue`` chooses the next one,
+``runner`` keeps calls for many customers in flight at once, ``writer`` sends a single record through
+``records.pipeline``, and ``ledger`` writes what became of each record to files that outlive the worker.
 """

@@ -1,8 +1,9 @@
-"""One try of a bulk from its beginning to its end: choose the ledger, check the source, run, report, judge.
+"""One whole try of a bulk: chooses the ledger, checks the source, sends, reports, and judges the result.
 
     begin_try → prepare the source → choose the ledger → open both → (validate) → run → summary → judge
 
-It knows nothing of Airflow. What it raises are the errors of ``bulk.errors``, ``TrutoError`` and ``OSError``.
+It knows nothing of Airflow; ``operators._bulk_job`` calls it. It raises the errors of ``bulk.errors``, ``TrutoError``
+and ``OSError``.
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ if TYPE_CHECKING:
     from airflow_provider_truto.client.aio import AsyncClient
 
 _LOG = getLogger(__name__)
-#: Methods that mean the same when they are done again; anything else may make another record.
+#: Methods that may be executed twice without harm; anything else may make a second record.
 _REPEATABLE = frozenset({"update", "delete"})
-#: What is said of rows that a check has found, after their number, and what can be done.
+#: What ``validate_first`` says after the number of invalid rows: before anything was sent, and in a later try.
 _CHECKED_FIRST = (
     "rows of the source are not valid; nothing was sent. Correct them where they come from and clear the task, which"
     " then reads the source anew; or leave out validate_first, so that the others are sent and these are failures."
@@ -56,12 +57,12 @@ class BulkJob:
     """One try of one task's bulk.
 
     :param folder: the task's folder, in which its ledgers are.
-    :param identity: the task; its ``generation`` is constant over retries and different after a clear.
-    :param run: what the task sees of its DAG run.
+    :param identity: the task; its ``generation`` stays the same over retries and is another after a clear.
+    :param run: what the task knows of its DAG run, to tell one that was deleted and made again.
     :param try_number: from 1, counted on after a clear.
     :param plan: how each record is sent; its identities are set here.
-    :param prepare_source: says what the source is, before it is read. May raise ``ValueError``.
-    :param new_client: opens the client that sends.
+    :param prepare_source: describes the source before it is read. May raise ``ValueError``.
+    :param new_client: makes the client that sends.
     :param max_failures: how many records may fail or be skipped: a number, a share below 1, or ``None`` for any.
     :param validate_first: check the whole source before the first write.
     :param on_source_change: ``"error"``, or ``"restart"`` in a new ledger.
@@ -84,7 +85,7 @@ class BulkJob:
     log: Logger = _LOG
 
     def execute(self) -> dict[str, Any]:
-        """Do what is not done yet, account for every record, and return the summary that is in the ledger.
+        """Send what is not done yet, write down every record, and return the summary that is in the ledger.
 
         Raises ``TooManyFailuresError`` where more failed than ``max_failures``, ``UnfinishedError`` and
         ``LiveTryError`` where the next try has to go on, ``LedgerError``, ``SourceError``, and ``TrutoSchemaError``
@@ -102,7 +103,7 @@ class BulkJob:
         try:
             source_plan = self.prepare_source()
         except ValueError as error:
-            raise _unreadable_source(error) from error
+            raise _build_source_error(error) from error
         ledger, begun_with, header = choose_ledger(
             self.folder,
             task_generation=self.identity.generation,
@@ -118,9 +119,10 @@ class BulkJob:
         try:
             source = source_plan.open(ledger.folder)
         except ValueError as error:
-            raise _unreadable_source(error) from error
-        plan = self._plan_with_keys(header)
-        # A ledger that is begun says what is done; one that is not must not bind this source before it is checked.
+            raise _build_source_error(error) from error
+        plan = self._add_keys(header)
+        # A ledger that was begun says what is done. A new one is begun only after the check, since its header fixes
+        # the source for all later tries.
         completed = None if begun_with is None else ledger.open({**header, "snapshot": source.keep()})
         if self.validate_first:
             self._validate(plan, source, ledger, completed)
@@ -133,7 +135,8 @@ class BulkJob:
         self._judge(summary)
         return summary
 
-    def _plan_with_keys(self, header: Mapping[str, Any]) -> Plan:
+    def _add_keys(self, header: Mapping[str, Any]) -> Plan:
+        """Return the plan with the identities that the records' keys are made from; see ``Plan``."""
         cleared = f"{self.identity.generation}/{header['generation']}"
         return replace(
             self.plan,
@@ -142,7 +145,7 @@ class BulkJob:
         )
 
     def _validate(self, plan: Plan, source: Source, ledger: Ledger, completed: CompletedRecords | None) -> None:
-        """Check every record that is not done; a check that does not go well leaves nothing which binds the next try.
+        """Check every record that is not done; where one is invalid, the next try may read a corrected source.
 
         ``completed`` is ``None`` where no try has begun the ledger. Raises ``TrutoSchemaError`` with the faults.
         """
@@ -171,7 +174,7 @@ class BulkJob:
     async def _run(
         self, plan: Plan, source: Source, ledger: Ledger, completed: CompletedRecords, header: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Send what is not done, and write the summary, also where the try ends early."""
+        """Send what is not done, and write the summary even if the try ends early."""
         rows = source.count()
         async with self.new_client() as client:
             self.log.info(
@@ -206,6 +209,7 @@ class BulkJob:
         return summary
 
     def _judge(self, summary: Mapping[str, Any]) -> None:
+        """Raise ``TooManyFailuresError`` where more failed than ``max_failures`` allows."""
         failures = summary["failed"] + summary["skipped"]
         if not failures:
             return
@@ -244,5 +248,5 @@ class BulkJob:
             )
 
 
-def _unreadable_source(error: ValueError) -> TrutoSchemaError:
+def _build_source_error(error: ValueError) -> TrutoSchemaError:
     return TrutoSchemaError(f"the source cannot be read: {error}. Nothing was sent.")

@@ -13,11 +13,11 @@ from airflow_provider_truto.records.safeguards import Safeguards
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How to do it. ``template`` is the request of every record but for its id, body and account.
+    """How to send the records. ``template`` is the request of every record, without its id, body and account.
 
-    ``identity`` is the task's, for the keys, ``cleared_identity`` that for records which were refused before somebody
-    cleared the task; ``concurrency`` is how many calls are in flight at most; ``max_runtime`` in seconds;
-    ``is_stopped`` is asked before each record.
+    The keys of the records are made from ``identity``, or from ``cleared_identity`` for records that Truto refused
+    before somebody cleared the task. ``concurrency`` is the number of calls in flight at most; ``max_runtime`` is in
+    seconds; ``is_stopped`` is called before each record.
     """
 
     template: RecordRequest

@@ -1,6 +1,9 @@
-"""One try of a bulk: slots for many records in flight, tasks, cancellation and a deadline.
+"""Sends the records of one try of a bulk, many at once, until all are done or the try must end.
 
-source → read_ahead → queue → (a slot) → writer → ledger, progress
+    source → read_ahead → queue → (a slot) → writer → ledger, progress
+
+A slot is the permission for one record to be sent; there are ``concurrency`` of them. A record that waits before its
+next attempt does not hold one. A turn is what the queue says to do with a record: send it, or write it down unsent.
 """
 
 from __future__ import annotations
@@ -26,13 +29,13 @@ from airflow_provider_truto.client.errors import TrutoAuthenticationError, Truto
 if TYPE_CHECKING:
     from airflow_provider_truto.client.aio import AsyncClient  # slow to import; DAG files must not pay for it
 
-#: Records that wait before their next attempt without holding a slot.
+#: At most this many records wait before their next attempt without holding a slot; further ones keep theirs.
 _MAX_IN_BACKOFF = 1_000
-#: Seconds that calls in flight have to come to their end where the try ends early. A supervisor kills after five.
+#: Seconds that calls in flight may still take when the try ends early. Airflow's supervisor kills after five.
 GRACE_SECONDS = 3.0
-#: Seconds between two looks at the time, the order to stop, and the parts of the ledger.
+#: Seconds between two checks of the time, the order to stop, and the parts of the ledger.
 _HOUSEKEEPING_SECONDS = 0.5
-#: Seconds between two reports at first; after an hour a minute, since a bulk may take days.
+#: Seconds between two reports; they grow to the second number within an hour, since a bulk may take days.
 _REPORT_SECONDS = 5.0
 _LONGEST_REPORT_SECONDS = 60.0
 
@@ -71,11 +74,11 @@ class BulkRunner:
         self.progress = Progress.resume(completed, total=total)
 
     async def run(self, records: Iterator[Record]) -> Progress:
-        """Do every record that is not done yet, and return the numbers.
+        """Send every record that is not done yet, and return the counts.
 
         Raises ``UnfinishedError`` where it was stopped or ``max_runtime`` is over, ``TrutoAuthenticationError`` for a
-        refused token, and what reading the source or writing the ledger raises. What the ledger does not say is done
-        again by the next try, under the same keys.
+        refused token, and what reading the source or writing the ledger raises. The next try repeats what is not in
+        the ledger, under the same keys.
         """
         self._began = time.monotonic()
         reader = asyncio.create_task(self._reader.read(records))
@@ -98,29 +101,29 @@ class BulkRunner:
 
     def _put(self, record: Record) -> None:
         if not self._completed.is_final(record.ordinal):
-            self._queue.put(self._writer.account_id(record), record)
+            self._queue.put(self._writer.find_account_id(record), record)
 
     async def _dispatch(self) -> None:
         """Start records as long as there are any, a slot is free and nothing forbids it."""
         turns = 0
         while self._fatal is None:
-            if reason := self._reason_to_end():
+            if reason := self._find_reason_to_end():
                 self._fatal = UnfinishedError(f"bulk not finished: {reason}; the next try goes on from here")
                 return
             if self._has_slot and self._start_next():
                 turns += 1
-                if turns % 64 == 0:  # rows that are not sent would keep the answers waiting
+                if turns % 64 == 0:  # else rows that are not sent would delay the handling of answers
                     await asyncio.sleep(0)
                 continue
             if self._reader.is_done and not len(self._queue) and not self._running:
                 return
             self._wake.clear()
-            # Woken where a slot is free or rows were read; now and then to look at the time and the order to stop.
+            # Set when a slot is free or rows were read, and regularly to check the time and the order to stop.
             await self._wake.wait()
 
     def _fill_slot(self) -> None:
-        """Give the slot of a record that is done to the next one at once, before the dispatcher has its turn."""
-        if self._fatal is None and self._has_slot and not self._reason_to_end():
+        """Start the next record at once in the slot of one that is done, without waiting for the dispatcher."""
+        if self._fatal is None and self._has_slot and not self._find_reason_to_end():
             self._start_next()
         if self._has_slot:
             self._wake.set()
@@ -132,12 +135,12 @@ class BulkRunner:
         if turn is None:
             self._reader.on_starved()
             return False
-        self._begin(turn)
+        self._start(turn)
         return True
 
     @contextmanager
     def _release_slot(self) -> Iterator[None]:
-        """Let others go while a record waits before its next attempt: their accounts may fare better."""
+        """Free the slot while a record waits before its next attempt: others may succeed meanwhile."""
         if self._in_backoff >= _MAX_IN_BACKOFF:
             yield
             return
@@ -152,7 +155,7 @@ class BulkRunner:
     def _has_slot(self) -> bool:
         return len(self._running) - self._in_backoff < self._plan.concurrency
 
-    def _reason_to_end(self) -> str | None:
+    def _find_reason_to_end(self) -> str | None:
         plan = self._plan
         if plan.is_stopped():
             return "it was told to stop"
@@ -161,13 +164,13 @@ class BulkRunner:
         return None
 
     async def _drain(self) -> None:
-        """Wait for the calls that are in flight where the try ends early; those that take long are given up."""
+        """Wait for the calls in flight when the try ends early; cancel those that take too long."""
         while self._running:
             _, left = await asyncio.wait(self._running, timeout=GRACE_SECONDS)
             for task in left:
                 task.cancel()
 
-    def _begin(self, turn: Turn) -> None:
+    def _start(self, turn: Turn) -> None:
         if turn.is_sent:
             task = asyncio.create_task(self._process(turn))
             self._running.add(task)
@@ -175,13 +178,13 @@ class BulkRunner:
         elif turn.error is not None:
             self._fail(turn, turn.error, skipped_since=turn.skipped_since)
         else:
-            self._account_for(ResultRow.of_left_out(turn.record, account_id=turn.account.id), turn.record)
+            self._write_down(ResultRow.of_left_out(turn.record, account_id=turn.account.id), turn.record)
 
     async def _process(self, turn: Turn) -> None:
-        """Bring one record to its end.
+        """Send one record, and write down what became of it.
 
-        What is raised here ends the try: a token that is refused, which no other record would fare better with, or a
-        fault of the disk or of this package. The record is not accounted for then.
+        An exception ends the try, and the record is not in the ledger then: a refused token, which every other record
+        would meet as well, or a fault of the disk or of this package.
         """
         record, error = turn.record, None
         try:
@@ -195,11 +198,11 @@ class BulkRunner:
             if done.result is not None:
                 self.progress.waited += done.result.waited
                 self.progress.paced += done.result.paced
-            self._account_for(ResultRow.of_result(done, record, account_id=turn.account.id), record)
+            self._write_down(ResultRow.of_result(done, record, account_id=turn.account.id), record)
         self._queue.finish(turn, error)
         if self._fatal is None:
             for following in self._queue.release(turn):
-                self._begin(following)
+                self._start(following)
         if (task := asyncio.current_task()) is not None:
             self._running.discard(task)
         self._fill_slot()
@@ -215,15 +218,15 @@ class BulkRunner:
         if skipped_since is None:
             self.progress.waited += error.waited
         row = ResultRow.of_error(error, turn.record, account_id=turn.account.id, skipped_since=skipped_since)
-        self._account_for(row, turn.record)
+        self._write_down(row, turn.record)
 
-    def _account_for(self, row: ResultRow, record: Record) -> None:
+    def _write_down(self, row: ResultRow, record: Record) -> None:
         failed = encode_failed_body(record, on_none=self._plan.coercion.on_none) if row.is_failure else None
         self._ledger.add(row, failed=failed)
         self.progress.add(row, record)
 
     async def _housekeeping_loop(self) -> None:
-        """Close parts that are due, report, and have the time looked at."""
+        """Regularly write full parts of the ledger, report, and wake the dispatcher to check the time."""
         reported = self._began
         rate = RateMeter(self._began, self.progress.done)
         try:

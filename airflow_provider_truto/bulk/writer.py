@@ -42,21 +42,21 @@ class RecordWriter:
         return self._client.requests - self._requests_before
 
     async def write(self, record: Record, *, was_refused: bool) -> RecordResult:
-        """Bring a record to its end. Raises ``TrutoError``.
+        """Send a record, and return its answer. Raises ``TrutoError``.
 
         ``was_refused``: Truto refused it before somebody cleared the task, so that it needs a new key.
         """
         plan = self._plan
         identity = plan.cleared_identity if was_refused else plan.identity
         task = None if identity is None else identity.of(record.ordinal)
-        account_id = self.account_id(record)
+        account_id = self.find_account_id(record)
         prepared = self._prepared.get(account_id)
         if prepared is not None and (valid := prepared.admit(record.id, record.body)):
             return await self._client.do(send_record, valid, task=task)
         result = await self._client.do(
             write_record,
-            self._request(record),
-            coercion=self._coercion(record),
+            self._build_request(record),
+            coercion=self._choose_coercion(record),
             safeguards=plan.safeguards,
             task=task,
         )
@@ -73,31 +73,31 @@ class RecordWriter:
         try:
             await self._client.do(
                 prepare_request,
-                self._request(record),
-                coercion=self._coercion(record),
+                self._build_request(record),
+                coercion=self._choose_coercion(record),
                 safeguards=self._plan.safeguards,
             )
         except TrutoSchemaError as error:
             return error
         return None
 
-    def account_id(self, record: Record) -> str:
+    def find_account_id(self, record: Record) -> str:
         """Return the customer of a record: the one that it names, the plan's, or the connection's; else ``""``."""
-        named = self._named_account(record)
+        named = self._find_named_account(record)
         return (self._client.settings.integrated_account_id or "") if named is None else named
 
-    def _named_account(self, record: Record) -> str | None:
+    def _find_named_account(self, record: Record) -> str | None:
         """Return the customer that is named; an empty name is one, so that no default steps in."""
         given = record.integrated_account_id
         return self._plan.template.integrated_account_id if given is None else given
 
-    def _request(self, record: Record) -> RecordRequest:
+    def _build_request(self, record: Record) -> RecordRequest:
         return self._plan.template.replace(
             record_id=record.id,
             body=record.body,
-            integrated_account_id=self._named_account(record),
+            integrated_account_id=self._find_named_account(record),
         )
 
-    def _coercion(self, record: Record) -> CoercionOptions:
-        """A null that a record brings along may be an accident; ``on_none`` says what it means."""
+    def _choose_coercion(self, record: Record) -> CoercionOptions:
+        """Return how to coerce a record; a null in it may be an accident, so that ``on_none`` says what it means."""
         return self._plan.coercion if record.nulls_are_meant else self._coercion_of_data
