@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from airflow_provider_truto.hooks.truto import TrutoHook
 
 _LONG_AGO = datetime.fromtimestamp(0, timezone.utc)
+_MOST_OTHERS = 50
 _STATE_KEY = "truto_sync_job_run"
 #: Seconds before each look for a run whose answer was lost: Truto may still be at it.
 LOOK_AFTER: Sequence[float] = (1.0, 4.0, 10.0)
@@ -66,11 +67,12 @@ class Doubt(NamedTuple):
     """Since when this task may have started a run that it does not know of.
 
     ``is_exact``: nothing but this generation of tries has been before that moment, so that a run which is completed
-    already can be this task's, too.
+    already can be this task's, too. ``others`` are runs that are known not to be it.
     """
 
     since: datetime
     is_exact: bool
+    others: Sequence[str] = ()
 
 
 class StartedRuns:
@@ -82,8 +84,10 @@ class StartedRuns:
         self._state: dict[str, Any] = {}
         if task and self._store is not None:
             stored = self._store.get(_STATE_KEY)
-            is_ours = isinstance(stored, dict) and stored.get("generation") == task.identity.generation
-            self._state = stored if is_ours else {"generation": task.identity.generation}
+            known = stored if isinstance(stored, dict) else {}
+            if known.get("generation") != task.identity.generation:
+                known = {"generation": task.identity.generation, "others": _list_runs(known)}
+            self._state = known
 
     @property
     def run_id(self) -> str | None:
@@ -91,11 +95,17 @@ class StartedRuns:
         return self._state.get("sync_job_run_id") or None
 
     @property
+    def others(self) -> Sequence[str]:
+        """Runs of this task that are known and done with: of tries that failed, and of those before a clear."""
+        others: list[str] = self._state.get("others") or []
+        return others
+
+    @property
     def doubt(self) -> Doubt | None:
         """Since when a run may have been started that is not known; ``None`` if every run is known."""
         if self._store is not None:
             since = read_time(self._state.get("since"))
-            return Doubt(since, is_exact=True) if since and not self.run_id else None
+            return Doubt(since, is_exact=True, others=self.others) if since and not self.run_id else None
         ti = self._context.get("ti")
         if ti is None or ti.try_number <= 1:
             return None
@@ -112,16 +122,23 @@ class StartedRuns:
         """Store that a run is about to be started, before it is."""
         doubt = self.doubt
         since = doubt.since if doubt else datetime.now(timezone.utc)
-        self._save(since=since.isoformat(), sync_job_run_id="")
+        self._save(since=since.isoformat(), sync_job_run_id="", others=_list_runs(self._state))
 
     def know(self, run_id: str) -> None:
         """Store the run."""
         self._save(sync_job_run_id=run_id)
 
-    def _save(self, **news: str) -> None:
+    def _save(self, **news: Any) -> None:
         if self._store is not None:
             self._state |= news
             self._store.set(_STATE_KEY, self._state)
+
+
+def _list_runs(state: Mapping[str, Any]) -> list[str]:
+    """Return the newest runs that a task state knows."""
+    return [run_id for run_id in [*(state.get("others") or []), state.get("sync_job_run_id")] if run_id][
+        -_MOST_OTHERS:
+    ]
 
 
 def start_once(hook: TrutoHook, start: RunStart, started: StartedRuns, *, log: Any) -> dict[str, Any]:
@@ -149,7 +166,8 @@ def start_once(hook: TrutoHook, start: RunStart, started: StartedRuns, *, log: A
     except TrutoError as error:
         if not _may_have_started(error):
             raise
-        run = _look_for_lost(hook, start, Doubt(began, is_exact=True), error=error, log=log)
+        doubt = Doubt(began, is_exact=True, others=started.others)
+        run = _look_for_lost(hook, start, doubt, error=error, log=log)
     log.info("Started sync job run %s of %s", run["id"], start)
     started.know(run["id"])
     return run
@@ -162,7 +180,8 @@ def find_run(hook: TrutoHook, start: RunStart, doubt: Doubt) -> dict[str, Any] |
     """
     # Truto documents no filters of this list and ignores what it does not know: all of it is read, and compared here.
     runs = hook.sync_job_runs(sync_job_id=start.sync_job_id, integrated_account_id=start.integrated_account_id)
-    found = find_candidates(runs, start, since=doubt.since, with_completed=doubt.is_exact)
+    fitting = find_candidates(runs, start, since=doubt.since, with_completed=doubt.is_exact)
+    found = [run for run in fitting if run["id"] not in doubt.others]
     if len(found) > 1:
         named = ", ".join(f"{run['id']} ({run.get('status')}, created {run.get('created_at')})" for run in found)
         raise TrutoSyncJobRunError(

@@ -62,7 +62,7 @@ class TrutoSensor(TrutoOperator, BaseSensorOperator):
             self._polls = FailedPolls(self.max_failed_polls)
             self._found: Any = None
             if not self.deferrable:
-                super().execute(context)
+                BaseSensorOperator.execute(self, context)  # super() is another operator on Airflow 3.0
             elif not self.poke(context):
                 self._defer(time.time() + self.timeout)
             return self._found

@@ -73,9 +73,6 @@ class Scheduled:
     def kill_api(self):
         end_part(self._api, at_once=True)
 
-    def start_processor(self):
-        self._stack.enter_context(running_part(self.env, "dag-processor"))
-
     def start_triggerer(self):
         self._triggerer = self._stack.enter_context(running_part(self.env, "triggerer"))
 
@@ -178,7 +175,7 @@ def scheduled_airflow(truto, dags_folder, *, prelude, **more_env):
     conn = {"conn_type": "truto", "host": truto.url, "password": PLANTED, "extra": extra}
     with airflow_home(conn=conn, dags_folder=dags_folder) as env, ExitStack() as stack:
         if before("3.0"):
-            env |= {"AIRFLOW__SCHEDULER__STANDALONE_DAG_PROCESSOR": "True"}  # which few tests start
+            env |= {"AIRFLOW__SCHEDULER__STANDALONE_DAG_PROCESSOR": "True"}  # which nobody starts
         else:
             env |= for_parts()
         env |= {"AIRFLOW__CORE__PARALLELISM": "4", "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1"}

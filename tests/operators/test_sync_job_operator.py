@@ -336,6 +336,14 @@ def test_a_cleared_task_starts_another_run(run, emulator):
     assert len(emulator.sync_runs) == 2
 
 
+@pytest.mark.skipif(before("3.3"), reason="without a task state store, only when a run was created tells")
+def test_a_cleared_task_whose_start_is_lost_does_not_take_the_run_from_before_the_clear_for_its_own(run, emulator):
+    done = run()
+    emulator.fault(method="POST", path="sync-job-run", reset="before")
+    failed = done.again()
+    assert (failed.state, len(emulator.sync_runs)) == ("failed", 1)
+
+
 @pytest.mark.parametrize(
     "given",
     [
