@@ -257,7 +257,7 @@ def test_nothing_secret_is_stored_of_a_deferred_task(scheduled, emulator, begin)
 
 @pytest.mark.parametrize("how", ["mode='poke'", "mode='reschedule'", "deferrable=True"])
 def test_a_sensor_waits_for_what_the_operator_has_started(scheduled, emulator, begin, how):
-    of_run = "sync_job_run_id=sync(wait=False).output['id']"
+    of_run = "sync_job_run_id=sync(wait=False).output['sync_job_run_id']"
     dag_id = begin(f"TrutoSyncJobRunSensor(task_id='wait', {of_run}, poke_interval=2, {how})", "success")
     polled(emulator)
     complete(emulator)
