@@ -54,7 +54,7 @@ __all__ = [
 
 
 def mask_secret(secret: str) -> None:
-    """Have Airflow mask a value in the logs of this process and, where there is one, of its supervisor."""
+    """Mask a value in Airflow's logs: those of this process and, where there is one, of its supervisor."""
     try:
         from airflow.sdk.log import mask_secret as mask
     except ImportError:

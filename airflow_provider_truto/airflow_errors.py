@@ -23,7 +23,7 @@ def map_error_codes() -> dict[str, type[TrutoApiError]]:
 
 
 class TrutoBulkError(TrutoError, AirflowException):
-    """A bulk that did not end well: too many of its records failed, or its source, its ledger or its time gave out.
+    """A bulk that failed: too many records failed, its source or ledger is wrong, or its time is over.
 
     ``transient``: the next try may do what is left. ``counts`` are those of the bulk, where it came to its end.
     """
@@ -35,7 +35,7 @@ class TrutoBulkError(TrutoError, AirflowException):
 
 
 class TrutoSyncJobRunError(TrutoError, AirflowException):
-    """A run of a sync job that did not end well, or not in time, or that nobody can tell from another.
+    """A run of a sync job that failed, did not end in time, or cannot be told from another run.
 
     ``transient``: the next try may start another run. ``run`` is what was last seen of it.
     """
@@ -50,9 +50,9 @@ class TrutoSyncJobRunError(TrutoError, AirflowException):
 def translate_errors(
     operator: Any, *, skip_on: Collection[str] = (), on_failure: Callable[[Exception, bool], None] | None = None
 ) -> Iterator[None]:
-    """Let what an operator does fail the way ``translate_error`` says, with the ``TrutoError`` as the cause.
+    """Translate a ``TrutoError`` in this block with ``translate_error``; the ``TrutoError`` is the new one's cause.
 
-    Before that, ``on_failure`` gets the error, and whether it skips the task.
+    ``on_failure`` is called first, with the original error and whether the task is skipped for it.
     """
     try:
         yield
@@ -69,10 +69,11 @@ def translate_errors(
 
 
 def translate_error(error: TrutoError, *, skip_on: Collection[str], has_retry_policy: bool) -> Exception:
-    """Return what an error means for the task, as Airflow's exception.
+    """Return the exception to raise in the task.
 
-    A skip where ``skip_on`` names it; ``AirflowFailException``, which no retry follows, where a retry cannot
-    help, unless the task has a ``retry_policy``, which then decides on the error itself.
+    ``AirflowSkipException`` where ``skip_on`` names the error; ``AirflowFailException``, after which Airflow does not
+    retry, where a retry cannot help; else the error itself, which Airflow retries. Where the task has a
+    ``retry_policy``, the policy decides: it gets the error itself instead of ``AirflowFailException``.
     """
     classes = map_error_codes()
     failure: Exception = error
@@ -84,5 +85,5 @@ def translate_error(error: TrutoError, *, skip_on: Collection[str], has_retry_po
 
 
 def _may_skip(error: TrutoError) -> bool:
-    """Whether an error says something of a record, and not that the task itself is wrong."""
+    """Whether ``skip_on`` may skip for this error: not for one that means a mistake in the task itself."""
     return not isinstance(error, TrutoApiError) or find_meaning(error.status, is_remote=error.is_remote).may_skip

@@ -63,7 +63,7 @@ class RunningTask:
         return TaskStateKeyVersions(self._store, self._state, may_advance=is_first_try)
 
     def mark_done(self) -> None:
-        """Have it known that the task has done what it was for, so that only a clear can bring it back."""
+        """Store that the task has succeeded, so that a later execution must come from a clear."""
         if self._store is not None:
             self._state["is_done"] = True
             self._store.set(_STATE_KEY, self._state)

@@ -24,11 +24,11 @@ PLACEHOLDERS = {
 
 
 class ExtraField(NamedTuple):
-    """One extra: its name, how it is called and explained in the form, its type, default, least value and choices.
+    """One extra: its name, its label and description in the form, its type, default, minimum and choices.
 
-    An ``account`` is a UUID; a ``list`` of them is text in the form, separated by commas; as JSON it may be an array.
-    ``guard_words`` are those of an extra that keeps calls from going astray: an unknown extra with such a word in its
-    name, or with a name like the guard's, is refused, since the guard that was meant would stay open.
+    An ``account`` is a UUID. A ``list`` holds such UUIDs: text with commas in the form, maybe an array in JSON.
+    ``guard_words`` are for an extra that restricts calls (a guard). An unknown extra with one of these words in its
+    name, or with a name close to the guard's, is an error, since a misspelled guard would restrict nothing.
     """
 
     name: str
@@ -144,13 +144,13 @@ EXTRA_FIELDS = (
 )
 
 
-def form_fields() -> dict[str, dict[str, Any]]:
-    """Give the extras as Airflow's provider info describes them (``conn-fields``)."""
-    return {field.name: _form_field(field) for field in EXTRA_FIELDS}
+def build_form_fields() -> dict[str, dict[str, Any]]:
+    """Return the extras as Airflow's provider info describes them (``conn-fields``)."""
+    return {field.name: _build_form_field(field) for field in EXTRA_FIELDS}
 
 
-def field_behaviour() -> dict[str, Any]:
-    """Give what Airflow's own fields are to look like (``ui-field-behaviour``)."""
+def build_field_behaviour() -> dict[str, Any]:
+    """Return how the form shows Airflow's own fields (``ui-field-behaviour``)."""
     return {
         "hidden-fields": list(HIDDEN_FIELDS),
         "relabeling": dict(RELABELING),
@@ -158,7 +158,7 @@ def field_behaviour() -> dict[str, Any]:
     }
 
 
-def _form_field(field: ExtraField) -> dict[str, Any]:
+def _build_form_field(field: ExtraField) -> dict[str, Any]:
     # Without "null" among the types, the form would make the field required.
     schema: dict[str, Any] = {"type": ["string" if field.type in {"account", "list"} else field.type, "null"]}
     if field.choices:

@@ -10,7 +10,7 @@ _INTEGRATION = "Truto"
 
 
 def get_provider_info() -> dict[str, Any]:
-    """Give the provider's description in the shape of Airflow's ``provider_info.schema.json``."""
+    """Return the provider's description in the shape of Airflow's ``provider_info.schema.json``."""
     return {
         "package-name": "airflow-provider-truto",
         "name": "Truto",
@@ -43,8 +43,8 @@ def get_provider_info() -> dict[str, Any]:
                 "connection-type": connection_fields.CONNECTION_TYPE,
                 "hook-class-name": connection_fields.HOOK_CLASS,
                 "hook-name": connection_fields.HOOK_NAME,
-                "ui-field-behaviour": connection_fields.field_behaviour(),
-                "conn-fields": connection_fields.form_fields(),
+                "ui-field-behaviour": connection_fields.build_field_behaviour(),
+                "conn-fields": connection_fields.build_form_fields(),
             }
         ],
         "config": {

@@ -18,7 +18,7 @@ from airflow_provider_truto.connection_fields import (
     HIDDEN_FIELDS,
     PLACEHOLDERS,
     RELABELING,
-    form_fields,
+    build_form_fields,
 )
 
 AIRFLOW = Version(airflow.__version__)
@@ -145,7 +145,7 @@ def test_the_form_of_airflow_3_shows_every_field(tmp_path, before):
     assert list(form["extra_fields"]) == NAMES
     for field in EXTRA_FIELDS:
         shown = form["extra_fields"][field.name]
-        kind, _ = form_fields()[field.name]["schema"]["type"]
+        kind, _ = build_form_fields()[field.name]["schema"]["type"]
         if AIRFLOW.release < (3, 2) and kind == "number":
             kind = "string"  # WTForms has a field for numbers that Airflow does not take
         assert shown["schema"]["type"] == [kind, "null"], field.name

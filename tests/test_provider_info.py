@@ -99,7 +99,7 @@ def test_importing_an_operator_does_not_import_requests():
 
 @pytest.mark.parametrize("name", [field.name for field in EXTRA_FIELDS])
 def test_no_extra_has_a_name_that_airflow_would_mask_or_a_field_that_the_form_requires(name):
-    field = connection_fields.form_fields()[name]
+    field = connection_fields.build_form_fields()[name]
     assert not re.search("token|secret|password|passwd|api_?key|apikey|authorization|passphrase", name)
     assert "null" in field["schema"]["type"]
     assert len(field["description"]) > 40

@@ -1,4 +1,4 @@
-"""A circuit breaker per customer: what every later record would meet stops the records of that customer alone."""
+"""A circuit breaker per customer: an error that every later record would meet stops that customer's records only."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OF_ACCOUNT: dict[type[TrutoError], str] = {
 
 
 class CircuitBreaker:
-    """How one customer's account fares in this try.
+    """Decides whether records of one customer's account are still sent in this try.
 
     ``opened_by`` is what every later record would meet, ``None`` while records may be sent; ``reason`` says so in
     words.

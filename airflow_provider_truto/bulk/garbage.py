@@ -6,14 +6,14 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-#: Objects that are made before the collector looks for circles among them. Python's own 700 are less than what the
+#: Objects that are made before the collector looks for cycles among them. Python's own 700 are less than what the
 #: records in flight hold at any time: it would look at the same ones again and again, for a sixth of a record's CPU.
 _MADE = 50_000
 
 
 @contextmanager
 def collect_garbage_rarely() -> Iterator[None]:
-    """Have the collector look rarely, and leave what was there before out: Airflow has made a million objects."""
+    """Run the collector rarely, and exclude existing objects: Airflow has made a million of them."""
     youngest, *older = gc.get_threshold()
     if youngest == 0:  # somebody has switched it off
         yield

@@ -1,4 +1,4 @@
-"""Which ledger a try belongs to: a task has one per time that it began anew, numbered from 0."""
+"""Chooses the ledger of a try. A task has one ledger per generation, numbered from 0; see docs/architecture.md."""
 
 from __future__ import annotations
 

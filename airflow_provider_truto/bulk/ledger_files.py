@@ -84,7 +84,7 @@ def parse_try_number(name: str) -> int:
 
 
 def is_whole(path: Any) -> bool:
-    """Whether a file is no half of a header or a summary, which a killed worker leaves; of lines each one counts."""
+    """Whether a file is complete: not half a header or summary, left by a killed worker. One of lines always is."""
     return not str(path.name).endswith(".json.part")
 
 
@@ -202,7 +202,7 @@ def is_list_of(fits: _Fits) -> _Fits:
 
 
 def is_none_or(fits: _Fits) -> _Fits:
-    """Let a check let nothing through as well."""
+    """Return a check that also accepts ``None``."""
     return lambda value: value is None or fits(value)
 
 
@@ -298,7 +298,7 @@ def write_file(path: Any, data: bytes) -> None:
 
 
 def sync_file(name: str) -> None:
-    """Have what a file of the local disk holds outlive a loss of power. Raises ``OSError``."""
+    """Flush a local file to the disk, so that it survives a loss of power. Raises ``OSError``."""
     descriptor = os.open(name, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -307,6 +307,6 @@ def sync_file(name: str) -> None:
 
 
 def sync_folder(name: str) -> None:
-    """Have the names in a folder of the local disk outlive a loss of power."""
+    """Flush the names in a local folder to the disk, so that they survive a loss of power."""
     with suppress(OSError):  # some file systems of other machines cannot, and keep names by themselves
         sync_file(name)

@@ -69,7 +69,7 @@ class Problems:
         return deepcopy(self)
 
     def describe(self) -> list[str]:
-        """Tell the first few, with how many records are like them."""
+        """Return the first few as sentences, each with the number of records like it."""
         return [group.describe(account) for (account, _), group in list(self._groups.items())[:MAX_DESCRIBED]]
 
     def as_list(self) -> list[dict[str, Any]]:
@@ -89,5 +89,5 @@ class Problems:
 
 
 def _to_plain(text: str | None) -> str | None:
-    """Make text of logs and XCom, whatever an id holds."""
+    """Make text that is safe in logs and XCom, whatever characters an id contains."""
     return None if text is None else text.encode(errors="replace").decode()

@@ -1,4 +1,4 @@
-"""Which record goes next: fair among customers, and in their order among those of one id. No I/O but the spool's."""
+"""Chooses the next record: fair among customers, in order among records of one id. No I/O but the spool's."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class FairQueue:
         return None
 
     def finish(self, turn: Turn, error: TrutoError | None) -> None:
-        """Take in how a record that was sent has ended. ``release`` follows."""
+        """Note the outcome of a record that was sent. Call ``release`` next."""
         record, account = turn.record, turn.account
         account.in_flight -= 1
         if error is None:
@@ -114,7 +114,7 @@ class FairQueue:
                 return
 
     def close(self) -> None:
-        """Throw everything away."""
+        """Close the spool, and drop what is in it."""
         self._spool.close()
 
     def _choose_account(self, running: int) -> Account | None:

@@ -153,7 +153,7 @@ class TrutoApi(ABC):
         return self.do(find_account, tenant_id, integration)
 
     def refresh_credentials(self, integrated_account_id: str | None = None) -> Any:
-        """Have Truto refresh an account's credentials; returns ``{"success": true}``."""
+        """Ask Truto to refresh an account's credentials; returns ``{"success": true}``."""
         return self.do(_fetch_object, integrated_account_id, refresh_request)
 
     def capabilities(

@@ -104,11 +104,11 @@ class Emulator:
         return self.state.list_sync_runs()
 
     def fault(self, **spec: Any) -> Fault:
-        """Let something go wrong with later calls; the keys are those of `http.faults.Fault`. Raises ValueError."""
+        """Make later calls fail; the keys are those of `http.faults.Fault`. Raises ValueError."""
         return self.state.add_fault(spec)
 
     def clear_faults(self) -> None:
-        """Let nothing go wrong any more."""
+        """Remove all faults."""
         self.state.clear_faults()
 
     def reset(self) -> None:

@@ -44,7 +44,7 @@ def find_casts(connection: Any, cursor: Any) -> dict[int, Cast]:
 
 
 def keep_json_exact(connection: Any) -> None:
-    """Have a driver that parses JSON by itself round nothing."""
+    """Make a driver that parses JSON by itself keep numbers exact."""
     driver = type(connection).__module__.partition(".")[0]
     if driver == "psycopg2":
         extras = import_module("psycopg2.extras")

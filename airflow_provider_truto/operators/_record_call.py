@@ -1,4 +1,4 @@
-"""The call of an operator of one record: what its arguments mean, how it is sent, what is told of it."""
+"""Makes the call of an operator of one record: builds the request, sends it, and pushes the outcome to XCom."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _BODY_HINT = "; set on_none='omit' to leave such fields out, on_none='null' to c
 
 
 class RecordCall:
-    """One call of one try of a task, and what is known of it for XCom, also where it fails."""
+    """The call of one try of a task. Keeps what is known of it for XCom, also for a call that fails."""
 
     def __init__(self, operator: TrutoRecordOperator, context: Any) -> None:
         self._operator = operator
         self._context = context
-        #: Whom and what it is for.
+        #: The customer and the record, as far as they are known.
         self._subject: dict[str, Any] = {}
-        #: How it went.
+        #: Status, attempts, verification and so on, as far as they are known.
         self._outcome: dict[str, Any] = {}
 
     def execute(self, problems: Sequence[Problem]) -> Any:
@@ -56,7 +56,7 @@ class RecordCall:
         if not problems and request.integrated_account_id is None and request.tenant_id is None:
             self._subject["integrated_account_id"] = hook.connection.settings.integrated_account_id
         if request.method == "list":
-            return self._list(hook, request, problems)
+            return self._read_list(hook, request, problems)
         is_write = not (request.is_read or operator.preview)
         task = read_running_task(self._context) if is_write else None
         result = hook.do(
@@ -74,7 +74,7 @@ class RecordCall:
         return value
 
     def push_failure(self, error: Exception, is_skip: bool) -> None:
-        """Push what is known of a call that failed, so that a later task can say what became of all of them."""
+        """Push what is known of a call that failed, so that a later task can report on all calls."""
         outcome = {**self._subject, **self._outcome}
         outcome |= {name: value for name, value in describe_error(error).items() if outcome.get(name) is None}
         outcome["skipped"] = is_skip
@@ -83,7 +83,7 @@ class RecordCall:
         except Exception:  # the task fails for a reason of its own, which must not be hidden
             self._operator.log.warning("Why this task fails could not be pushed to XCom", exc_info=True)
 
-    def _list(self, hook: TrutoHook, request: RecordRequest, problems: Sequence[Problem]) -> Any:
+    def _read_list(self, hook: TrutoHook, request: RecordRequest, problems: Sequence[Problem]) -> Any:
         operator = self._operator
         listing = hook.listing(open_pages, request, earlier=problems, safeguards=build_safeguards(operator))
         value, outcome = read_list(operator, listing)
@@ -95,7 +95,7 @@ class RecordCall:
         return value
 
     def _finish(self, result: RecordResult, *, hide_values: bool) -> Any:
-        """Verify what was answered, and return what goes to XCom as the value."""
+        """Verify the answer, and return what goes to XCom as the value."""
         operator = self._operator
         verification = verify(result.request, result.response) if result.result else Verification()
         self._subject = describe_subject(result.request)
@@ -128,6 +128,7 @@ class RecordCall:
             self._operator.log.info("%s: every field is as it should be already; nothing was sent", result.request)
 
     def _judge(self, result: RecordResult, verification: Verification) -> None:
+        """Log what the answer does not confirm. Raises ``AirflowFailException`` for it under ``verify="fail"``."""
         log, request = self._operator.log, result.request
         if verification.changed:
             log.info("%s: the CRM took in its own form: %s", request, ", ".join(verification.changed))
@@ -145,10 +146,10 @@ class RecordCall:
 def build_request(
     operator: TrutoRecordOperator, problems: Sequence[Problem]
 ) -> tuple[RecordRequest, Sequence[Problem]]:
-    """Build the request of the arguments that are right; return it with the problems that only all of them show."""
+    """Build the request from the arguments; return it with ``problems`` and those of arguments that contradict."""
     account = operator.integrated_account_id
     if account is None and operator.is_given("integrated_account_id"):
-        account = ""  # given, and nothing came of it: the connection's default must not step in
+        account = ""  # it was given and rendered to nothing: the connection's default must not be used instead
     if operator.response_format == "stream" and operator.output_path is None:
         problems = [*problems, Problem("/output_path", "is needed for response_format 'stream'")]
     request = RecordRequest(

@@ -122,7 +122,7 @@ class TrutoUpdateAccountOperator(TrutoRecordOperator):
 
 
 class TrutoBulkUpdateAccountsOperator(TrutoBulkOperator):
-    """Update many accounts of many customers' CRMs in one task: each record walks the way of a single update.
+    """Update many accounts of many customers' CRMs in one task: each record is checked and sent like a single update.
 
     The ledger under ``output_path`` accounts for every record; a retry, or a cleared failed task, goes on where it
     was left, and nothing is written twice.

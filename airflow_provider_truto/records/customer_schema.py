@@ -57,7 +57,7 @@ async def load_customer_schema(client: Client, request: RecordRequest, *, check_
 
 
 def _with_remote_data(schema: dict[str, Any]) -> dict[str, Any]:
-    """Let ``remote_data`` through, which goes to the CRM as it is and which no mapping has to name."""
+    """Add ``remote_data``, which goes to the CRM as it is, so that Truto's schema need not name it."""
     if "properties" not in schema:
         return schema
     return {**schema, "properties": {"remote_data": {"type": "object"}, **schema["properties"]}}

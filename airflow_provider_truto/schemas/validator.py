@@ -61,7 +61,7 @@ class _TooManyStepsError(Exception):
 
 
 def _count_steps(check: Callable[..., Any]) -> Callable[..., Any]:
-    """Have a keyword's check count, so that it ends where it would not end by itself."""
+    """Wrap a keyword's check so that it counts its calls, and stops a validation that would never end."""
 
     def counted(*arguments: Any) -> Any:
         _steps.left -= 1

@@ -110,7 +110,7 @@ class SnapshotSource(Source):
         return dict(self._snapshot)
 
     def drop(self) -> None:
-        """Have the next try ask the query again; what another try has begun the ledger with stays where it is."""
+        """Make the next try run the query again; a snapshot that another try has begun the ledger with is kept."""
         if self._is_own:
             with suppress(FileNotFoundError):
                 (self._folder / self._snapshot["file"]).unlink()

@@ -30,11 +30,11 @@ class Source(ABC):
         return None
 
     def keep(self) -> dict[str, Any] | None:
-        """Have every try to come read what this one reads; return what the ledger's header says of that, if any."""
+        """Make every later try read the same rows; return what the ledger's header needs for that, if anything."""
         return None
 
     def drop(self) -> None:  # noqa: B027  (most sources have nothing to drop)
-        """Have the next try read the source anew; only where nobody has begun a ledger with it."""
+        """Make the next try read the source again; only while no ledger was begun with it."""
 
 
 class ShardedSource(Source):

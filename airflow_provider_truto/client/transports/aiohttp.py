@@ -246,7 +246,7 @@ class _Sending:
 
     @staticmethod
     def trace() -> aiohttp.TraceConfig:
-        """Have aiohttp look, for the ``trace_request_ctx`` of each request."""
+        """Make aiohttp note in each request's ``trace_request_ctx`` when its headers are sent."""
         config = aiohttp.TraceConfig()
         config.on_request_headers_sent.append(_note_sending)
         return config

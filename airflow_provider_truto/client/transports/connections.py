@@ -63,7 +63,7 @@ class Deadline:
         self._at = math.inf
 
     def hurry(self, sock: socket.socket, silence: float | None) -> None:
-        """Let the next wait on a socket be for one silence at most, and no longer than what is left."""
+        """Set the timeout of the next wait on a socket: ``silence``, but no more than is left of the deadline."""
         left = self.left()
         if silence is None or left < silence:
             silence = left if math.isfinite(left) else None

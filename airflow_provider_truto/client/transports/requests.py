@@ -135,7 +135,7 @@ class TrutoSession(requests.Session):
         return {name: merged[name] for name in ("verify", "proxies")}
 
     def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
-        """Let the connection's TLS and proxy win over the environment's; requests lets them lose."""
+        """Prefer the connection's TLS settings and proxy to the environment's; requests does the opposite."""
         settings = self._settings
         if verify is None and not settings.verify_tls:
             verify = False

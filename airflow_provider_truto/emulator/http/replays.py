@@ -48,7 +48,7 @@ class Replays:
 
     @asynccontextmanager
     async def take_turn(self, scope: IdempotencyScope | None) -> AsyncIterator[None]:
-        """Let one call of a scope through at a time: a duplicate waits here until the first has its answer."""
+        """Admit one call of a scope at a time: a duplicate waits here until the first has its answer."""
         if scope is None:
             yield
             return
