@@ -119,7 +119,9 @@ class Client:
         value = (await self.fetch(request)).value
         if not isinstance(value, dict) or not value.keys() >= set(needed):
             keys = f" with {', '.join(needed)}" if needed else ""
-            raise TrutoTransportError(f"{request.describe()}: expects a JSON object{keys}, got something else")
+            raise TrutoTransportError(
+                f"{request.describe()}: expects a JSON object{keys}, got something else: check the connection's host"
+            )
         return value
 
     def warn(self, text: str) -> None:

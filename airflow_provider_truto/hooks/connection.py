@@ -163,7 +163,10 @@ def _strip_prefixes(extras: Mapping[str, Any], problems: list[Problem]) -> dict[
         name, value = spelling.removeprefix(_PREFIX), extras[spelling]
         if plain.setdefault(name, value) != value:
             problems.append(
-                Problem(f"/extra/{name}", f"is given twice, with different values: as {name} and as {spelling}")
+                Problem(
+                    f"/extra/{name}",
+                    f"is given twice, with different values: as {name} and as {spelling}. Remove one",
+                )
             )
     return plain
 
@@ -222,7 +225,10 @@ def build_base_url(conn: AirflowConnection) -> str:
     if "://" not in host:
         host = f"{(conn.schema or 'https').lower()}://{host}"
     elif conn.schema and conn.schema.lower() != urlsplit(host).scheme.lower():
-        raise ValueError(f"the base URL {strip_user(host)!r} and the schema {conn.schema!r} contradict each other")
+        raise ValueError(
+            f"the base URL {strip_user(host)!r} and the schema {conn.schema!r} contradict each other: leave the"
+            " schema empty"
+        )
     parts = urlsplit(host)
     port = _find_port(parts, conn.port)
     if parts.scheme.lower() not in {"http", "https"} or not parts.hostname:
@@ -240,7 +246,9 @@ def _find_port(parts: SplitResult, port: int | None) -> int | None:
     except ValueError as error:
         raise ValueError(f"the base URL's port: {error}") from None
     if port and in_url and port != in_url:
-        raise ValueError(f"the base URL names port {in_url}, the connection's port is {port}")
+        raise ValueError(
+            f"the base URL names port {in_url}, the connection's port is {port}: leave one of the two out"
+        )
     return in_url or port or None
 
 

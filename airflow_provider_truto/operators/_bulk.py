@@ -38,7 +38,10 @@ class TrutoBulkOperator(TrutoOperator):
         if ("source" in present) == has_sql or has_sql != ("sql_conn_id" in present):
             yield Problem("/source", "give either source, or sql with sql_conn_id")
         if {"mapping", "null_marker"} <= set(present):
-            yield Problem("/null_marker", "means nothing beside mapping, which sees what is in the cells")
+            yield Problem(
+                "/null_marker",
+                "means nothing beside mapping, which sees what is in the cells: leave one of the two out",
+            )
 
     @property
     def needs_id(self) -> bool:

@@ -30,7 +30,10 @@ def run_query(
     """
     hook = BaseHook.get_connection(conn_id).get_hook(hook_params=dict(hook_params or {}))
     if not hasattr(hook, "get_conn") or not hasattr(hook, "get_records"):
-        raise ValueError(f"the connection {conn_id!r} leads to a {type(hook).__name__}, which runs no SQL")
+        raise ValueError(
+            f"the connection {conn_id!r} leads to a {type(hook).__name__}, which runs no SQL: name one"
+            " whose hook is a DbApiHook"
+        )
     with closing(hook.get_conn()) as connection:
         if has_several(query, driver=type(connection).__module__):
             raise ValueError(

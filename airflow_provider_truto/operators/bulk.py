@@ -87,7 +87,9 @@ class TrutoBulkSummaryOperator(TrutoOperator):
             raise TrutoSchemaError.of(f"the arguments of task {self.task_id!r} are not valid", problems)
         ti = context.get("ti")
         if ti is None:
-            raise TrutoBulkError("the summary of a bulk is part of a DAG run: its ledgers lie under the run's id")
+            raise TrutoBulkError(
+                "a summary finds the ledgers by the DAG run's id: run it as a task of a DAG, not by execute() alone"
+            )
         run_folder = locate_task_folder(object_storage_path(self.output_path), ti.dag_id, ti.run_id)
         folder = locate_task_folder(run_folder, self.bulk_task_id)
         try:

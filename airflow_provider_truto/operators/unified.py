@@ -243,6 +243,6 @@ class TrutoBulkUnifiedOperator(TrutoBulkOperator):
         yield from super()._find_contradictions(given, present)
         method = given.get("method", self.method)
         if method in {"list", "get"}:
-            yield Problem("/method", f"a bulk writes, and {method} reads")
+            yield Problem("/method", f"a bulk writes, and {method} reads: use TrutoUnifiedOperator")
         elif (slip := explain_method_slip(method)) is not None:
             yield Problem("/method", slip)

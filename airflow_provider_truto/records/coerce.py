@@ -51,7 +51,7 @@ class CoercionOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Coerced:
-    """A JSON-plain value, the pointers at which null was asked for, and everything that has no typed form."""
+    """A value as plain JSON, the pointers at which null is meant, and the problems of what could not be converted."""
 
     value: Any
     nulls: frozenset[str] = frozenset()
@@ -67,12 +67,12 @@ def coerce(
     data_of: str | None = None,
     hide_values: bool = False,
 ) -> Coerced:
-    """Type a rendered value by a JSON Schema; where that says nothing, it is only made JSON-plain.
+    """Convert a rendered value to the types of a JSON Schema; where that says nothing, only to plain JSON.
 
     ``on_none`` decides on every ``Missing``, and on NaN, NaT and ``pandas.NA``: ``"error"`` makes it a problem that
     ends in ``hint``, ``"omit"`` leaves the field out, ``"null"`` sends null. ``Unknown`` is always a problem. A
     ``None`` of the author's own stays null; with ``data_of``, which says in messages what the value is data of, it is
-    taken as ``Missing`` (see ``rendered.as_data``). Raises nothing.
+    taken as ``Missing``. Raises nothing.
     """
     work = _Coercion(root=schema, on_none=on_none, hint=hint, data_of=data_of, hide_values=hide_values)
     try:

@@ -173,7 +173,11 @@ def _find_target_problems(request: RecordRequest, safeguards: Safeguards) -> lis
         return []
     at = f"/{request.id_name}"
     if safeguards.reads_record:
-        return [Problem(at, "is missing: the record has to be read first, to be compared with what is to be sent")]
+        return [
+            Problem(
+                at, "is missing: give the record's id, since preview, expect and skip_unchanged read the record first"
+            )
+        ]
     return []
 
 
@@ -215,7 +219,11 @@ async def _read_record(client: Client, request: RecordRequest) -> dict[str, Any]
         return {}
     value = (await client.fetch(build_read_request(request))).value
     if not isinstance(value, dict):
-        problem = Problem("/preview", "the record as it is now came in a form that cannot be compared with the body")
+        problem = Problem(
+            "/preview",
+            "the record as it is now is not an object, so that nothing can be compared with it: leave preview, expect"
+            " and skip_unchanged out",
+        )
         raise TrutoSchemaError.of(f"the {request} cannot be previewed", [problem])
     if (other := find_other_record(request.replace(response_format="unified"), value)) is not None:
         client.warn(f"{request}, read before it is changed: {describe_other_record(request, other)}")

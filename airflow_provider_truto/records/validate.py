@@ -89,7 +89,7 @@ def _find_body_problems(
 ) -> tuple[list[Problem], list[str]]:
     """Return the problems of a body that is JSON, and its warnings: what the schema calls advisory."""
     if request.is_read:
-        return [Problem("/body", f"{request.method} takes no body")], []
+        return [Problem("/body", f"{request.method} takes no body: leave it out")], []
     problems: list[Problem] = []
     warnings: list[str] = []
     for finding in _find_in_schema(schema, request.body, hide_values=hide_values) if schema else ():
@@ -209,7 +209,11 @@ def _find_id_problems(request: RecordRequest) -> list[Problem]:
     if request.record_id is None and not request.needs_id:
         return [Problem(at, "is missing: get needs the record's id")] if request.method == "get" else []
     if request.method not in {"get", "update", "delete"}:
-        return [Problem(at, f"{request.method} takes no record id; a custom method takes it in its body")]
+        return [
+            Problem(
+                at, f"{request.method} takes no record id: leave it out, or for a custom method put it into the body"
+            )
+        ]
     schema = load_packaged_schema(request.operation, "path") or load_packaged_schema(_PATH_PARAMETERS, "path")
     findings = schema.check({"id": request.record_id}) if schema else ()
     problems = [Problem(at, _describe(finding, request)) for finding in findings]
