@@ -135,11 +135,11 @@ def read_run(context: Mapping[str, Any]) -> RunSeen:
     dag_run = context.get("dag_run")
     return RunSeen(
         number=getattr(dag_run, "id", None),
-        after=_text(getattr(dag_run, "run_after", None) or getattr(dag_run, "logical_date", None)),
-        started=_text(getattr(dag_run, "start_date", None)),
+        after=_format_date(getattr(dag_run, "run_after", None) or getattr(dag_run, "logical_date", None)),
+        started=_format_date(getattr(dag_run, "start_date", None)),
         clears=getattr(dag_run, "clear_number", None),
     )
 
 
-def _text(date: Any) -> str | None:
+def _format_date(date: Any) -> str | None:
     return None if date is None else str(date.isoformat())

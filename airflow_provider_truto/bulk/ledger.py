@@ -80,7 +80,7 @@ class Ledger:
 
         Raises ``LedgerError`` for one that cannot be read, or is of another version.
         """
-        return next(iter(self._headers()), None)
+        return next(iter(self._read_headers()), None)
 
     def open(self, header: Mapping[str, Any]) -> CompletedRecords:
         """Read what earlier tries did, after making sure that they did it from the same source.
@@ -90,19 +90,19 @@ class Ledger:
         again, since somebody has cleared the task. Raises ``LedgerError`` where the source has changed, or a file
         cannot be read, and ``LiveTryError`` where another try has begun it with another reading in the meantime.
         """
-        for stored in self._headers():
+        for stored in self._read_headers():
             self._check(stored, header)
         signed = {"ledger_version": LEDGER_VERSION, "try": self._try_number, **header}
         own = self._write(f"header-{self._name}.json", signed)
         try:
-            for stored in self._headers():  # a live try may have written one at the same time
+            for stored in self._read_headers():  # a live try may have written one at the same time
                 self._check(stored, header)
         except (LedgerError, LiveTryError):
             own.unlink()  # nothing was sent under it, and beside the other one it would hold up every retry
             raise
         completed = CompletedRecords()
-        cleared_before = self._first_try_of(header.get("task_generation"))
-        for path, number, line in self._lines("results"):
+        cleared_before = self._find_first_try(header.get("task_generation"))
+        for path, number, line in self._read_lines("results"):
             try:
                 row = ResultRow.read(line)
             except ValueError as error:
@@ -154,7 +154,7 @@ class Ledger:
 
     def _check(self, stored: Mapping[str, Any], header: Mapping[str, Any]) -> None:
         if stored.get("fingerprint") != header.get("fingerprint"):
-            raise LedgerError(self._changed_source())
+            raise LedgerError(self._describe_changed_source())
         if stored.get("snapshot") not in (None, header.get("snapshot")):
             raise LiveTryError(
                 f"bulk not finished: another live try has begun the ledger in {self.folder} with the rows that the"
@@ -162,7 +162,7 @@ class Ledger:
                 " the other; where that fails again and again, clear the task with on_clear='restart'"
             )
 
-    def _changed_source(self) -> str:
+    def _describe_changed_source(self) -> str:
         """Say what to do with a source that was corrected, most likely since some of its records had failed."""
         text = (
             f"the source has changed since the first try, whose ledger is in {self.folder}: its rows would be taken"
@@ -183,11 +183,11 @@ class Ledger:
             " clearing the task with on_clear='restart'"
         )
 
-    def _headers(self) -> list[dict[str, Any]]:
+    def _read_headers(self) -> list[dict[str, Any]]:
         return read_headers(self.folder)
 
-    def _first_try_of(self, task_generation: Any) -> int:
-        own = [header for header in self._headers() if header.get("task_generation") == task_generation]
+    def _find_first_try(self, task_generation: Any) -> int:
+        own = [header for header in self._read_headers() if header.get("task_generation") == task_generation]
         return min([self._try_number, *(int(header["try"]) for header in own)])
 
     def _keep_failures(self, completed: CompletedRecords) -> None:
@@ -195,7 +195,7 @@ class Ledger:
         if not completed.counts["failed"] and not completed.counts["skipped"]:
             return
         kept = set()
-        for path, number, line in self._lines("failures"):
+        for path, number, line in self._read_lines("failures"):
             try:
                 ordinal = parse_failure_ordinal(line)
             except ValueError as error:
@@ -206,7 +206,7 @@ class Ledger:
                 self._failures.add(line)
         completed.lost_failures = completed.counts["failed"] + completed.counts["skipped"] - len(kept)
 
-    def _lines(self, kind: str) -> Iterator[tuple[Any, int, bytes]]:
+    def _read_lines(self, kind: str) -> Iterator[tuple[Any, int, bytes]]:
         """Read the lines of other tries, those of open parts last, with their files and their numbers from 1.
 
         A last line that is torn is dropped: what it said is done again, under the same key.
@@ -247,7 +247,7 @@ class _Parts:
     def add(self, line: bytes) -> None:
         if self._is_local:
             if self._part is None:
-                self._part = Part(self._path())
+                self._part = Part(self._make_path())
             self._part.write(line)
         else:
             self._lines.append(line)
@@ -257,12 +257,12 @@ class _Parts:
         """Begin a new part; return what writes the old one."""
         if not self.count:
             return []
-        path, part, lines = self._path(), self._part, self._lines
+        path, part, lines = self._make_path(), self._part, self._lines
         self._number, self._part, self._lines, self.count = self._number + 1, None, [], 0
         self.paths.append(str(path))
         return [partial(_upload, path, lines) if part is None else part.close]
 
-    def _path(self) -> Any:
+    def _make_path(self) -> Any:
         return self._folder / f"{self._prefix}-{self._number}.jsonl"
 
 

@@ -35,12 +35,12 @@ class Shard:
 
     def has(self, record: Record) -> bool:
         """Say whether a record belongs here. It depends on the record alone, not on its place in the source."""
-        return self.count == 1 or _hash_to_number(self._key(record)) % self.count == self.index
+        return self.count == 1 or _hash_to_number(self._choose_key(record)) % self.count == self.index
 
     def __str__(self) -> str:
         return f"shard {self.index} of {self.count} by {self.by}"
 
-    def _key(self, record: Record) -> str:
+    def _choose_key(self, record: Record) -> str:
         key = record.id if self.by == "id" else record.integrated_account_id
         if key is None and self.by == "account" and not record.problems and record.left_out is None:
             return ""  # all of the default customer

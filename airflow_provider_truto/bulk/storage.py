@@ -21,7 +21,7 @@ _BLOCK = 256 * 1024
 
 
 @contextmanager
-def opened(path: Any) -> Iterator[io.BufferedReader]:
+def open_buffered(path: Any) -> Iterator[io.BufferedReader]:
     """Open a file for reading, as one of Python's own."""
     with path.open("rb") as file:
         yield to_buffered(file)

@@ -111,23 +111,23 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def entries_of(entries: Iterable[Any], run_id: str) -> Iterator[dict[str, Any]]:
+def select_entries(entries: Iterable[Any], run_id: str) -> Iterator[dict[str, Any]]:
     """Pick the log entries of one run: a filter that Truto does not know is ignored."""
     return (entry for entry in entries if isinstance(entry, dict) and entry.get("sync_job_run_id") == run_id)
 
 
 def explain_failure(entries: Iterable[Mapping[str, Any]]) -> str:
     """Say in a few words what the log gives as the reason; ``""`` where it gives none."""
-    return _described(entries, of=lambda entry: entry.get("status") not in {COMPLETED, "created", "running"})
+    return _describe_entries(entries, of=lambda entry: entry.get("status") not in {COMPLETED, "created", "running"})
 
 
 def explain_undelivered(entries: Iterable[Mapping[str, Any]]) -> str:
     """Say which resources of a run were not delivered, and why; ``""`` where the log knows of none."""
     failed = [entry for entry in entries if any(entry.get(name) is False for name in _DELIVERIES)]
-    return _described(failed, of=lambda _: True, always=True)
+    return _describe_entries(failed, of=lambda _: True, always=True)
 
 
-def _described(entries: Iterable[Mapping[str, Any]], *, of: Any, always: bool = False) -> str:
+def _describe_entries(entries: Iterable[Mapping[str, Any]], *, of: Any, always: bool = False) -> str:
     reasons: dict[str, None] = {}  # in order, each once
     for entry in entries:
         logs = entry.get("logs")

@@ -185,7 +185,7 @@ class AccountUpdates(TrutoApi, ABC):
             allow_empty=allow_empty,
             idempotency_key=idempotency_key,
         )
-        return self.do(_preview, request)
+        return self.do(_make_preview, request)
 
 
 async def _write(client: Client, request: RecordRequest, *, safeguards: Safeguards) -> Any:
@@ -197,6 +197,6 @@ async def _stream(client: Client, request: RecordRequest) -> Any:
     return result.response.stream if result else None
 
 
-async def _preview(client: Client, request: RecordRequest) -> dict[str, Any] | None:
+async def _make_preview(client: Client, request: RecordRequest) -> dict[str, Any] | None:
     preview = (await write_record(client, request, safeguards=Safeguards(preview=True))).preview
     return preview.as_dict() if preview else None

@@ -12,9 +12,9 @@ from airflow_provider_truto.client.sync_job_runs import (
     FAILED,
     LOG_TYPE,
     count_synced,
-    entries_of,
     explain_failure,
     explain_undelivered,
+    select_entries,
 )
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _read_entries(hook: TrutoHook, run_id: str, *, log: Any, is_needed: bool = F
     entries: list[dict[str, Any]] = []
     try:
         for number, entry in enumerate(hook.logs(LOG_TYPE, log_type_filter={"sync_job_run_id": run_id})):
-            entries += entries_of([entry], run_id)
+            entries += select_entries([entry], run_id)
             if number >= _MOST_ENTRIES:
                 break
     except TrutoError as error:

@@ -146,7 +146,7 @@ def start_once(hook: TrutoHook, start: RunStart, started: StartedRuns, *, log: A
 
     Raises ``TrutoSyncJobRunError`` where more than one run may be it.
     """
-    found = _known_run(hook, started.run_id, log=log) if started.run_id else None
+    found = _find_known_run(hook, started.run_id, log=log) if started.run_id else None
     if found is None and (doubt := started.doubt):
         log.info("An earlier try may have started %s: looking for its run since %s", start, doubt.since)
         found = find_run(hook, start, doubt)
@@ -192,7 +192,7 @@ def find_run(hook: TrutoHook, start: RunStart, doubt: Doubt) -> dict[str, Any] |
     return found[0] if found else None
 
 
-def _known_run(hook: TrutoHook, run_id: str, *, log: Any) -> dict[str, Any] | None:
+def _find_known_run(hook: TrutoHook, run_id: str, *, log: Any) -> dict[str, Any] | None:
     try:
         run: dict[str, Any] = hook.sync_job_run(run_id)
     except TrutoNotFoundError:

@@ -131,7 +131,7 @@ class TrutoSyncJobRunOperator(TrutoOperator):
     def execute(self, context: Any) -> Any:
         """Start the run, or find that of an earlier try, push its id, and wait for it."""
         self._is_killed, self._watched = False, None
-        with self._failing(context):
+        with self._translate_errors(context):
             hook = self._open_hook()
             run = start_once(
                 hook, read_start(self, hook), StartedRuns(context, read_running_task(context)), log=self.log
@@ -145,7 +145,7 @@ class TrutoSyncJobRunOperator(TrutoOperator):
 
     def execute_complete(self, context: Any, event: Mapping[str, Any]) -> Any:
         """Look at the run after the triggerer has; finish, or go on waiting."""
-        with self._failing(context):
+        with self._translate_errors(context):
             hook = self._open_hook()
             run = hook.sync_job_run(event[RUN_ID_KEY])  # the triggerer's look may be old
             if event["reason"] == "error" and not is_over(run):
@@ -158,8 +158,8 @@ class TrutoSyncJobRunOperator(TrutoOperator):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
         """Look once more where Airflow gives a deferred task up: for its ``execution_timeout``, or a lost trigger."""
-        if next_method == "__fail__" and (run_id := self._pushed_run_id(context)):
-            with self._failing(context):
+        if next_method == "__fail__" and (run_id := self._read_pushed_run_id(context)):
+            with self._translate_errors(context):
                 hook = self._open_hook()
                 run = hook.sync_job_run(run_id)
                 if is_over(run):
@@ -179,7 +179,7 @@ class TrutoSyncJobRunOperator(TrutoOperator):
         thread.start()
         thread.join(_KILL_GRACE)
 
-    def _failing(self, context: Any) -> AbstractContextManager[None]:
+    def _translate_errors(self, context: Any) -> AbstractContextManager[None]:
         return translate_errors(self, on_failure=lambda error, _: self._push_failure(context, error))
 
     def _open_hook(self) -> TrutoHook:
@@ -241,7 +241,7 @@ class TrutoSyncJobRunOperator(TrutoOperator):
         except Exception:  # the task fails for a reason of its own, which must not be hidden
             self.log.warning("Why this task fails could not be pushed to XCom", exc_info=True)
 
-    def _pushed_run_id(self, context: Any) -> str | None:
+    def _read_pushed_run_id(self, context: Any) -> str | None:
         ti = context["ti"]
         found = ti.xcom_pull(task_ids=self.task_id, key=RUN_ID_KEY, map_indexes=ti.map_index)
         return found if isinstance(found, str) else None

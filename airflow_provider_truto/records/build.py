@@ -19,7 +19,7 @@ def build_request(valid: ValidRequest, *, task: TaskIdentity | None = None) -> R
     """
     request = valid.request
 
-    def key_for(path: str) -> str:
+    def make_key(path: str) -> str:
         if request.idempotency_key is not None:
             return request.idempotency_key
         if task is None:
@@ -27,7 +27,7 @@ def build_request(valid: ValidRequest, *, task: TaskIdentity | None = None) -> R
         account = request.integrated_account_id or ""
         return make_task_key(task, integrated_account_id=account, path=path, body=valid.body or b"")
 
-    return _build(request, body=valid.body, idempotency_key=key_for)
+    return _build(request, body=valid.body, idempotency_key=make_key)
 
 
 def build_read_request(request: RecordRequest) -> Request:

@@ -76,7 +76,7 @@ def coerce(
     """
     work = _Coercion(root=schema, on_none=on_none, hint=hint, data_of=data_of, hide_values=hide_values)
     try:
-        result = work.value(value, schema, "")
+        result = work.convert(value, schema, "")
     except RecursionError:
         result, work.problems = None, [Problem("/", "holds itself, or is nested beyond reason")]
     return Coerced(
@@ -96,111 +96,111 @@ class _Coercion:
     nulls: set[str] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
 
-    def value(self, value: Any, schema: Mapping[str, Any], at: str) -> Any:
-        schema = self._resolved(schema)
+    def convert(self, value: Any, schema: Mapping[str, Any], at: str) -> Any:
+        schema = self._resolve(schema)
         if isinstance(value, Missing):
-            return self._missing(value, at)
+            return self._convert_missing(value, at)
         if value is None:
             if self.data_of is not None:
-                return self._missing(Missing(f"is None in {self.data_of}"), at)
+                return self._convert_missing(Missing(f"is None in {self.data_of}"), at)
             self.nulls.add(at)
             return None
         if isinstance(value, str):
-            return self._text(to_plain_text(value), schema, at)
+            return self._convert_text(to_plain_text(value), schema, at)
         if isinstance(value, bool):
             return value
         if isinstance(value, (dict, Mapping)):  # the latter alone takes ten times as long to say yes
-            return self._object(value, schema, at)
+            return self._convert_object(value, schema, at)
         if isinstance(value, (list, Sequence)) and not isinstance(value, (bytes, bytearray)):
-            return self._array(value, schema, at)
-        return self._scalar(value, schema, at)
+            return self._convert_array(value, schema, at)
+        return self._convert_scalar(value, schema, at)
 
-    def _missing(self, missing: Missing, at: str) -> Any:
+    def _convert_missing(self, missing: Missing, at: str) -> Any:
         if isinstance(missing, Unknown):
-            return self._problem(at, missing.reason)
+            return self._add_problem(at, missing.reason)
         if self.on_none == "omit":
             return _OMITTED
         if self.on_none == "null":
             self.nulls.add(at)
             return None
-        return self._problem(at, f"{missing.reason}{self.hint}")
+        return self._add_problem(at, f"{missing.reason}{self.hint}")
 
-    def _text(self, text: str, schema: Mapping[str, Any], at: str) -> Any:
+    def _convert_text(self, text: str, schema: Mapping[str, Any], at: str) -> Any:
         types = _read_types(schema)
         if not types or "string" in types:
             return text
         parsed = _parse(text)
         is_number = isinstance(parsed, (int, float, Decimal)) and not isinstance(parsed, bool)
         if is_number and "number" in types and to_plain_number(parsed) is None:
-            return self._number_problem(parsed, at)
+            return self._add_number_problem(parsed, at)
         if parsed is not None and (fitting := _fit(parsed, types)) is not None:
             if isinstance(fitting, (dict, list)):
                 # Null inside JSON text is data like any other None that was not written in the DAG file.
-                return self.value(mark_missing(fitting, source="the JSON text"), schema, at)
+                return self.convert(mark_missing(fitting, source="the JSON text"), schema, at)
             return fitting
         got = describe_value(text, hide_values=self.hide_values)
-        return self._problem(at, f"expects {name_types(types)}, got {got}{suggest_meaning(text, schema)}")
+        return self._add_problem(at, f"expects {name_types(types)}, got {got}{suggest_meaning(text, schema)}")
 
-    def _object(self, value: Mapping[Any, Any], schema: Mapping[str, Any], at: str) -> Any:
+    def _convert_object(self, value: Mapping[Any, Any], schema: Mapping[str, Any], at: str) -> Any:
         result = {}
         for key, item in value.items():
             if not isinstance(key, str):
-                self._problem(at, f"has the key {key!r}: the keys of a JSON object are text")
+                self._add_problem(at, f"has the key {key!r}: the keys of a JSON object are text")
                 continue
             key = to_plain_text(key)
-            typed_item = self.value(item, _find_member(schema, key), extend_pointer(at, key))
+            typed_item = self.convert(item, _find_member(schema, key), extend_pointer(at, key))
             if typed_item is not _OMITTED:
                 result[key] = typed_item
         # An object from which everything was omitted was not given; sent empty it might wipe something.
         return _OMITTED if value and not result and self.on_none == "omit" else result
 
-    def _array(self, value: Sequence[Any], schema: Mapping[str, Any], at: str) -> Any:
+    def _convert_array(self, value: Sequence[Any], schema: Mapping[str, Any], at: str) -> Any:
         items = schema.get("items")
         items = items if isinstance(items, dict) else {}
         result: list[Any] = []
         for item in value:
             # Pointers are into what is sent: an item that is omitted moves the later ones up.
-            typed_item = self.value(item, items, extend_pointer(at, len(result)))
+            typed_item = self.convert(item, items, extend_pointer(at, len(result)))
             if typed_item is not _OMITTED:
                 result.append(typed_item)
         return _OMITTED if value and not result and self.on_none == "omit" else result
 
-    def _scalar(self, value: Any, schema: Mapping[str, Any], at: str) -> Any:
+    def _convert_scalar(self, value: Any, schema: Mapping[str, Any], at: str) -> Any:
         types = _read_types(schema)
         if is_nothing(value):
-            return self._missing(Missing(NO_VALUE), at)
+            return self._convert_missing(Missing(NO_VALUE), at)
         if isinstance(value, datetime):
             try:
                 return format_utc(value, "the value")
             except ValueError:
-                return self._problem(at, "is a datetime without a time zone, or out of range in UTC")
+                return self._add_problem(at, "is a datetime without a time zone, or out of range in UTC")
         if isinstance(value, date):
             return value.isoformat()
         if isinstance(value, UUID):
             return str(value)
         if (number := to_number(value)) is not None:
-            return self._number(number, types, at)
+            return self._convert_number(number, types, at)
         name = value.type_name if isinstance(value, Formless) else type(value).__name__
-        return self._problem(at, f"is a {name}, which JSON has no form for")
+        return self._add_problem(at, f"is a {name}, which JSON has no form for")
 
-    def _number(self, given: float | Decimal, types: tuple[str, ...], at: str) -> Any:
+    def _convert_number(self, given: float | Decimal, types: tuple[str, ...], at: str) -> Any:
         if isinstance(given, bool):
             return given
         if types == ("string",) and _is_id(at) and (whole := to_whole_number(given)) is not None:
             return str(whole)
         number = to_plain_number(given)
-        return self._number_problem(given, at) if number is None else number
+        return self._add_number_problem(given, at) if number is None else number
 
-    def _number_problem(self, value: float | Decimal, at: str) -> Any:
-        return self._problem(
+    def _add_number_problem(self, value: float | Decimal, at: str) -> Any:
+        return self._add_problem(
             at, f"{describe_value(value, hide_values=self.hide_values)} {describe_number_problem(value)}"
         )
 
-    def _problem(self, at: str, message: str) -> Any:
+    def _add_problem(self, at: str, message: str) -> Any:
         self.problems.append(Problem(at or "/", message))
         return None  # holds the place, so that checking finds no consequences
 
-    def _resolved(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _resolve(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
         """Follow a local ``$ref``; one that leads nowhere or elsewhere types nothing."""
         seen = 0
         while isinstance(ref := schema.get("$ref"), str) and seen < 16:

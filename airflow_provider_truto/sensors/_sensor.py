@@ -56,7 +56,7 @@ class TrutoSensor(TrutoOperator, BaseSensorOperator):
         """Look until it is over."""
         from airflow_provider_truto.hooks.truto import TrutoHook
 
-        with self._failing():
+        with self._translate_errors():
             self._check_arguments()
             self._hook = TrutoHook(self.truto_conn_id, max_attempts=1)  # the next look is the repeat
             self._polls = FailedPolls(self.max_failed_polls)
@@ -81,7 +81,7 @@ class TrutoSensor(TrutoOperator, BaseSensorOperator):
         """Look once more after the triggerer has."""
         from airflow_provider_truto.hooks.truto import TrutoHook
 
-        with self._failing():
+        with self._translate_errors():
             self._check_arguments()
             found = self.look(TrutoHook(self.truto_conn_id))
             if found is not None:
@@ -106,7 +106,7 @@ class TrutoSensor(TrutoOperator, BaseSensorOperator):
         return self.defer(trigger=trigger, method_name="execute_complete")
 
     @contextmanager
-    def _failing(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         """Skip where ``soft_fail`` is set; else fail the way all operators do."""
         try:
             with translate_errors(self):

@@ -9,12 +9,12 @@ import pytest
 from airflow_provider_truto.client.sync_job_runs import (
     RunStart,
     count_synced,
-    entries_of,
     explain_failure,
     explain_undelivered,
     find_candidates,
     is_over,
     read_time,
+    select_entries,
 )
 from airflow_provider_truto.emulator import ACME, GLOBEX
 
@@ -120,7 +120,7 @@ def test_numbers_are_taken_out_of_stats_of_an_unknown_shape(stats, counts):
 
 def test_only_the_entries_of_the_run_are_read():
     entries = [{"sync_job_run_id": "r", "n": 1}, {"sync_job_run_id": "other"}, "text", {}]
-    assert list(entries_of(entries, "r")) == [{"sync_job_run_id": "r", "n": 1}]
+    assert list(select_entries(entries, "r")) == [{"sync_job_run_id": "r", "n": 1}]
 
 
 def test_the_reason_of_a_failure_names_the_resources_each_reason_once():

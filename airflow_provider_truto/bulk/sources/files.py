@@ -21,7 +21,7 @@ from airflow_provider_truto.bulk.readers.rows import Reader, Row
 from airflow_provider_truto.bulk.record import Record, left_out, make_unreadable
 from airflow_provider_truto.bulk.record_parser import RecordParser
 from airflow_provider_truto.bulk.sources.source import Source
-from airflow_provider_truto.bulk.storage import opened, refresh
+from airflow_provider_truto.bulk.storage import open_buffered, refresh
 from airflow_provider_truto.client.errors import Problem
 
 #: What storages call a file's version, the surest first.
@@ -140,7 +140,7 @@ def _open_content(path: Any) -> Iterator[Any]:
 
     Raises ``ValueError`` for what is no text in UTF-8, and ``gzip.BadGzipFile``.
     """
-    with opened(path) as raw:
+    with open_buffered(path) as raw:
         if path.name.lower().endswith(".gz") or raw.peek(2).startswith(_GZIPPED):
             with gzip.GzipFile(fileobj=raw) as file:
                 _check_start(file.peek(4))

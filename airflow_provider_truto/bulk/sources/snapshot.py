@@ -30,7 +30,7 @@ from airflow_provider_truto.bulk.record import Record
 from airflow_provider_truto.bulk.record_parser import RecordParser
 from airflow_provider_truto.bulk.row_codec import decode_cells, encode_cells
 from airflow_provider_truto.bulk.sources.source import Source
-from airflow_provider_truto.bulk.storage import opened
+from airflow_provider_truto.bulk.storage import open_buffered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,7 @@ class SnapshotSource(Source):
         ordinal = 0
         name = self._snapshot["file"]
         try:
-            with opened(self._folder / name) as raw, gzip.GzipFile(fileobj=raw) as file:
+            with open_buffered(self._folder / name) as raw, gzip.GzipFile(fileobj=raw) as file:
                 table = self._parser.open_table(decode_cells(file.readline()), has_nulls=True)
                 for line in file:
                     yield table.parse(decode_cells(line), ordinal)
