@@ -430,7 +430,7 @@ def test_two_tries_that_begin_at_once_both_find_a_header(folder):
 
 def test_of_two_tries_that_begin_at_once_with_different_sources_not_both_go_on(folder, monkeypatch):
     one, other = Ledger(folder, try_number=1), Ledger(folder, try_number=2)
-    real = one._headers
+    real = one._read_headers
     looks = []
 
     def headers():
@@ -440,14 +440,14 @@ def test_of_two_tries_that_begin_at_once_with_different_sources_not_both_go_on(f
             other.open({"fingerprint": "other"})
         return found
 
-    monkeypatch.setattr(one, "_headers", headers)
+    monkeypatch.setattr(one, "_read_headers", headers)
     with pytest.raises(LedgerError):
         one.open(HEADER)
 
 
 def test_what_neither_of_two_tries_has_sent_binds_none_to_come(folder, monkeypatch):
     one, other = Ledger(folder, try_number=1), Ledger(folder, try_number=2)
-    real = other._headers
+    real = other._read_headers
     looks = []
 
     def headers():
@@ -457,7 +457,7 @@ def test_what_neither_of_two_tries_has_sent_binds_none_to_come(folder, monkeypat
         return real()
 
     one.open(HEADER)
-    monkeypatch.setattr(other, "_headers", headers)
+    monkeypatch.setattr(other, "_read_headers", headers)
     with pytest.raises(LedgerError):
         other.open({"fingerprint": "other"})
     assert len(names(folder, "header-")) == 1

@@ -386,7 +386,7 @@ def test_where_both_of_two_live_tries_see_the_other_neither_binds_the_next(folde
 
     def begin_both(number, header):
         ledger = Ledger(folder, try_number=number)
-        real = ledger._headers
+        real = ledger._read_headers
 
         def headers():
             barrier.wait()  # both look before one writes, and both have written when they look again
@@ -394,7 +394,7 @@ def test_where_both_of_two_live_tries_see_the_other_neither_binds_the_next(folde
             barrier.wait()
             return found
 
-        ledger._headers = headers
+        ledger._read_headers = headers
         try:
             ledger.open(header)
         except LiveTryError as error:
@@ -419,7 +419,7 @@ def test_a_try_that_goes_on_with_another_ones_rows_holds_them_when_that_one_give
     """Of three live tries: the first gives up after the second took its rows over; the third must see that."""
     (first, its_header), (_, of_third) = both_looked(folder)
     one = Ledger(folder, try_number=1)
-    real, looks = one._headers, []
+    real, looks = one._read_headers, []
 
     def headers():
         looks.append(1)
@@ -430,7 +430,7 @@ def test_a_try_that_goes_on_with_another_ones_rows_holds_them_when_that_one_give
             (folder / "header-3-c.json").write_text(json.dumps({"ledger_version": 2, "try": 3, **of_third}))
         return real()
 
-    one._headers = headers
+    one._read_headers = headers
     with pytest.raises(LiveTryError):
         one.open(its_header)
     (folder / "header-3-c.json").unlink()
