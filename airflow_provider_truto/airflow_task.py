@@ -56,7 +56,7 @@ class RunningTask:
 
     @property
     def key_versions(self) -> TaskStateKeyVersions | None:
-        """The number behind its keys; ``None`` before Airflow 3.3, where nothing outlives a try."""
+        """The store of its key versions; ``None`` before Airflow 3.3, where nothing is kept between tries."""
         if self._store is None:
             return None
         is_first_try = self._state["first_try"] == self.try_number

@@ -1,4 +1,4 @@
-"""How a bulk ends where it does not end well."""
+"""The errors with which a bulk fails."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 
 
 class BulkError(Exception):
-    """Root of the errors of this package. ``transient``: the next try may do what is left."""
+    """Base of the errors of this package. ``transient``: a retry may do what is left."""
 
     transient = False
 
 
 class SourceError(BulkError, ValueError):
-    """The source breaks off: what came before is done, what comes after cannot be read. No retry fixes it."""
+    """The source cannot be read further; the rows before are done. No retry fixes it."""
 
 
 class LedgerError(BulkError):
-    """The ledger that lies there does not fit this task, or cannot be read; the message says what to do."""
+    """The existing ledger does not belong to this source, or cannot be read; the message says what to do."""
 
     @classmethod
     def of_file(cls, path: Any, what: str, way_out: str) -> LedgerError:
@@ -40,13 +40,13 @@ class LiveTryError(BulkError):
 
 
 class UnfinishedError(BulkError):
-    """The try ends before the source does; the next one goes on."""
+    """The try ended before all records were sent; the next one continues."""
 
     transient = True
 
 
 class TooManyFailuresError(BulkError):
-    """More records failed or were skipped than are tolerated. ``summary`` is that of the try.
+    """More records failed or were skipped than ``max_failures`` allows. ``summary`` is that of the try.
 
     ``transient``: some of them may pass in the next try.
     """

@@ -111,14 +111,14 @@ class Ledger:
             is_new = completed.add(row, is_cleared=parse_try_number(path.name) < cleared_before)
             if is_new and is_open(path):
                 self._results.add(line)
-        # So that the next try finds them closed, and need not copy them again.
+        # The next try then finds these parts closed, and need not copy them again.
         for write in self._results.take_part():
             write()
         self._keep_failures(completed)
         return completed
 
     def write_faults(self, faults: Sequence[str]) -> None:
-        """Write what a check has found that ends the try. It binds nobody, and shows a report that there was one."""
+        """Write the faults that a check has found, for reports. It does not begin the ledger."""
         self._write(f"check-{self._name}.json", {"faults": list(faults)})
 
     def add(self, row: ResultRow, *, failed: FailedBody | None = None) -> None:

@@ -15,7 +15,7 @@ from jinja2 import Environment, TemplateSyntaxError, nodes
 from airflow_provider_truto.bulk.record import (
     RECORD_KEYS,
     Record,
-    left_out,
+    make_left_out,
     make_unreadable,
     parse_mapped_record,
     parse_record,
@@ -152,7 +152,7 @@ class FunctionMapping:
         except Exception as error:  # the author's code, on data of any kind
             return make_unreadable(ordinal, Problem("/", _describe(error, hide_values=self._hide_values)))
         if made is None:
-            return left_out(ordinal, LEFT_OUT)
+            return make_left_out(ordinal, LEFT_OUT)
         return parse_record(made, ordinal, **self._needs)
 
     def check_columns(self, names: Sequence[str]) -> None:

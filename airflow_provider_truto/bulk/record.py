@@ -29,12 +29,12 @@ NO_ACCOUNT = "is empty: a row that names a customer must not go to the default o
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """``ordinal`` counts the source's rows from 0. ``problems`` say why a row is no record; it is never sent.
+    """One row of a source, as a write. ``ordinal`` counts rows from 0; a row with ``problems`` is never sent.
 
     ``integrated_account_id``: ``None`` where the row names none, so that the default one steps in; ``""`` where it
     names one that cannot be, or is not a record, so that it does not.
     ``nulls_are_meant``: a ``None`` in the body clears a field; else it came as data and may be an accident.
-    ``left_out`` says why a row asks for nothing. ``place`` says where an editor finds it, as ``line 7 of a.csv``.
+    ``left_out`` says why nothing is to be sent. ``place`` says where to find the row, as ``line 7 of a.csv``.
     """
 
     ordinal: int
@@ -132,12 +132,12 @@ def parse_mapped_record(made: Mapping[str, Any], ordinal: int, *, needs_id: bool
 
 
 def make_unreadable(ordinal: int, *problems: Problem) -> Record:
-    """Make the record of a row that could not be read: whose it is, nobody knows."""
+    """Make the record of a row that could not be read; its customer is unknown."""
     return Record(ordinal=ordinal, integrated_account_id="", problems=problems)
 
 
-def left_out(ordinal: int, reason: str) -> Record:
-    """Make the record of a row that asks for nothing."""
+def make_left_out(ordinal: int, reason: str) -> Record:
+    """Make the record of a row for which nothing is to be sent."""
     return Record(ordinal=ordinal, integrated_account_id="", left_out=reason)
 
 

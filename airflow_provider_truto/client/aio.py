@@ -56,7 +56,7 @@ class AsyncClient(TrutoApi):
         return await function(self._client, *args, **kwargs)
 
     async def run(self, request: Request, *, key_versions: KeyVersionStore | None = None) -> Result:
-        """Bring one call to its end; see ``RetryLoop``."""
+        """Send a request with retries; see ``RetryLoop``."""
         return await self._client.run(request, key_versions=key_versions)
 
     def listing(

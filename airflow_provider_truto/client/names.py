@@ -22,7 +22,7 @@ _NEAR = 0.85
 
 @lru_cache(maxsize=4096)
 def fold(name: str) -> str:
-    """Return a name without what spellings differ in: case, ``_``, ``-``, ``.``, spaces, marks that nobody sees."""
+    """Return a name without what spellings differ in: case, ``_``, ``-``, ``.``, spaces, invisible characters."""
     return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", name).casefold()))
 
 

@@ -142,9 +142,9 @@ class RateLimiter:
                 limit.pause(now + pause, by_provider=has_reached_provider)
 
     def _account(self, account: str, now: float) -> _Limit:
-        """Find or make the account's state, and drop that of accounts which nothing holds back any more.
+        """Find or make the account's state, and drop the state of an account whose calls nothing delays any more.
 
-        They stand in the order of their last use; one at a time keeps pace with any growth and stays cheap.
+        Accounts are in the order of their last use; dropping one at a time is enough, and cheap.
         """
         accounts = self._accounts
         limit = accounts.get(account)
@@ -177,7 +177,7 @@ class _Limit:
         return wait if self._quota is None else max(wait, self._wait_for_quota(self._quota, now))
 
     def turn(self, now: float, wait: float) -> float:
-        """Seconds to tell somebody who has to wait, where at least ``wait`` seconds are due."""
+        """Return the seconds that a caller must wait, which are at least ``wait``."""
         return self._window.turn(now) if wait == self._window.wait(now) else wait
 
     def begin(self, now: float) -> None:
@@ -187,7 +187,7 @@ class _Limit:
         self._last = now
 
     def was_late(self, begun: float, seconds: float) -> None:
-        """Learn that a call which was counted in at that moment went out so many seconds later."""
+        """Note that a call which was counted at that moment was sent ``seconds`` later."""
         self._window.postpone(begun, seconds)
 
     def end(self, now: float, said: Quota | None, *, has_reached_provider: bool) -> None:
@@ -208,16 +208,16 @@ class _Limit:
         """Begin nothing before that moment."""
         self._paused_until = max(self._paused_until, until)
         if by_provider:
-            # Who refuses a call knows better than what was said before.
+            # A refusal is newer than the quota of an earlier answer.
             self._quota = None
 
     def is_forgettable(self, now: float) -> bool:
-        """Whether nothing that was counted or said can still matter."""
+        """Whether the state is too old to delay any call."""
         return now - self.used_at > LONGEST_PAUSE
 
     def _wait_for_quota(self, quota: _ProviderQuota, now: float) -> float:
-        """Seconds by what the provider said; none are left once its reset is over."""
-        # No answer knows of the calls that were sent after its own.
+        """Return the seconds to wait by the provider's last quota; 0 or less after its reset."""
+        # The quota of an answer does not count the calls that were sent after it.
         left = quota.remaining - self._in_flight
         if left >= quota.few:
             return 0.0
@@ -229,9 +229,9 @@ class _Limit:
 
 @dataclass(slots=True)
 class _ProviderQuota:
-    """What a provider said last: ``remaining`` calls until ``reset_at``, fewer than ``few`` being spread.
+    """The last quota of a provider: ``remaining`` calls until ``reset_at``; fewer than ``few`` are spread out.
 
-    ``older`` is how many of the answers to come belong to calls that were in flight when it was said.
+    ``older`` is the number of outstanding answers to calls that were in flight when the quota came.
     """
 
     remaining: float
@@ -240,9 +240,9 @@ class _ProviderQuota:
     older: int
 
     def hides(self, said: Quota, now: float) -> bool:
-        """Whether an answer says no more than that it was overtaken.
+        """Whether the quota of a later answer is older than this one, and must be ignored.
 
-        It was on its way when the lower number came, so it may not know of the calls that made it lower.
+        Its call was in flight when this lower number came, so it may not count the calls that made it lower.
         """
         return now < self.reset_at and self.older >= 0 and said.remaining > self.remaining
 
@@ -263,17 +263,17 @@ class Window:
         self._promised = 0
 
     def wait(self, now: float) -> float:
-        """Seconds until there is a place; 0 or less: there is one."""
+        """Return the seconds until a place is free; 0 or less where one is."""
         if len(self._moments) < self._requests:
             return 0.0
         return self._moments[0] + self.seconds - now
 
     def turn(self, now: float) -> float:
-        """Seconds until the next place that nobody else was told of, where none is free now.
+        """Return the seconds until the next place that no other caller was told of; for when none is free now.
 
-        A hundred who wait would otherwise all wake for every single place. It is not a reservation: who asks while a
-        place is free gets it, so that one who never comes back costs nothing. After the last place it goes
-        round, and nobody is told more than ``seconds``.
+        Otherwise a hundred waiting callers would all wake for every single place. It is not a reservation: a caller
+        that asks while a place is free gets it, so that one that never returns costs nothing. After the last place
+        it starts again with the first, so that no caller is told more than ``seconds``.
         """
         place = self._promised if self._promised < self._requests else 0
         self._promised = place + 1

@@ -1,7 +1,8 @@
-"""Taking out of what a server said whatever nobody is to read, and never more work than a message is worth.
+"""Removes secrets and control characters from what a server sent, with a bounded amount of work.
 
 ``scrub_secrets`` replaces what this connection knows to be secret, ``clean_text`` what looks like a secret, and
-control characters, in any text; ``redact`` does both to a JSON-like value. Who cuts a text cuts it after that.
+control characters, in any text; ``redact`` does both to a JSON-like value. Shorten a text only after that: half a
+secret would not be found.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def scrub_secrets(
 
 
 def clean_text(text: str) -> str:
-    """Replace what looks like a secret, and write control characters as escapes. Twice is no more than once."""
+    """Replace what looks like a secret, and escape control characters. Idempotent."""
     text = _NAMED.sub(rf"\1\2{_MARK}", text)
     text = _HEADER.sub(rf"\1\2{_MARK}", text)
     text = _BEARER.sub(rf"\1\2{_MARK}", text)

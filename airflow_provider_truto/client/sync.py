@@ -54,7 +54,7 @@ class SyncClient(TrutoApi):
         return run_to_end(function(self._client, *args, **kwargs))
 
     def run(self, request: Request, *, key_versions: KeyVersionStore | None = None) -> Result:
-        """Bring one call to its end; see ``RetryLoop``."""
+        """Send a request with retries; see ``RetryLoop``."""
         return self.do(Client.run, request, key_versions=key_versions)
 
     def listing(

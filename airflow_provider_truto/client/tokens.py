@@ -104,10 +104,10 @@ class _Entry:
 
 
 class TokenCache:
-    """Minted tokens, one an owner, and who is minting right now.
+    """Minted tokens, one per owner, and the refreshes that are under way.
 
-    Safe between threads and event loops: of those who ask at the same time one gets a ``TokenRefresh``, which is the
-    lock to mint under; the others get a future of what comes of it. ``clock`` is in seconds.
+    Safe between threads and event loops: of the callers that ask at the same time one gets a ``TokenRefresh``, which
+    is the lock to mint under; the others get a future of its result. ``clock`` is in seconds.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -119,7 +119,7 @@ class TokenCache:
     def acquire(
         self, owner: Owner, *, refused: Token | None = None
     ) -> Token | Future[Token | TrutoError | None] | TokenRefresh:
-        """Return a good token that is not the refused one, or the right to mint it, or another caller's future of it.
+        """Return a valid token other than the refused one, the lock to mint one, or the future of another caller's.
 
         ``unwrap_refresh`` reads the future's result.
         """
@@ -135,7 +135,7 @@ class TokenCache:
             return TokenRefresh(self, owner, future, began=self._clock())
 
     def end_refresh(self, owner: Owner, token: Token | None, *, expires_at: float) -> None:
-        """End a refresh; ``token`` is ``None`` where none came of it."""
+        """End a refresh; ``token`` is ``None`` where it failed."""
         with self._lock:
             self._refreshes.pop(owner, None)
             if token is not None:
@@ -145,7 +145,7 @@ class TokenCache:
                 self._entries[owner] = _Entry(token, expires_at)
 
     def clear(self) -> None:
-        """Forget every token; what is being minted is unharmed."""
+        """Forget every token; refreshes that are under way continue."""
         with self._lock:
             self._entries.clear()
 
@@ -154,10 +154,10 @@ class TokenCache:
 
 
 def unwrap_refresh(outcome: Token | TrutoError | None) -> Token | None:
-    """Return the token that came of another caller's refresh; ``None`` where that one has given up: ask again.
+    """Return the token of another caller's refresh; ``None`` where that caller gave up: ask again.
 
-    Raises the ``TrutoError`` on which minting failed, to each who waited one of their own: what passes an error on
-    writes its own call's key and attempts into it.
+    Raises a copy of the ``TrutoError`` with which minting failed: each waiting call writes its own key and attempts
+    into the error.
     """
     if isinstance(outcome, TrutoError):
         raise copy(outcome)
@@ -165,7 +165,7 @@ def unwrap_refresh(outcome: Token | TrutoError | None) -> Token | None:
 
 
 class TokenRefresh:
-    """The right to mint a token, a context manager: leaving it wakes up all who wait, whatever happened."""
+    """The lock to mint a token. A context manager: leaving it wakes every waiting caller, also after an exception."""
 
     def __init__(
         self, tokens: TokenCache, owner: Owner, future: Future[Token | TrutoError | None], *, began: float

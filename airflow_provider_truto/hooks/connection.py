@@ -132,9 +132,10 @@ def _is_host(name: str) -> bool:
 
 
 def _find_ways_out(settings: ClientSettings, hosts: frozenset[str]) -> list[Problem]:
-    """Say by which ways the token could leave for other hosts: who may edit a connection must not read it.
+    """Return a problem per way in which the token could go to other hosts.
 
-    A proxy of the workers' own environment is their operator's, as is the network. A CA bundle alone leads nowhere.
+    Somebody who may edit a connection must not learn its token. A proxy in the workers' environment was set by their
+    operator, and is allowed. A CA bundle alone sends nothing elsewhere.
     """
     problems = []
     if settings.origin.host not in hosts:
@@ -180,9 +181,9 @@ def _read_or_note(problems: list[Problem], pointer: str, read: Callable[[], T]) 
 
 
 def _read_extras(conn: AirflowConnection) -> Mapping[str, Any]:
-    """Read the extras, strictly: where nothing could be read, no guard that stands in them would hold.
+    """Read the extras, strictly: ignoring what cannot be read would also ignore the guards in it.
 
-    Raises ``ValueError``, in words that show nothing of them.
+    Raises ``ValueError`` with a message that shows nothing of the extras.
     """
     try:
         text: Any = conn.extra

@@ -96,7 +96,7 @@ def _select_counts(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _make_identity_of_nobody(operator: TrutoBulkOperator) -> TaskIdentity:
-    """Return the identity of a call outside of a DAG run, which nothing goes on with."""
+    """Return the identity of a call outside of a DAG run, which no later try continues."""
     return TaskIdentity(dag_id="no-dag", run_id=uuid4().hex, task_id=operator.task_id, map_index=-1, generation="")
 
 

@@ -117,7 +117,7 @@ class TrutoOperator(TypedRenderingMixin, BaseOperator):
             raise ValueError("\n".join(f"{pointer.lstrip('/')}: {message}" for pointer, message in problems))
 
     def _read_arguments(self) -> list[Problem]:
-        """Make the attributes what they mean, ``None`` where they are wrong; return all that is wrong."""
+        """Replace each attribute by its parsed value, or by ``None`` where it is wrong; return all problems."""
         present = self._list_present()
         typed, problems = self._read([name for name, is_given in self._taken.items() if is_given])
         for name, value in typed.items():
@@ -140,7 +140,7 @@ class TrutoOperator(TypedRenderingMixin, BaseOperator):
         given: Mapping[str, Any],  # noqa: ARG002
         present: Collection[str],  # noqa: ARG002
     ) -> Iterable[Problem]:
-        """Say what does not go together.
+        """Return the problems of arguments that contradict each other.
 
         ``given`` are the arguments whose values are known, ``present`` the names of all that are not ``None``.
         """
@@ -170,11 +170,11 @@ class TrutoOperator(TypedRenderingMixin, BaseOperator):
 
     @property
     def _is_row(self) -> bool:
-        """Whether Airflow makes this operator in the worker, out of a mapped task and one of its rows."""
+        """Whether Airflow makes this operator in the worker, from a row of a mapped task."""
         return bool(getattr(self, "_BaseOperator__from_mapped", False))
 
     def is_given(self, name: str) -> bool:
-        """Whether an argument was given, be it as ``None``."""
+        """Whether an argument was given, even if as ``None``."""
         return self._taken[name]
 
     # Both are needed before Airflow's constructor, which makes attributes possible, has run.
@@ -186,7 +186,7 @@ class TrutoOperator(TypedRenderingMixin, BaseOperator):
 
     @property
     def _refused(self) -> list[Problem]:
-        """What is wrong with this row, known before it was rendered."""
+        """The problems of this row that were found before it was rendered."""
         refused: list[Problem] = self.__dict__.setdefault("_refused_arguments", [])
         return refused
 
@@ -212,7 +212,7 @@ class TrutoOperator(TypedRenderingMixin, BaseOperator):
             setattr(self, name, remove_markers(getattr(self, name)))
 
     def push_outcome(self, context: Mapping[str, Any], value: dict[str, Any]) -> None:
-        """Push what is told of a task beside its value, under the key ``truto``."""
+        """Push the outcome of a task to XCom under the key ``truto``, beside its return value."""
         if self.do_xcom_push and (ti := context.get("ti")):
             ti.xcom_push(key=XCOM_KEY, value=value)
 

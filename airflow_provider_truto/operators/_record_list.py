@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def read_list(operator: TrutoRecordOperator, listing: Listing) -> tuple[Any, dict[str, Any]]:
-    """Read a list, and return what goes to XCom as the value, and what is told of it there."""
+    """Read a list; return its XCom value, and its outcome for the key ``truto``."""
     lines = _iterate_lines(operator, listing)
     stored: dict[str, Any] = {}
     value: Any

@@ -39,7 +39,7 @@ def wait_in_worker(
         except TrutoError as error:
             log.warning("Sync job run %s: %s", run["id"], failed.count(error))
         else:
-            failed.none()
+            failed.reset()
             if run.get("status") != told:
                 told = run.get("status")
                 tell_status(log, run)

@@ -129,7 +129,7 @@ def _are_same_in_order(asked: Sequence[Any], now: Sequence[Any], at: str) -> boo
 
 
 def _is_matched(asked: Sequence[Any], now: Sequence[Any], at: str) -> bool:
-    """Whether every asked item can have an item of its own that is the same in all that is asked.
+    """Whether each item of ``asked`` can be matched with a different item of ``now`` that agrees with it.
 
     An item that asks little fits many, so one that was matched moves on to another where a later item needs its
     place (augmenting paths, without recursion).

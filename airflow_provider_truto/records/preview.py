@@ -47,7 +47,7 @@ def make_preview(valid: ValidRequest, record: Mapping[str, Any]) -> Preview:
 
 
 def check_expected(safeguards: Safeguards, preview: Preview, request: RecordRequest) -> None:
-    """Refuse a write that was not previewed as it is now; one that would change nothing is not sent anyway."""
+    """Raise ``TrutoSchemaError`` where the hash is not ``expect`` and the write would change something."""
     if safeguards.expect is None or safeguards.expect == preview.hash or not preview.changes:
         return
     names = ", ".join(change.pointer or "/" for change in preview.changes)

@@ -74,7 +74,7 @@ class TrutoSensor(TrutoOperator, BaseSensorOperator):
         except TrutoError as error:
             self.log.warning("%s", self._polls.count(error))
             return False
-        self._polls.none()
+        self._polls.reset()
         return self._found is not None
 
     def execute_complete(self, context: Any, event: Mapping[str, Any]) -> Any:  # noqa: ARG002

@@ -33,8 +33,8 @@ class FailedPolls:
         self._at_most = at_most
         self._count = 0
 
-    def none(self) -> None:
-        """Begin anew: a poll was answered."""
+    def reset(self) -> None:
+        """Start counting again after a poll that was answered."""
         self._count = 0
 
     def count(self, error: Exception) -> str:
@@ -108,7 +108,7 @@ class PollingTrigger(BaseTrigger):
             try:
                 if await self.poll(hook):
                     return OVER, ""
-                failed.none()
+                failed.reset()
             except Exception as error:  # also one of Airflow's, of a connection that cannot be read just now
                 try:
                     self.log.warning("%s", failed.count(error))

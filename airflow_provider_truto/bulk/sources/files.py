@@ -18,7 +18,7 @@ from typing import Any
 from airflow_provider_truto.bulk.errors import SourceError
 from airflow_provider_truto.bulk.readers import READERS
 from airflow_provider_truto.bulk.readers.rows import Reader, Row
-from airflow_provider_truto.bulk.record import Record, left_out, make_unreadable
+from airflow_provider_truto.bulk.record import Record, make_left_out, make_unreadable
 from airflow_provider_truto.bulk.record_parser import RecordParser
 from airflow_provider_truto.bulk.sources.source import Source
 from airflow_provider_truto.bulk.storage import open_buffered, refresh
@@ -95,7 +95,7 @@ class FileSource(Source):
                 if row.fault is not None:
                     record = make_unreadable(ordinal, Problem("/", row.fault))
                 elif row.passed_over is not None:
-                    record = left_out(ordinal, f"line {row.line} of {path.name} {row.passed_over}")
+                    record = make_left_out(ordinal, f"line {row.line} of {path.name} {row.passed_over}")
                 else:
                     record = parse(row.value, ordinal)
                 yield row, replace(record, place=f"line {row.line} of {path.name}")

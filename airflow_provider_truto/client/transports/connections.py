@@ -59,7 +59,7 @@ class Deadline:
         return left
 
     def lift(self) -> None:
-        """Hold nobody to it any more: what is read from now on may take its time."""
+        """Remove the deadline: what is read from now on may take longer."""
         self._at = math.inf
 
     def hurry(self, sock: socket.socket, silence: float | None) -> None:

@@ -17,35 +17,35 @@ _STRICT_TLS = range(80, 95)
 
 
 def connect_timeout(settings: ClientSettings) -> TransportFailure:
-    """No connection in time."""
+    """Build the failure of a connection that was not made in time."""
     return TransportFailure(
         f"no connection to {settings.origin.host} within {settings.connect_timeout:g} s", maybe_sent=False
     )
 
 
 def read_timeout(settings: ClientSettings) -> TransportFailure:
-    """A connection, but no answer in time."""
+    """Build the failure of a connection over which no answer came in time."""
     return TransportFailure(
         f"{settings.origin.host} did not answer within {settings.read_timeout:g} s ({settings.timeout_name})"
     )
 
 
 def deadline_passed(settings: ClientSettings) -> TransportFailure:
-    """An answer that had not come to its end when the attempt had to."""
+    """Build the failure of an answer that was not complete at the attempt's deadline."""
     return TransportFailure(
         f"{settings.origin.host} gave no whole answer within {settings.deadline:g} s (the connection's deadline)"
     )
 
 
 def interim_answer(status: int) -> TransportFailure:
-    """An interim answer in the place of the final one; what would follow it on the connection is not waited for."""
+    """Build the failure of an interim answer (1xx) that came instead of a final one, which is not waited for."""
     return TransportFailure(f"HTTP {status} is an interim answer, which nobody asked for")
 
 
 def tls_failure(
     settings: ClientSettings, cause: BaseException, *, is_gone: bool, maybe_sent: bool
 ) -> TransportFailure:
-    """TLS came to no end. A peer that went away may be back; one that is not trusted will not change."""
+    """Build the failure of a TLS handshake. A peer that closed it may come back; an untrusted one will not change."""
     failed = f"TLS with {settings.origin.host} failed"
     if isinstance(cause, ssl.SSLCertVerificationError) and cause.verify_code in _STRICT_TLS:
         reason = (
@@ -60,7 +60,7 @@ def tls_failure(
 
 
 def proxy_failure(settings: ClientSettings, cause: BaseException, *, transient: bool = True) -> TransportFailure:
-    """The proxy did not let the call through; not ``transient`` where it is of a kind that cannot be used."""
+    """Build the failure of a call that the proxy did not forward; not ``transient`` for an unusable kind of proxy."""
     return TransportFailure(
         f"the proxy in front of {settings.origin.host} failed ({describe_error(cause)})",
         transient=transient,
@@ -69,14 +69,14 @@ def proxy_failure(settings: ClientSettings, cause: BaseException, *, transient: 
 
 
 def connection_failure(settings: ClientSettings, cause: BaseException, *, maybe_sent: bool) -> TransportFailure:
-    """The connection was refused, reset or closed, or what came over it was no HTTP."""
+    """Build the failure of a connection that was refused, reset or closed, or over which no HTTP came."""
     return TransportFailure(
         f"the connection to {settings.origin.host} failed ({describe_error(cause)})", maybe_sent=maybe_sent
     )
 
 
 def too_large(settings: ClientSettings, status: int) -> TransportFailure:
-    """The answer is larger than what is held in memory."""
+    """Build the failure of an answer that is too large for memory."""
     return TransportFailure(
         f"HTTP {status} with a body of more than {settings.response_limit} bytes", transient=False
     )
