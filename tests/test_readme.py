@@ -9,7 +9,8 @@ from test_docs import README
 
 from airflow_provider_truto.airflow_errors import map_error_codes
 from airflow_provider_truto.client import errors
-from airflow_provider_truto.client.api import Resource, TrutoApi
+from airflow_provider_truto.client.api import TrutoApi
+from airflow_provider_truto.client.resource import Resource
 from airflow_provider_truto.client.statuses import OTHER, OTHER_SERVER, STATUSES
 from airflow_provider_truto.connection_fields import EXTRA_FIELDS
 from airflow_provider_truto.emulator import Emulator

@@ -7,10 +7,10 @@ the coroutine, and async iterators.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from airflow_provider_truto.client.accounts import find_account, resolve_account
+from airflow_provider_truto.client.accounts import find_account
 from airflow_provider_truto.client.core import Client, Function, P, T
 from airflow_provider_truto.client.endpoints import (
     admin_request,
@@ -21,16 +21,22 @@ from airflow_provider_truto.client.endpoints import (
     logs_request,
     meta_request,
     model_docs_request,
-    names_record,
     proxy_request,
     refresh_request,
     tools_request,
     unified_request,
 )
-from airflow_provider_truto.client.names import find_nearest, find_other_account
-from airflow_provider_truto.client.operations import fetch_batch, fetch_run, stop_run
+from airflow_provider_truto.client.names import find_nearest
+from airflow_provider_truto.client.operations import (
+    fetch_account_object,
+    fetch_account_value,
+    fetch_batch,
+    fetch_run,
+    stop_run,
+)
 from airflow_provider_truto.client.pages import Pages
-from airflow_provider_truto.client.request import Request, encode_query, make_random_key
+from airflow_provider_truto.client.request import Request, make_random_key
+from airflow_provider_truto.client.resource import Resource
 
 #: Filters of integrated accounts that Truto documents beside those that are arguments.
 _FILTERS = frozenset({"integration.name"})
@@ -103,7 +109,7 @@ class TrutoApi(ABC):
             return custom_request(method, path, integrated_account_id=account, **given)
 
         build("")  # what is wrong is said here, not while it runs
-        return self.do(_fetch_value, integrated_account_id, build)
+        return self.do(fetch_account_value, integrated_account_id, build)
 
     def batch(
         self,
@@ -146,7 +152,7 @@ class TrutoApi(ABC):
 
     def integrated_account(self, integrated_account_id: str | None = None) -> Any:
         """Return one integrated account's record: its status, tenant, integration, last error."""
-        return self.do(_fetch_object, integrated_account_id, integrated_account_request)
+        return self.do(fetch_account_object, integrated_account_id, integrated_account_request)
 
     def integrated_account_id_of(self, tenant_id: str, integration: str | None = None) -> Any:
         """Find the id of a customer's integrated account; none or several are a ``TrutoSchemaError``."""
@@ -154,7 +160,7 @@ class TrutoApi(ABC):
 
     def refresh_credentials(self, integrated_account_id: str | None = None) -> Any:
         """Ask Truto to refresh an account's credentials; returns ``{"success": true}``."""
-        return self.do(_fetch_object, integrated_account_id, refresh_request)
+        return self.do(fetch_account_object, integrated_account_id, refresh_request)
 
     def capabilities(
         self,
@@ -172,7 +178,7 @@ class TrutoApi(ABC):
             request = capabilities_request(integration=integration, **asked)  # type: ignore[arg-type]
             return self.do(Client.fetch_object, request)
         return self.do(
-            _fetch_object,
+            fetch_account_object,
             integrated_account_id,
             lambda account: capabilities_request(integrated_account_id=account, **asked),  # type: ignore[arg-type]
         )
@@ -186,7 +192,9 @@ class TrutoApi(ABC):
     ) -> Any:
         """Return an account's methods with their schemas, as tools. Kept for five minutes."""
         return self.do(
-            _fetch_object, integrated_account_id, lambda account: tools_request(account, methods=methods, tags=tags)
+            fetch_account_object,
+            integrated_account_id,
+            lambda account: tools_request(account, methods=methods, tags=tags),
         )
 
     def method_schema(
@@ -205,7 +213,7 @@ class TrutoApi(ABC):
         if integration is not None:
             return self.do(Client.fetch_object, meta_request(model, resource, method, integration=integration))
         return self.do(
-            _fetch_object,
+            fetch_account_object,
             integrated_account_id,
             lambda account: meta_request(model, resource, method, integrated_account_id=account),
         )
@@ -237,14 +245,35 @@ class TrutoApi(ABC):
         *,
         error_handling: ErrorHandling,
         integrated_account_id: str | None = None,
-        **options: Any,
+        args: Mapping[str, Any] | None = None,
+        resources: Sequence[str] | None = None,
+        ignore_previous_run: bool | None = None,
+        force: bool | None = None,
+        super_query: str | None = None,
+        webhook_id: str | None = None,
+        daemon_group_key: str | None = None,
+        datastore_id: str | None = None,
+        events_to_send: Sequence[str] | None = None,
+        mutex_key: str | None = None,
+        state_key: str | None = None,
     ) -> Any:
-        """Start a run of a sync job, and give it. A lost answer is not repeated: that could start two.
+        """Start a run of a sync job, and return it. A lost answer is not repeated: that could start two.
 
-        ``options`` are Truto's own, such as ``args``, ``webhook_id`` and ``ignore_previous_run``.
+        The arguments are those of Truto (docs/api-reference/admin/sync-job-runs/create); ``None`` is not sent.
         """
-        if other := find_other_account(options):
-            raise ValueError(f"{other!r} is no option of a run: the customer is the argument integrated_account_id")
+        options = {
+            "args": args,
+            "resources": resources,
+            "ignore_previous_run": ignore_previous_run,
+            "force": force,
+            "super_query": super_query,
+            "webhook_id": webhook_id,
+            "daemon_group_key": daemon_group_key,
+            "datastore_id": datastore_id,
+            "events_to_send": events_to_send,
+            "mutex_key": mutex_key,
+            "state_key": state_key,
+        }
 
         def build(account: str) -> Request:
             body = {
@@ -252,11 +281,11 @@ class TrutoApi(ABC):
                 "integrated_account_id": account,
                 "status": "created",
                 "error_handling": error_handling,
-                **options,
+                **{name: value for name, value in options.items() if value is not None},
             }
             return admin_request("POST", "sync-job-run", body=body)
 
-        return self.do(_fetch_object, integrated_account_id, build, "id")
+        return self.do(fetch_account_object, integrated_account_id, build, "id")
 
     def stop_sync_job_run(self, run_id: str) -> Any:
         """Stop a run; it may be gone after that."""
@@ -268,109 +297,6 @@ class TrutoApi(ABC):
         return self.do(Client.fetch_value, admin_request("GET", "ping"))
 
 
-class Resource:
-    """One resource of one customer: list, get, create, update, delete, and ``call`` for custom methods."""
-
-    def __init__(self, api: TrutoApi, build: Callable[..., Request], integrated_account_id: str | None) -> None:
-        self._api = api
-        self._build = build
-        self._account = integrated_account_id
-
-    def list(self, **query: Any) -> Any:
-        """Iterate over the records of all pages, fetched as they are needed; ``next_cursor`` resumes a list."""
-        pairs = encode_query(query)  # now, so that later changes of the caller's dicts change nothing
-
-        def build(account: str) -> Request:
-            return self._build("list", integrated_account_id=account, query=pairs)
-
-        return self._api.listing(_open_account_pages, self._account, build)
-
-    def get(self, record_id: str, *, query: Mapping[str, Any] | None = None, stream: bool = False) -> Any:
-        """Return one record; ``stream`` returns the CRM's bytes as an iterable."""
-        return self._done("get", record_id=record_id, query=query, streamed=stream)
-
-    def create(
-        self,
-        body: Any,
-        *,
-        query: Mapping[str, Any] | None = None,
-        idempotency_key: str | None = None,
-        stream: bool = False,
-    ) -> Any:
-        """Create a record, and give it."""
-        return self._done("create", body=body, query=query, idempotency_key=idempotency_key, streamed=stream)
-
-    def update(
-        self,
-        record_id: str | None,
-        body: Any,
-        *,
-        query: Mapping[str, Any] | None = None,
-        idempotency_key: str | None = None,
-        stream: bool = False,
-    ) -> Any:
-        """Change the given fields of a record, and give it.
-
-        The id is ``None`` where the integration takes it in the body, as ``id``.
-        """
-        _check_target(record_id, body)
-        given = {"body": body, "query": query, "idempotency_key": idempotency_key, "streamed": stream}
-        return self._done("update", record_id=record_id, **given)
-
-    def delete(
-        self,
-        record_id: str | None,
-        body: Any = None,
-        *,
-        query: Mapping[str, Any] | None = None,
-        idempotency_key: str | None = None,
-    ) -> Any:
-        """Delete a record; returns ``{"id"}``. The id is ``None`` where the integration takes it in the body."""
-        _check_target(record_id, body)
-        return self._done("delete", record_id=record_id, body=body, query=query, idempotency_key=idempotency_key)
-
-    def call(
-        self,
-        method: str,
-        body: Any = None,
-        *,
-        query: Mapping[str, Any] | None = None,
-        idempotency_key: str | None = None,
-        stream: bool = False,
-    ) -> Any:
-        """Call a custom method of the resource."""
-        return self._done(method, body=body, query=query, idempotency_key=idempotency_key, streamed=stream)
-
-    def _done(self, method: str, **given: Any) -> Any:
-        if given.get("idempotency_key") is None:
-            given["idempotency_key"] = make_random_key()
-        body = given.get("body")
-        if other := find_other_account(body if isinstance(body, Mapping) else ()):
-            raise ValueError(f"a body names no customer ({other!r}): that is the argument integrated_account_id")
-
-        def build(account: str) -> Request:
-            return self._build(method, integrated_account_id=account, **given)
-
-        build("")  # what is wrong is said here, not while it runs
-        return self._api.do(_fetch_value, self._account, build)
-
-
-def _check_target(record_id: str | None, body: Any) -> None:
-    """Refuse a call that names no record: it would go to the whole collection."""
-    if record_id is None and not names_record(body):
-        raise ValueError("the record's id is missing: give it, or a body with the id of the record")
-
-
-async def _fetch_value(client: Client, account: str | None, build: Callable[[str], Request]) -> Any:
-    return await client.fetch_value(build(resolve_account(client.settings, account)))
-
-
-async def _fetch_object(
-    client: Client, account: str | None, build: Callable[[str], Request], *needed: str
-) -> dict[str, Any]:
-    return await client.fetch_object(build(resolve_account(client.settings, account)), *needed)
-
-
 async def _fetch_text(client: Client, request: Request) -> Any:
     value = await client.fetch_value(request)
     return value.decode(errors="replace") if isinstance(value, bytes) else value
@@ -378,7 +304,3 @@ async def _fetch_text(client: Client, request: Request) -> Any:
 
 async def _open_pages(client: Client, first: Request, *, account_key: str) -> Pages:
     return Pages(client, first, account_key=account_key)
-
-
-async def _open_account_pages(client: Client, account: str | None, build: Callable[[str], Request]) -> Pages:
-    return Pages(client, build(resolve_account(client.settings, account)))

@@ -1,8 +1,8 @@
-"""What takes more than one call, or a look at the answer: batches, and runs of sync jobs."""
+"""What several methods of the API do: calls for an account, batches, and runs of sync jobs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from airflow_provider_truto.client.accounts import resolve_account
@@ -14,6 +14,25 @@ from airflow_provider_truto.client.errors import (
     TrutoSchemaError,
     TrutoTransportError,
 )
+from airflow_provider_truto.client.pages import Pages
+from airflow_provider_truto.client.request import Request
+
+
+async def fetch_account_value(client: Client, account: str | None, build: Callable[[str], Request]) -> Any:
+    """Return the value of a call that is built for an account; ``None`` means the connection's default."""
+    return await client.fetch_value(build(resolve_account(client.settings, account)))
+
+
+async def fetch_account_object(
+    client: Client, account: str | None, build: Callable[[str], Request], *needed: str
+) -> dict[str, Any]:
+    """Return the JSON object of such a call, which has the ``needed`` keys."""
+    return await client.fetch_object(build(resolve_account(client.settings, account)), *needed)
+
+
+async def open_account_pages(client: Client, account: str | None, build: Callable[[str], Request]) -> Pages:
+    """Return the pages of a list of an account, none of which is fetched yet."""
+    return Pages(client, build(resolve_account(client.settings, account)))
 
 
 async def fetch_batch(

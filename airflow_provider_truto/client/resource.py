@@ -1,0 +1,107 @@
+"""The methods of one resource, for one customer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_truto.client.endpoints import names_record
+from airflow_provider_truto.client.names import find_other_account
+from airflow_provider_truto.client.operations import fetch_account_value, open_account_pages
+from airflow_provider_truto.client.request import Request, encode_query, make_random_key
+
+if TYPE_CHECKING:
+    from airflow_provider_truto.client.api import TrutoApi
+
+
+class Resource:
+    """One resource of one customer: list, get, create, update, delete, and ``call`` for custom methods."""
+
+    def __init__(self, api: TrutoApi, build: Callable[..., Request], integrated_account_id: str | None) -> None:
+        self._api = api
+        self._build = build
+        self._account = integrated_account_id
+
+    def list(self, **query: Any) -> Any:
+        """Iterate over the records of all pages, fetched as they are needed; ``next_cursor`` resumes a list."""
+        pairs = encode_query(query)  # now, so that later changes of the caller's dicts change nothing
+
+        def build(account: str) -> Request:
+            return self._build("list", integrated_account_id=account, query=pairs)
+
+        return self._api.listing(open_account_pages, self._account, build)
+
+    def get(self, record_id: str, *, query: Mapping[str, Any] | None = None, stream: bool = False) -> Any:
+        """Return one record; ``stream`` returns the CRM's bytes as an iterable."""
+        return self._done("get", record_id=record_id, query=query, streamed=stream)
+
+    def create(
+        self,
+        body: Any,
+        *,
+        query: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+        stream: bool = False,
+    ) -> Any:
+        """Create a record, and return it."""
+        return self._done("create", body=body, query=query, idempotency_key=idempotency_key, streamed=stream)
+
+    def update(
+        self,
+        record_id: str | None,
+        body: Any,
+        *,
+        query: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+        stream: bool = False,
+    ) -> Any:
+        """Change the given fields of a record, and return it.
+
+        The id is ``None`` where the integration takes it in the body, as ``id``.
+        """
+        _check_target(record_id, body)
+        given = {"body": body, "query": query, "idempotency_key": idempotency_key, "streamed": stream}
+        return self._done("update", record_id=record_id, **given)
+
+    def delete(
+        self,
+        record_id: str | None,
+        body: Any = None,
+        *,
+        query: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Any:
+        """Delete a record; returns ``{"id"}``. The id is ``None`` where the integration takes it in the body."""
+        _check_target(record_id, body)
+        return self._done("delete", record_id=record_id, body=body, query=query, idempotency_key=idempotency_key)
+
+    def call(
+        self,
+        method: str,
+        body: Any = None,
+        *,
+        query: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+        stream: bool = False,
+    ) -> Any:
+        """Call a custom method of the resource."""
+        return self._done(method, body=body, query=query, idempotency_key=idempotency_key, streamed=stream)
+
+    def _done(self, method: str, **given: Any) -> Any:
+        if given.get("idempotency_key") is None:
+            given["idempotency_key"] = make_random_key()
+        body = given.get("body")
+        if other := find_other_account(body if isinstance(body, Mapping) else ()):
+            raise ValueError(f"a body names no customer ({other!r}): that is the argument integrated_account_id")
+
+        def build(account: str) -> Request:
+            return self._build(method, integrated_account_id=account, **given)
+
+        build("")  # what is wrong is said here, not while it runs
+        return self._api.do(fetch_account_value, self._account, build)
+
+
+def _check_target(record_id: str | None, body: Any) -> None:
+    """Refuse a call that names no record: it would go to the whole collection."""
+    if record_id is None and not names_record(body):
+        raise ValueError("the record's id is missing: give it, or a body with the id of the record")
