@@ -68,7 +68,7 @@ class TrutoUpdateAccountOperator(TrutoRecordOperator):
     :param idempotency_key: a key of your own. Truto executes a key once per account and path, also after a clear.
         (templated)
 
-    Flags, numbers and choices may be text that means one, as templates give it: ``"false"``, ``"32"``. Anything else
+    Flags, numbers and choices may also be text, as templates render it: ``"false"``, ``"32"``. Any other value
     fails the task, and nothing is sent.
 
     XCom: ``return_value`` is the response, always with ``id``; status, attempts, verification, preview and paths are
@@ -124,7 +124,7 @@ class TrutoUpdateAccountOperator(TrutoRecordOperator):
 class TrutoBulkUpdateAccountsOperator(TrutoBulkOperator):
     """Update many accounts of many customers' CRMs in one task: each record is checked and sent like a single update.
 
-    The ledger under ``output_path`` accounts for every record; a retry, or a cleared failed task, goes on where it
+    The ledger under ``output_path`` accounts for every record; a retry, or a cleared failed task, continues where it
     was left, and nothing is written twice.
 
     Target: whose CRMs, and what is called there.
@@ -140,11 +140,11 @@ class TrutoBulkUpdateAccountsOperator(TrutoBulkOperator):
         (``.jsonl``, ``.ndjson``) or CSV with columns ``id``, ``integrated_account_id`` and paths into the body
         (``owner.id``, ``addresses[0].city``), also gzipped. Files are read in the order of their names. (templated)
     :param sql: instead of ``source``, a query whose columns are those of a CSV, or the name of a ``.sql`` file. It is
-        run once: its rows are kept beside the ledger, for the tries to come. A NULL is not given, unless
+        run once: its rows are kept beside the ledger for later tries. A NULL leaves its field out, unless
         ``on_none="null"``. (templated)
     :param sql_conn_id: the connection to run it on, of any type whose hook is a ``DbApiHook``. (templated)
-    :param query_parameters: what its placeholders stand for. (templated)
-    :param hook_params: more arguments of that connection's hook, such as a warehouse or a database. (templated)
+    :param query_parameters: the values of the query's placeholders. (templated)
+    :param hook_params: further arguments of that connection's hook, such as a warehouse or a database. (templated)
     :param query: deprecated, write ``sql``. (templated)
     :param mapping: makes records of rows of another shape: ``{"id", "integrated_account_id"?, "body"}`` whose texts
         are templates of ``row``, as in ``{"id": "{{ row.crm_id }}", "body": {"name": "{{ row.name }}"}}``; or a
@@ -156,7 +156,7 @@ class TrutoBulkUpdateAccountsOperator(TrutoBulkOperator):
         own share of the limits: set ``requests_per_second`` to 50 / n, and with ``shards(n, by="id")``, which splits
         one customer's records, to 5 / n. The number must not change between the tries of a run. (templated)
     :param delimiter: what separates the cells of a CSV: one character, such as ``";"`` or a tab. (templated)
-    :param null_marker: the text of a cell that is sent as null; an empty cell of a CSV is not given. Not beside
+    :param null_marker: the text of a cell that is sent as null; an empty cell of a CSV leaves its field out. Not with
         ``mapping``, which gets an empty cell as ``None``. (templated)
     :param on_none: what a null in a record's body means: ``"error"``, ``"omit"`` the field, or send ``"null"``.
         (templated)
@@ -167,7 +167,7 @@ class TrutoBulkUpdateAccountsOperator(TrutoBulkOperator):
 
     :param max_failures: how many failed and skipped records the task may have and still succeed: a number, a share
         such as ``0.01``, or ``None`` to report only. You must choose. (templated)
-    :param schema: ``"packaged"``, ``"live"``, a JSON Schema or the path of one, or ``None``; as of
+    :param schema: ``"packaged"``, ``"live"``, a JSON Schema or the path of one, or ``None``; as for
         ``TrutoUnifiedOperator``. Never rendered.
     :param extra_fields: names or JSON pointers of fields that the schema does not know and that are meant.
         (templated)
@@ -175,19 +175,19 @@ class TrutoBulkUpdateAccountsOperator(TrutoBulkOperator):
     :param check_custom_fields: ask which custom fields each customer's CRM has, type by them, and refuse unknown or
         read-only ones. (templated)
     :param skip_unchanged: read each record first and send only the top-level fields that differ. (templated)
-    :param validate_first: check the whole source before the first write, and before each later try's first the rows
-        that are not done yet. Where a fault is found, nothing is sent, and where no earlier try has sent anything
-        either, the source may be corrected: the next try reads it anew, and runs the query again. (templated)
-    :param concurrency: how many calls are in flight at most. (templated)
+    :param validate_first: check the whole source before the first write; a later try checks the rows that are not
+        done yet. If a row is invalid, nothing is sent. If no earlier try has sent anything either, correct it:
+        the next try reads the source again, or runs the query again. (templated)
+    :param concurrency: the largest number of calls in flight. (templated)
     :param requests_per_second: instead of the connection's: this task's share. (templated)
-    :param max_runtime: seconds, or a ``timedelta``, after which this try ends, and the next one goes on. (templated)
+    :param max_runtime: seconds, or a ``timedelta``, after which this try ends; the next one continues. (templated)
     :param on_source_change: where the source is not that of the first try: ``"error"``, or ``"restart"`` in a new
         ledger. (templated)
-    :param on_clear: what clearing this task means where the bulk was not finished: to go on in its ledger under its
+    :param on_clear: what clearing this task means where the bulk was not finished: to continue its ledger under its
         keys (``"resume"``), or to begin a new one, in which every record is written again under new keys
-        (``"restart"``). A retry goes on in its ledger either way. (templated)
+        (``"restart"``). A retry continues its ledger either way. (templated)
 
-    Flags, numbers and choices may be text that means one, as templates give it: ``"false"``, ``"32"``. Anything else
+    Flags, numbers and choices may also be text, as templates render it: ``"false"``, ``"32"``. Any other value
     fails the task before anything is sent and before a ledger is begun.
 
     XCom: ``return_value`` are the counts, paths and times.

@@ -57,7 +57,7 @@ class TrutoProxyOperator(TrutoRecordOperator):
     :param idempotency_key: a key of your own. Truto executes a key once per account and path, also after a clear.
         (templated)
 
-    Flags, numbers and choices may be text that means one, as templates give it: ``"false"``, ``"32"``. Anything else
+    Flags, numbers and choices may also be text, as templates render it: ``"false"``, ``"32"``. Any other value
     fails the task, and nothing is sent.
 
     XCom: ``return_value`` is the response; status, attempts, preview, cursor and paths are under ``truto``.

@@ -74,7 +74,7 @@ class TrutoSyncJobRunOperator(TrutoOperator):
     :param verify: what to do where a completed run failed to deliver to its webhook or datastore, as Truto's log
         says: ``"warn"``, ``"fail"``, or ``None``, which does not read the log. (templated)
 
-    Flags, numbers and choices may be text that means one, as templates give it: ``"false"``, ``"32"``.
+    Flags, numbers and choices may also be text, as templates render it: ``"false"``, ``"32"``.
 
     XCom: ``sync_job_run_id`` before it waits; ``return_value`` is the run; status, ``counts`` of its resource stats
     and what was not delivered are under ``truto``.
