@@ -182,7 +182,7 @@ class TrutoBulkUnifiedOperator(TrutoBulkOperator):
         read-only ones. (templated)
     :param skip_unchanged: read each record first and send only the top-level fields that differ. (templated)
     :param validate_first: check the whole source before the first write; a later try checks the rows that are not
-        done yet. If a row is invalid, nothing is sent. If no earlier try has sent anything either, correct it:
+        done yet. If a row is invalid, nothing is sent. If no earlier try has sent anything either, correct the rows:
         the next try reads the source again, or runs the query again. (templated)
     :param concurrency: the largest number of calls in flight. (templated)
     :param requests_per_second: instead of the connection's: this task's share. (templated)
