@@ -255,10 +255,13 @@ def test_nothing_secret_is_stored_of_a_deferred_task(scheduled, emulator, begin)
     assert "planted" not in scheduled.log(dag_id)
 
 
-@pytest.mark.parametrize("how", ["mode='poke'", "mode='reschedule'", "deferrable=True"])
+# A scheduler that is busy takes a task which is rescheduled at once for one that its executor has lost.
+@pytest.mark.parametrize(
+    "how", ["poke_interval=2", "mode='reschedule', poke_interval=10", "deferrable=True, poke_interval=2"]
+)
 def test_a_sensor_waits_for_what_the_operator_has_started(scheduled, emulator, begin, how):
     of_run = "sync_job_run_id=sync(wait=False).output['sync_job_run_id']"
-    dag_id = begin(f"TrutoSyncJobRunSensor(task_id='wait', {of_run}, poke_interval=2, {how})", "success")
+    dag_id = begin(f"TrutoSyncJobRunSensor(task_id='wait', {of_run}, {how})", "success")
     polled(emulator)
     complete(emulator)
     scheduled.until(dag_id, "success", 1, task_id="wait")
