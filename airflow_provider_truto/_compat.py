@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import warnings
 from datetime import datetime
+from importlib.util import find_spec
 from typing import Any
 
 try:
     from airflow.sdk import BaseHook, BaseOperator
-
-    IS_AIRFLOW_2 = False
-except ImportError:  # Airflow 2.11
+except ImportError:  # Airflow 2.11, and 3.0, whose airflow.sdk has no BaseHook
     from airflow.hooks.base import BaseHook
     from airflow.models.baseoperator import BaseOperator
-
-    IS_AIRFLOW_2 = True
 
 try:
     from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
@@ -30,6 +27,9 @@ try:
     from airflow.sdk.configuration import conf
 except ImportError:  # before Airflow 3.2
     from airflow.configuration import conf
+
+#: Whether tasks and triggers may ask Airflow's own database.
+IS_AIRFLOW_2 = find_spec("airflow.sdk") is None
 
 __all__ = [
     "IS_AIRFLOW_2",

@@ -13,6 +13,7 @@ import airflow
 import pytest
 from packaging.version import Version
 
+from airflow_provider_truto._compat import IS_AIRFLOW_2
 from airflow_provider_truto.connection_fields import (
     EXTRA_FIELDS,
     HIDDEN_FIELDS,
@@ -59,6 +60,10 @@ print(json.dumps({
     "config": [conf.get("truto", "allowed_hosts"), conf.getboolean("truto", "hide_values")],
 }))
 """
+
+
+def test_only_airflow_2_lets_tasks_ask_its_database():
+    assert IS_AIRFLOW_2 is (AIRFLOW.major == 2)
 
 
 @pytest.fixture(scope="module")
