@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,7 +29,7 @@ class Progress:
     rate: float | None = None
     resumed: Counter[str] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
-    of_accounts: dict[str, Counter[str]] = field(default_factory=dict)
+    of_accounts: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     transient_failures: int = 0
     requests: int = 0
     retries: int = 0
@@ -47,7 +47,9 @@ class Progress:
             total=total,
             resumed=Counter(completed.counts),
             counts=Counter(completed.counts),
-            of_accounts={account: Counter(counts) for account, counts in completed.of_accounts.items()},
+            of_accounts=defaultdict(
+                Counter, {account: Counter(counts) for account, counts in completed.of_accounts.items()}
+            ),
             problems=completed.problems.copy(),
         )
 
@@ -64,7 +66,7 @@ class Progress:
     def add(self, row: ResultRow, record: Record) -> None:
         """Count what became of a record."""
         self.counts[row.status] += 1
-        self.of_accounts.setdefault(row.integrated_account_id or "", Counter())[row.status] += 1
+        self.of_accounts[row.integrated_account_id or ""][row.status] += 1
         self.retries += max(0, row.attempts - 1)
         if row.is_failure:
             self.transient_failures += row.transient

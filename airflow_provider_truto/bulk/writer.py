@@ -60,8 +60,8 @@ class RecordWriter:
             safeguards=plan.safeguards,
             task=task,
         )
-        if plan.safeguards == Safeguards():  # what they look at is different for each record
-            self._prepared[account_id] = PreparedWrites(result.request)
+        if result.result is not None and plan.safeguards == Safeguards():  # they look at each record itself
+            self._prepared[account_id] = PreparedWrites(result.request, result.result.request)
         return result
 
     async def find_fault(self, record: Record) -> TrutoSchemaError | None:

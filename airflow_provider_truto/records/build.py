@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -27,6 +28,10 @@ def build_request(valid: ValidRequest, *, task: TaskIdentity | None = None) -> R
         account = request.integrated_account_id or ""
         return make_task_key(task, integrated_account_id=account, path=path, body=valid.body or b"")
 
+    if (similar := valid.similar) is not None:
+        folder = similar.path.rpartition("/")[0]
+        path = similar.path if request.record_id is None else f"{folder}/{request.record_id}"
+        return replace(similar, path=path, body=valid.body, idempotency_key=make_key(path))
     return _build(request, body=valid.body, idempotency_key=make_key)
 
 

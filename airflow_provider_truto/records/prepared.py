@@ -16,7 +16,7 @@ from typing import Any
 from airflow_provider_truto.client.endpoints import CACHE_TTL
 from airflow_provider_truto.client.names import find_customer_name
 from airflow_provider_truto.client.numbers import SAFE
-from airflow_provider_truto.client.request import encode_json
+from airflow_provider_truto.client.request import Request, encode_json
 from airflow_provider_truto.records.request import RecordRequest
 from airflow_provider_truto.records.validate import ValidRequest, is_record_name, load_body_schema
 
@@ -25,14 +25,15 @@ _PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
 
 
 class PreparedWrites:
-    """Updates or creates of one customer that are like ``request``, which was sent.
+    """Updates or creates of one customer that are like ``request``, which was sent as ``sent``.
 
     ``request`` was valid: its account is known, and its schema is loaded. A schema from Truto is used for
     ``CACHE_TTL`` seconds, like every cached answer.
     """
 
-    def __init__(self, request: RecordRequest) -> None:
+    def __init__(self, request: RecordRequest, sent: Request) -> None:
         self._request = request
+        self._sent = sent
         self._schema = load_body_schema(request)
         self._account = (request.integrated_account_id or "").lower()
         self._until = time.monotonic() + CACHE_TTL if request.is_schema_valid else math.inf
@@ -51,7 +52,8 @@ class PreparedWrites:
             written = encode_json(body, is_plain=True)
         except ValueError:
             return None
-        return ValidRequest(request=self._request.replace(record_id=record_id, body=body), body=written)
+        request = self._request.replace(record_id=record_id, body=body)
+        return ValidRequest(request=request, body=written, similar=self._sent)
 
     def _is_plain_target(self, record_id: str | None) -> bool:
         if record_id is None or self._request.record_id is None:

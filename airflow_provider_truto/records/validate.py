@@ -12,7 +12,7 @@ from airflow_provider_truto.client.accounts import find_account_fault
 from airflow_provider_truto.client.endpoints import names_record
 from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
 from airflow_provider_truto.client.names import find_customer_name, fold
-from airflow_provider_truto.client.request import build_path, encode_json, encode_query
+from airflow_provider_truto.client.request import Request, build_path, encode_json, encode_query
 from airflow_provider_truto.records.request import PACKAGED, RESPONSE_FORMATS, RecordRequest, explain_method_slip
 from airflow_provider_truto.schemas.packaged import load_packaged_schema
 from airflow_provider_truto.schemas.validator import Finding, Schema, load_schema
@@ -50,11 +50,16 @@ def load_body_schema(request: RecordRequest) -> Schema | None:
 
 @dataclass(frozen=True, kw_only=True)
 class ValidRequest:
-    """A request that may be sent: its body as it goes on the wire, and warnings for the log."""
+    """A request that may be sent: its body as it goes on the wire, and warnings for the log.
+
+    ``similar`` is one that was built before, from which this one differs in path, body and key only; the id, where it
+    has one, needs no quoting then.
+    """
 
     request: RecordRequest
     body: bytes | None
     warnings: tuple[str, ...] = ()
+    similar: Request | None = None
 
 
 def validate(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from decimal import Decimal
 from enum import Enum
 
@@ -12,12 +13,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from airflow_provider_truto.client.endpoints import CACHE_TTL
+from airflow_provider_truto.records.build import build_request
 from airflow_provider_truto.records.coerce import coerce
+from airflow_provider_truto.records.keys import TaskIdentity
 from airflow_provider_truto.records.prepared import PreparedWrites
 from airflow_provider_truto.records.request import RecordRequest, build_account_update
-from airflow_provider_truto.records.validate import load_body_schema, validate
+from airflow_provider_truto.records.validate import ValidRequest, load_body_schema, validate
 
 ACCOUNT = "acae0000-0000-4000-8000-000000000001"
+TASK = TaskIdentity(dag_id="dag", run_id="run", task_id="bulk", map_index=-1, generation="0")
 RIGHT = {"name": "Initech", "number_of_employees": 140, "custom_fields": {"tier": "gold", "score": 0.5}}
 
 
@@ -63,6 +67,11 @@ REQUESTS = {
 }
 
 
+def prepare(request: RecordRequest) -> PreparedWrites:
+    first = ValidRequest(request=request, body=b"{}")
+    return PreparedWrites(request, build_request(first, task=TASK))
+
+
 def go_the_long_way(request: RecordRequest) -> bytes | None:
     """Return what the pipeline would send."""
     schema = load_body_schema(request)
@@ -77,16 +86,18 @@ def go_the_long_way(request: RecordRequest) -> bytes | None:
 @example(record_id=None, body=RIGHT)
 def test_what_is_admitted_is_what_the_long_way_sends(name, record_id, body):
     request = REQUESTS[name]
-    valid = PreparedWrites(request).admit(record_id, body)
+    valid = prepare(request).admit(record_id, body)
     if valid is not None:
         assert valid.request == request.replace(record_id=record_id, body=body)
         assert valid.body == go_the_long_way(valid.request)
+        task = TASK.of(7)
+        assert build_request(valid, task=task) == build_request(replace(valid, similar=None), task=task)
 
 
 @pytest.mark.parametrize("name", REQUESTS)
 def test_what_is_right_is_admitted(name):
     record_id = None if name == "create" else "23"
-    assert PreparedWrites(REQUESTS[name]).admit(record_id, RIGHT) is not None
+    assert prepare(REQUESTS[name]).admit(record_id, RIGHT) is not None
 
 
 @pytest.mark.parametrize(
@@ -110,14 +121,14 @@ def test_what_is_right_is_admitted(name):
     ],
 )
 def test_whatever_takes_a_closer_look_is_not_admitted(record_id, body):
-    assert PreparedWrites(REQUESTS["update"]).admit(record_id, body) is None
+    assert prepare(REQUESTS["update"]).admit(record_id, body) is None
 
 
 def test_a_schema_from_truto_is_good_for_a_while(monkeypatch):
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now)
     live = REQUESTS["update by a schema"].replace(is_schema_valid=True)
-    prepared = PreparedWrites(live)
+    prepared = prepare(live)
     now += CACHE_TTL
     assert prepared.admit("23", RIGHT) is not None
     now += 1
