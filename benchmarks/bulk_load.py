@@ -25,12 +25,12 @@ Send = Callable[[dict[str, Any]], Awaitable[Any]]
 
 
 def customer(number: int) -> str:
-    """Give an integrated account's id."""
+    """Return an integrated account's id."""
     return f"acae0000-0000-4000-8000-{number:012x}"
 
 
 def records(count: int, *, customers: int = CUSTOMERS) -> Iterator[dict[str, Any]]:
-    """Give updates of different records, the customers in turn; the answer of ``server`` confirms each of them."""
+    """Return updates of different records, the customers in turn; the answer of ``server`` confirms each of them."""
     for number in range(count):
         yield {
             "id": str(23_000_000 + number),
@@ -47,13 +47,13 @@ def written(path: Path, count: int, *, customers: int = CUSTOMERS) -> Path:
 
 
 def target(record: dict[str, Any]) -> str:
-    """Give the path and query of a record's update."""
+    """Return the path and query of a record's update."""
     account = record["integrated_account_id"]
     return f"/unified/crm/accounts/{record['id']}?integrated_account_id={account}&truto_ignore_remote_data=true"
 
 
 def connect(url: str) -> None:
-    """Let Airflow's default connection lead there."""
+    """Point Airflow's default connection there."""
     os.environ["AIRFLOW_CONN_TRUTO_DEFAULT"] = json.dumps({"conn_type": "truto", "host": url, "password": TOKEN})
 
 

@@ -45,7 +45,7 @@ class _Run:
 
 
 def compared() -> Comparison:
-    """Let the emulator enforce Truto's limits, and read in its log when the updates came."""
+    """Make the emulator enforce Truto's limits, and read in its log when the updates came."""
     main = _run(CUSTOMERS, windows=_WINDOWS)
     with ThreadPoolExecutor() as pool:
         others = pool.map(_later, _OTHERS, (place * _APART for place in range(len(_OTHERS))))

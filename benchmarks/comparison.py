@@ -56,11 +56,11 @@ class Comparison:
     plots: tuple[Plot, ...] = ()
 
     def figure(self, name: str) -> float:
-        """Give the median of a contender's figures."""
+        """Return the median of a contender's figures."""
         return median(self.samples[name])
 
     def reached(self, name: str) -> float:
-        """Give the median, over the rounds, of a contender's ratio to the first one or its difference."""
+        """Return the median, over the rounds, of a contender's ratio to the first one or its difference."""
         pairs = zip(self.samples[name], next(iter(self.samples.values())), strict=True)
         return median(own / first if self.by == "ratio" else own - first for own, first in pairs)
 

@@ -27,7 +27,7 @@ _ANSWER = Response(status=200, headers={}, body=b"")
 
 
 def share(customers: int, shards: int, *, draws: int = _DRAWS) -> float:
-    """Give the share of the allowed rate that so many customers in so many shards use, as the median of draws."""
+    """Return the share of the allowed rate that so many customers in so many shards use, as the median of draws."""
     each = max(_OF_CUSTOMER, _RECORDS // customers)
     rate = min(TOKEN_RATE, ACCOUNT_RATE * customers)
     # What the first window holds may go out at once.
@@ -42,7 +42,7 @@ def share(customers: int, shards: int, *, draws: int = _DRAWS) -> float:
 
 
 def _spread(customers: int, shards: int, draw: int) -> list[list[str]]:
-    """Give the customers of each shard."""
+    """Return the customers of each shard."""
     chance = random.Random(f"{customers} {draw}")
     accounts = [str(UUID(int=chance.getrandbits(128), version=4)) for _ in range(customers)]
     parts = [Shard(index=index, count=shards) for index in range(shards)]
@@ -54,7 +54,7 @@ def _record(account: str) -> Record:
 
 
 def _seconds(accounts: Sequence[str], each: int, rate: float) -> float:
-    """Give the time that a task takes for so many records of each account, at so many calls a second in all."""
+    """Return the time that a task takes for so many records of each account, at so many calls a second in all."""
     now = 0.0
     clock: Callable[[], float] = lambda: now  # noqa: E731
     limiter = RateLimiter(requests_per_second=rate, clock=clock)

@@ -21,7 +21,7 @@ AIRFLOW = [sys.executable, "-m", "airflow"]
 
 @contextmanager
 def airflow_home(*, conn: dict | None = None, dags_folder: Path = ROOT / "example_dags") -> Iterator[dict[str, str]]:
-    """Give the environment variables of a fresh, migrated AIRFLOW_HOME on SQLite; it is gone afterwards."""
+    """Return the environment variables of a fresh, migrated AIRFLOW_HOME on SQLite; it is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="truto-airflow-") as home:
         env = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
         env |= {
@@ -50,7 +50,7 @@ def run_airflow(env: dict[str, str], *arguments: str) -> None:
 
 
 def for_parts() -> dict[str, str]:
-    """Give the variables of an Airflow 3 whose scheduler and API server run by themselves, on free ports."""
+    """Return the variables of an Airflow 3 whose scheduler and API server run by themselves, on free ports."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     return {

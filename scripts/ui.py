@@ -59,7 +59,7 @@ class Ui:
         raise AirflowEndedError(f"Airflow, or a part of it, has ended. The end of its log:\n\n{self.log_tail()}")
 
     def log_tail(self, lines: int = 40) -> str:
-        """Give the last lines of Airflow's log, long ones cut."""
+        """Return the last lines of Airflow's log, long ones cut."""
         return "\n".join(line[:300] for line in self.log.read_text(errors="replace").splitlines()[-lines:])
 
     def is_ready(self) -> bool:
@@ -169,7 +169,7 @@ def _session(session_id: int) -> set[int]:
 
 
 def usual_port() -> int:
-    """Give the port where Airflow is looked for by habit, or a free one where that is taken."""
+    """Return the port where Airflow is looked for by habit, or a free one where that is taken."""
     try:
         socket.create_server(("127.0.0.1", USUAL_PORT)).close()
     except OSError:

@@ -140,7 +140,7 @@ def _check_names(names: Sequence[str], extra_fields: Sequence[str]) -> None:
 
 
 def _find_meaning(column: str, fields: Collection[str]) -> str | None:
-    """Say what a column may be meant to name; ``None`` for a field of the body."""
+    """Return what a column may be meant to name; ``None`` for a field of the body."""
     first, *rest = re.split(r"[.\[]", column)
     if rest and find_nearest(first, [_BODY]):
         first, *rest = rest
@@ -156,7 +156,7 @@ def _parse_path(name: str) -> tuple[str | int, ...]:
         return (_WHOLE,)
     path = tuple(_parse_steps(name))
     if not path or isinstance(path[0], int):
-        raise ValueError(f"the column {name!r} is no path such as owner.id or addresses[0].city")
+        raise ValueError(f"the column {name!r} is not a path such as owner.id or addresses[0].city")
     return path
 
 
@@ -188,10 +188,10 @@ def _parse_steps(name: str) -> Iterator[str | int]:
         if place and path[place] == ".":
             place += 1
         elif place and path[place] != "[":
-            raise ValueError(f"the column {name!r} is no path such as owner.id or addresses[0].city")
+            raise ValueError(f"the column {name!r} is not a path such as owner.id or addresses[0].city")
         found = _STEP.match(path, place)
         if found is None:
-            raise ValueError(f"the column {name!r} is no path such as owner.id or addresses[0].city")
+            raise ValueError(f"the column {name!r} is not a path such as owner.id or addresses[0].city")
         place = found.end()
         if found[1] is not None:
             yield found[1]

@@ -107,7 +107,7 @@ def choose_generation(folder: Any, task_generation: str, *, restarts: bool = Fal
 def find_latest_begun(folder: Any) -> int | None:
     """Find the latest ledger of a task.
 
-    A folder without a header is no ledger: the try that made it was killed, or failed its check, before it sent
+    A folder without a header is not a ledger: the try that made it was killed, or failed its check, before it sent
     anything.
     """
     begun = (number for number in reversed(list_generations(folder)) if _list_names(folder / str(number), "header"))

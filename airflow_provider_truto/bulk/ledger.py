@@ -163,7 +163,7 @@ class Ledger:
             )
 
     def _describe_changed_source(self) -> str:
-        """Say what to do with a source that was corrected, most likely since some of its records had failed."""
+        """Return what to do with a source that was corrected, most likely since some of its records had failed."""
         text = (
             f"the source has changed since the first try, whose ledger is in {self.folder}: its rows would be taken"
             " for others. This try has sent nothing. "

@@ -120,7 +120,7 @@ def read_summary(path: Any) -> dict[str, Any] | None:
 
 
 def find_fault_in(value: Any, shape: Mapping[str, tuple[bool, _Fits]]) -> str | None:
-    """Say what is wrong with an object: a name that it lacks, or whose value is of another kind."""
+    """Return what is wrong with an object: a name that it lacks, or whose value is of another kind."""
     if not isinstance(value, dict):
         return "it is not a JSON object"
     for name, (is_needed, fits) in shape.items():

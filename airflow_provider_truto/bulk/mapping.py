@@ -167,7 +167,7 @@ def import_function(path: str) -> Callable[[Any], Any]:
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(f"mapping: {path!r} cannot be imported: {error}") from error
     if not callable(function):
-        raise ValueError(f"mapping: {path!r} is no function")  # noqa: TRY004  (an argument that is wrong)
+        raise ValueError(f"mapping: {path!r} is not a function")  # noqa: TRY004  (an argument that is wrong)
     result: Callable[[Any], Any] = function
     return result
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def describe_start(*, rows: int | None, done: int, requests_per_second: float | None) -> str:
-    """Say how many records there are, how fast they may go, and how long it takes at least.
+    """Return how many records there are, how fast they may go, and how long it takes at least.
 
     ``rows`` is ``None`` where it is not known, ``done`` are those of earlier tries; the rate is the connection's.
     """
@@ -29,7 +29,7 @@ def describe_start(*, rows: int | None, done: int, requests_per_second: float | 
 
 
 def describe_progress(progress: Progress) -> str:
-    """Say how far a bulk is: ``12000 of 40000 records, 48.0 a second, 9 min 43 s left; 3 failed or skipped``."""
+    """Return how far a bulk is: ``12000 of 40000 records, 48.0 a second, 9 min 43 s left; 3 failed or skipped``."""
     text = f"{progress.done}{'' if progress.total is None else f' of {progress.total}'} records"
     if progress.rate is not None:
         text += f", {progress.rate:.1f} a second"
@@ -39,7 +39,7 @@ def describe_progress(progress: Progress) -> str:
 
 
 def describe_failures(summary: Mapping[str, Any]) -> str:
-    """Say how many records failed, where they are, and what the first problems were."""
+    """Return how many records failed, where they are, and what the first problems were."""
     failures = summary["failed"] + summary["skipped"]
     problems = "".join(f"\n  {problem}" for problem in summary["first_problems"])
     return (

@@ -129,7 +129,7 @@ class FairQueue:
 
     def _begin(self, record: Record, account: Account) -> Turn:
         if record.problems:
-            return Turn(record, account, TrutoSchemaError.of("the row is no record", record.problems))
+            return Turn(record, account, TrutoSchemaError.of("the row is not a record", record.problems))
         if record.left_out is not None:
             return Turn(record, account)
         if account.circuit.opened_by is not None:

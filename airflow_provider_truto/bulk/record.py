@@ -48,7 +48,7 @@ class Record:
 
     @property
     def label(self) -> str:
-        """Say in messages which row it is."""
+        """Return, for messages, which row it is."""
         return describe_row(self.ordinal, self.place)
 
 
@@ -142,7 +142,7 @@ def make_left_out(ordinal: int, reason: str) -> Record:
 
 
 def describe_not_text(value: Any) -> str:
-    """Say why a value is not an id."""
+    """Return why a value is not an id."""
     if isinstance(value, float) and value.is_integer():
         return f"expects text, got {value}: had its column a NULL on its way through pandas? Make it whole, or text"
     return f"expects text, got {type(value).__name__}"

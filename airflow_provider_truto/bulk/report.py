@@ -133,7 +133,7 @@ def _count_failures(counts: Mapping[str, int]) -> int:
 
 
 def is_within(max_failures: float | None, failures: int, records: int) -> bool:
-    """Say whether so many failures may be: ``max_failures`` is a number, a share below 1, or ``None`` for any."""
+    """Return whether so many failures may be: ``max_failures`` is a number, a share below 1, or ``None`` for any."""
     if max_failures is None or not failures:
         return True
     return failures <= (max_failures * records if isinstance(max_failures, float) else max_failures)

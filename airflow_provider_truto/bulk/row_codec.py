@@ -40,7 +40,7 @@ def decode_cells(line: bytes) -> list[Any]:
     """Read a line of ``encode_cells``. Raises ``ValueError`` where it is not one."""
     packed = json.loads(line)
     if not isinstance(packed, list):
-        raise ValueError("it is no row of cells")  # noqa: TRY004  (of a file, not of an argument)
+        raise ValueError("it is not a row of cells")  # noqa: TRY004  (of a file, not of an argument)
     try:
         return [_unpack(cell) for cell in packed]
     except (KeyError, ArithmeticError, TypeError) as error:

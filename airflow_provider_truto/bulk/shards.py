@@ -34,7 +34,7 @@ class Shard:
             raise ValueError(f"shard: is by {' or '.join(get_args(ShardBy))}, got {self.by!r}")
 
     def has(self, record: Record) -> bool:
-        """Say whether a record belongs here. It depends on the record alone, not on its place in the source."""
+        """Return whether a record belongs here. It depends on the record alone, not on its place in the source."""
         return self.count == 1 or _hash_to_number(self._choose_key(record)) % self.count == self.index
 
     def __str__(self) -> str:

@@ -67,7 +67,7 @@ class RecordWriter:
     async def find_fault(self, record: Record) -> TrutoSchemaError | None:
         """Check a record without writing it; return what is wrong with it."""
         if record.problems:
-            return TrutoSchemaError.of("the row is no record", record.problems)
+            return TrutoSchemaError.of("the row is not a record", record.problems)
         if record.left_out is not None:
             return None
         try:

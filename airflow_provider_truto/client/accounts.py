@@ -51,7 +51,7 @@ def check_account(given: str | None, settings: ClientSettings) -> tuple[str, lis
 
 
 def find_account_fault(account: Any) -> str | None:
-    """Say why a value cannot be the id of an integrated account, which is a UUID; ``None`` where it can."""
+    """Return why a value cannot be the id of an integrated account, which is a UUID; ``None`` where it can."""
     if not isinstance(account, str):
         return f"expects the UUID of an integrated account as text, got {type(account).__name__}"
     if not _is_uuid(account):
@@ -165,7 +165,7 @@ def check_tenant(record: Mapping[str, Any], account_id: str, expected_tenant_id:
 
 
 def _describe_lack(can_do: Mapping[str, Any], model: str | None, resource: str, method: str) -> str:
-    """Say what the capabilities lack; ``""`` where they have the method, or say nothing of its API at all."""
+    """Return what the capabilities lack; ``""`` where they have the method, or say nothing of its API at all."""
     offers = can_do.get("unified" if model else "proxy")
     entries = [entry for entry in offers if isinstance(entry, dict)] if isinstance(offers, list) else []
     if not entries:

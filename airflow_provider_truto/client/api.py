@@ -172,7 +172,7 @@ class TrutoApi(ABC):
         resource: str | None = None,
         has_description: bool | None = None,
     ) -> Any:
-        """Say what can be called for an account, or for an integration by slug or id. Kept for five minutes."""
+        """Return what can be called for an account, or for an integration by slug or id. Kept for five minutes."""
         asked = {"kind": kind, "methods": methods, "resource": resource, "has_description": has_description}
         if integration is not None:
             request = capabilities_request(integration=integration, **asked)  # type: ignore[arg-type]

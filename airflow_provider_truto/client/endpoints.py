@@ -360,7 +360,7 @@ def _join_names(name: str, texts: Sequence[str] | None) -> str | None:
 def _check_headers(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     for name, value in headers.items():
         if not (isinstance(name, str) and _HEADER_NAME.fullmatch(name)):
-            raise ValueError(f"{name!r} is no name of a header")
+            raise ValueError(f"{name!r} is not the name of a header")
         if name.lower() in _OWN_HEADERS:
             raise ValueError(f"the header {name} is set by the client itself")
         check_header(f"the header {name}", value)

@@ -66,7 +66,7 @@ def to_whole_number(value: Any) -> int | None:
 
 
 def describe_number_problem(value: float | Decimal) -> str:
-    """Say of a value that ``to_plain_number`` gives ``None`` for what is wrong with it."""
+    """Return, of a value for which ``to_plain_number`` returns ``None``, what is wrong with it."""
     is_finite = value.is_finite() if isinstance(value, Decimal) else isinstance(value, int) or math.isfinite(value)
     return NOT_HELD if is_finite else NO_NUMBER
 
@@ -93,7 +93,7 @@ def find_unheld(value: Any, at: str = "") -> str | None:
 
 
 def may_hold_unheld(written: bytes) -> bool:
-    """Say quickly whether written JSON may have a number beyond the safe ones."""
+    """Return quickly whether written JSON may have a number beyond the safe ones."""
     return _LONG_NUMBER.search(written) is not None
 
 

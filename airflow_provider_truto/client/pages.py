@@ -129,8 +129,8 @@ def parse_page(request: Request, value: Any) -> Page:
         result = list(result.values())
     if not isinstance(value, dict) or not isinstance(result, list):
         raise TrutoTransportError(
-            f"{request.describe()}: the answer is no list: it has neither `result` nor `results`. Truto's lists have"
-            " one; look at what answers at the connection's host."
+            f"{request.describe()}: the answer is not a list: it has neither `result` nor `results`. Truto's lists"
+            " have one; look at what answers at the connection's host."
         )
     cursor = value.get(_CURSOR)
     return Page(

@@ -267,7 +267,7 @@ def encode_json(body: Any, *, is_plain: bool = False) -> bytes:
     except RecursionError:
         raise ValueError("it is nested beyond reason") from None
     if not is_same:
-        raise ValueError("it would change: keys that are no text, or tuples")
+        raise ValueError("it would change: keys that are not text, or tuples")
     if not is_plain and may_hold_unheld(written) and (pointer := find_unheld(body)) is not None:
         raise ValueError(f"the number at {pointer} {NOT_HELD}")
     return written

@@ -252,7 +252,7 @@ class RetryLoop:
         return error
 
     def _describe_outcome(self) -> str:
-        """Say whether a write that got no answer may have been executed."""
+        """Return whether a write that got no answer may have been executed."""
         if not self._may_have_executed:
             return " Nothing was written: there was no connection that the request could have gone out on."
         outcome = " Whether the write happened is unknown."

@@ -117,12 +117,12 @@ def select_entries(entries: Iterable[Any], run_id: str) -> Iterator[dict[str, An
 
 
 def explain_failure(entries: Iterable[Mapping[str, Any]]) -> str:
-    """Say in a few words what the log gives as the reason; ``""`` where it gives none."""
+    """Return in a few words what the log gives as the reason; ``""`` where it gives none."""
     return _describe_entries(entries, of=lambda entry: entry.get("status") not in {COMPLETED, "created", "running"})
 
 
 def explain_undelivered(entries: Iterable[Mapping[str, Any]]) -> str:
-    """Say which resources of a run were not delivered, and why; ``""`` where the log knows of none."""
+    """Return which resources of a run were not delivered, and why; ``""`` where the log knows of none."""
     failed = [entry for entry in entries if any(entry.get(name) is False for name in _DELIVERIES)]
     return _describe_entries(failed, of=lambda _: True, always=True)
 

@@ -160,7 +160,7 @@ class AccountUpdates(TrutoApi, ABC):
         allow_empty: bool = False,
         idempotency_key: str | None = None,
     ) -> Any:
-        """Say what an update would change, and send nothing.
+        """Return what an update would change, and send nothing.
 
         Return ``{"hash", "changes": [{"pointer", "before", "after"}]}``. The hash goes to ``update_account`` as
         ``expect``, which then applies only what was previewed. Arguments are those of ``update_account``, which are

@@ -125,7 +125,7 @@ def _make_plan(operator: TrutoBulkOperator) -> Plan:
 
 
 def _describe_text_advice(operator: TrutoBulkOperator) -> str:
-    """Say where a row's number is made text."""
+    """Return where a row's number is made text."""
     if isinstance(operator.mapping, Mapping):
         return "make it text in the mapping: `{{ row.… | string }}`"
     if operator.mapping is not None:

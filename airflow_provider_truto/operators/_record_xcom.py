@@ -40,7 +40,7 @@ def describe_subject(request: RecordRequest) -> dict[str, Any]:
 
 
 def describe_result(result: RecordResult) -> dict[str, Any]:
-    """Say how a call went; of one that nothing was sent for, that it took no attempt."""
+    """Return how a call went; of one that nothing was sent for, that it took no attempt."""
     sent = result.result
     return {
         "status": sent.response.status if sent else None,
@@ -53,7 +53,7 @@ def describe_result(result: RecordResult) -> dict[str, Any]:
 
 
 def describe_error(error: Exception) -> dict[str, Any]:
-    """Say what an error knows of itself and of its call."""
+    """Return what an error knows of itself and of its call."""
     message = str(error)
     if len(message) > _LONGEST_MESSAGE:
         message = f"{message[:_LONGEST_MESSAGE]}…"

@@ -55,7 +55,7 @@ def to_number(value: Any) -> int | float | Decimal | None:
 
 
 def is_nothing(value: Any) -> bool:
-    """Say whether a scalar is what numpy and pandas write for a value that is not there: NaN, NaT, ``pandas.NA``."""
+    """Return whether a scalar is what numpy and pandas write for a value that is absent: NaN, NaT, ``pandas.NA``."""
     try:
         differs = value != value  # NaN does not equal itself
         try:

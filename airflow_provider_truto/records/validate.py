@@ -117,7 +117,7 @@ def _find_body_problems(
 def _find_name_problems(request: RecordRequest, schema: Schema | None) -> list[Problem]:
     """Return the problems of names in a body that look like a choice of customer or record: Truto drops them.
 
-    A field of this name is no problem where the caller's schema or ``extra_fields`` has it.
+    A field of this name is not a problem where the caller's schema or ``extra_fields`` has it.
     """
     body = request.body if isinstance(request.body, dict) else {}
     properties = schema.source.get("properties") if schema else None

@@ -58,7 +58,7 @@ def name_types(types: str | Iterable[str]) -> str:
 
 
 def explain_error(error: ValidationError, *, hide_values: bool) -> str:
-    """Say in a sentence what jsonschema found."""
+    """Return in a sentence what jsonschema found."""
     got = describe_value(error.instance, hide_values=hide_values)
     wanted: Any = error.validator_value
     read_only = read_only_message(error.schema)
@@ -89,7 +89,7 @@ def explain_error(error: ValidationError, *, hide_values: bool) -> str:
 
 
 def explain_unknown_key(key: str, schema: Mapping[str, Any], known: Mapping[str, str]) -> str:
-    """Say what is wrong with a key that an object does not take; ``known`` as from ``index_field_names``."""
+    """Return what is wrong with a key that an object does not take; ``known`` as from ``index_field_names``."""
     if key in schema.get("x-read-only", ()):
         return "is read-only: Truto sets it, leave it out"
     folded = _fold(key)
@@ -115,7 +115,7 @@ def read_only_message(schema: Any) -> str | None:
 
 
 def suggest_meaning(value: Any, schema: Any) -> str:
-    """Say what is most likely meant by text where the schema wants an object; ``""`` where nothing is."""
+    """Return what is most likely meant by text where the schema wants an object; ``""`` where nothing is."""
     if not isinstance(value, str) or not isinstance(schema, Mapping) or "object" not in str(schema.get("type")):
         return ""
     if schema.get("required") == ["id"]:

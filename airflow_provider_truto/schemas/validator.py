@@ -106,7 +106,7 @@ class Schema:
 
     @cached_property
     def is_surely_met(self) -> Callable[[Any], bool]:
-        """Say quickly whether a value meets the schema; False where that takes a closer look."""
+        """Return quickly whether a value meets the schema; False where that takes a closer look."""
         return compile_fast_check(self.source, build_format_checker())
 
     def check(self, value: Any, *, hide_values: bool = False) -> list[Finding]:

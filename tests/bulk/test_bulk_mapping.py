@@ -297,7 +297,7 @@ def test_a_function_can_be_named(tmp_path, monkeypatch, path):
     (tmp_path / "truto_author" / "maps.py").write_text("def to_record(row):\n    return row['x']\nNUMBER = 5\n")
     monkeypatch.syspath_prepend(tmp_path)
     assert import_function(path)({"x": 5}) == 5
-    with pytest.raises(ValueError, match="is no function"):
+    with pytest.raises(ValueError, match="is not a function"):
         import_function("truto_author.maps.NUMBER")
     for name in ("truto_author.maps.nothing", "truto_author.nothing.to_record", "to_record", ""):
         with pytest.raises(ValueError, match="cannot be imported"):

@@ -125,7 +125,7 @@ class Run:
     dag_id: str
 
     def __getitem__(self, name: str) -> TaskRun:
-        """Give a task by its id, a mapped one as ``update[0]``."""
+        """Return a task by its id, a mapped one as ``update[0]``."""
         return self.tasks[name]
 
     @property

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.airflow
 
 
 def fill(emulator, count, *, description="", resource="crm/accounts"):
-    """Give ACME so many records, ``n-1`` to ``n-<count>``, and no others."""
+    """Return ACME so many records, ``n-1`` to ``n-<count>``, and no others."""
     emulator.state.records[ACME][resource] = {
         f"n-{number}": {"id": f"n-{number}", "properties": {"name": f"N {number}", "about": description}}
         for number in range(1, count + 1)

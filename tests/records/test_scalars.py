@@ -151,7 +151,7 @@ def test_a_value_is_sent_as_the_plain_one_that_it_equals(value, text):
 
 
 def kept(value):
-    """Give a value as it comes back from the rows of a query, or of a lazy sequence, which are kept in a file."""
+    """Return a value as it comes back from the rows of a query, or of a lazy sequence, which are kept in a file."""
     (back,) = decode_cells(encode_cells([value]))
     return back
 

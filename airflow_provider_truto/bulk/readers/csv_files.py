@@ -87,7 +87,7 @@ def _read_rows_below(rows: Iterator[Row], names: Sequence[str]) -> Iterator[Row]
 
 
 def _is_header(cells: Sequence[str], names: Sequence[str]) -> bool:
-    """Say whether a row is the header again. Raises ``ValueError`` for one in another order."""
+    """Return whether a row is the header again. Raises ``ValueError`` for one in another order."""
     cells = [cells[0].removeprefix("\ufeff"), *cells[1:]]
     if cells == names:
         return True
@@ -111,7 +111,7 @@ def _check_names(names: Sequence[str]) -> None:
 
 
 def _is_quoted_late(cells: Sequence[str], lines: Sequence[str], delimiter: str) -> bool:
-    """Say whether a quote stands after a space at the beginning of a cell, where it does not quote the cell."""
+    """Return whether a quote stands after a space at the beginning of a cell, where it does not quote the cell."""
     late = [cell for cell in cells if cell[:1].isspace() and cell.lstrip().startswith('"')]
     if not late:
         return False

@@ -17,7 +17,7 @@ def open_json_lines(file: IO[bytes], parser: RecordParser, delimiter: str) -> Ro
 
 
 def read_json_lines(file: IO[bytes]) -> Iterator[Row]:
-    """Read JSON Lines in UTF-8; lines without anything in them are no rows."""
+    """Read JSON Lines in UTF-8; lines without anything in them are not rows."""
     number = 0
     while line := file.readline(LONGEST_LINE + 1):
         number += 1

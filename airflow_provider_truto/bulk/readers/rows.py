@@ -8,7 +8,7 @@ from typing import IO, Any, NamedTuple, Protocol
 from airflow_provider_truto.bulk.record import Record
 from airflow_provider_truto.bulk.record_parser import RecordParser
 
-#: A longer line is no row.
+#: A longer line is not a row.
 LONGEST_LINE = 16 * 1024 * 1024
 TOO_LONG = f"is a line of more than {LONGEST_LINE} bytes"
 CR_ADVICE = "carriage returns stand where lines should end: save the file with line feeds, as LF or CRLF"

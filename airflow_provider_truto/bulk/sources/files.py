@@ -49,7 +49,9 @@ class FileSource(Source):
 
     def __init__(self, *paths: Any, parser: RecordParser | None = None, delimiter: str = ",") -> None:
         if len(delimiter) != 1 or delimiter in '"\r\n':
-            raise ValueError(f"delimiter: expects one character that is no quote and ends no line, got {delimiter!r}")
+            raise ValueError(
+                f"delimiter: expects one character that is not a quote and does not end a line, got {delimiter!r}"
+            )
         self._parser = parser or RecordParser()
         self._delimiter = delimiter
         self._paths = [file for path in paths for file in _list_files(path)]
@@ -138,7 +140,7 @@ def _read_version(path: Any) -> list[str]:
 def _open_content(path: Any) -> Iterator[Any]:
     """Open a file for reading what it holds, which tells by itself whether it is gzipped.
 
-    Raises ``ValueError`` for what is no text in UTF-8, and ``gzip.BadGzipFile``.
+    Raises ``ValueError`` for what is not text in UTF-8, and ``gzip.BadGzipFile``.
     """
     with open_buffered(path) as raw:
         if path.name.lower().endswith(".gz") or raw.peek(2).startswith(_GZIPPED):

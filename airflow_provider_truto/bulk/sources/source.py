@@ -26,7 +26,7 @@ class Source(ABC):
         """Name the source's content: with another one, a resume would not read what the first try read."""
 
     def count(self) -> int | None:
-        """Say how many records there are, ``None`` where that is not known before they are read."""
+        """Return how many records there are, ``None`` where that is not known before they are read."""
         return None
 
     def keep(self) -> dict[str, Any] | None:
