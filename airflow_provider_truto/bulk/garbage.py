@@ -13,7 +13,7 @@ _MADE = 50_000
 
 @contextmanager
 def collect_garbage_rarely() -> Iterator[None]:
-    """Run the collector rarely, and exclude existing objects: Airflow has made a million of them."""
+    """Run the collector rarely, and exclude the objects that exist already, such as all of Airflow."""
     youngest, *older = gc.get_threshold()
     if youngest == 0:  # somebody has switched it off
         yield

@@ -60,7 +60,8 @@ class RecordWriter:
             safeguards=plan.safeguards,
             task=task,
         )
-        if result.result is not None and plan.safeguards == Safeguards():  # they look at each record itself
+        may_prepare = plan.safeguards == Safeguards()  # they look at each record itself
+        if may_prepare and result.result is not None and (prepared is None or prepared.is_outdated):
             self._prepared[account_id] = PreparedWrites(result.request, result.result.request)
         return result
 

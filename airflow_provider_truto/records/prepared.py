@@ -38,11 +38,16 @@ class PreparedWrites:
         self._account = (request.integrated_account_id or "").lower()
         self._until = time.monotonic() + CACHE_TTL if request.is_schema_valid else math.inf
 
+    @property
+    def is_outdated(self) -> bool:
+        """Whether its schema has to be asked for again."""
+        return time.monotonic() > self._until
+
     def admit(self, record_id: str | None, body: Any) -> ValidRequest | None:
         """Return the checked write of another record, or ``None`` where it needs all steps of ``pipeline``."""
         if not self._is_plain_target(record_id) or type(body) is not dict or not body:
             return None
-        if time.monotonic() > self._until:
+        if self.is_outdated:
             return None
         if self._schema is not None and not self._schema.is_surely_met(body):
             return None
