@@ -107,6 +107,10 @@ class Emulator:
         """Make later calls fail; the keys are those of `http.faults.Fault`. Raises ValueError."""
         return self.state.add_fault(spec)
 
+    def change(self, **spec: Any) -> None:
+        """Have a record change, now or after a while; the keys are those of `state.changes`. Raises ValueError."""
+        self.state.add_change(spec)
+
     def clear_faults(self) -> None:
         """Remove all faults."""
         self.state.clear_faults()

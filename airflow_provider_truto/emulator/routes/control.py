@@ -4,6 +4,7 @@ They need no token, and are neither logged nor hit by faults.
 
     POST   /_emulator/faults          a fault (see `faults`)
     DELETE /_emulator/faults          forget all faults
+    POST   /_emulator/changes         a change of a record, at once or after a while (see `changes`)
     GET    /_emulator/log             {"requests": […], "executions": […], "mints": […]}
     POST   /_emulator/reset           back to the seed
     POST   /_emulator/tokens          {"token": "…", "expires_at": "…" or null}: accept this API token
@@ -34,6 +35,9 @@ def build_control_routes(state: State) -> Mount:
     async def clear_faults(_: Request) -> None:
         state.clear_faults()
 
+    async def add_change(request: Request) -> None:
+        state.add_change(await _read_object(request))
+
     async def show_log(_: Request) -> dict[str, Any]:
         return {"requests": state.list_requests(), "executions": state.list_executions(), "mints": state.list_mints()}
 
@@ -62,6 +66,7 @@ def build_control_routes(state: State) -> Mount:
         routes=[
             Route("/faults", _wrap(add_fault), methods=["POST"]),
             Route("/faults", _wrap(clear_faults), methods=["DELETE"]),
+            Route("/changes", _wrap(add_change), methods=["POST"]),
             Route("/log", _wrap(show_log), methods=["GET"]),
             Route("/reset", _wrap(reset), methods=["POST"]),
             Route("/tokens", _wrap(add_token), methods=["POST"]),

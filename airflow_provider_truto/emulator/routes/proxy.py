@@ -53,7 +53,11 @@ class ProxyRequest(RecordRequest):
         return {name: value for name, value in query if name not in _KEPT_BY_TRUTO and not name.startswith("truto_")}
 
     def _filter_names(self) -> Mapping[str, str]:
-        return {"id": "id", **{field.native: field.native for field in self._resource.fields}}
+        ignored = self._integration.ignores_filters
+        return {
+            "id": "id",
+            **{field.native: field.native for field in self._resource.fields if field.name not in ignored},
+        }
 
     def _build_page(self, natives: Sequence[Native], *, next_cursor: str | None) -> Response:
         return build_list_response(natives, count=len(natives), next_cursor=next_cursor)

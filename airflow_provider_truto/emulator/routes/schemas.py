@@ -89,7 +89,7 @@ def build_native_body_schema(resource: Resource) -> Schema:
 
 def build_query_schema(method: str, resource: Resource, integration: Integration) -> Schema:
     """Return the query parameters of a unified call, of which only the account is required."""
-    filters = {field.name: {"type": field.json_type} for field in integration.mapped(resource)}
+    filters = {field.name: {"type": field.json_type} for field in integration.filterable(resource)}
     account = {"integrated_account_id": {"type": "string", "format": "uuid", "required": True}}
     own = {**_PAGING, **filters} if method == "list" else {}
     return build_object_schema(

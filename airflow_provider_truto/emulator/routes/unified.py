@@ -63,7 +63,7 @@ class UnifiedRequest(RecordRequest):
         return self._request.query.get("remote_query", {})
 
     def _filter_names(self) -> Mapping[str, str]:
-        return {"id": "id", **{field.name: field.native for field in self._integration.mapped(self._resource)}}
+        return {"id": "id", **{field.name: field.native for field in self._integration.filterable(self._resource)}}
 
     def _build_page(self, natives: Sequence[Native], *, next_cursor: str | None) -> Response:
         if self._format == "stream":

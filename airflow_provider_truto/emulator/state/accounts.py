@@ -40,7 +40,8 @@ class Integration:
     schemas refer to the insides of their fields by `$ref`. All these names hold for every resource that has them.
 
     A CRM that `normalizes` rewrites phone numbers and times and gives ids. `unique` names the unified fields in
-    which two records of one account must differ.
+    which two records of one account must differ. `ignores_filters` names those by which lists are not filtered,
+    without a word; its meta schemas do not have them as parameters.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Integration:
     shared_definitions: bool = False
     normalizes: bool = False
     unique: tuple[str, ...] = ()
+    ignores_filters: tuple[str, ...] = ()
 
     @property
     def summary(self) -> dict[str, str]:
@@ -62,6 +64,10 @@ class Integration:
     def mapped(self, resource: Resource) -> list[Field]:
         """Return the fields of a resource that the mapping of this integration knows."""
         return [field for field in resource.fields if field.name not in self.unmapped]
+
+    def filterable(self, resource: Resource) -> list[Field]:
+        """Return the fields of a resource by which this CRM filters its lists."""
+        return [field for field in self.mapped(resource) if field.name not in self.ignores_filters]
 
     def required_for(self, method: str, resource: Resource) -> list[str]:
         """Return the fields of a resource without which Truto refuses this method."""

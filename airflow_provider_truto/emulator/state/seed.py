@@ -8,7 +8,8 @@ A JSON object with these keys. One that is left out is that of `seed.json`, exce
       "integrations": {"hubspot": {"id": "<uuid>", "category": "crm", "resources": ["crm/accounts"],
                                    "unmapped": ["urls"], "required": ["name", "phone_numbers.number"],
                                    "id_in_body": false, "shared_definitions": false,
-                                   "normalizes": false, "unique": ["website"]}},
+                                   "normalizes": false, "unique": ["website"],
+                                   "ignores_filters": ["updated_at"]}},
       "integrated_accounts": [{"id": "<uuid>", "tenant_id": "acme", "integration": "hubspot", "status": "active",
                                "is_sandbox": false, "is_blocked": false, …any other key of the API's record}],
       "records": {"<integrated account id>": {"crm/accounts": [{"id": "23423523", "name": "…", …}]}},
@@ -138,7 +139,11 @@ def _check_time(value: Mapping[str, Any], key: str, where: str) -> None:
 
 def _check_integration(integration: Any, where: str) -> None:
     flags = ("id_in_body", "shared_definitions", "normalizes")
-    names = {"unmapped": _FIELDS, "unique": _FIELDS, "required": _FIELDS | _INNER_FIELDS, "resources": set(RESOURCES)}
+    names = {
+        **dict.fromkeys(("unmapped", "unique", "ignores_filters"), _FIELDS),
+        "required": _FIELDS | _INNER_FIELDS,
+        "resources": set(RESOURCES),
+    }
     _check_object(integration, where, known=("id", "category", *names, *flags), texts=("id",))
     for option, known in names.items():
         for name in _list(integration.get(option, []), f"{where}.{option}"):

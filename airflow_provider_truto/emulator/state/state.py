@@ -16,6 +16,7 @@ from airflow_provider_truto.emulator.http.limits import Limits
 from airflow_provider_truto.emulator.http.replays import Replays
 from airflow_provider_truto.emulator.http.request import Request, Token
 from airflow_provider_truto.emulator.state.accounts import IntegratedAccount, Integration
+from airflow_provider_truto.emulator.state.changes import Change, read_change
 from airflow_provider_truto.emulator.state.executions import Execution
 from airflow_provider_truto.emulator.state.logs import Entries, build_seeded_entries
 from airflow_provider_truto.emulator.state.records import Crm
@@ -56,11 +57,12 @@ class State:
         self.reset()
 
     def reset(self) -> None:
-        """Go back to the seed: no calls, no faults, no remembered answers."""
+        """Go back to the seed: no calls, no faults, no changes to come, no remembered answers."""
         seed = copy.deepcopy(self._seed)
         self.requests: deque[Request] = deque(maxlen=_KEPT_CALLS)
         self.executions: deque[Execution] = deque(maxlen=_KEPT_CALLS)
         self.faults: list[Fault] = []
+        self.changes: list[Change] = []
         self.replays = Replays()
         self.limits = Limits(seed["limits"], enforced=self._rate_limits)
         self.account_token_life = self._account_token_life
@@ -83,9 +85,26 @@ class State:
         }
 
     def crm(self, account: IntegratedAccount, resource: Resource) -> Crm:
-        """Return the part of a customer's CRM that holds one resource."""
-        records = self.records.setdefault(account.record["id"], {}).setdefault(resource.key, {})
+        """Return the part of a customer's CRM that holds one resource, for one call."""
+        account_id = account.record["id"]
+        self._apply_changes()
+        for change in self.changes:
+            if (change.account_id, change.resource) == (account_id, resource.key):
+                change.calls -= 1
+        records = self.records.setdefault(account_id, {}).setdefault(resource.key, {})
         return Crm(resource=resource, integration=account.integration, records=records)
+
+    def add_change(self, spec: Mapping[str, Any]) -> None:
+        """Have a record change after a while. Raises ValueError."""
+        change = read_change(spec)
+        if change.account_id not in self.accounts:
+            raise ValueError(f"there is no integrated account {change.account_id!r}")
+        self.changes.append(change)
+
+    def _apply_changes(self) -> None:
+        for change in [one for one in self.changes if one.is_due()]:
+            self.changes.remove(change)
+            change.apply(self.records.setdefault(change.account_id, {}).setdefault(change.resource, {}))
 
     @property
     def first_token(self) -> str:
@@ -141,6 +160,7 @@ class State:
 
     def dump(self) -> dict[str, Any]:
         """Return what is there now: the accounts as the API shows them, the records as their CRMs store them."""
+        self._apply_changes()
         return {
             "integrated_accounts": [account.record for account in self.accounts.values()],
             "records": {
