@@ -122,11 +122,10 @@ BULK_ARGUMENTS: Mapping[str, Argument] = {
     "bulk_task_id": Argument(NAME),
     "expected_shards": Argument(COUNT, is_optional=True),
 }
-#: Those of what runs sync jobs, or waits for one.
+#: Those of what runs sync jobs.
 SYNC_JOB_ARGUMENTS: Mapping[str, Argument] = {
     **ARGUMENTS,
     "sync_job_id": Argument(ID),
-    "sync_job_run_id": Argument(ID),
     "args": Argument(JSON_OBJECT, is_optional=True),
     "sync_resources": Argument(NAMES, is_optional=True),
     "error_handling": Argument(choose_from("fail_fast", "ignore", "batch")),
@@ -145,4 +144,11 @@ SYNC_JOB_ARGUMENTS: Mapping[str, Argument] = {
     "timeout": Argument(SECONDS),
     "max_failed_polls": Argument(COUNT),
     "stop_on_kill": Argument(FLAG),
+}
+#: Those of sensors, beside Airflow's own.
+SENSOR_ARGUMENTS: Mapping[str, Argument] = {
+    **ARGUMENTS,
+    "sync_job_run_id": Argument(ID),
+    "deferrable": Argument(FLAG, is_templated=False),
+    "max_failed_polls": Argument(COUNT),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
 from typing import Any, ClassVar, ParamSpec
@@ -26,12 +26,6 @@ XCOM_KEY = "truto"
 
 
 P = ParamSpec("P")
-
-
-def list_templated(init: Callable[..., None], arguments: Mapping[str, Argument] = ARGUMENTS) -> tuple[str, ...]:
-    """List the arguments of a constructor that are templated."""
-    names = [parameter.name for parameter in list_keyword_only(init)]
-    return tuple(name for name in names if name in arguments and arguments[name].is_templated)
 
 
 def list_keyword_only(init: Callable[..., None]) -> list[inspect.Parameter]:
@@ -78,6 +72,16 @@ class TrutoOperator(TypedRenderingMixin, BaseOperator):
     ui_color = "#e3f2ee"
     body: Any = None
     body_file: Any = None
+    template_fields: Sequence[str]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Template what the constructor takes and the table calls templated, unless the class says itself what is."""
+        super().__init_subclass__(**kwargs)
+        if "__init__" in vars(cls) and "template_fields" not in vars(cls):
+            taken = [parameter.name for parameter in list_keyword_only(cls.__init__)]
+            templated = [name for name in taken if name in cls.arguments and cls.arguments[name].is_templated]
+            inherited = cls.template_fields
+            cls.template_fields = (*inherited, *(name for name in templated if name not in inherited))
 
     def __init__(self, **kwargs: Any) -> None:
         self._refuse_unknown(kwargs)

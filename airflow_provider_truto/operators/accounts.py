@@ -10,9 +10,8 @@ from typing import Any, ClassVar
 from airflow_provider_truto._compat import NOTSET, ArgNotSet
 from airflow_provider_truto.client.errors import Problem
 from airflow_provider_truto.connection_fields import DEFAULT_CONN_ID
-from airflow_provider_truto.operators._arguments import BULK_ARGUMENTS
 from airflow_provider_truto.operators._bulk import OnClear, OnSourceChange, TrutoBulkOperator
-from airflow_provider_truto.operators._operator import defer_required_check, list_templated
+from airflow_provider_truto.operators._operator import defer_required_check
 from airflow_provider_truto.operators._record import TrutoRecordOperator, Verify
 from airflow_provider_truto.records.request import PACKAGED, OnNone, ResponseFormat, SchemaSource
 
@@ -117,7 +116,6 @@ class TrutoUpdateAccountOperator(TrutoRecordOperator):
         if not self.is_given("body") and self.body_file is None:
             self._refuse([Problem("/body", "is missing: give either body or body_file")])
 
-    template_fields: Sequence[str] = list_templated(__init__)
     template_fields_renderers: ClassVar[dict[str, str]] = {"body": "json", "remote_query": "json"}
 
 
@@ -231,5 +229,3 @@ class TrutoBulkUpdateAccountsOperator(TrutoBulkOperator):
     ) -> None:
         super().__init__(**kwargs)
         self._take(locals())
-
-    template_fields: Sequence[str] = list_templated(__init__, BULK_ARGUMENTS)

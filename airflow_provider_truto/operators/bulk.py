@@ -17,7 +17,7 @@ from airflow_provider_truto.bulk.shards import shards
 from airflow_provider_truto.client.errors import TrutoSchemaError
 from airflow_provider_truto.operators._arguments import BULK_ARGUMENTS
 from airflow_provider_truto.operators._files import write_whole
-from airflow_provider_truto.operators._operator import TrutoOperator, defer_required_check, list_templated
+from airflow_provider_truto.operators._operator import TrutoOperator, defer_required_check
 
 if TYPE_CHECKING:
     from airflow_provider_truto.bulk.report import Report  # slow to import, as is all that only a run needs
@@ -72,8 +72,6 @@ class TrutoBulkSummaryOperator(TrutoOperator):
     ) -> None:
         super().__init__(trigger_rule=trigger_rule, **kwargs)
         self._take(locals())
-
-    template_fields: Sequence[str] = list_templated(__init__, BULK_ARGUMENTS)
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Read the summaries, write the report, and judge."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from os import PathLike
 from typing import Any, ClassVar
 
 from airflow_provider_truto._compat import NOTSET, ArgNotSet
 from airflow_provider_truto.connection_fields import DEFAULT_CONN_ID
-from airflow_provider_truto.operators._operator import defer_required_check, list_templated
+from airflow_provider_truto.operators._operator import defer_required_check
 from airflow_provider_truto.operators._record import TrutoRecordOperator, Verify
 from airflow_provider_truto.records.request import OnNone
 
@@ -93,5 +93,4 @@ class TrutoProxyOperator(TrutoRecordOperator):
         super().__init__(**kwargs)
         self._take(locals())
 
-    template_fields: Sequence[str] = list_templated(__init__)
     template_fields_renderers: ClassVar[dict[str, str]] = {"body": "json", "query": "json"}

@@ -17,7 +17,7 @@ from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
 from airflow_provider_truto.client.sync_job_runs import is_over
 from airflow_provider_truto.connection_fields import DEFAULT_CONN_ID
 from airflow_provider_truto.operators._arguments import SYNC_JOB_ARGUMENTS
-from airflow_provider_truto.operators._operator import TrutoOperator, defer_required_check, list_templated
+from airflow_provider_truto.operators._operator import TrutoOperator, defer_required_check
 from airflow_provider_truto.operators._record import Verify
 from airflow_provider_truto.operators._sync_run_end import describe_outcome, give_up, judge_run, stop_run
 from airflow_provider_truto.operators._sync_run_start import StartedRuns, read_start, start_once
@@ -118,7 +118,6 @@ class TrutoSyncJobRunOperator(TrutoOperator):
         self._watched: tuple[TrutoHook, str] | None = None
         self._is_killed = False
 
-    template_fields: Sequence[str] = list_templated(__init__, SYNC_JOB_ARGUMENTS)
     template_fields_renderers: ClassVar[dict[str, str]] = {"args": "json"}
 
     def _find_contradictions(self, given: Mapping[str, Any], present: Collection[str]) -> Iterator[Problem]:

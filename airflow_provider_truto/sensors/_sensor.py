@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_truto._compat import AirflowException, AirflowSkipException
 from airflow_provider_truto.airflow_errors import translate_errors
 from airflow_provider_truto.client.errors import TrutoError, TrutoSchemaError
-from airflow_provider_truto.operators._arguments import SYNC_JOB_ARGUMENTS
+from airflow_provider_truto.operators._arguments import SENSOR_ARGUMENTS
 from airflow_provider_truto.operators._operator import TrutoOperator
 from airflow_provider_truto.triggers.base import ERROR, FailedPolls
 
@@ -39,7 +39,7 @@ class TrutoSensor(TrutoOperator, BaseSensorOperator):
     whatever it would fail of.
     """
 
-    arguments = SYNC_JOB_ARGUMENTS
+    arguments = SENSOR_ARGUMENTS
     truto_conn_id: Any
     deferrable: Any
     max_failed_polls: Any

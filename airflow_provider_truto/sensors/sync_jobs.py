@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_truto._compat import conf
 from airflow_provider_truto.client.sync_job_runs import is_over
 from airflow_provider_truto.connection_fields import DEFAULT_CONN_ID
-from airflow_provider_truto.operators._arguments import SYNC_JOB_ARGUMENTS
-from airflow_provider_truto.operators._operator import defer_required_check, list_templated
+from airflow_provider_truto.operators._operator import defer_required_check
 from airflow_provider_truto.operators._record import Verify
 from airflow_provider_truto.operators._sync_run_end import judge_run
 from airflow_provider_truto.sensors._sensor import TrutoSensor
@@ -54,8 +52,6 @@ class TrutoSyncJobRunSensor(TrutoSensor):
     ) -> None:
         super().__init__(**kwargs)
         self._take(locals())
-
-    template_fields: Sequence[str] = list_templated(__init__, SYNC_JOB_ARGUMENTS)
 
     def look(self, hook: TrutoHook) -> Any:
         """Look at the run once. Raises ``TrutoSyncJobRunError`` where it ended in another way than completed."""

@@ -55,6 +55,18 @@ def test_what_no_task_can_do_without_is_required(missing):
         TrutoUpdateAccountOperator(**arguments)
 
 
+def test_a_subclass_keeps_what_is_templated_and_may_add_to_it():
+    class Noting(TrutoUpdateAccountOperator):
+        template_fields = (*TrutoUpdateAccountOperator.template_fields, "note")
+
+    class Below(Noting):
+        def __init__(self, *, note="", preview=True, **kwargs):
+            super().__init__(preview=preview, **kwargs)
+            self.note = note
+
+    assert Below.template_fields == Noting.template_fields
+
+
 def test_a_misspelt_argument_is_told_while_the_dag_file_is_parsed():
     with pytest.raises(Exception, match="acount_id"):
         an_operator(acount_id="1")
