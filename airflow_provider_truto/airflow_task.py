@@ -60,7 +60,8 @@ class RunningTask:
         if self._store is None:
             return None
         is_first_try = self._state["first_try"] == self.try_number
-        return TaskStateKeyVersions(self._store, self._state, may_advance=is_first_try)
+        may_advance = is_first_try and not self._state["may_have_executed"]
+        return TaskStateKeyVersions(self._store, self._state, may_advance=may_advance)
 
     def mark_done(self) -> None:
         """Store that the task has succeeded, so that a later execution must come from a clear."""
@@ -74,6 +75,8 @@ class RunningTask:
         return {
             "generations": [f"{of_run}/{max_tries}"],  # all that there were, the present one last
             "suffix": 1,
+            "refusals": 0,  # of that suffix, and whether any attempt may have been executed: see `put_off`
+            "may_have_executed": False,
             "first_try": self.try_number,
             "max_tries": max_tries,
             "started": run.started,
@@ -86,7 +89,8 @@ class RunningTask:
         state = self._state
         if isinstance(stored, dict) and stored.keys() == state.keys():
             if self._is_retry_of(stored):
-                state.update({name: stored[name] for name in ("generations", "suffix", "first_try")})
+                kept = ("generations", "suffix", "refusals", "may_have_executed", "first_try")
+                state.update({name: stored[name] for name in kept})
             else:
                 (new,) = state["generations"]
                 if new in stored["generations"]:  # retries were lowered before the clear
@@ -115,13 +119,24 @@ class TaskStateKeyVersions:
         #: An earlier try may have been executed although its answer, or the whole try, was lost.
         self.may_advance = may_advance
 
+    @property
+    def refusals(self) -> int:
+        """How often the version was refused before the task was deferred; 0 where it was not."""
+        return int(self._state["refusals"])
+
     def load(self) -> int:
         """Return the number of this generation, 1 at first."""
         return int(self._state["suffix"])
 
     def save(self, version: int) -> None:
         """Store the number before anything is sent under it."""
-        self._state["suffix"] = version
+        self._state |= {"suffix": version, "refusals": 0}
+        self._store.set(_STATE_KEY, self._state)
+
+    def put_off(self, *, refusals: int, may_have_executed: bool) -> None:
+        """Store what the resumed task has to know: it is the same try, in another process."""
+        known = bool(self._state["may_have_executed"])
+        self._state |= {"refusals": refusals, "may_have_executed": known or may_have_executed}
         self._store.set(_STATE_KEY, self._state)
 
 

@@ -77,6 +77,12 @@ class AsyncClient(TrutoApi):
         other._client = self._client.with_backoff(on_backoff)
         return other
 
+    def putting_off(self, *, over: float | None) -> AsyncClient:
+        """Return a client over the same connections that puts off longer waits; see ``RetryPolicy.put_off_over``."""
+        other = copy(self)
+        other._client = self._client.putting_off(over=over)
+        return other
+
     async def close(self) -> None:
         """Close the pooled connections."""
         await self._transport.close()

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Coroutine, Hashable
 from contextlib import AbstractContextManager, nullcontext
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from airflow_provider_truto.client import shared
@@ -70,6 +70,12 @@ class Client:
         """Return a client over the same transport whose waits between two attempts ``on_backoff`` surrounds."""
         other = copy(self)
         other._on_backoff = on_backoff
+        return other
+
+    def putting_off(self, *, over: float | None) -> Client:
+        """Return a client over the same transport that puts off longer waits; see ``RetryPolicy.put_off_over``."""
+        other = copy(self)
+        other._policy = replace(self._policy, put_off_over=over)
         return other
 
     async def run(self, request: Request, *, key_versions: KeyVersionStore | None = None) -> Result:
@@ -167,6 +173,15 @@ class Client:
 
 #: A coroutine function of a client: what synchronous and asynchronous clients and hooks run.
 Function = Callable[Concatenate[Client, P], Coroutine[Any, Any, T]]
+
+
+def putting_off(function: Function[P, T], *, over: float | None) -> Function[P, T]:
+    """Return the same function, of which a call that is told to wait longer than ``over`` seconds is put off."""
+
+    async def run(client: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await function(client.putting_off(over=over), *args, **kwargs)
+
+    return run
 
 
 def _parse_minted_token(result: Result) -> Token:

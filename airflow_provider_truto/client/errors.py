@@ -31,6 +31,8 @@ class TrutoError(Exception):
     """Root of the tree. ``attempts`` and ``waited`` (seconds) tell what the call cost before it failed."""
 
     transient = False
+    #: Whether the call may go on after ``retry_after``, a wait that was too long for it; see ``RetryPolicy``.
+    is_put_off = False
     #: The name that ``skip_on`` and reports use, ``not_found`` for ``TrutoNotFoundError``.
     code = "error"
 

@@ -55,19 +55,31 @@ class KeyVersionStore(Protocol):
     def may_advance(self) -> bool:
         """Whether no earlier request with this key can have been executed."""
 
+    @property
+    def refusals(self) -> int:
+        """How often the stored version was refused before this call, which goes on where another was put off."""
+
     def load(self) -> int:
         """Return the stored version, 1 where there is none."""
 
     def save(self, version: int) -> None:
         """Store the version durably before returning."""
 
+    def put_off(self, *, refusals: int, may_have_executed: bool) -> None:
+        """Store durably what the call that goes on later has to know of this one."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RetryPolicy:
-    """When to stop repeating. ``max_wait`` bounds the sum of all waits, in seconds."""
+    """When to stop repeating. ``max_wait`` bounds the sum of all waits, in seconds.
+
+    A wait that was asked for and is longer than ``put_off_over`` seconds is left to the caller, whatever ``max_wait``
+    is: the error is raised with ``is_put_off``. ``None``: no wait is put off.
+    """
 
     max_attempts: int = 5
     max_wait: float = 300.0
+    put_off_over: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -173,12 +185,14 @@ class RetryLoop:
         self._may_have_executed = False
         self._known_unblocked = False
         self._use_key_version(self._key_versions.load() if self._key_versions else 1)
+        self._refusals = self._key_versions.refusals if self._key_versions else 0
 
     async def run(self) -> Result:
         """Return the result of a 2xx answer.
 
         Raises the ``TrutoError`` of anything else, with ``attempts``, ``waited`` and ``idempotency_key``.
         """
+        self._maybe_advance_key()  # a call that goes on has waited since the last refusal
         try:
             while True:
                 # Before each attempt, since a wait may outlast a token's life.
@@ -283,6 +297,7 @@ class RetryLoop:
         )
         # Anything but a refusal may have executed the write: another key could execute it once more.
         self._may_have_executed = self._may_have_executed or not meaning.is_refusal
+        self._refusals += meaning.is_refusal
         requested_wait = error.retry_after
         if requested_wait is None and response.status == 429:
             requested_wait = DEFAULT_WAIT
@@ -295,6 +310,8 @@ class RetryLoop:
         """Sleep before the next attempt; raise instead where the wait would exceed ``max_wait``, never shorten it."""
         if not may_retry or self._attempts >= self._policy.max_attempts:
             raise error
+        if requested_wait is not None:
+            self._maybe_put_off(error, requested_wait)
         left = self._policy.max_wait - self._waited
         if requested_wait is not None:
             seconds = requested_wait
@@ -314,6 +331,19 @@ class RetryLoop:
         with self._on_backoff():
             await self._transport.sleep(seconds)
 
+    def _maybe_put_off(self, error: TrutoError, seconds: float) -> None:
+        """Raise the error where its wait is too long for this process; its caller may send again after it."""
+        longest = self._policy.put_off_over
+        if longest is None or seconds <= longest:
+            return
+        if self._key_versions is not None:
+            self._key_versions.put_off(refusals=self._refusals, may_have_executed=self._may_have_executed)
+        if isinstance(error, TrutoApiError):
+            error.retry_after = seconds
+        error.is_put_off = True
+        error.args = (f"{error} The next attempt may come in {seconds:.0f} s.",)
+        raise error
+
     def _describe_wait(self, error: TrutoError, seconds: float) -> str:
         how = f"answered {error.status}" if isinstance(error, TrutoApiError) else "gave no usable answer"
         return (
@@ -322,8 +352,7 @@ class RetryLoop:
         )
 
     def _maybe_advance_key(self) -> None:
-        """Count a refusal, and go on to the next version of the key where that cannot repeat a write."""
-        self._refusals += 1
+        """Go on to the next version of a key that was refused twice, where that cannot repeat a write."""
         key_versions = self._key_versions
         if (
             key_versions is not None

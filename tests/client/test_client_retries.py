@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from airflow_provider_truto.client.core import Client
+from airflow_provider_truto.client.core import Client, putting_off
 from airflow_provider_truto.client.errors import (
     TrutoAccountBlockedError,
     TrutoApiError,
@@ -23,7 +24,9 @@ from airflow_provider_truto.client.errors import (
     TrutoServerError,
     TrutoTransportError,
 )
+from airflow_provider_truto.client.pages import Pages
 from airflow_provider_truto.client.rate_limit_headers import parse_wait
+from airflow_provider_truto.client.request import Request, build_path, encode_query
 from airflow_provider_truto.client.tokens import Token
 from airflow_provider_truto.emulator import ACME, HOOLI, INITECH, UMBRELLA, Emulator
 from airflow_provider_truto.hooks.truto import TrutoHook
@@ -438,7 +441,7 @@ class Store:
         self.emulator = emulator
         self.version = version
         self.saved = []
-
+        self.refusals = 0
         self.may_advance = True
 
     def load(self):
@@ -446,7 +449,10 @@ class Store:
 
     def save(self, version):
         self.saved.append((version, keys(self.emulator)))
-        self.version = version
+        self.version, self.refusals = version, 0
+
+    def put_off(self, *, refusals, may_have_executed):
+        self.refusals, self.may_advance = refusals, self.may_advance and not may_have_executed
 
 
 @pytest.mark.parametrize("fault", [{"status": 500}, {"status": 408}, {"reset": "after"}, {"cut": 3}, {"status": 503}])
@@ -567,6 +573,87 @@ def test_a_read_has_no_key_to_advance(emulator, client, read):
     store = Store(emulator)
     assert client.run(read(), key_versions=store).attempts == 5
     assert store.saved == []
+
+
+# ----------------------------------------------------------------------------------------- waits that are put off
+
+LONG = {"status": 429, "headers": {"Retry-After": "3600"}}
+
+
+def put_off(client, request, *, over=60, key_versions=None):
+    return client.do(putting_off(Client.run, over=over), request, key_versions=key_versions)
+
+
+@pytest.mark.parametrize(
+    ("fault", "over", "seconds"),
+    [
+        ({"status": 429, "headers": {"Retry-After": "61"}}, 60, 61),
+        ({"status": 429, "headers": {"Retry-After": "60"}}, 60, None),
+        ({"status": 429, "headers": {"ratelimit-reset": "900"}}, 60, 900),
+        ({"status": 503, "headers": {"Retry-After": "3600"}, "body": REMOTE}, 60, 3600),
+        ({"status": 429}, 5, 10),
+        ({"status": 500}, 0.1, None),
+        ({"reset": "before"}, 0.1, None),
+        ({"status": 429, "headers": {"Retry-After": "61"}}, None, None),
+    ],
+    ids=str,
+)
+def test_a_wait_that_was_asked_for_and_is_too_long_is_put_off(fault, over, seconds, emulator, client, write, sleeps):
+    emulator.fault(method="PATCH", **fault)
+    if seconds is None:
+        assert put_off(client, write(), over=over).attempts == 2
+        assert len(sleeps) == 1
+    else:
+        with pytest.raises(TrutoApiError, match=f"may come in {seconds} s") as caught:
+            put_off(client, write(), over=over)
+        assert (caught.value.is_put_off, caught.value.retry_after, sleeps) == (True, seconds, [])
+        assert emulator.executions == []
+
+
+@pytest.mark.parametrize("max_attempts", [1, 2])
+def test_the_last_attempt_is_not_put_off(max_attempts, emulator, make_client, write):
+    emulator.fault(method="PATCH", status=429, headers={"Retry-After": "1"}, times=max_attempts - 1)
+    emulator.fault(method="PATCH", **LONG)
+    with pytest.raises(TrutoRateLimitError) as caught:
+        put_off(make_client(emulator.url, token=emulator.token, max_attempts=max_attempts), write())
+    assert not caught.value.is_put_off
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        ([[LONG], []], ["k", "k"]),
+        ([[LONG], [LONG], []], ["k", "k", "k-2"]),
+        ([[LONG], [{"status": 429}]], ["k", "k", "k-2"]),
+        ([[LONG]] * 4 + [[]], ["k", "k", "k-2", "k-2", "k-3"]),
+        ([[{"reset": "after"}, LONG], [LONG], []], ["k", "k", "k", "k"]),
+        ([[LONG], [{"status": 500}, LONG], [LONG], []], ["k", "k", "k", "k", "k"]),
+    ],
+    ids=["once", "twice", "and a short one", "four times", "a lost answer before", "a lost answer between"],
+)
+def test_what_a_key_has_seen_is_known_to_the_call_that_goes_on(parts, expected, emulator, client, write):
+    store = Store(emulator)
+    for faults in parts:
+        for fault in faults:
+            emulator.fault(method="PATCH", **fault)
+        with suppress(TrutoRateLimitError):
+            put_off(client, write(key="k"), key_versions=store)
+    assert keys(emulator) == expected
+    assert len(emulator.executions) == 1
+
+
+def test_of_a_list_only_the_wait_before_its_first_page_is_put_off(emulator, client, sleeps):
+    async def open_pages(own_client):
+        query = encode_query({"integrated_account_id": ACME, "limit": 2})
+        return Pages(own_client, Request(method="GET", path=build_path("unified", "crm", "contacts"), query=query))
+
+    emulator.fault(**LONG)
+    with pytest.raises(TrutoRateLimitError) as caught:
+        list(client.listing(putting_off(open_pages, over=60)))
+    assert caught.value.is_put_off
+    emulator.fault(skip=1, status=429, headers={"Retry-After": "200"})
+    assert len(list(client.listing(putting_off(open_pages, over=60)))) == 5
+    assert len(sleeps) == 1
 
 
 # ------------------------------------------------------------------------------------------------------------ tokens

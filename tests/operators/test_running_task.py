@@ -123,3 +123,14 @@ def test_the_number_behind_a_key_is_kept_over_the_tries_of_its_generation():
 
 def test_outside_of_a_task_there_is_none():
     assert read_running_task({}) is None
+
+
+@pytest.mark.parametrize("may_have_executed", [False, True])
+def test_a_deferral_is_no_try_and_what_its_key_has_seen_is_kept(may_have_executed):
+    tries = Tries(airflow=3.3)
+    tries.next().key_versions.put_off(refusals=2, may_have_executed=may_have_executed)
+    resumed = tries.next(try_number=1).key_versions
+    assert (resumed.refusals, resumed.may_advance) == (2, not may_have_executed)
+    resumed.save(2)
+    assert tries.next(try_number=1).key_versions.refusals == 0
+    assert tries.next(max_tries=5).key_versions.may_advance is True
