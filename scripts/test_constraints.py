@@ -23,11 +23,12 @@ ROOT = Path(__file__).resolve().parent.parent
 SOME_FAILED = 1
 #: Whatever does not take long, and the connection form in a browser, which each Airflow draws in its own way.
 WHOLE = ["-m", "not slow or browser", "tests"]
-#: What differs between the versions of Airflow: discovery, rendering, who a task is, the example DAGs.
+#: What differs between the versions of Airflow: discovery, rendering, who a task is, deferring, the example DAGs.
 DIFFERS = ["-m", "not slow", "tests/test_discovery.py", "tests/test_provider_info.py", "tests/test_example_dags.py"]
+DIFFERS += ["tests/sensors", "tests/triggers"]
 DIFFERS += [
     str(path.relative_to(ROOT))
-    for subject in ("rendering", "provenance", "mapped", "idempotency", "identity", "connections")
+    for subject in ("rendering", "provenance", "mapped", "idempotency", "identity", "connections", "sync_job")
     for path in sorted((ROOT / "tests" / "operators").glob(f"test_*{subject}*.py"))
 ]
 #: What uses the libraries whose versions have a floor.

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
-from typing import Any, ClassVar, ParamSpec
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec
 
 from airflow_provider_truto._compat import AirflowFailException, ArgNotSet, BaseOperator
 from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
@@ -21,8 +21,13 @@ from airflow_provider_truto.operators._arguments import ARGUMENTS
 from airflow_provider_truto.operators._rendering import TypedRenderingMixin
 from airflow_provider_truto.records.render import Missing, Unknown
 
+if TYPE_CHECKING:
+    from airflow.triggers.base import BaseTrigger
+
 #: The key under which everything but the response goes to XCom.
 XCOM_KEY = "truto"
+#: What a deferred task keeps beside its method: the try that was deferred.
+_DEFERRED_TRY = "deferred_try"
 
 
 P = ParamSpec("P")
@@ -215,10 +220,30 @@ class TrutoOperator(TypedRenderingMixin, BaseOperator):
         for name in own_fields:
             setattr(self, name, remove_markers(getattr(self, name)))
 
+    def defer_until_event(self, context: Mapping[str, Any], trigger: BaseTrigger) -> Any:
+        """Give the worker back until a trigger fires; ``execute_complete(context, event)`` goes on then."""
+        this_try = {_DEFERRED_TRY: _read_try_number(context)}
+        return self.defer(trigger=trigger, method_name="execute_complete", kwargs=this_try)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
+        """Go on after a deferral, or begin anew where this is another try.
+
+        Airflow 3.0 goes on with the event of an earlier try, which failed of it already; all others begin anew.
+        """
+        kwargs = dict(next_kwargs or {})
+        this_try = _read_try_number(context)
+        if kwargs.pop(_DEFERRED_TRY, this_try) != this_try:
+            return self.execute(context)
+        return super().resume_execution(next_method, kwargs, context)
+
     def push_outcome(self, context: Mapping[str, Any], value: dict[str, Any]) -> None:
         """Push the outcome of a task to XCom under the key ``truto``, beside its return value."""
         if self.do_xcom_push and (ti := context.get("ti")):
             ti.xcom_push(key=XCOM_KEY, value=value)
+
+
+def _read_try_number(context: Mapping[str, Any]) -> Any:
+    return getattr(context.get("ti"), "try_number", None)
 
 
 def remove_markers(value: Any) -> Any:

@@ -205,7 +205,7 @@ class TrutoSyncJobRunOperator(TrutoOperator):
             deadline=deadline,
             max_failed_polls=self.max_failed_polls,
         )
-        return self.defer(trigger=trigger, method_name="execute_complete")
+        return self.defer_until_event(context, trigger)
 
     def _wait_here(self, run: Mapping[str, Any], deadline: float) -> Mapping[str, Any]:
         from airflow_provider_truto.hooks.truto import TrutoHook

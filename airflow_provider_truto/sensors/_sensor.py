@@ -64,7 +64,7 @@ class TrutoSensor(TrutoOperator, BaseSensorOperator):
             if not self.deferrable:
                 BaseSensorOperator.execute(self, context)  # super() is another operator on Airflow 3.0
             elif not self.poke(context):
-                self._defer(time.time() + self.timeout)
+                self._defer(context, time.time() + self.timeout)
             return self._found
 
     def poke(self, context: Any) -> bool:  # noqa: ARG002
@@ -77,7 +77,7 @@ class TrutoSensor(TrutoOperator, BaseSensorOperator):
         self._polls.reset()
         return self._found is not None
 
-    def execute_complete(self, context: Any, event: Mapping[str, Any]) -> Any:  # noqa: ARG002
+    def execute_complete(self, context: Any, event: Mapping[str, Any]) -> Any:
         """Look once more after the triggerer has."""
         from airflow_provider_truto.hooks.truto import TrutoHook
 
@@ -90,20 +90,20 @@ class TrutoSensor(TrutoOperator, BaseSensorOperator):
                 raise AirflowException(f"The triggerer could not wait: {event['message']}")
             if time.time() >= event["deadline"]:
                 raise AirflowSensorTimeout(f"It was not over within {self.timeout:g} seconds, the timeout.")
-            return self._defer(event["deadline"])
+            return self._defer(context, event["deadline"])
 
     def _check_arguments(self) -> None:
         if problems := self._read_arguments():
             raise TrutoSchemaError.of(f"the arguments of task {self.task_id!r} are not valid", problems)
 
-    def _defer(self, deadline: float) -> Any:
+    def _defer(self, context: Any, deadline: float) -> Any:
         trigger = self.make_trigger(
             truto_conn_id=self.truto_conn_id,
             poll_interval=self.poke_interval,
             deadline=deadline,
             max_failed_polls=self.max_failed_polls,
         )
-        return self.defer(trigger=trigger, method_name="execute_complete")
+        return self.defer_until_event(context, trigger)
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:

@@ -17,6 +17,12 @@ from airflow_provider_truto.operators.sync_jobs import TrutoSyncJobRunOperator
 _sync_run_start.LOOK_AFTER = (0, 0.1)
 """
 WAITS = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "in the triggerer"])
+#: A retry, which only the scheduler of Airflow 3.0 tells from a task that goes on after its deferral.
+IS_3_0 = before("3.1") and not before("3.0")
+RETRIED_WAITS = pytest.mark.parametrize(
+    "deferrable",
+    [False, pytest.param(True, marks=pytest.mark.skipif(IS_3_0, reason="its dag.test() counts no tries"))],
+)
 
 
 @pytest.fixture
@@ -133,7 +139,7 @@ def test_what_is_wrong_with_its_arguments_is_said_and_nothing_is_started(run, em
     assert emulator.sync_runs == []
 
 
-@WAITS
+@RETRIED_WAITS
 def test_a_failed_run_fails_the_task_with_the_reason_of_the_log_and_a_retry_starts_another(run, emulator, deferrable):
     entries = [
         {"resource": "crm/contacts", "logs": ["The CRM refused the token"]},
@@ -176,7 +182,7 @@ def test_polls_that_fail_are_counted_and_neither_fail_the_task_nor_start_a_secon
     assert len(emulator.sync_runs) == 1
 
 
-@WAITS
+@RETRIED_WAITS
 def test_so_many_in_a_row_fail_the_try_and_the_next_one_goes_on_with_the_run(run, emulator, deferrable):
     emulator.fault(method="GET", path="sync-job-run/", status=500, times=4)
     statuses = ["created", "running", "running", "completed"]

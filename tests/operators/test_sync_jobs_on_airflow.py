@@ -185,6 +185,12 @@ def test_a_run_that_is_completed_while_its_task_waits_for_its_retry_is_found(sch
     assert only_run(emulator)["status"] == "completed"
 
 
+def test_a_retry_of_a_deferred_task_whose_run_failed_starts_another(scheduled, emulator, begin):
+    dag_id = begin("sync(deferrable=True, args={'statuses': ['created', 'running', 'failed']})", "deferred")
+    scheduled.until(dag_id, "failed", 3, task_id="sync")
+    assert [run["status"] for run in emulator.sync_runs] == ["failed"] * 3
+
+
 @pytest.mark.skipif(before("3.0"), reason="Airflow 2 has no API server between its parts")
 def test_an_api_server_that_is_gone_for_a_minute_loses_nothing(scheduled, emulator, begin):
     dag_id = begin("sync(deferrable=True)", "deferred")
