@@ -1,4 +1,4 @@
-"""The least that a client can talk to: a server on loopback, in a process of its own, with one answer for everything.
+"""The least that a client can talk to: a server on loopback, in a process of its own, with one account for everything.
 
 It reads heads and bodies by their lengths and keeps connections open. It spends so little that what is measured is
 the client; it is no Truto, which is what the emulator is for. A delay stands for the way to Truto and its work.
@@ -41,6 +41,8 @@ UPDATE = {
     "custom_fields": {"tier": "gold"},
 }
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+#: The account that a request is about, in a path that ends in it; ids are of one length, as the answer's is.
+_ID = re.compile(rb"/(\d{8})[? ]")
 
 
 @contextmanager
@@ -69,6 +71,7 @@ def main() -> None:
 
 
 def _serve(connection: socket.socket, answer: bytes, delay: float) -> None:
+    own_id = str(ACCOUNT["id"]).encode()
     received = b""
     with connection, suppress(ConnectionError):
         while data := connection.recv(65536):
@@ -79,7 +82,8 @@ def _serve(connection: socket.socket, answer: bytes, delay: float) -> None:
                 received = b""  # nobody sends a second request before the first is answered
                 if delay:
                     time.sleep(delay)
-                connection.sendall(answer)
+                asked = _ID.search(head)
+                connection.sendall(answer.replace(own_id, asked[1]) if asked else answer)
 
 
 if __name__ == "__main__":
