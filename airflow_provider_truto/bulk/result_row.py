@@ -14,7 +14,7 @@ from airflow_provider_truto.client.request import encode_json
 from airflow_provider_truto.records.coerce import coerce
 from airflow_provider_truto.records.pipeline import RecordResult
 from airflow_provider_truto.records.request import OnNone
-from airflow_provider_truto.records.verify import verify
+from airflow_provider_truto.records.verify import find_not_confirmed
 
 Status = Literal["updated", "unchanged", "failed", "skipped"]
 _LONGEST_MESSAGE = 2_000
@@ -59,7 +59,7 @@ class ResultRow:
             http_status=result.response.status,
             attempts=result.attempts,
             idempotency_key=result.request.idempotency_key,
-            not_confirmed=verify(done.request, done.response).not_confirmed,
+            not_confirmed=find_not_confirmed(done.request, done.response),
         )
 
     @classmethod

@@ -9,15 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_truto.records.request import build_account_update
-from airflow_provider_truto.records.verify import describe_doubts, verify
+from airflow_provider_truto.records.verify import describe_doubts, find_not_confirmed, verify
 
 GROUPS = ("taken", "changed", "not_confirmed", "unverifiable")
 
 
 def groups(body, response, **changes):
     whole = {"account_id": "1", "body": body, "integrated_account_id": "acae0000-0000-4000-8000-000000000001"}
-    found = verify(build_account_update(**{**whole, **changes}), response).as_dict()
+    request = build_account_update(**{**whole, **changes})
+    found = verify(request, response).as_dict()
     assert tuple(found) == GROUPS
+    assert list(find_not_confirmed(request, response)) == found["not_confirmed"]  # the short way says the same
     return {pointer: name for name, pointers in found.items() for pointer in pointers}
 
 
@@ -253,7 +255,9 @@ def test_an_answer_equal_to_what_was_asked_confirms_all_of_it(body):
 @given(objects, json_values | objects)
 def test_no_answer_raises_and_every_field_is_in_one_group(body, response):
     before = copy.deepcopy((body, response))
-    found = verify(build_account_update(account_id="1", body=body, integrated_account_id="x"), response).as_dict()
+    request = build_account_update(account_id="1", body=body, integrated_account_id="x")
+    found = verify(request, response).as_dict()
+    assert list(find_not_confirmed(request, response)) == found["not_confirmed"]
     assert (body, response) == before
     everything = [pointer for pointers in found.values() for pointer in pointers]
     assert len(everything) == len(set(everything))
