@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from airflow_provider_truto.client.errors import Problem
 from airflow_provider_truto.client.names import CUSTOMER_NAMES, find_nearest
 from airflow_provider_truto.client.numbers import to_whole_number
+from airflow_provider_truto.client.values import Value
 from airflow_provider_truto.records.render import Missing
 from airflow_provider_truto.records.scalars import is_nothing, to_number, to_plain_text
 
@@ -27,8 +28,8 @@ MEANINGS = {
 NO_ACCOUNT = "is empty: a row that names a customer must not go to the default one"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+@dataclass(frozen=True, kw_only=True)
+class Record(Value):
     """One row of a source, as a write. ``ordinal`` counts rows from 0; a row with ``problems`` is never sent.
 
     ``integrated_account_id``: ``None`` where the row names none, so that the default one steps in; ``""`` where it
@@ -127,8 +128,8 @@ def parse_mapped_record(made: Mapping[str, Any], ordinal: int, *, needs_id: bool
         needs_body=needs_body and not isinstance(made.get("body"), Missing),
     )
     if isinstance(made.get("integrated_account_id"), Missing):
-        record = replace(record, integrated_account_id="")
-    return replace(record, nulls_are_meant=True, problems=(*missing, *record.problems))
+        record = record.replace(integrated_account_id="")
+    return record.replace(nulls_are_meant=True, problems=(*missing, *record.problems))
 
 
 def make_unreadable(ordinal: int, *problems: Problem) -> Record:

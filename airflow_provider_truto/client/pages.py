@@ -151,4 +151,4 @@ def _digest(cursor: str) -> bytes:
 
 def _replace_cursor(first: Request, cursor: str) -> Request:
     rest = tuple(pair for pair in first.query if pair[0] != _CURSOR)
-    return replace(first, query=(*rest, (_CURSOR, cursor)))
+    return first.replace(query=(*rest, (_CURSOR, cursor)))

@@ -20,6 +20,7 @@ from urllib.parse import quote, unquote, urlencode
 from uuid import UUID, uuid4
 
 from airflow_provider_truto.client.numbers import NOT_HELD, find_unheld, may_hold_unheld
+from airflow_provider_truto.client.values import Value
 
 #: Methods that change nothing at Truto, hence carry no ``Idempotency-Key``.
 READ_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -31,8 +32,8 @@ _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Request:
+@dataclass(frozen=True, kw_only=True)
+class Request(Value):
     """One request, complete but for the token.
 
     ``path`` begins with ``/`` and is percent-encoded; ``query`` holds decoded pairs in wire order; ``body`` is
@@ -60,6 +61,7 @@ class Request:
     cache_ttl: float = 0.0
 
     def __post_init__(self) -> None:
+        """Check what goes into headers."""
         check_header("content_type", self.content_type)
         if self.idempotency_key is not None:
             check_header("idempotency_key", self.idempotency_key)

@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from airflow_provider_truto.client.endpoints import capabilities_request, integrated_account_request
@@ -367,7 +367,7 @@ class RetryLoop:
         self._key_version = version
         self._refusals = 0
         if version > 1:
-            self._request = replace(self._request, idempotency_key=f"{self._base_key}-{version}")
+            self._request = self._request.replace(idempotency_key=f"{self._base_key}-{version}")
 
     async def _explain(self, response: Response) -> Meaning:
         """Return what a response means; where the status alone does not say it, ask about the account."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -31,7 +30,7 @@ def build_request(valid: ValidRequest, *, task: TaskIdentity | None = None) -> R
     if (similar := valid.similar) is not None:
         folder = similar.path.rpartition("/")[0]
         path = similar.path if request.record_id is None else f"{folder}/{request.record_id}"
-        return replace(similar, path=path, body=valid.body, idempotency_key=make_key(path))
+        return similar.replace(path=path, body=valid.body, idempotency_key=make_key(path))
     return _build(request, body=valid.body, idempotency_key=make_key)
 
 

@@ -11,12 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from airflow_provider_truto.client.values import Value
+
 _VERSION = "v1"
 _JSON = json.JSONEncoder(sort_keys=True)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskIdentity:
+class TaskIdentity(Value):
     """Which write of which task this is.
 
     ``generation`` is constant over automatic retries and another after a clear, and in a DAG run that was deleted and
@@ -33,7 +35,7 @@ class TaskIdentity:
 
     def of(self, ordinal: int) -> TaskIdentity:
         """Return the write of another record of the same task."""
-        return TaskIdentity(**{**vars(self), "ordinal": ordinal})
+        return self.replace(ordinal=ordinal)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import Any, Literal, get_args
 
+from airflow_provider_truto.client.values import Value
+
 ResponseFormat = Literal["unified", "raw", "normalized", "stream"]
 #: What a value means of which a template gave nothing: a problem, a field to leave out, or null.
 OnNone = Literal["error", "omit", "null"]
@@ -19,7 +21,7 @@ LIVE = "live"
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecordRequest:
+class RecordRequest(Value):
     """A method of a resource, for one record or for a list; see the operators for the fields' meaning.
 
     ``model`` is ``None`` for the proxy API. ``id_name`` is what the caller calls ``record_id``, for messages;
@@ -67,10 +69,6 @@ class RecordRequest:
     def needs_body(self) -> bool:
         """Whether the method means nothing without a body; a custom method or a delete may go without."""
         return self.method in {"create", "update"}
-
-    def replace(self, **changes: Any) -> RecordRequest:
-        """Return the same request with other values; ``dataclasses.replace`` takes twice the time."""
-        return RecordRequest(**{**vars(self), **changes})
 
     def __str__(self) -> str:
         subject = f"{self.model}/{self.resource}" if self.model else f"{self.resource} of the CRM"

@@ -71,7 +71,7 @@ def verify(request: RecordRequest, response: Any) -> Verification:
 
 
 def find_not_confirmed(request: RecordRequest, response: Any) -> tuple[str, ...]:
-    """Return ``verify``'s ``not_confirmed`` alone: at once where the answer has all that was asked for, as most do."""
+    """Return ``verify``'s ``not_confirmed`` alone: at once where the answer has all that was asked for."""
     if find_other_record(request, response) is None and _has_all(request.body, response):
         return ()
     return verify(request, response).not_confirmed

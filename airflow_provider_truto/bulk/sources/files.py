@@ -11,7 +11,6 @@ import json
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -100,7 +99,7 @@ class FileSource(Source):
                     record = make_left_out(ordinal, f"line {row.line} of {path.name} {row.passed_over}")
                 else:
                     record = parse(row.value, ordinal)
-                yield row, replace(record, place=f"line {row.line} of {path.name}")
+                yield row, record.replace(place=f"line {row.line} of {path.name}")
 
     def _check(self, path: Any) -> None:
         try:
