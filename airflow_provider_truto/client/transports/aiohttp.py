@@ -115,6 +115,8 @@ class AiohttpTransport:
                         URL(url, encoded=True),
                         data=request.body,
                         headers={**request_headers(request), "Authorization": f"Bearer {token.reveal()}"},
+                        # aiohttp would name a type for nothing. A list to skip costs each call a copy of its headers.
+                        skip_auto_headers=("Content-Type",) if request.body is None else None,
                         proxy=proxy,
                         allow_redirects=False,
                         trace_request_ctx=sending,
@@ -154,7 +156,6 @@ class AiohttpTransport:
                 ),
                 headers={"User-Agent": settings.user_agent, "Accept": "application/json"},
                 response_class=_Response,
-                skip_auto_headers=("Content-Type",),
                 # It would read ~/.netrc as well; `_proxy` and `_ssl` read what is wanted of the environment.
                 trust_env=False,
                 # As much as http.client takes: aiohttp's own 8190 bytes are less than some gateways' headers.
