@@ -36,7 +36,10 @@ def get_provider_info() -> dict[str, Any]:
             {"integration-name": _INTEGRATION, "python-modules": ["airflow_provider_truto.sensors.sync_jobs"]}
         ],
         "triggers": [
-            {"integration-name": _INTEGRATION, "python-modules": ["airflow_provider_truto.triggers.sync_jobs"]}
+            {
+                "integration-name": _INTEGRATION,
+                "python-modules": [f"airflow_provider_truto.triggers.{name}" for name in ("sync_jobs", "waits")],
+            }
         ],
         "connection-types": [
             {

@@ -94,6 +94,7 @@ class PageDag(NamedTuple):
     def using(self, folder):
         """Have a local folder instead of the storage on the page, short waits, and imports of this Airflow."""
         source = imported_as_here(self.source).replace(_ELSEWHERE, f"file://{folder}")
+        source = source.replace("defer_wait_over=timedelta(minutes=5)", "defer_wait_over=0.5")
         return source.replace("poll_interval=10,", "poll_interval=0.1,")
 
 
@@ -183,7 +184,7 @@ README = Page("README.md")
 BULK = Page("docs/bulk.md")
 #: The pages for those who change the package.
 INSIDE = [Page("CONTRIBUTING.md"), Page("docs/architecture.md")]
-PAGES = [README, BULK, Page("docs/sync_jobs.md"), *INSIDE, Page("docs/benchmarks.md")]
+PAGES = [README, BULK, Page("docs/sync_jobs.md"), Page("docs/waits.md"), *INSIDE, Page("docs/benchmarks.md")]
 #: All DAGs that stand on a page.
 PAGE_DAGS = {dag_id: dag for page in PAGES for dag_id, dag in page.dags.items()}
 

@@ -218,6 +218,14 @@ def test_one_account_is_updated_once(airflow, emulator, dag_id):
 
 
 @pytest.mark.airflow
+def test_a_long_wait_is_deferred_and_the_update_is_sent_once(airflow, emulator):
+    emulator.fault(method="PATCH", status=429, headers={"retry-after": "1"})
+    run = airflow.run("patient_update")
+    assert (run.state, writes(emulator)) == ("success", [(ACME, "23423523")])
+    assert run.xcom("update_account", "truto")["deferred_seconds"] == 1
+
+
+@pytest.mark.airflow
 @pytest.mark.parametrize("dag_id", [SYNC_JOB, "nightly_sync"])
 def test_a_sync_job_runs_once_and_is_waited_for(airflow, emulator, dag_id):
     run = airflow.run(dag_id)

@@ -94,6 +94,7 @@ ARGUMENTS: Mapping[str, Argument] = {
     "skip_unchanged": Argument(FLAG),
     "verify": Argument(choose_from("warn", "fail", None), is_optional=True),
     "skip_on": Argument(CODES),
+    "defer_wait_over": Argument(SECONDS, is_optional=True),
     # Where the answer goes.
     "output_path": Argument(OUTPUT, is_optional=True),
     "max_records": Argument(COUNT, is_optional=True),

@@ -7,13 +7,13 @@ from typing import Any, ClassVar, Literal
 
 from airflow_provider_truto.airflow_errors import translate_errors
 from airflow_provider_truto.client.errors import Problem
-from airflow_provider_truto.operators._operator import TrutoOperator
+from airflow_provider_truto.operators._deferral import DeferringOperator
 from airflow_provider_truto.records.request import SchemaSource
 
 Verify = Literal["warn", "fail"] | None
 
 
-class TrutoRecordOperator(TrutoOperator):
+class TrutoRecordOperator(DeferringOperator):
     """One call for one customer: rendered with types kept, typed, checked, sent once over retries, verified.
 
     What a public operator does not take as an argument has the value here.
@@ -44,11 +44,11 @@ class TrutoRecordOperator(TrutoOperator):
             yield Problem("/preview", "sends nothing; expect and skip_unchanged go to a later task")
 
     def execute(self, context: Any) -> Any:
-        """Make the call: typed, checked, sent, verified, XCom."""
+        """Make the call: typed, checked, sent, verified, XCom. Deferred for a long wait, it is called again."""
         from airflow_provider_truto.operators._record_call import RecordCall
 
         problems = self._read_arguments()
-        call = RecordCall(self, context)
+        call = RecordCall(self, context, self._take_deferrals())
         with translate_errors(self, skip_on=self.skip_on or (), on_failure=call.push_failure):
             return call.execute(problems)
 

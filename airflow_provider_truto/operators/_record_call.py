@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_truto._compat import AirflowFailException
 from airflow_provider_truto.airflow_task import read_running_task
-from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
+from airflow_provider_truto.client.core import putting_off
+from airflow_provider_truto.client.errors import Problem, TrutoApiError, TrutoSchemaError
 from airflow_provider_truto.hooks.truto import TrutoHook
 from airflow_provider_truto.operators._files import find_schema
 from airflow_provider_truto.operators._record_list import read_list
@@ -26,6 +27,7 @@ from airflow_provider_truto.records.verify import Verification, describe_doubts,
 from airflow_provider_truto.records.xcom import make_storable
 
 if TYPE_CHECKING:
+    from airflow_provider_truto.operators._deferral import Deferrals
     from airflow_provider_truto.operators._record import TrutoRecordOperator
 
 _BODY_HINT = "; set on_none='omit' to leave such fields out, on_none='null' to clear them"
@@ -34,18 +36,21 @@ _BODY_HINT = "; set on_none='omit' to leave such fields out, on_none='null' to c
 class RecordCall:
     """The call of one try of a task. Keeps what is known of it for XCom, also for a call that fails."""
 
-    def __init__(self, operator: TrutoRecordOperator, context: Any) -> None:
+    def __init__(self, operator: TrutoRecordOperator, context: Any, deferrals: Deferrals | None = None) -> None:
         self._operator = operator
         self._context = context
+        self._deferrals = deferrals
         #: The customer and the record, as far as they are known.
         self._subject: dict[str, Any] = {}
         #: Status, attempts, verification and so on, as far as they are known.
         self._outcome: dict[str, Any] = {}
+        if deferrals is not None and deferrals.count:
+            self._outcome["deferred_seconds"] = round(deferrals.seconds, 3)
 
     def execute(self, problems: Sequence[Problem]) -> Any:
         """Make the call and return what goes to XCom as its value; ``problems`` are those of the arguments.
 
-        Raises ``TrutoError``, and ``AirflowFailException`` for ``verify="fail"``.
+        Raises ``TrutoError``, ``AirflowFailException`` for ``verify="fail"``, and ``TaskDeferred`` for a long wait.
         """
         operator = self._operator
         request, problems = build_request(operator, problems)
@@ -53,6 +58,16 @@ class RecordCall:
         if operator.truto_conn_id is None:
             raise TrutoSchemaError.of(f"task {operator.task_id!r} names no connection", problems)
         hook = TrutoHook(operator.truto_conn_id)
+        try:
+            return self._call(hook, request, problems)
+        except TrutoApiError as error:
+            if error.is_put_off and error.retry_after is not None and self._deferrals is not None:
+                at_most = hook.connection.settings.max_attempts - 1
+                operator.wait_deferred(error.retry_after, self._deferrals, at_most=at_most)
+            raise
+
+    def _call(self, hook: TrutoHook, request: RecordRequest, problems: Sequence[Problem]) -> Any:
+        operator = self._operator
         if not problems and request.integrated_account_id is None and request.tenant_id is None:
             self._subject["integrated_account_id"] = hook.connection.settings.integrated_account_id
         if request.method == "list":
@@ -60,7 +75,7 @@ class RecordCall:
         is_write = not (request.is_read or operator.preview)
         task = read_running_task(self._context) if is_write else None
         result = hook.do(
-            write_record,
+            putting_off(write_record, over=operator.find_longest_wait(self._context)),
             request,
             coercion=CoercionOptions(on_none=operator.on_none, hint=_BODY_HINT),
             earlier=problems,
@@ -85,7 +100,8 @@ class RecordCall:
 
     def _read_list(self, hook: TrutoHook, request: RecordRequest, problems: Sequence[Problem]) -> Any:
         operator = self._operator
-        listing = hook.listing(open_pages, request, earlier=problems, safeguards=build_safeguards(operator))
+        open_first = putting_off(open_pages, over=operator.find_longest_wait(self._context))
+        listing = hook.listing(open_first, request, earlier=problems, safeguards=build_safeguards(operator))
         value, outcome = read_list(operator, listing)
         self._outcome |= outcome
         operator.push_outcome(self._context, self._outcome)

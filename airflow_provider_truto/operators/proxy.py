@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from datetime import timedelta
 from os import PathLike
 from typing import Any, ClassVar
 
@@ -56,6 +57,8 @@ class TrutoProxyOperator(TrutoRecordOperator):
     :param skip_on: names of errors that skip the task instead of failing it, such as ``("not_found",)``. (templated)
     :param idempotency_key: a key of your own. Truto executes a key once per account and path, also after a clear.
         (templated)
+    :param defer_wait_over: seconds, or a timedelta: a longer wait that is asked for defers the task, which then sends
+        from a worker under the same key. ``None`` waits in the worker. (templated)
 
     Flags, numbers and choices may also be text, as templates render it: ``"false"``, ``"32"``. Any other value
     fails the task, and nothing is sent.
@@ -88,6 +91,7 @@ class TrutoProxyOperator(TrutoRecordOperator):
         verify: Verify | str = "warn",
         skip_on: Collection[str] | str = (),
         idempotency_key: str | None = None,
+        defer_wait_over: float | timedelta | str | None = 60.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
