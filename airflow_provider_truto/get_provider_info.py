@@ -33,12 +33,21 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "sensors": [
-            {"integration-name": _INTEGRATION, "python-modules": ["airflow_provider_truto.sensors.sync_jobs"]}
+            {
+                "integration-name": _INTEGRATION,
+                "python-modules": [
+                    f"airflow_provider_truto.sensors.{name}"
+                    for name in ("integrated_accounts", "records", "sync_jobs")
+                ],
+            }
         ],
         "triggers": [
             {
                 "integration-name": _INTEGRATION,
-                "python-modules": [f"airflow_provider_truto.triggers.{name}" for name in ("sync_jobs", "waits")],
+                "python-modules": [
+                    f"airflow_provider_truto.triggers.{name}"
+                    for name in ("integrated_accounts", "records", "sync_jobs", "waits")
+                ],
             }
         ],
         "connection-types": [

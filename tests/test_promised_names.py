@@ -45,6 +45,15 @@ PROMISED = {
         " deferrable wait stop_on_kill verify"
     ),
     "sensors.sync_jobs.TrutoSyncJobRunSensor": "sync_job_run_id deferrable",
+    "sensors.integrated_accounts.TrutoIntegratedAccountSensor": (
+        "integrated_account_id tenant_id integration probe fail_on deferrable"
+    ),
+    "sensors.records.TrutoRecordSensor": (
+        "model resource record_id integrated_account_id tenant_id fields condition function values on_missing"
+        " deferrable"
+    ),
+    "triggers.integrated_accounts.TrutoIntegratedAccountTrigger": "integrated_account_id probe fail_on deadline",
+    "triggers.records.TrutoRecordTrigger": "model resource record_id fields condition function values deadline",
     "triggers.sync_jobs.TrutoSyncJobRunTrigger": "sync_job_run_id stop_on_kill truto_conn_id poll_interval deadline",
     "emulator.Emulator": "",
 }

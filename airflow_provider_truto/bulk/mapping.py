@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from copy import copy
-from importlib import import_module
 from typing import Any
 
 from jinja2 import Environment, TemplateSyntaxError, nodes
@@ -157,19 +156,6 @@ class FunctionMapping:
 
     def check_columns(self, names: Sequence[str]) -> None:
         """Know nothing of what the function reads."""
-
-
-def import_function(path: str) -> Callable[[Any], Any]:
-    """Import ``"my_package.my_module.to_record"``. Raises ``ValueError`` where there is no such function."""
-    module, _, name = path.replace(":", ".").rpartition(".")
-    try:
-        function = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"mapping: {path!r} cannot be imported: {error}") from error
-    if not callable(function):
-        raise ValueError(f"mapping: {path!r} is not a function")  # noqa: TRY004  (an argument that is wrong)
-    result: Callable[[Any], Any] = function
-    return result
 
 
 def _describe(error: Exception, *, hide_values: bool) -> str:

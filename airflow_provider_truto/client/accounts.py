@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from airflow_provider_truto.client.core import Client
@@ -25,6 +25,11 @@ from airflow_provider_truto.client.errors import (
 from airflow_provider_truto.client.pages import fetch_all
 from airflow_provider_truto.client.redaction import quote_line
 from airflow_provider_truto.client.settings import ClientSettings
+
+#: The one status of an account that can be called, and the one after its credentials were refused.
+ACTIVE = "active"
+NEEDS_REAUTH = "needs_reauth"
+_UNTOLD = "the customer cannot be told"
 
 
 def resolve_account(settings: ClientSettings, given: str | None) -> str:
@@ -67,17 +72,50 @@ def _is_uuid(text: str) -> bool:
         return False
 
 
-async def find_account(client: Client, tenant_id: str, integration: str | None) -> str:
-    """Find a customer's integrated account by tenant and integration.
+class TenantAccounts(NamedTuple):
+    """A customer's integrated accounts: those ``fitting`` the integration that is asked for, and all."""
 
-    Raises ``TrutoSchemaError`` where none or several fit, and lists what there is; also where the connection does not
-    allow the one that fits.
-    """
-    settings = client.settings
+    tenant_id: str
+    integration: str | None
+    fitting: Sequence[dict[str, Any]]
+    all: Sequence[dict[str, Any]]
+
+    def choose(self, settings: ClientSettings) -> dict[str, Any]:
+        """Return the one account that fits.
+
+        Raises ``TrutoSchemaError`` where none or several do, and lists what there is; also where the connection does
+        not allow the one that fits.
+        """
+        filters = {"tenant_id": self.tenant_id, "integration.name": self.integration}
+        asked = " and ".join(f"{name} {value!r}" for name, value in filters.items() if value)
+        if len(self.fitting) == 1 and isinstance(self.fitting[0].get("id"), str):
+            found_id = str(self.fitting[0]["id"])
+            if not settings.allows(found_id):
+                message = (
+                    f"{found_id} is not among the connection's allowed_integrated_accounts; no other one has {asked}"
+                )
+                raise TrutoSchemaError.of("wrong customer", [Problem("/integrated_account_id", message)])
+            return self.fitting[0]
+        there = [account for account in self.fitting or self.all if settings.allows(account.get("id"))]
+        listed_ones = "; ".join(f"{a.get('id')} ({get_integration_name(a)}, {a.get('status')})" for a in there[:20])
+        found = f"{len(self.fitting)} integrated accounts have" if self.fitting else "no integrated account has"
+        also = f" There {'is' if self.fitting else 'is only'}: {listed_ones}." if there else ""
+        raise TrutoSchemaError.of(
+            _UNTOLD, [Problem("/tenant_id", f"{found} {asked}.{also} Name one by integrated_account_id")]
+        )
+
+
+async def find_account(client: Client, tenant_id: str, integration: str | None) -> str:
+    """Find the id of a customer's integrated account; see ``TenantAccounts.choose`` for what is raised."""
+    accounts = await list_accounts(client, tenant_id, integration)
+    return str(accounts.choose(client.settings)["id"])
+
+
+async def list_accounts(client: Client, tenant_id: str, integration: str | None) -> TenantAccounts:
+    """List a customer's integrated accounts. Raises ``TrutoSchemaError`` where the tenant cannot be one."""
     if not (isinstance(tenant_id, str) and tenant_id.strip()):
         message = f"expects your own id of the customer as text, got {tenant_id!r}"
-        raise TrutoSchemaError.of("the customer cannot be told", [Problem("/tenant_id", message)])
-    filters = {"tenant_id": tenant_id, **({"integration.name": integration} if integration else {})}
+        raise TrutoSchemaError.of(_UNTOLD, [Problem("/tenant_id", message)])
     # Filters that Truto does not know are ignored, so that what came is looked at again.
     request = integrated_accounts_request({"tenant_id": tenant_id})
     accounts, is_whole = await fetch_all(client, request, at_most=1000)
@@ -87,23 +125,7 @@ async def find_account(client: Client, tenant_id: str, integration: str | None) 
         account for account in accounts if isinstance(account, dict) and account.get("tenant_id") == tenant_id
     ]
     fitting = [account for account in of_tenant if integration in (None, get_integration_name(account))]
-    asked = " and ".join(f"{name} {value!r}" for name, value in filters.items())
-    if len(fitting) == 1 and isinstance(fitting[0].get("id"), str):
-        found_id = str(fitting[0]["id"])
-        if not settings.allows(found_id):
-            message = (
-                f"{found_id} is not among the connection's allowed_integrated_accounts; no other one has {asked}"
-            )
-            raise TrutoSchemaError.of("wrong customer", [Problem("/integrated_account_id", message)])
-        return found_id
-    there = [account for account in fitting or of_tenant if settings.allows(account.get("id"))]
-    listed_ones = "; ".join(f"{a.get('id')} ({get_integration_name(a)}, {a.get('status')})" for a in there[:20])
-    found = f"{len(fitting)} integrated accounts have" if fitting else "no integrated account has"
-    also = f" There {'is' if fitting else 'is only'}: {listed_ones}." if there else ""
-    raise TrutoSchemaError.of(
-        "the customer cannot be told",
-        [Problem("/tenant_id", f"{found} {asked}.{also} Name one by integrated_account_id")],
-    )
+    return TenantAccounts(tenant_id, integration, fitting, of_tenant)
 
 
 def get_integration_name(account: Mapping[str, Any]) -> str | None:
@@ -111,6 +133,19 @@ def get_integration_name(account: Mapping[str, Any]) -> str | None:
     integration = account.get("integration")
     name = integration.get("name") if isinstance(integration, dict) else None
     return name if isinstance(name, str) else None
+
+
+def name_account(record: Mapping[str, Any], account_id: str) -> str:
+    """Name an account and its customer for a message."""
+    return f"{get_integration_name(record) or 'the'} account {account_id} (tenant {record.get('tenant_id')})"
+
+
+def describe_inactive(record: Mapping[str, Any], account_id: str) -> str:
+    """Return a sentence or two: what the customer of an account that is not active must do, and Truto's reason."""
+    status = record.get("status")
+    reason = f" Truto's reason: {quote_line(record['last_error'], most=300)}." if record.get("last_error") else ""
+    must = "reconnect" if status == NEEDS_REAUTH else "connect or reconnect"
+    return f"the customer must {must} {name_account(record, account_id)}: its status is {status}.{reason}"
 
 
 async def check_ready(
@@ -129,14 +164,10 @@ async def check_ready(
     """
     record = await client.fetch_object(integrated_account_request(account_id), "status")
     check_tenant(record, account_id, expected_tenant_id)
-    subject = f"{get_integration_name(record) or 'the'} account {account_id} (tenant {record.get('tenant_id')})"
-    status = record["status"]
-    if status != "active":
-        reason = f" Truto's reason: {quote_line(record['last_error'], most=300)}." if record.get("last_error") else ""
-        must = "reconnect" if status == "needs_reauth" else "connect or reconnect"
+    subject = name_account(record, account_id)
+    if record["status"] != ACTIVE:
         raise TrutoReauthorizationRequiredError(
-            f"the customer must {must} {subject}: its status is {status}.{reason}"
-            " Nothing was sent; retries cannot help."
+            f"{describe_inactive(record, account_id)} Nothing was sent; retries cannot help."
         )
     can_do = await client.fetch_object(capabilities_request(integrated_account_id=account_id))
     state = can_do.get("account")

@@ -207,6 +207,7 @@ def capabilities_request(
     methods: Sequence[str] | None = None,
     resource: str | None = None,
     has_description: bool | None = None,
+    cache_ttl: float = CACHE_TTL,
 ) -> Request:
     """Build the question for what can be called, for one account or for an integration (slug or id)."""
     of = (
@@ -225,7 +226,7 @@ def capabilities_request(
         path=build_path(*of, "capabilities"),
         query=encode_query(query),
         integrated_account_id=integrated_account_id if integration is None else None,
-        cache_ttl=CACHE_TTL,
+        cache_ttl=cache_ttl,
     )
 
 

@@ -13,10 +13,12 @@ from typing import get_args
 from airflow_provider_truto.operators._argument import Argument, Kind
 from airflow_provider_truto.operators._parse_collections import (
     parse_codes,
+    parse_fields,
     parse_hook_params,
     parse_json_object,
     parse_names,
     parse_object,
+    parse_obstacles,
     parse_output,
     parse_parameters,
     parse_path,
@@ -27,10 +29,13 @@ from airflow_provider_truto.operators._parse_scalars import (
     choose_from,
     parse_count,
     parse_delimiter,
+    parse_expression,
     parse_failures,
     parse_flag,
+    parse_function,
     parse_id,
     parse_name,
+    parse_probe,
     parse_rate,
     parse_seconds,
     parse_text,
@@ -43,7 +48,12 @@ RATE = Kind("rate", parse_rate, is_fixed=True)
 FAILURES = Kind("failures", parse_failures, is_fixed=True)
 SECONDS = Kind("seconds", parse_seconds, is_fixed=True)
 CODES = Kind("codes", parse_codes, is_fixed=True)
+OBSTACLES = Kind("obstacles", parse_obstacles, is_fixed=True)
+PROBE = Kind("probe", parse_probe, is_fixed=True)
 SHARD = Kind("shard", parse_shard_argument, is_fixed=True)
+EXPRESSION = Kind("expression", parse_expression, is_fixed=True)
+FUNCTION = Kind("function", parse_function, is_fixed=True)
+FIELDS = Kind("fields", parse_fields, is_fixed=True)
 DELIMITER = Kind("delimiter", parse_delimiter, is_fixed=True)
 TEXT = Kind("text", parse_text)
 NAME = Kind("name", parse_name)
@@ -152,4 +162,13 @@ SENSOR_ARGUMENTS: Mapping[str, Argument] = {
     "sync_job_run_id": Argument(ID),
     "deferrable": Argument(FLAG, is_templated=False),
     "max_failed_polls": Argument(COUNT),
+    # Of accounts.
+    "probe": Argument(PROBE),
+    "fail_on": Argument(OBSTACLES),
+    # Of records. What runs as code is never rendered: data must not become a part of it.
+    "fields": Argument(FIELDS, is_optional=True),
+    "condition": Argument(EXPRESSION, is_optional=True, is_templated=False),
+    "function": Argument(FUNCTION, is_optional=True, is_templated=False),
+    "values": Argument(JSON_OBJECT, is_optional=True),
+    "on_missing": Argument(choose_from("wait", "fail")),
 }

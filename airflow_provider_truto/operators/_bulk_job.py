@@ -14,7 +14,7 @@ from airflow_provider_truto.airflow_task import RunningTask, read_running_task
 from airflow_provider_truto.bulk.errors import BulkError, TooManyFailuresError
 from airflow_provider_truto.bulk.job import BulkJob
 from airflow_provider_truto.bulk.ledger_files import locate_task_folder
-from airflow_provider_truto.bulk.mapping import FunctionMapping, TemplateMapping, import_function
+from airflow_provider_truto.bulk.mapping import FunctionMapping, TemplateMapping
 from airflow_provider_truto.bulk.plan import Plan
 from airflow_provider_truto.bulk.progress import Progress
 from airflow_provider_truto.bulk.record_parser import RecordParser, RowMapping
@@ -29,6 +29,7 @@ from airflow_provider_truto.operators._argument import is_path
 from airflow_provider_truto.operators._files import find_schema
 from airflow_provider_truto.operators._sql import run_query
 from airflow_provider_truto.records.coerce import CoercionOptions
+from airflow_provider_truto.records.functions import import_function
 from airflow_provider_truto.records.keys import RunSeen, TaskIdentity
 from airflow_provider_truto.records.request import RecordRequest
 from airflow_provider_truto.records.safeguards import Safeguards
@@ -197,7 +198,7 @@ def _make_mapping(
     if isinstance(mapping, Mapping):
         env = operator.get_template_env()
         return TemplateMapping(mapping, env=env, context=context, hide_values=hide_values, **needs)
-    function = import_function(mapping) if isinstance(mapping, str) else mapping
+    function = import_function(mapping, argument="mapping") if isinstance(mapping, str) else mapping
     if not callable(function):
         raise ValueError(f"mapping: expects templates, a function or its name, got {type(mapping).__name__}")  # noqa: TRY004
     return FunctionMapping(function, hide_values=hide_values, **needs)

@@ -114,9 +114,12 @@ class TrutoOperator(TypedRenderingMixin, BaseOperator):
         self._refuse(Problem(f"/{name}", "is missing") for name in missing)
         if not self._is_row:
             fixed = [name for name in self._taken if self.arguments[name].kind.is_fixed]
-            literals, problems = self._read(name for name in fixed if is_known_at_parse(getattr(self, name)))
+            literals, problems = self._read(name for name in fixed if self._is_known_at_parse(name))
             self._refuse(problems)
             self._refuse(self._find_contradictions(literals, self._list_present()))
+
+    def _is_known_at_parse(self, name: str) -> bool:
+        return not self.arguments[name].is_templated or is_known_at_parse(getattr(self, name))
 
     def _refuse(self, problems: Iterable[Problem]) -> None:
         problems = list(problems)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from airflow_provider_truto.airflow_errors import map_error_codes
 from airflow_provider_truto.bulk.ledger_files import LOCAL
 from airflow_provider_truto.bulk.shards import parse_shard
+from airflow_provider_truto.client.account_state import OBSTACLES
 from airflow_provider_truto.client.errors import Problem
 from airflow_provider_truto.operators._argument import (
     Argument,
@@ -66,7 +67,14 @@ def parse_names(value: Any) -> list[str]:
 
 
 def parse_codes(value: Any) -> list[str]:
-    known = map_error_codes()
+    return _parse_choices(value, map_error_codes())
+
+
+def parse_obstacles(value: Any) -> list[str]:
+    return _parse_choices(value, OBSTACLES)
+
+
+def _parse_choices(value: Any, known: Collection[str]) -> list[str]:
     try:
         made = coerce_to(sorted(value) if isinstance(value, (set, frozenset)) else value, {"type": "array"})
     except RefusedError:
@@ -89,6 +97,19 @@ def parse_json_object(value: Any) -> dict[str, Any]:
     made = parse_object(value)
     if missing := [Problem(at, marker.reason) for at, marker in find_missing(made)]:
         raise RefusedError(*missing)
+    return made
+
+
+def parse_fields(value: Any) -> dict[str, Any]:
+    """Read values by the names of top-level fields, or by JSON pointers."""
+    made = parse_json_object(value)
+    if not made:
+        raise RefusedError.of("is empty: name a field, or leave it out")
+    if wrong := [name for name in made if not name or (not name.startswith("/") and set(".[") & {*name})]:
+        raise RefusedError.of(
+            f"{describe_value(wrong[0])} is not a field: nest objects as in the record, or write a JSON pointer,"
+            " '/owner/id'"
+        )
     return made
 
 

@@ -134,3 +134,36 @@ def choose_from(*values: str | None) -> Kind:
         return made
 
     return Kind("choice", read, is_fixed=True)
+
+
+def parse_probe(value: Any) -> bool | str:
+    """Read a flag, or the resource that is to be read."""
+    if not isinstance(value, str) or value.strip().lower() in {"true", "false"}:
+        return parse_flag(value)
+    name = parse_name(value)
+    if not all(name.split("/")) or name.count("/") > 1:
+        raise RefusedError.of(f"expects true, false or a resource such as 'crm/contacts', got {describe_value(name)}")
+    return name
+
+
+def parse_expression(value: Any) -> str:
+    from airflow_provider_truto.records.condition import compile_expression  # Jinja's, which not every DAG file needs
+
+    text = parse_name(value)
+    try:
+        compile_expression(text)
+    except ValueError as error:
+        raise RefusedError.of(str(error).removeprefix("condition: ")) from None
+    return text
+
+
+def parse_function(value: Any) -> str:
+    """Read a function, or its dotted name, as the latter, which can be stored. Nothing is imported."""
+    text = value
+    if callable(value):
+        text = f"{getattr(value, '__module__', None)}.{getattr(value, '__qualname__', '<object>')}"
+        if "<" in text or not getattr(value, "__module__", None) or "." in value.__qualname__:
+            raise RefusedError.of(f"{text} has no name by which it can be imported: define it at the top of a module")
+    if not isinstance(text, str) or len(text.split(".")) < 2 or not all(map(str.isidentifier, text.split("."))):
+        raise RefusedError.of(f"expects a function, or a name such as 'my_package.my_module.is_ready', got {value!r}")
+    return text

@@ -77,14 +77,18 @@ def _iterate_changes(name: str, body: Mapping[str, Any], record: Mapping[str, An
     if name in NEVER_COMPARED:
         yield Change(at, None, body[name])
     else:
-        yield from _compare(body[name], record.get(name), at)
+        yield from iterate_differences(body[name], record.get(name), at)
 
 
-def _compare(asked: Any, now: Any, at: str) -> Iterator[Change]:
+def iterate_differences(asked: Any, now: Any, at: str) -> Iterator[Change]:
+    """Find where a value does not mean the same as the one that is asked for; ``at`` is the pointer to both.
+
+    ``list_changes`` says what means the same.
+    """
     members = _find_members(asked, now)
     if members is not None:
         for key, value in asked.items():
-            yield from _compare(value, members.get(key), extend_pointer(at, key))
+            yield from iterate_differences(value, members.get(key), extend_pointer(at, key))
     elif not _is_same(asked, now, at):
         yield Change(at, now, asked)
 
@@ -125,7 +129,7 @@ def _is_same_number(asked: str, now: str) -> bool:
 
 
 def _are_same_in_order(asked: Sequence[Any], now: Sequence[Any], at: str) -> bool:
-    return not any(any(_compare(*pair, at)) for pair in zip(asked, now, strict=True))
+    return not any(any(iterate_differences(*pair, at)) for pair in zip(asked, now, strict=True))
 
 
 def _is_matched(asked: Sequence[Any], now: Sequence[Any], at: str) -> bool:
@@ -149,7 +153,7 @@ def _is_matched(asked: Sequence[Any], now: Sequence[Any], at: str) -> bool:
                 if place in reached_by:
                     continue
                 if (mover, place) not in fits:
-                    fits[mover, place] = not any(_compare(asked[mover], now[place], at))
+                    fits[mover, place] = not any(iterate_differences(asked[mover], now[place], at))
                 if fits[mover, place]:
                     reached_by[place] = mover
                     if place not in item_of:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 
 def build_pointer(path: Iterable[str | int]) -> str:
@@ -19,3 +20,16 @@ def extend_pointer(parent: str, key: str | int) -> str:
     if "~" in step or "/" in step:
         step = step.replace("~", "~0").replace("/", "~1")
     return f"{parent}/{step}"
+
+
+def resolve_pointer(document: Any, pointer: str) -> Any:
+    """Return the value that a JSON pointer leads to; ``None`` where there is none."""
+    value = document
+    for step in pointer.split("/")[1:]:
+        if isinstance(value, dict):
+            value = value.get(step.replace("~1", "/").replace("~0", "~"))
+        elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
+            value = value[int(step)]
+        else:
+            return None
+    return value

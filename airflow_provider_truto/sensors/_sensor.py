@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_truto._compat import AirflowException, AirflowSkipException
 from airflow_provider_truto.airflow_errors import translate_errors
-from airflow_provider_truto.client.errors import TrutoError, TrutoSchemaError
+from airflow_provider_truto.client.errors import Problem, TrutoError, TrutoSchemaError
 from airflow_provider_truto.operators._arguments import SENSOR_ARGUMENTS
 from airflow_provider_truto.operators._operator import TrutoOperator
 from airflow_provider_truto.triggers.base import ERROR, FailedPolls
@@ -43,6 +43,13 @@ class TrutoSensor(TrutoOperator, BaseSensorOperator):
     truto_conn_id: Any
     deferrable: Any
     max_failed_polls: Any
+
+    def _find_contradictions(self, given: Mapping[str, Any], present: Collection[str]) -> Iterator[Problem]:
+        yield from super()._find_contradictions(given, present)
+        if "integrated_account_id" in present and "tenant_id" in present:
+            yield Problem("/tenant_id", "give either integrated_account_id or tenant_id")
+        if "integration" in present and "tenant_id" not in present:
+            yield Problem("/tenant_id", "is missing: integration alone names no customer")
 
     @abstractmethod
     def look(self, hook: TrutoHook) -> Any:

@@ -13,11 +13,12 @@ from bulk_world import account_number, read_ledger
 from jinja2.nativetypes import NativeEnvironment
 from jinja2.sandbox import SandboxedEnvironment
 
-from airflow_provider_truto.bulk.mapping import FunctionMapping, TemplateMapping, import_function
+from airflow_provider_truto.bulk.mapping import FunctionMapping, TemplateMapping
 from airflow_provider_truto.bulk.record_parser import RecordParser
 from airflow_provider_truto.bulk.sources.files import FileSource
 from airflow_provider_truto.bulk.sources.lists import ListSource
 from airflow_provider_truto.records.coerce import coerce
+from airflow_provider_truto.records.functions import import_function
 from airflow_provider_truto.records.render import Missing, Unknown
 
 ENVIRONMENTS = {
@@ -296,11 +297,11 @@ def test_a_function_can_be_named(tmp_path, monkeypatch, path):
     (tmp_path / "truto_author").mkdir()
     (tmp_path / "truto_author" / "maps.py").write_text("def to_record(row):\n    return row['x']\nNUMBER = 5\n")
     monkeypatch.syspath_prepend(tmp_path)
-    assert import_function(path)({"x": 5}) == 5
+    assert import_function(path, argument="mapping")({"x": 5}) == 5
     with pytest.raises(ValueError, match="is not a function"):
-        import_function("truto_author.maps.NUMBER")
+        import_function("truto_author.maps.NUMBER", argument="mapping")
     for name in ("truto_author.maps.nothing", "truto_author.nothing.to_record", "to_record", ""):
         with pytest.raises(ValueError, match="cannot be imported"):
-            import_function(name)
+            import_function(name, argument="mapping")
     for module in ("truto_author.maps", "truto_author"):
         sys.modules.pop(module, None)
