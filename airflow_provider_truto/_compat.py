@@ -30,6 +30,7 @@ except ImportError:  # before Airflow 3.2
 
 #: Whether tasks and triggers may ask Airflow's own database.
 IS_AIRFLOW_2 = find_spec("airflow.sdk") is None
+_ENDED = {"success", "failed", "skipped", "upstream_failed", "removed"}
 
 __all__ = [
     "IS_AIRFLOW_2",
@@ -149,9 +150,10 @@ def earlier_tries(ti: Any) -> list[tuple[int, int, datetime | None]] | None:
 
 
 async def is_killed_before_on_kill(ti: Any) -> bool:
-    """Whether the task of a cancelled trigger no longer waits for it: a user has acted on it.
+    """Whether a user has ended the task of a cancelled trigger.
 
     Before Airflow 3.3, whose triggerer calls ``on_kill`` then; false there, and where a triggerer is only shut down.
+    A clear ends it on Airflow 2. On 3.0 to 3.2 it does not: they do not tell it from a retry, which goes on.
     """
     from airflow.triggers.base import BaseTrigger
 
@@ -159,8 +161,9 @@ async def is_killed_before_on_kill(ti: Any) -> bool:
         return False
     from asgiref.sync import sync_to_async
 
-    state = await sync_to_async(_state_in_database if IS_AIRFLOW_2 else _state_of_supervisor)(ti)
-    return bool(state != "deferred")
+    if IS_AIRFLOW_2:
+        return bool(await sync_to_async(_state_in_database)(ti) != "deferred")
+    return await sync_to_async(_state_of_supervisor)(ti) in _ENDED
 
 
 def _state_in_database(ti: Any) -> Any:
@@ -179,4 +182,4 @@ def _state_of_supervisor(ti: Any) -> Any:
         dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
     )
     name = ti.task_id if ti.map_index < 0 else f"{ti.task_id}_{ti.map_index}"
-    return states.get(ti.run_id, {}).get(name, "deferred")  # what is not known does not stop anything
+    return states.get(ti.run_id, {}).get(name)

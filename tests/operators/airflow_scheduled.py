@@ -99,9 +99,13 @@ class Scheduled:
         assert answer == "done\n", (self.home / "console.log").read_text()[-4000:]
 
     def write(self, dag_id, body):
-        """Write a DAG's file, or edit it, and have Airflow's database know of it."""
+        """Write a DAG's file after the prelude, or edit it."""
+        self.write_file(dag_id, self._prelude.format(dag_id=dag_id, body=body, ledgers=str(self.home / "ledgers")))
+
+    def write_file(self, dag_id, text):
+        """Write a DAG's file, and have Airflow's database know of it."""
         path = Path(self.env["AIRFLOW__CORE__DAGS_FOLDER"]) / f"{dag_id}.py"
-        path.write_text(self._prelude.format(dag_id=dag_id, body=body, ledgers=str(self.home / "ledgers")))
+        path.write_text(text)
         self._ask(command=["dags", "reserialize"])
 
     def trigger(self, dag_id, *more, run_id="run"):

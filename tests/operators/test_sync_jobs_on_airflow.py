@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from airflow_runs import before
@@ -49,6 +50,14 @@ def sync(**more):
 with DAG("{dag_id}", is_paused_upon_creation=False, **DAYS):
     {body}
 """
+EXAMPLE = Path(__file__).parent.parent.parent / "example_dags" / "truto_sync_job.py"
+#: What lets a test kill the worker of the example.
+SAY_WHO = """
+import os
+from pathlib import Path
+
+sync._pre_execute_hook = lambda context: Path({who!r}).write_text(str(os.getpid()))
+"""
 MARK_FAILED = "[ti] = run.task_instances; ti.set_state('failed', session=session)"
 WAITS = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "in the triggerer"])
 
@@ -57,6 +66,7 @@ WAITS = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker
 def scheduled(truto, tmp_path_factory):
     # How soon it is noticed that a worker is gone.
     quick = {
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
         "AIRFLOW__SCHEDULER__SCHEDULER_ZOMBIE_TASK_THRESHOLD": "20",
@@ -115,8 +125,13 @@ def complete(emulator):
     run.coming, run.polls = run.coming[-1:], 1_000_000
 
 
+def who_file(scheduled, dag_id):
+    """Where a task says in which process it runs."""
+    return scheduled.home / f"ledgers-{dag_id}"
+
+
 def kill_worker(scheduled, dag_id):
-    who = scheduled.home / f"ledgers-{dag_id}"
+    who = who_file(scheduled, dag_id)
     until(who.exists)
     os.kill(int(who.read_text()), signal.SIGKILL)
     who.unlink()
@@ -191,6 +206,24 @@ def test_a_retry_of_a_deferred_task_whose_run_failed_starts_another(scheduled, e
     assert [run["status"] for run in emulator.sync_runs] == ["failed"] * 3
 
 
+def test_the_example_dag_survives_kills_of_its_worker_and_of_its_triggerer(scheduled, emulator):
+    dag_id = "truto_sync_job"
+    say_who = SAY_WHO.format(who=str(who_file(scheduled, dag_id)))
+    scheduled.write_file(dag_id, EXAMPLE.read_text() + say_who)
+    emulator.fault(method="POST", path="sync-job-run", delay_after=15)
+    scheduled.trigger(dag_id)
+    until(lambda: emulator.sync_runs, 120)
+    kill_worker(scheduled, dag_id)
+    scheduled.until(dag_id, "up_for_retry", 1, task_id="sync_contacts")
+    scheduled.let_an_hour_pass(dag_id)
+    scheduled.until(dag_id, "deferred", 2, task_id="sync_contacts")
+    scheduled.kill_triggerer()
+    scheduled.start_triggerer()
+    scheduled.until(dag_id, "success", 2, task_id="sync_contacts")
+    scheduled.until(dag_id, "success", 1, task_id="count")
+    assert only_run(emulator)["status"] == "completed"
+
+
 @pytest.mark.skipif(before("3.0"), reason="Airflow 2 has no API server between its parts")
 def test_an_api_server_that_is_gone_for_a_minute_loses_nothing(scheduled, emulator, begin):
     dag_id = begin("sync(deferrable=True)", "deferred")
@@ -241,6 +274,19 @@ def test_after_the_execution_timeout_the_run_is_stopped(scheduled, emulator, beg
     until(lambda: only_run(emulator)["is_stopped"])
 
 
+@pytest.mark.skipif(before("3.0") or not before("3.3"), reason="it tells a clear from a retry")
+def test_a_cleared_task_goes_on_with_a_run_that_lives_where_airflow_tells_no_clear(scheduled, emulator, begin):
+    dag_id = begin("sync(deferrable=True)", "deferred")
+    polled(emulator)
+    scheduled.on_run(CLEAR.format("sync"), dag_id)
+    scheduled.until(dag_id, "deferred", 2, task_id="sync")
+    polled(emulator)
+    complete(emulator)
+    scheduled.until(dag_id, "success", 2, task_id="sync")
+    assert not only_run(emulator)["is_stopped"]
+
+
+@pytest.mark.skipif(before("3.3") and not before("3.0"), reason="Airflow 3.0 to 3.2 do not tell a clear from a retry")
 def test_a_cleared_task_starts_anew_and_what_it_waited_for_is_stopped(scheduled, emulator, begin):
     dag_id = begin("sync(deferrable=True)", "deferred")
     polled(emulator)
