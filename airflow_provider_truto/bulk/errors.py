@@ -45,6 +45,24 @@ class UnfinishedError(BulkError):
     transient = True
 
 
+class WaitingError(BulkError):
+    """Every customer that is left was told to wait for long: ``seconds`` until the first may go on.
+
+    Nothing is in flight, and nothing is written down of the records that wait. ``is_fruitless``: no record has come
+    to its end since the ledger was opened.
+    """
+
+    transient = True
+
+    def __init__(self, seconds: float, *, is_fruitless: bool) -> None:
+        super().__init__(
+            "bulk not finished: all customers that are left were told to wait, the first for another"
+            f" {seconds:.0f} s; the next try goes on from here"
+        )
+        self.seconds = seconds
+        self.is_fruitless = is_fruitless
+
+
 class TooManyFailuresError(BulkError):
     """More records failed or were skipped than ``max_failures`` allows. ``summary`` is that of the try.
 

@@ -60,6 +60,7 @@ class BulkJob:
     :param identity: the task; its ``generation`` stays the same over retries and is another after a clear.
     :param run: what the task knows of its DAG run, to tell one that was deleted and made again.
     :param try_number: from 1, counted on after a clear.
+    :param is_resumed: an earlier part of this try ended with ``WaitingError``.
     :param plan: how each record is sent; its identities are set here.
     :param prepare_source: describes the source before it is read. May raise ``ValueError``.
     :param new_client: makes the client that sends.
@@ -74,6 +75,7 @@ class BulkJob:
     identity: TaskIdentity
     run: RunSeen = field(default_factory=RunSeen)
     try_number: int = 1
+    is_resumed: bool = False
     plan: Plan
     prepare_source: Callable[[], SourcePlan]
     new_client: Callable[[], AbstractAsyncContextManager[AsyncClient]]
@@ -87,9 +89,10 @@ class BulkJob:
     def execute(self) -> dict[str, Any]:
         """Send what is not done yet, write down every record, and return the summary that is in the ledger.
 
-        Raises ``TooManyFailuresError`` where more failed than ``max_failures``, ``UnfinishedError`` and
-        ``LiveTryError`` where the next try has to go on, ``LedgerError``, ``SourceError``, and ``TrutoSchemaError``
-        for a source or rows that are not valid, ``TrutoAuthenticationError`` for a token that is refused.
+        Raises ``TooManyFailuresError`` where more failed than ``max_failures``, ``UnfinishedError``, ``LiveTryError``
+        and ``WaitingError`` where the next try, or another part of this one, has to go on, ``LedgerError``,
+        ``SourceError``, ``TrutoSchemaError`` for a source or rows that are not valid, and
+        ``TrutoAuthenticationError`` for a token that is refused.
         """
         try:
             return self._execute()
@@ -98,7 +101,8 @@ class BulkJob:
 
     def _execute(self) -> dict[str, Any]:
         may_repeat = self.plan.template.method in _REPEATABLE or self.on_clear == "restart"
-        if warning := begin_try(self.folder, try_number=self.try_number, may_repeat=may_repeat):
+        begun = begin_try(self.folder, try_number=self.try_number, is_resumed=self.is_resumed, may_repeat=may_repeat)
+        if warning := begun:
             self.log.warning("%s", warning)
         try:
             source_plan = self.prepare_source()

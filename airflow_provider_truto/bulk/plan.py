@@ -17,7 +17,8 @@ class Plan:
 
     The keys of the records are made from ``identity``, or from ``cleared_identity`` for records that Truto refused
     before somebody cleared the task. ``concurrency`` is the number of calls in flight at most; ``max_runtime`` is in
-    seconds; ``is_stopped`` is called before each record.
+    seconds; ``is_stopped`` is called before each record. Where all customers are told to wait longer than
+    ``longest_wait`` seconds, the try ends; ``None``: it waits as long as the connection says.
     """
 
     template: RecordRequest
@@ -27,4 +28,5 @@ class Plan:
     cleared_identity: TaskIdentity | None = None
     concurrency: int = 32
     max_runtime: float | None = None
+    longest_wait: float | None = None
     is_stopped: Callable[[], bool] = lambda: False

@@ -63,6 +63,11 @@ class Progress:
         """Records that failed or were skipped."""
         return self.counts["failed"] + self.counts["skipped"]
 
+    @property
+    def has_advanced(self) -> bool:
+        """Whether this try has brought any record to its end: one that a later try leaves alone."""
+        return self.done - self.transient_failures > sum(self.resumed.values())
+
     def add(self, row: ResultRow, record: Record) -> None:
         """Count what became of a record."""
         self.counts[row.status] += 1

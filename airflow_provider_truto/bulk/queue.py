@@ -28,12 +28,14 @@ class Account:
     """The records of one customer that are in flight, and those that wait for them.
 
     ``ids`` are those in flight, ``held`` the records that wait for one of the same id, in their order.
+    ``waits`` are those in flight that were told to wait for long: no other is sent before they may go on.
     ``undone_ids`` are the ids of records that the next try sends again, with their ordinals.
     """
 
     id: str
     circuit: CircuitBreaker
     in_flight: int = 0
+    waits: int = 0
     ids: set[str] = field(default_factory=set)
     held: dict[str, deque[Record]] = field(default_factory=dict)
     held_count: int = 0
@@ -42,7 +44,8 @@ class Account:
     def is_full(self, share: int) -> bool:
         """Whether no record may start, where ``share`` are the calls that each account may have in flight."""
         most = self.circuit.max_concurrency
-        return self.in_flight >= (share if most is None else min(share, most)) or self.held_count >= MAX_HELD
+        is_busy = self.in_flight >= (share if most is None else min(share, most))
+        return is_busy or self.waits > 0 or self.held_count >= MAX_HELD
 
 
 @dataclass(frozen=True, slots=True)

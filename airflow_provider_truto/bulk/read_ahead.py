@@ -40,6 +40,11 @@ class ReadAhead:
         self.is_done = False
         self.error: Exception | None = None
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no more records come before some are taken out of the queue."""
+        return self.is_done or self._waiting() >= MAX_READ_AHEAD
+
     async def read(self, records: Iterator[Record]) -> None:
         """Read the source to its end. Raises nothing."""
         try:

@@ -120,12 +120,18 @@ def _find_ledgers(folder: Any) -> Iterator[tuple[int, Any]]:
 
 
 def _find_last_summary(ledger: Any) -> dict[str, Any] | None:
-    """Return the summary of the last try; ``None`` where a later one has left none."""
+    """Return the summary of the last try; ``None`` where a later one has left none.
+
+    A try that was deferred has left several: of these, the last one has the most records.
+    """
     paths = list_ledger_files(ledger, "results", "summary")
-    for path in paths:
-        if path.name.startswith("summary-") and parse_try_number(path.name) == parse_try_number(paths[-1].name):
-            return read_summary(path)
-    return None
+    of_last = [
+        found
+        for path in paths
+        if path.name.startswith("summary-") and parse_try_number(path.name) == parse_try_number(paths[-1].name)
+        if (found := read_summary(path)) is not None
+    ]
+    return max(of_last, key=lambda summary: (summary["complete"], summary["records"]), default=None)
 
 
 def _count_failures(counts: Mapping[str, int]) -> int:

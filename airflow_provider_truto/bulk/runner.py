@@ -9,13 +9,15 @@ next attempt does not hold one. A turn is what the queue says to do with a recor
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from airflow_provider_truto.bulk.completed import CompletedRecords
-from airflow_provider_truto.bulk.errors import UnfinishedError
+from airflow_provider_truto.bulk.errors import UnfinishedError, WaitingError
 from airflow_provider_truto.bulk.ledger import Ledger
 from airflow_provider_truto.bulk.plan import Plan
 from airflow_provider_truto.bulk.progress import Progress, RateMeter
@@ -24,7 +26,8 @@ from airflow_provider_truto.bulk.read_ahead import ReadAhead
 from airflow_provider_truto.bulk.record import Record
 from airflow_provider_truto.bulk.result_row import ResultRow, encode_failed_body
 from airflow_provider_truto.bulk.writer import RecordWriter
-from airflow_provider_truto.client.errors import TrutoAuthenticationError, TrutoError
+from airflow_provider_truto.client.errors import TrutoApiError, TrutoAuthenticationError, TrutoError
+from airflow_provider_truto.records.pipeline import RecordResult
 
 if TYPE_CHECKING:
     from airflow_provider_truto.client.aio import AsyncClient  # slow to import; DAG files must not pay for it
@@ -69,6 +72,8 @@ class BulkRunner:
         )
         self._running: set[asyncio.Task[None]] = set()
         self._in_backoff = 0
+        #: When those of the running that were told to wait for long may go on.
+        self._windows: dict[asyncio.Task[None], float] = {}
         self._is_over = asyncio.Event()
         self._fatal: BaseException | None = None
         self.progress = Progress.resume(completed, total=total)
@@ -76,9 +81,9 @@ class BulkRunner:
     async def run(self, records: Iterator[Record]) -> Progress:
         """Send every record that is not done yet, and return the counts.
 
-        Raises ``UnfinishedError`` where it was stopped or ``max_runtime`` is over, ``TrutoAuthenticationError`` for a
-        refused token, and what reading the source or writing the ledger raises. The next try repeats what is not in
-        the ledger, under the same keys.
+        Raises ``UnfinishedError`` where it was stopped or ``max_runtime`` is over, ``WaitingError`` where all
+        customers wait for long, ``TrutoAuthenticationError`` for a refused token, and what reading the source or
+        writing the ledger raises. The next try repeats what is not in the ledger, under the same keys.
         """
         self._began = time.monotonic()
         reader = asyncio.create_task(self._reader.read(records))
@@ -116,6 +121,9 @@ class BulkRunner:
                     await asyncio.sleep(0)
                 continue
             if self._reader.is_done and not len(self._queue) and not self._running:
+                return
+            if (seconds := self._find_wait()) is not None:
+                self._fatal = WaitingError(seconds, is_fruitless=not self.progress.has_advanced)
                 return
             self._wake.clear()
             # Set when a slot is free or rows were read, and regularly to check the time and the order to stop.
@@ -164,7 +172,9 @@ class BulkRunner:
         return None
 
     async def _drain(self) -> None:
-        """Wait for the calls in flight when the try ends early; cancel those that take too long."""
+        """Wait for the calls in flight when the try ends early; cancel those that wait or take too long."""
+        for task in self._windows:
+            task.cancel()
         while self._running:
             _, left = await asyncio.wait(self._running, timeout=GRACE_SECONDS)
             for task in left:
@@ -188,7 +198,7 @@ class BulkRunner:
         """
         record, error = turn.record, None
         try:
-            done = await self._writer.write(record, was_refused=self._completed.was_refused(record.ordinal))
+            done = await self._send(turn)
         except TrutoAuthenticationError:
             raise
         except TrutoError as failure:
@@ -206,6 +216,50 @@ class BulkRunner:
         if (task := asyncio.current_task()) is not None:
             self._running.discard(task)
         self._fill_slot()
+
+    async def _send(self, turn: Turn, *, attempts: int = 0) -> RecordResult:
+        """Send a record, and again after a long wait that was asked for. Raises ``TrutoError``.
+
+        ``attempts`` are those before such a wait.
+        """
+        record = turn.record
+        try:
+            done = await self._writer.write(record, was_refused=self._completed.was_refused(record.ordinal))
+        except TrutoApiError as error:
+            error.attempts = attempts = attempts + error.attempts
+            if not error.is_put_off or error.retry_after is None or attempts >= self._writer.max_attempts:
+                raise
+            seconds = error.retry_after
+        else:
+            if done.result is None or not attempts:
+                return done
+            return replace(done, result=replace(done.result, attempts=attempts + done.result.attempts))
+        await self._wait_for_window(turn, seconds)
+        return await self._send(turn, attempts=attempts)
+
+    async def _wait_for_window(self, turn: Turn, seconds: float) -> None:
+        """Wait while other customers go on. Cancelled where all of them wait, and the try ends."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._windows[task] = time.monotonic() + seconds
+        turn.account.waits += 1
+        self._wake.set()
+        try:
+            with self._release_slot():
+                await asyncio.sleep(seconds + random.random())  # noqa: S311  (not a secret; many were told the same)
+        finally:
+            turn.account.waits -= 1
+            del self._windows[task]
+        self.progress.waited += seconds
+
+    def _find_wait(self) -> float | None:
+        """Return the seconds until the first customer may go on, where all that are left wait for long."""
+        longest = self._plan.longest_wait
+        all_wait = bool(self._windows) and len(self._windows) == len(self._running) and self._reader.is_idle
+        if longest is None or not all_wait:
+            return None
+        seconds = min(self._windows.values()) - time.monotonic()
+        return seconds if seconds > longest else None
 
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)

@@ -20,18 +20,21 @@ from airflow_provider_truto.bulk.ledger_files import write_file
 from airflow_provider_truto.bulk.storage import refresh
 
 
-def begin_try(folder: Any, *, try_number: int, may_repeat: bool) -> str | None:
-    """Leave the mark of a try in its task's folder; give a warning where earlier tries have left nothing there.
+def begin_try(folder: Any, *, try_number: int, is_resumed: bool, may_repeat: bool) -> str | None:
+    """Leave the mark of a try in its task's folder; return a warning where earlier tries have left nothing there.
+
+    ``is_resumed``: a part of this try came before, on this worker or another.
 
     Raises ``LedgerError`` instead where writing a record again is another write (``may_repeat`` is false); no mark is
     left then, so that a clear alone does not let it pass.
     """
     worker = socket.gethostname()
     warning = None
-    if try_number > 1 and not _has_any(folder):
+    if (try_number > 1 or is_resumed) and not _has_any(folder):
+        this = f"try {try_number} after a wait" if is_resumed else f"try {try_number}"
         warning = (
-            f"This is try {try_number}, and no earlier try left a ledger in {folder}: do all workers share it?"
-            f" This one is {worker}"
+            f"This is {this}, and no earlier {'part' if is_resumed else 'try'} left a ledger in {folder}: do all"
+            f" workers share it? This one is {worker}"
         )
         if not may_repeat:
             raise LedgerError(

@@ -30,11 +30,18 @@ class RecordWriter:
         *,
         on_backoff: Callable[[], AbstractContextManager[None]] | None = None,
     ) -> None:
-        self._client = client if on_backoff is None else client.with_backoff(on_backoff)
+        if on_backoff is not None:
+            client = client.with_backoff(on_backoff).putting_off(over=plan.longest_wait)
+        self._client = client
         self._plan = plan
         self._coercion_of_data = replace(plan.coercion, data_of="the record")
         self._requests_before = client.requests
         self._prepared: dict[str, PreparedWrites] = {}
+
+    @property
+    def max_attempts(self) -> int:
+        """How often a record is sent at most."""
+        return self._client.settings.max_attempts
 
     @property
     def requests(self) -> int:

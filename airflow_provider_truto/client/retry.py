@@ -36,6 +36,8 @@ from airflow_provider_truto.client.transports.base import Transport, TransportFa
 
 _FIRST_BACKOFF = 1.0
 _LONGEST_BACKOFF = 60.0
+#: Seconds; what asks for more is taken for a mistake. A CRM's daily limit opens within a day.
+LONGEST_PUT_OFF = 86_400.0
 
 
 class TokenSource(Protocol):
@@ -74,7 +76,7 @@ class RetryPolicy:
     """When to stop repeating. ``max_wait`` bounds the sum of all waits, in seconds.
 
     A wait that was asked for and is longer than ``put_off_over`` seconds is left to the caller, whatever ``max_wait``
-    is: the error is raised with ``is_put_off``. ``None``: no wait is put off.
+    is: the error is raised with ``is_put_off``. ``None``: no wait is put off, and none of more than a day ever is.
     """
 
     max_attempts: int = 5
@@ -333,8 +335,8 @@ class RetryLoop:
 
     def _maybe_put_off(self, error: TrutoError, seconds: float) -> None:
         """Raise the error where its wait is too long for this process; its caller may send again after it."""
-        longest = self._policy.put_off_over
-        if longest is None or seconds <= longest:
+        over = self._policy.put_off_over
+        if over is None or not over < seconds <= LONGEST_PUT_OFF:
             return
         if self._key_versions is not None:
             self._key_versions.put_off(refusals=self._refusals, may_have_executed=self._may_have_executed)

@@ -9,14 +9,14 @@ from airflow_provider_truto._compat import warn_deprecated
 from airflow_provider_truto.airflow_errors import translate_errors
 from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
 from airflow_provider_truto.operators._arguments import BULK_ARGUMENTS
-from airflow_provider_truto.operators._operator import TrutoOperator
+from airflow_provider_truto.operators._deferral import DeferringOperator
 from airflow_provider_truto.operators._rendering import is_from_upstream, is_reference
 
 OnSourceChange = Literal["error", "restart"]
 OnClear = Literal["resume", "restart"]
 
 
-class TrutoBulkOperator(TrutoOperator):
+class TrutoBulkOperator(DeferringOperator):
     """Many writes in one task, kept in flight for many customers at once; every record is accounted for."""
 
     arguments = BULK_ARGUMENTS
@@ -65,13 +65,13 @@ class TrutoBulkOperator(TrutoOperator):
         return value if name == "source" else super()._mark_as_data(name, value)
 
     def execute(self, context: Any) -> dict[str, Any]:
-        """Do what is not done yet, and account for every record."""
+        """Do what is not done yet, and account for every record. Deferred for a long wait, it is called again."""
         from airflow_provider_truto.operators._bulk_job import run_bulk
 
         with translate_errors(self):
             if problems := self._read_arguments():
                 raise TrutoSchemaError.of(f"the arguments of task {self.task_id!r} are not valid", problems)
-            return run_bulk(self, context)
+            return run_bulk(self, context, self._take_deferrals())
 
     def on_kill(self) -> None:
         """Start no more records; what is in flight still gets its answer, and its line."""

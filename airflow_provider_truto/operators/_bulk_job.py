@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, get_args
 from uuid import uuid4
 
 from airflow_provider_truto._compat import count_metric, object_storage_path
 from airflow_provider_truto.airflow_errors import TrutoBulkError
 from airflow_provider_truto.airflow_task import RunningTask, read_running_task
-from airflow_provider_truto.bulk.errors import BulkError, TooManyFailuresError
+from airflow_provider_truto.bulk.errors import BulkError, TooManyFailuresError, WaitingError
 from airflow_provider_truto.bulk.job import BulkJob
 from airflow_provider_truto.bulk.ledger_files import locate_task_folder
 from airflow_provider_truto.bulk.mapping import FunctionMapping, TemplateMapping
@@ -36,21 +37,31 @@ from airflow_provider_truto.records.safeguards import Safeguards
 
 if TYPE_CHECKING:
     from airflow_provider_truto.operators._bulk import TrutoBulkOperator
+    from airflow_provider_truto.operators._deferral import Deferrals
 
 
-def run_bulk(operator: TrutoBulkOperator, context: Any) -> dict[str, Any]:
-    """Do what is not done yet of an operator's bulk, and return the counts for XCom. Raises ``TrutoError``."""
+def run_bulk(operator: TrutoBulkOperator, context: Any, deferrals: Deferrals) -> dict[str, Any]:
+    """Do what is not done yet of an operator's bulk, and return the counts for XCom.
+
+    Raises ``TrutoError``, and ``TaskDeferred`` where all customers that are left wait for long.
+    """
     task = read_running_task(context)
-    job = build_job(operator, context, task)
+    job = replace(build_job(operator, context, task), is_resumed=bool(deferrals.seconds))
     try:
         summary = job.execute()
     except TooManyFailuresError as error:
         raise TrutoBulkError(str(error), transient=error.transient, counts=_select_counts(error.summary)) from error
+    except WaitingError as error:
+        if not error.is_fruitless:
+            deferrals = replace(deferrals, count=0)
+        at_most = TrutoHook(operator.truto_conn_id).connection.settings.max_attempts - 1
+        operator.wait_deferred(error.seconds, deferrals, at_most=at_most)
+        raise TrutoBulkError(str(error), transient=True) from error
     except BulkError as error:
         raise TrutoBulkError(str(error), transient=error.transient) from error
     if task:
         task.mark_done()
-    return _select_counts(summary)
+    return {**_select_counts(summary), "deferred_seconds": round(deferrals.seconds, 3)}
 
 
 def build_job(operator: TrutoBulkOperator, context: Any, task: RunningTask | None) -> BulkJob:
@@ -66,7 +77,7 @@ def build_job(operator: TrutoBulkOperator, context: Any, task: RunningTask | Non
         identity=identity,
         run=task.run if task else RunSeen(),
         try_number=task.try_number if task else 1,
-        plan=_make_plan(operator),
+        plan=_make_plan(operator, longest_wait=operator.find_longest_wait(context)),
         prepare_source=lambda: prepare_source(operator, context, hide_values=hook.connection.settings.hide_values),
         new_client=lambda: hook.new_async_client(connections=operator.concurrency),
         max_failures=operator.max_failures,
@@ -101,7 +112,7 @@ def _make_identity_of_nobody(operator: TrutoBulkOperator) -> TaskIdentity:
     return TaskIdentity(dag_id="no-dag", run_id=uuid4().hex, task_id=operator.task_id, map_index=-1, generation="")
 
 
-def _make_plan(operator: TrutoBulkOperator) -> Plan:
+def _make_plan(operator: TrutoBulkOperator, *, longest_wait: float | None) -> Plan:
     return Plan(
         template=RecordRequest(
             model=operator.model,
@@ -121,6 +132,7 @@ def _make_plan(operator: TrutoBulkOperator) -> Plan:
         ),
         concurrency=operator.concurrency,
         max_runtime=operator.max_runtime,
+        longest_wait=longest_wait,
         is_stopped=lambda: operator.is_stopped,
     )
 

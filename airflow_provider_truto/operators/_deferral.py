@@ -15,8 +15,6 @@ from typing import Any
 
 from airflow_provider_truto.operators._operator import TrutoOperator
 
-#: Seconds; what asks for more is taken for a mistake. A CRM's daily limit opens within a day.
-LONGEST_WAIT = 86_400.0
 #: Up to so many seconds are added to a wait, since many tasks may be told the same moment.
 _JITTER = 5.0
 
@@ -79,8 +77,6 @@ class DeferringOperator(TrutoOperator):
     def _find_obstacle(self, seconds: float, deferrals: Deferrals, *, at_most: int) -> str | None:
         if deferrals.count >= at_most:
             return f"it has been {deferrals.count} times already, and max_attempts of the connection allows no more"
-        if seconds > LONGEST_WAIT:
-            return f"no wait may take longer than {LONGEST_WAIT:.0f} s"
         timeout = self.execution_timeout
         if timeout is not None and time.time() + seconds > deferrals.began + timeout.total_seconds():
             return "execution_timeout would be over before"

@@ -182,6 +182,8 @@ class TrutoBulkUpdateAccountsOperator(TrutoBulkOperator):
     :param concurrency: the largest number of calls in flight. (templated)
     :param requests_per_second: instead of the connection's: this task's share. (templated)
     :param max_runtime: seconds, or a ``timedelta``, after which this try ends; the next one continues. (templated)
+    :param defer_wait_over: seconds, or a ``timedelta``: where all customers that are left are told to wait longer,
+        the task is deferred until the first may go on, and then continues its ledger. ``None``: never. (templated)
     :param on_source_change: where the source is not that of the first try: ``"error"``, or ``"restart"`` in a new
         ledger. (templated)
     :param on_clear: what clearing this task means where the bulk was not finished: to continue its ledger under its
@@ -226,6 +228,7 @@ class TrutoBulkUpdateAccountsOperator(TrutoBulkOperator):
         concurrency: int | str = 32,
         requests_per_second: float | str | None = None,
         max_runtime: float | timedelta | str | None = None,
+        defer_wait_over: float | timedelta | str | None = 60.0,
         on_source_change: OnSourceChange | str = "error",
         on_clear: OnClear | str = "resume",
         **kwargs: Any,
