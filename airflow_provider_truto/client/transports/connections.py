@@ -17,11 +17,13 @@ import socket
 import threading
 import time
 from functools import cache
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakValueDictionary
 
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
-from urllib3.connectionpool import HTTPConnectionPool
+from urllib3.connectionpool import ConnectionPool, HTTPConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 from urllib3.util.connection import allowed_gai_family
 
@@ -67,7 +69,8 @@ class Deadline:
         left = self.left()
         if silence is None or left < silence:
             silence = left if math.isfinite(left) else None
-        sock.settimeout(silence)
+        if sock.gettimeout() != silence:  # setting it asks the kernel
+            sock.settimeout(silence)
 
     def __enter__(self) -> Self:
         _here.deadline = self
@@ -92,7 +95,20 @@ class TimelyAdapter(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Make the pools; see ``HTTPAdapter``."""
         super().init_poolmanager(*args, **kwargs)
+        # Weakly: a pool's connections are closed when its manager lets go of it.
+        self._pools: WeakValueDictionary[str, ConnectionPool] = WeakValueDictionary()
         self.poolmanager.pool_classes_by_scheme = _make_timely(self.poolmanager.pool_classes_by_scheme)
+
+    def get_connection_with_tls_context(
+        self, request: Any, verify: Any, proxies: Any = None, cert: Any = None
+    ) -> ConnectionPool:
+        """Return the pool of a request's origin; requests takes the URL apart twice each time to find it."""
+        origin = request.url.split("/", 3)[:3]
+        key = f"{origin} {verify} {cert} {proxies}"
+        pool = self._pools.get(key)
+        if pool is None:
+            pool = self._pools[key] = super().get_connection_with_tls_context(request, verify, proxies, cert)
+        return pool
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         """Make the pools of a proxy; see ``HTTPAdapter``."""
@@ -178,9 +194,8 @@ def _at_least_a_moment(seconds: float) -> float:
 
 class _Response(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
-        super().__init__(sock, *args, **kwargs)
-        self.fp.close()
-        self.fp = _Reader(sock)
+        # All that it wants of a socket is a file to read from.
+        super().__init__(SimpleNamespace(makefile=lambda _mode: _Reader(sock)), *args, **kwargs)  # type: ignore[arg-type]
 
     def begin(self) -> None:
         """Read the head. Raises ``HTTPException`` where what follows it cannot be told for certain."""

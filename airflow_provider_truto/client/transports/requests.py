@@ -188,7 +188,7 @@ class RequestsTransport:
                 return interim_answer(response.status_code)
             self._answered_at = time.monotonic()
             sent_after = 0.0 if is_warm else self._answered_at - began
-            headers = {name.lower(): value for name, value in response.headers.items()}
+            headers = dict(response.headers.lower_items())
             stream = None
             if request.streamed and response.ok:
                 deadline.lift()
