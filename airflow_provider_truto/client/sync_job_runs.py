@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any
 
 from airflow_provider_truto.client.redaction import quote_line
+from airflow_provider_truto.client.times import read_time
 
 COMPLETED = "completed"
 FAILED = "failed"
@@ -81,17 +82,6 @@ def _contradicts(shown: Any, given: Any) -> bool:
     if isinstance(shown, Mapping) and isinstance(given, Mapping):
         return any(key in shown and shown[key] != given[key] for key in given)
     return shown is not None and shown != given
-
-
-def read_time(value: Any) -> datetime | None:
-    """Read one of Truto's times, ``2021-08-10T10:00:00.000Z`` or ``2024-09-01 10:00:00``, which is UTC."""
-    if not isinstance(value, str):
-        return None
-    try:
-        parsed = datetime.fromisoformat(value.strip().replace("Z", "+00:00"))
-    except ValueError:
-        return None
-    return parsed if parsed.tzinfo else parsed.replace(tzinfo=timezone.utc)
 
 
 def count_synced(resource_stats: Any) -> dict[str, Any]:

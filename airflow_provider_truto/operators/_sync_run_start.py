@@ -30,7 +30,8 @@ from airflow_provider_truto.client.errors import (
     TrutoTemporaryError,
     TrutoTransportError,
 )
-from airflow_provider_truto.client.sync_job_runs import FAILED, STOPPED, RunStart, find_candidates, read_time
+from airflow_provider_truto.client.sync_job_runs import FAILED, STOPPED, RunStart, find_candidates
+from airflow_provider_truto.client.times import read_time
 
 if TYPE_CHECKING:
     from airflow_provider_truto.hooks.truto import TrutoHook

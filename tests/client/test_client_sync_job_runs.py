@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 
 import pytest
 
@@ -13,7 +13,6 @@ from airflow_provider_truto.client.sync_job_runs import (
     explain_undelivered,
     find_candidates,
     is_over,
-    read_time,
     select_entries,
 )
 from airflow_provider_truto.emulator import ACME, GLOBEX
@@ -86,22 +85,6 @@ def test_three_statuses_are_an_end(status):
 @pytest.mark.parametrize("status", ["created", "running", "rate_limited", "paused", None])
 def test_no_other_status_is_one(status):
     assert not is_over({"status": status})
-
-
-@pytest.mark.parametrize(
-    ("text", "read"),
-    [
-        ("2026-11-26T12:00:00.000Z", NOON),
-        ("2026-11-26 12:00:00", NOON),
-        ("2026-11-26T13:00:00+01:00", NOON),
-        ("2026-11-26T12:00:00.250Z", NOON + timedelta(milliseconds=250)),
-        ("soon", None),
-        (1764158400, None),
-        (None, None),
-    ],
-)
-def test_times_are_read_in_each_form_that_truto_s_pages_show(text, read):
-    assert read_time(text) == read
 
 
 @pytest.mark.parametrize(
