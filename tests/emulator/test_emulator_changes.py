@@ -85,6 +85,7 @@ def test_a_reset_forgets_changes_that_were_to_come(truto, change, emulator):
         {"after_calls": 1.5},
         {"after_seconds": -1},
         {"after_seconds": True},
+        {"after_seconds": 1, "after_calls": 1},
         {"later": 1},
     ],
 )

@@ -10,9 +10,8 @@ seconds, or with `after_calls` once so many calls about this resource of this ac
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -26,25 +25,22 @@ _KEYS = (*_TEXTS, "fields", "after_seconds", "after_calls")
 
 @dataclass
 class Change:
-    """One change that is to come; `calls` is how many calls are left until then."""
+    """One change that is to come: at a `moment`, or where there is none after so many `calls` more."""
 
     account_id: str
     resource: str
     record_id: str
     fields: dict[str, Any]
-    seconds: float
+    moment: datetime | None
     calls: int
-    since: float = field(default_factory=time.monotonic)
-    moment: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
 
     def is_due(self) -> bool:
         """Whether its time has come."""
-        return self.calls <= 0 and time.monotonic() >= self.since + self.seconds
+        return self.calls <= 0 if self.moment is None else datetime.now(timezone.utc) >= self.moment
 
     def apply(self, records: dict[str, dict[str, Any]]) -> None:
         """Change the record among these, or create it."""
-        is_timed = self.seconds > 0
-        moment = timestamps.write(self.moment + timedelta(seconds=self.seconds)) if is_timed else timestamps.now()
+        moment = timestamps.write(self.moment) if self.moment else timestamps.now()
         old = records.get(self.record_id)
         started = {} if old else {"created_at": moment}
         changed = to_native(
@@ -72,11 +68,13 @@ def read_change(spec: Mapping[str, Any]) -> Change:
         raise ValueError("after_seconds is a number, and not below 0")
     if not isinstance(calls, int) or isinstance(calls, bool) or calls < 0:
         raise ValueError("after_calls is a whole number, and not below 0")
+    if seconds and calls:
+        raise ValueError("after_seconds and after_calls exclude each other")
     return Change(
         account_id=spec["integrated_account_id"],
         resource=spec["resource"],
         record_id=spec["id"],
         fields=dict(fields),
-        seconds=seconds,
+        moment=None if calls else datetime.now(timezone.utc) + timedelta(seconds=seconds),
         calls=calls,
     )
