@@ -34,8 +34,8 @@ test-all: $(VENV)/dev.stamp ## kills, real schedulers, servers, a browser, other
 	@$(MAKE) --no-print-directory test-services
 	@$(PYTEST) --hypothesis-profile thorough || { [ $$? = 1 ] && $(AGAIN) --hypothesis-profile thorough; }
 
-test-services: $(SERVICES)/services.stamp ## sources and ledgers on a real S3 server, queries of a real PostgreSQL
-	@$(SERVICES)/bin/python -m pytest tests/bulk/services
+test-services: $(SERVICES)/services.stamp ## a real S3 server and PostgreSQL under bulks, a receiver of webhooks
+	@$(SERVICES)/bin/python -m pytest tests/bulk/services tests/test_inbound_webhooks.py
 
 lint: $(VENV)/dev.stamp ## lint, format and types
 	@$(BIN)/ruff check .

@@ -46,7 +46,7 @@ def get_provider_info() -> dict[str, Any]:
                 "integration-name": _INTEGRATION,
                 "python-modules": [
                     f"airflow_provider_truto.triggers.{name}"
-                    for name in ("integrated_accounts", "records", "sync_jobs", "waits")
+                    for name in ("changes", "integrated_accounts", "records", "sync_jobs", "waits")
                 ],
             }
         ],

@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import textwrap
+from dataclasses import fields
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from functools import cached_property
@@ -24,7 +25,7 @@ from uuid import UUID
 import jinja2.sandbox
 import pytest
 
-from airflow_provider_truto._compat import ArgNotSet, object_storage_path
+from airflow_provider_truto._compat import IS_AIRFLOW_2, ArgNotSet, object_storage_path
 from airflow_provider_truto.bulk import (
     circuit,
     columns,
@@ -56,6 +57,8 @@ from airflow_provider_truto.operators.accounts import TrutoBulkUpdateAccountsOpe
 from airflow_provider_truto.operators.bulk import TrutoBulkSummaryOperator
 from airflow_provider_truto.records.coerce import coerce
 from airflow_provider_truto.records.render import Missing
+from airflow_provider_truto.triggers.changes import TrutoChangesTrigger
+from airflow_provider_truto.webhooks import TrutoEvent
 
 ROOT = Path(__file__).parent.parent
 #: Where the pages keep their files and ledgers; a test has a folder instead.
@@ -182,11 +185,14 @@ def json_lines(text):
 
 README = Page("README.md")
 BULK = Page("docs/bulk.md")
+EVENTS = Page("docs/events.md")
 #: The pages for those who change the package.
 INSIDE = [Page("CONTRIBUTING.md"), Page("docs/architecture.md")]
-PAGES = [README, BULK, Page("docs/sync_jobs.md"), Page("docs/waits.md"), *INSIDE, Page("docs/benchmarks.md")]
+PAGES = [README, BULK, Page("docs/sync_jobs.md"), Page("docs/waits.md"), EVENTS, *INSIDE, Page("docs/benchmarks.md")]
+#: Pages whose DAGs this Airflow can run: Airflow 2 has no assets.
+RUNNABLE = [page for page in PAGES if page is not EVENTS or not IS_AIRFLOW_2]
 #: All DAGs that stand on a page.
-PAGE_DAGS = {dag_id: dag for page in PAGES for dag_id, dag in page.dags.items()}
+PAGE_DAGS = {dag_id: dag for page in RUNNABLE for dag_id, dag in page.dags.items()}
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.path.name)
 
@@ -226,7 +232,24 @@ def test_pre_commit_runs_what_make_lint_runs():
 
 
 def test_a_dag_is_on_one_page_only():
-    assert len(PAGE_DAGS) == sum(len(page.dags) for page in PAGES)
+    assert len(PAGE_DAGS) == sum(len(page.dags) for page in RUNNABLE)
+
+
+# --------------------------------------------------------------------------------------------------- docs/events.md
+
+
+@pytest.mark.skipif(IS_AIRFLOW_2, reason="Airflow 2 has no AssetWatcher")
+def test_the_table_of_the_trigger_s_arguments_is_its_signature():
+    parameters = list(inspect.signature(TrutoChangesTrigger.__init__).parameters.values())[1:-1]
+    defaults = {
+        one.name: "required" if one.default is one.empty else shown_default(one.default) for one in parameters
+    }
+    assert {name.strip("`"): default for name, default, _ in EVENTS.table("argument of the trigger")} == defaults
+
+
+def test_the_fields_of_an_event_are_on_the_page():
+    told = {name.strip("` ") for names, _ in EVENTS.table("field of `TrutoEvent`") for name in names.split(",")}
+    assert told == {field.name for field in fields(TrutoEvent)} | {"subject"}
 
 
 # ----------------------------------------------------------------------------------------------------- docs/bulk.md

@@ -55,6 +55,10 @@ PROMISED = {
     "triggers.integrated_accounts.TrutoIntegratedAccountTrigger": "integrated_account_id probe fail_on deadline",
     "triggers.records.TrutoRecordTrigger": "model resource record_id fields condition function values deadline",
     "triggers.sync_jobs.TrutoSyncJobRunTrigger": "sync_job_run_id stop_on_kill truto_conn_id poll_interval deadline",
+    "triggers.changes.TrutoChangesTrigger": (
+        "asset_name model resource integrated_account_ids truto_conn_id poll_interval overlap query"
+    ),
+    "webhooks.parse_event": "body",
     "emulator.Emulator": "",
 }
 #: Each error, what it is one of, and an attribute that it has.
