@@ -90,16 +90,17 @@ class FileSource(Source):
         return f"files-{len(self._versions)}-{digest[:32]}"
 
     def _read_file(self, path: Any, start: int) -> Iterator[tuple[Row, Record]]:
+        name = path.name  # an ObjectStoragePath takes itself apart to say it
         with _open_content(path) as file:
             rows, parse = _find_reader(path)(file, self._parser, self._delimiter)
             for ordinal, row in enumerate(rows, start):
                 if row.fault is not None:
                     record = make_unreadable(ordinal, Problem("/", row.fault))
                 elif row.passed_over is not None:
-                    record = make_left_out(ordinal, f"line {row.line} of {path.name} {row.passed_over}")
+                    record = make_left_out(ordinal, f"line {row.line} of {name} {row.passed_over}")
                 else:
                     record = parse(row.value, ordinal)
-                yield row, record.replace(place=f"line {row.line} of {path.name}")
+                yield row, record.replace(place=f"line {row.line} of {name}")
 
     def _check(self, path: Any) -> None:
         try:
