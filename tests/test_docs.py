@@ -49,6 +49,7 @@ from airflow_provider_truto.bulk.result_row import FailedBody, ResultRow, Status
 from airflow_provider_truto.bulk.row_codec import decode_cells, encode_cells
 from airflow_provider_truto.bulk.sources import snapshot
 from airflow_provider_truto.bulk.sources.files import FileSource
+from airflow_provider_truto.client.account_state import OBSTACLES
 from airflow_provider_truto.client.rate_limiter import ACCOUNT_RATE, TIER_SECONDS, TOKEN_RATE
 from airflow_provider_truto.emulator import ACME, Emulator
 from airflow_provider_truto.operators import _bulk_job
@@ -185,10 +186,12 @@ def json_lines(text):
 
 README = Page("README.md")
 BULK = Page("docs/bulk.md")
+SENSORS = Page("docs/sensors.md")
 EVENTS = Page("docs/events.md")
 #: The pages for those who change the package.
 INSIDE = [Page("CONTRIBUTING.md"), Page("docs/architecture.md")]
-PAGES = [README, BULK, Page("docs/sync_jobs.md"), Page("docs/waits.md"), EVENTS, *INSIDE, Page("docs/benchmarks.md")]
+GUIDES = [BULK, Page("docs/sync_jobs.md"), SENSORS, Page("docs/waits.md"), EVENTS]
+PAGES = [README, *GUIDES, *INSIDE, Page("docs/benchmarks.md")]
 #: Pages whose DAGs this Airflow can run: Airflow 2 has no assets.
 RUNNABLE = [page for page in PAGES if page is not EVENTS or not IS_AIRFLOW_2]
 #: All DAGs that stand on a page.
@@ -216,11 +219,11 @@ def test_every_make_command_exists(page):
 
 @pytest.mark.parametrize("page", INSIDE, ids=lambda page: page.path.name)
 def test_every_path_on_a_page_about_the_inside_exists(page):
-    """What is still to be added has a placeholder in its path, all but the folder that the first sensor brings."""
+    """What is still to be added has a placeholder in its path."""
     names = set(re.findall(r"(?<![\w./<>-])((?:\w[\w.]*/)*(?:\w+\.(?:py|json|toml)|(?<=/)))(?![\w/<])", page.text))
     assert len(names) > 15
     package = ROOT / "airflow_provider_truto"
-    for name in names - {"tests/sensors/"}:
+    for name in names:
         whole = (ROOT / name).exists() or (package / name).exists()
         assert whole or ("/" not in name and list(package.rglob(name))), name
 
@@ -282,6 +285,11 @@ def shown_default(default):
     if isinstance(default, ArgNotSet):
         return "the connection's"
     return f'`"{default}"`' if isinstance(default, str) else f"`{default!r}`"
+
+
+def test_the_table_of_obstacles_is_what_fail_on_takes():
+    told = [name.strip("` ") for names, _ in SENSORS.table("`fail_on`") for name in names.split(",")]
+    assert sorted(told) == sorted(OBSTACLES)
 
 
 def test_example_lines_of_results_are_as_the_ledger_writes_them():

@@ -8,6 +8,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import closing, contextmanager, suppress
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -37,6 +38,10 @@ CONTACTS = "truto_contacts_to_accounts"
 APPROVAL = "truto_preview_approve_apply"
 SYNC_JOB = "truto_sync_job"
 CHANGES = "truto_changed_accounts"
+#: The examples of sensors.
+CUSTOMER, RECORD = "truto_wait_for_customer", "truto_wait_for_record"
+#: Examples that wait, and how often they look.
+LOOKING = {SYNC_JOB: "poll_interval=10", CUSTOMER: "poke_interval=60", RECORD: "poke_interval=60"}
 BY_VARIABLE = "truto_preview_approve_apply_by_variable"
 
 
@@ -131,8 +136,10 @@ def emulator(_emulator):
 def airflow(tmp_path_factory, _emulator):
     folder = tmp_path_factory.mktemp("dags")
     shutil.copytree(EXAMPLES, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
-    job = folder / f"{SYNC_JOB}.py"
-    job.write_text(job.read_text().replace("poll_interval=10,", "poll_interval=0.1,"))
+    for name, interval in LOOKING.items():
+        source = (file := folder / f"{name}.py").read_text()
+        assert source.count(f"{interval},") == 1
+        file.write_text(source.replace(f"{interval},", f"{interval.partition('=')[0]}=0.1,"))
     if IS_AIRFLOW_2:
         (folder / f"{CHANGES}.py").unlink()
     (folder / "by_variable.py").write_text(before_airflow_3_1((EXAMPLES / f"{APPROVAL}.py").read_text()))
@@ -238,6 +245,63 @@ def test_a_sync_job_runs_once_and_is_waited_for(airflow, emulator, dag_id):
     (started,) = emulator.sync_runs
     assert run.xcom("sync_contacts") == {name: started[name] for name in started if name != "is_stopped"}
     assert run.xcom("sync_contacts", "truto")["counts"] == {"crm/contacts": {"num_records": 5}}
+
+
+@contextmanager
+def once_it_has_looked(emulator, do):
+    """Have something done when a sensor has asked some times."""
+    is_over, is_done = threading.Event(), threading.Event()
+
+    def watch():
+        while not is_over.wait(0.02):
+            if len(emulator.requests) > 6:
+                do()
+                is_done.set()
+                return
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    yield
+    is_over.set()
+    thread.join()
+    assert is_done.is_set(), "it has not waited"
+
+
+@pytest.mark.airflow
+def test_a_customer_is_written_to_once_they_have_reconnected(airflow, emulator):
+    account = emulator.state.accounts[ACME].record
+    account["status"] = "needs_reauth"
+    with once_it_has_looked(emulator, lambda: account.update(status="active")):
+        run = airflow.run(CUSTOMER)
+    assert (run.state, writes(emulator)) == ("success", [(ACME, "23423523")])
+    assert run.xcom("wait_for_customer")["integration"] == "hubspot"
+
+
+@pytest.mark.airflow
+def test_a_customer_who_is_blocked_is_not_waited_for(airflow, emulator):
+    run = airflow.run(CUSTOMER, {"tenant_id": "hooli"})
+    assert (run.tasks, writes(emulator)) == (
+        {"wait_for_customer": "failed", "update_account": "upstream_failed"},
+        [],
+    )
+
+
+@pytest.mark.airflow
+def test_a_record_is_written_once_people_have_set_its_tier(airflow, emulator):
+    def set_tier():
+        change(emulator, ACME, "crm/accounts", "23423523", custom_fields={"tier": "platinum"})
+
+    with once_it_has_looked(emulator, set_tier):
+        run = airflow.run(RECORD, {"tier": "platinum"})
+    (body,) = [entry["body"] for entry in emulator.executions if entry["method"] == "PATCH"]
+    assert (run.state, body) == ("success", {"description": "Northwind Traders is platinum"})
+
+
+@pytest.mark.airflow
+@pytest.mark.parametrize("dag_id", ["once_connected", "gold_customers"])
+def test_the_sensors_of_the_guide_do_not_wait_for_what_is_so(airflow, emulator, dag_id):
+    run = airflow.run(dag_id)
+    assert (run.state, writes(emulator)) == ("success", [(ACME, "23423523")])
 
 
 @pytest.mark.airflow
@@ -555,5 +619,7 @@ def test_there_is_a_test_for_every_example():
         APPROVAL,
         SYNC_JOB,
         CHANGES,
+        CUSTOMER,
+        RECORD,
         "truto_bulk_from_warehouse",  # tests/bulk/test_bulk_example.py
     }

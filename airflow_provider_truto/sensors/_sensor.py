@@ -55,6 +55,10 @@ class TrutoSensor(TrutoOperator, BaseSensorOperator):
     def look(self, hook: TrutoHook) -> Any:
         """Ask once; return what goes to XCom where it is over, else ``None``. Raises what a call raises."""
 
+    def finish(self, context: Any, found: Any) -> Any:  # noqa: ARG002
+        """Return what goes to XCom of what ``look`` has found; a sensor may push more."""
+        return found
+
     @abstractmethod
     def make_trigger(self, **waiting: Any) -> PollingTrigger:
         """Make the trigger that waits for the same."""
@@ -71,8 +75,8 @@ class TrutoSensor(TrutoOperator, BaseSensorOperator):
             if not self.deferrable:
                 BaseSensorOperator.execute(self, context)  # super() is another operator on Airflow 3.0
             elif not self.poke(context):
-                self._defer(context, time.time() + self.timeout)
-            return self._found
+                return self._defer(context, time.time() + self.timeout)
+            return self.finish(context, self._found)
 
     def poke(self, context: Any) -> bool:  # noqa: ARG002
         """Look once, as Airflow asks for it."""
@@ -92,7 +96,7 @@ class TrutoSensor(TrutoOperator, BaseSensorOperator):
             self._check_arguments()
             found = self.look(TrutoHook(self.truto_conn_id))
             if found is not None:
-                return found
+                return self.finish(context, found)
             if event["reason"] == ERROR:
                 raise AirflowException(f"The triggerer could not wait: {event['message']}")
             if time.time() >= event["deadline"]:

@@ -43,9 +43,10 @@ class TrutoIntegratedAccountSensor(TrutoSensor):
     :param deferrable: wait in the triggerer. The default is ``[operators] default_deferrable``.
     :param max_failed_polls: how many looks in a row may fail, as in an outage, before the task does. (templated)
 
-    ``poke_interval``, ``timeout`` (seconds), ``mode`` and ``soft_fail`` are Airflow's own.
+    ``poke_interval``, ``timeout`` (seconds or a timedelta), ``mode`` and ``soft_fail`` are Airflow's own.
 
-    XCom: ``return_value`` is ``{"integrated_account_id", "tenant_id", "integration", "status"}``.
+    XCom: ``return_value`` is ``{"integrated_account_id", "tenant_id", "integration", "status"}``. The id is there by
+    itself as well, so that a later task may take ``sensor.output["integrated_account_id"]``.
     """
 
     integrated_account_id: Any
@@ -80,6 +81,12 @@ class TrutoIntegratedAccountSensor(TrutoSensor):
         if state.obstacle in self.fail_on:
             raise state.build_error(f"fail_on names {state.obstacle}")
         return None
+
+    def finish(self, context: Any, found: Any) -> Any:
+        """Also push the id by itself, so that a later task may take it from this one's ``output``."""
+        if self.do_xcom_push and (ti := context.get("ti")):
+            ti.xcom_push(key="integrated_account_id", value=found["integrated_account_id"])
+        return found
 
     def make_trigger(self, **waiting: Any) -> TrutoIntegratedAccountTrigger:
         """Make the trigger that waits for the account."""

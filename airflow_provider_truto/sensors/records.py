@@ -65,7 +65,7 @@ class TrutoRecordSensor(TrutoSensor):
     :param deferrable: wait in the triggerer. The default is ``[operators] default_deferrable``.
     :param max_failed_polls: how many looks in a row may fail, as in an outage, before the task does. (templated)
 
-    ``poke_interval``, ``timeout`` (seconds), ``mode`` and ``soft_fail`` are Airflow's own.
+    ``poke_interval``, ``timeout`` (seconds or a timedelta), ``mode`` and ``soft_fail`` are Airflow's own.
 
     XCom: ``return_value`` is the record.
     """

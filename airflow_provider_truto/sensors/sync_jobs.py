@@ -34,7 +34,7 @@ class TrutoSyncJobRunSensor(TrutoSensor):
     :param verify: what to do where a completed run failed to deliver to its webhook or datastore, as Truto's log
         says: ``"warn"``, ``"fail"``, or ``None``, which does not read the log. (templated)
 
-    ``poke_interval``, ``timeout`` (seconds), ``mode`` and ``soft_fail`` are Airflow's own.
+    ``poke_interval``, ``timeout`` (seconds or a timedelta), ``mode`` and ``soft_fail`` are Airflow's own.
 
     XCom: ``return_value`` is the run.
     """

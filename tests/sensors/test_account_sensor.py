@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
@@ -140,6 +141,19 @@ def test_a_probe_lists_one_record(emulator, probe, path):
     assert wait(sensor(probe=probe))["status"] == "active"
     *_, probed = emulator.requests
     assert ("/" + "/".join(probed["path"]), dict(probed["query"])["limit"]) == (path, "1")
+
+
+def test_a_later_task_may_take_the_id_by_itself(emulator):
+    pushed = {}
+    ti = SimpleNamespace(xcom_push=lambda key, value: pushed.update({key: value}))
+    found = sensor(tenant_id="globex").execute({"ti": ti})
+    assert found == {
+        "integrated_account_id": GLOBEX,
+        "tenant_id": "globex",
+        "integration": "salesforce",
+        "status": "active",
+    }
+    assert pushed == {"integrated_account_id": GLOBEX}
 
 
 def test_without_a_probe_nothing_of_the_customer_is_read(emulator):
