@@ -17,10 +17,10 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from airflow_provider_truto.client.errors import TrutoError
 from airflow_provider_truto.client.names import find_nearest
 from airflow_provider_truto.client.redaction import quote_line
+from airflow_provider_truto.client.times import read_time
 from airflow_provider_truto.records.diff import iterate_differences
 from airflow_provider_truto.records.functions import import_function
 from airflow_provider_truto.records.render import Missing, compile_template
-from airflow_provider_truto.schemas.formats import parse_date_time
 from airflow_provider_truto.schemas.pointers import extend_pointer, resolve_pointer
 
 #: What an expression may name.
@@ -128,11 +128,10 @@ def _is_expression(tree: nodes.Template) -> bool:
 
 
 def _read_time(value: Any) -> datetime:
-    """Read a time as Truto writes it; one without a zone is UTC. A filter of expressions."""
-    found = (parse_date_time(value) or parse_date_time(f"{value}Z")) if isinstance(value, str) else None
+    """Read a time as Truto and CRMs write it; one without a zone is UTC. A filter of expressions."""
+    found = read_time(value)
     if found is None:
-        got = "other text" if isinstance(value, str) else type(value).__name__
-        raise TypeError(f"as_datetime expects a time, got {got}")
+        raise TypeError(f"as_datetime expects a time, got {type(value).__name__}")
     return found
 
 

@@ -63,7 +63,7 @@ DO_NOT_HOLD = {
     "record.nmae != 'Northwind'": "'nmae' is unknown",
     "record.industry.name == 'x'": "'industry' is unknown",
     "record.website > 'a'": "cannot be told of this record",
-    "record.name | as_datetime > values.since | as_datetime": "as_datetime expects a time, got other text",
+    "record.name | as_datetime > values.since | as_datetime": "as_datetime expects a time, got str",
     "none": "is None",
 }
 VALUES = {"least": 100, "since": "2024-01-01T00:00:00+05:30"}
