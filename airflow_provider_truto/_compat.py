@@ -44,6 +44,7 @@ __all__ = [
     "conf",
     "count_metric",
     "earlier_tries",
+    "find_current_context",
     "get_async_connection",
     "instance_count",
     "is_killed_before_on_kill",
@@ -52,6 +53,18 @@ __all__ = [
     "object_storage_path",
     "warn_deprecated",
 ]
+
+
+def find_current_context() -> Any:
+    """Return the context of the task that this process runs, from any of its threads; ``None`` where it runs none."""
+    try:
+        from airflow.sdk import get_current_context
+    except ImportError:  # Airflow 2.11
+        from airflow.operators.python import get_current_context
+    try:
+        return get_current_context()
+    except (RuntimeError, AirflowException):  # the latter on Airflow 2.11
+        return None
 
 
 def mask_secret(secret: str) -> None:

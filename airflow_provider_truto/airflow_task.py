@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
+from threading import Lock
 from typing import Any
 
-from airflow_provider_truto.records.keys import RunSeen, TaskIdentity
+from airflow_provider_truto.client.request import Request
+from airflow_provider_truto.records.keys import CallKeys, RunSeen, TaskIdentity
 
 _STATE_KEY = "truto_task"
+#: Keys of which a version is kept for one task; any others are not advanced.
+_MOST_VERSIONS = 50
+#: Stands for the key of the one write of an operator.
+_OF_OPERATOR = "operator"
+_FIRST_VERSION = {"version": 1, "refusals": 0, "may_have_executed": False}
 
 
 class RunningTask:
     """The task that runs: its identity, its run, and what Airflow's task state store knows of earlier tries.
+
+    It makes the keys of the calls of hooks (``client.keys.WriteKeys``); operators make theirs of its identity.
 
     A *generation* are the tries that repeat one write: automatic retries belong to it, a clear begins another, and so
     does a DAG run that was deleted and made again under its id. It is made of
@@ -53,15 +63,24 @@ class RunningTask:
             map_index=ti.map_index,
             generation=self._state["generations"][-1],
         )
+        self._calls = CallKeys(self.identity)
+        self._lock = Lock()
 
-    @property
-    def key_versions(self) -> TaskStateKeyVersions | None:
-        """The store of its key versions; ``None`` before Airflow 3.3, where nothing is kept between tries."""
+    def make_key(self, request: Request) -> str:
+        """Return the key of one more call that the task makes itself, through a hook."""
+        return self._calls.make_key(request)
+
+    def find_versions(self, key: str) -> TaskStateKeyVersions | None:
+        """Return what keeps the version of a key; ``None`` before Airflow 3.3, which keeps nothing between tries."""
         if self._store is None:
             return None
         is_first_try = self._state["first_try"] == self.try_number
-        may_advance = is_first_try and not self._state["may_have_executed"]
-        return TaskStateKeyVersions(self._store, self._state, may_advance=may_advance)
+        return TaskStateKeyVersions(self._store, self._state, self._lock, key=key, is_first_try=is_first_try)
+
+    @property
+    def key_versions(self) -> TaskStateKeyVersions | None:
+        """What keeps the version of the key of an operator's one write."""
+        return self.find_versions(_OF_OPERATOR)
 
     def mark_done(self) -> None:
         """Store that the task has succeeded, so that a later execution must come from a clear."""
@@ -74,9 +93,7 @@ class RunningTask:
         of_run = run.started or "" if run.number is None else f"{run.number}.{run.after}.{run.clears}"
         return {
             "generations": [f"{of_run}/{max_tries}"],  # all that there were, the present one last
-            "suffix": 1,
-            "refusals": 0,  # of that suffix, and whether any attempt may have been executed: see `put_off`
-            "may_have_executed": False,
+            "versions": {},  # of the keys that were refused, see `TaskStateKeyVersions`
             "first_try": self.try_number,
             "max_tries": max_tries,
             "started": run.started,
@@ -89,8 +106,7 @@ class RunningTask:
         state = self._state
         if isinstance(stored, dict) and stored.keys() == state.keys():
             if self._is_retry_of(stored):
-                kept = ("generations", "suffix", "refusals", "may_have_executed", "first_try")
-                state.update({name: stored[name] for name in kept})
+                state.update({name: stored[name] for name in ("generations", "versions", "first_try")})
             else:
                 (new,) = state["generations"]
                 if new in stored["generations"]:  # retries were lowered before the clear
@@ -113,36 +129,62 @@ class RunningTask:
 class TaskStateKeyVersions:
     """Keeps the number behind an idempotency key in Airflow's task state store, which outlives tries."""
 
-    def __init__(self, store: Any, state: dict[str, Any], *, may_advance: bool) -> None:
+    def __init__(self, store: Any, state: dict[str, Any], lock: Lock, *, key: str, is_first_try: bool) -> None:
         self._store = store
         self._state = state
-        #: An earlier try may have been executed although its answer, or the whole try, was lost.
-        self.may_advance = may_advance
+        self._lock = lock
+        self._key = key
+        self._is_first_try = is_first_try
+
+    @property
+    def _kept(self) -> dict[str, Any]:
+        return self._state["versions"].get(self._key, _FIRST_VERSION)  # type: ignore[no-any-return]
+
+    @property
+    def may_advance(self) -> bool:
+        """Whether no attempt can have been executed: one of an earlier try can, although its answer was lost."""
+        is_room = self._key in self._state["versions"] or len(self._state["versions"]) < _MOST_VERSIONS
+        return self._is_first_try and is_room and not self._kept["may_have_executed"]
 
     @property
     def refusals(self) -> int:
         """How often the version was refused before the task was deferred; 0 where it was not."""
-        return int(self._state["refusals"])
+        return int(self._kept["refusals"])
 
     def load(self) -> int:
         """Return the number of this generation, 1 at first."""
-        return int(self._state["suffix"])
+        return int(self._kept["version"])
 
     def save(self, version: int) -> None:
         """Store the number before anything is sent under it."""
-        self._state |= {"suffix": version, "refusals": 0}
-        self._store.set(_STATE_KEY, self._state)
+        self._keep(version=version, refusals=0)
 
     def put_off(self, *, refusals: int, may_have_executed: bool) -> None:
         """Store what the resumed task has to know: it is the same try, in another process."""
-        known = bool(self._state["may_have_executed"])
-        self._state |= {"refusals": refusals, "may_have_executed": known or may_have_executed}
-        self._store.set(_STATE_KEY, self._state)
+        self._keep(refusals=refusals, may_have_executed=self._kept["may_have_executed"] or may_have_executed)
+
+    def _keep(self, **news: Any) -> None:
+        with self._lock:  # a task may call from several threads
+            self._state["versions"] = {**self._state["versions"], self._key: {**self._kept, **news}}
+            self._store.set(_STATE_KEY, self._state)
+
+
+#: The tasks that this process has run last: one, except in tests that run several at once.
+_LATEST: deque[tuple[Any, int, RunningTask]] = deque(maxlen=8)
+_LATEST_LOCK = Lock()
 
 
 def read_running_task(context: Mapping[str, Any]) -> RunningTask | None:
-    """Read who runs; ``None`` outside a task, as in a test that calls ``execute({})``."""
-    return None if context.get("ti") is None else RunningTask(context)
+    """Read who runs, once per try; ``None`` outside a task, as in a test that calls ``execute({})``."""
+    if (ti := context.get("ti")) is None:
+        return None
+    with _LATEST_LOCK:
+        for known, try_number, task in _LATEST:
+            if known is ti and try_number == ti.try_number:
+                return task
+        task = RunningTask(context)
+        _LATEST.append((ti, ti.try_number, task))
+        return task
 
 
 def read_run(context: Mapping[str, Any]) -> RunSeen:

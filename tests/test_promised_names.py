@@ -14,18 +14,18 @@ PROMISED = {
     "hooks.truto.TrutoHook.test_connection": "",
     "hooks.truto.TrutoHook.update_account": (
         "account_id body integrated_account_id response_format ignore_remote_data exclude_fields remote_query schema"
-        " extra_fields allow_null allow_empty idempotency_key"
+        " extra_fields allow_null allow_empty idempotency_key context"
     ),
     "hooks.truto.TrutoHook.unified": "model resource",
     "hooks.truto.TrutoHook.proxy": "resource",
-    "hooks.truto.TrutoHook.custom": "method path",
-    "hooks.truto.TrutoHook.batch": "resources",
+    "hooks.truto.TrutoHook.custom": "method path context",
+    "hooks.truto.TrutoHook.batch": "resources context",
     "hooks.truto.TrutoHook.integrated_accounts": "tenant_id integration status",
     "hooks.truto.TrutoHook.integrated_account": "",
     "hooks.truto.TrutoHook.capabilities": "",
     "hooks.truto.TrutoHook.method_schema": "model resource method",
     "hooks.truto.TrutoAsyncHook": "truto_conn_id",
-    "hooks.truto.TrutoAsyncHook.update_account": "account_id body integrated_account_id idempotency_key",
+    "hooks.truto.TrutoAsyncHook.update_account": "account_id body integrated_account_id idempotency_key context",
     "hooks.truto.TrutoAsyncHook.close": "",
     "operators.accounts.TrutoUpdateAccountOperator": (
         "account_id body body_file integrated_account_id truto_conn_id response_format ignore_remote_data"
@@ -121,3 +121,5 @@ def test_a_resource_has_its_promised_methods():
         assert all(
             callable(getattr(resource, name)) for name in ("list", "get", "create", "update", "delete", "call")
         )
+        for name in ("create", "update", "delete", "call"):
+            assert {"idempotency_key", "context"} <= arguments_of(getattr(resource, name))

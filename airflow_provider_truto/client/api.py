@@ -26,6 +26,7 @@ from airflow_provider_truto.client.endpoints import (
     tools_request,
     unified_request,
 )
+from airflow_provider_truto.client.keys import CURRENT_TASK, FindKeys, RandomKeys
 from airflow_provider_truto.client.names import find_nearest
 from airflow_provider_truto.client.operations import (
     fetch_account_object,
@@ -35,7 +36,7 @@ from airflow_provider_truto.client.operations import (
     stop_run,
 )
 from airflow_provider_truto.client.pages import Pages
-from airflow_provider_truto.client.request import Request, make_random_key
+from airflow_provider_truto.client.request import Request
 from airflow_provider_truto.client.resource import Resource
 
 #: Filters of integrated accounts that Truto documents beside those that are arguments.
@@ -46,10 +47,17 @@ ErrorHandling = Literal["fail_fast", "ignore", "batch"]
 class TrutoApi(ABC):
     """Truto's API. Where an ``integrated_account_id`` is left out, the connection's default is meant.
 
-    Nothing is rendered or converted here: ids are text, bodies are JSON-plain. Results are Truto's JSON. A write
-    without an ``idempotency_key`` gets a random one: two calls are two writes. Methods raise ``TrutoError``s, and
-    ``ValueError`` or ``TypeError`` for arguments that can never be right.
+    Nothing is rendered or converted here: ids are text, bodies are JSON-plain. Results are Truto's JSON. Methods
+    raise ``TrutoError``s, and ``ValueError`` or ``TypeError`` for arguments that can never be right.
+
+    A write without an ``idempotency_key`` gets one, see ``find_keys``: a random one (two calls are two writes), and
+    from a hook within a task that task's, so that a retry does not write again. A ``context`` says which task is
+    meant, ``None`` that none is.
     """
+
+    def find_keys(self, context: Any) -> FindKeys:  # noqa: ARG002
+        """Return what makes the keys of writes that are given none; a bare client knows no tasks."""
+        return RandomKeys
 
     @abstractmethod
     def do(self, function: Function[P, T], *args: P.args, **kwargs: P.kwargs) -> Any:
@@ -89,6 +97,7 @@ class TrutoApi(ABC):
         query: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         idempotency_key: str | None = None,
+        context: Any = CURRENT_TASK,
         stream: bool = False,
     ) -> Any:
         """Call ``/custom/{path}`` with any HTTP method.
@@ -101,7 +110,7 @@ class TrutoApi(ABC):
             "content_type": content_type,
             "query": query,
             "headers": headers,
-            "idempotency_key": make_random_key() if idempotency_key is None else idempotency_key,
+            "idempotency_key": idempotency_key,
             "streamed": stream,
         }
 
@@ -109,7 +118,7 @@ class TrutoApi(ABC):
             return custom_request(method, path, integrated_account_id=account, **given)
 
         build("")  # what is wrong is said here, not while it runs
-        return self.do(fetch_account_value, integrated_account_id, build)
+        return self.do(fetch_account_value, integrated_account_id, build, self.find_keys(context))
 
     def batch(
         self,
@@ -118,6 +127,7 @@ class TrutoApi(ABC):
         integrated_account_id: str | None = None,
         args: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
+        context: Any = CURRENT_TASK,
     ) -> Any:
         """Make several calls in one: each ``{"resource", "method", "id"?, "query"?, "body"?, …}``.
 
@@ -129,7 +139,8 @@ class TrutoApi(ABC):
             resources,
             integrated_account_id=integrated_account_id,
             args=args,
-            idempotency_key=make_random_key() if idempotency_key is None else idempotency_key,
+            idempotency_key=idempotency_key,
+            find_keys=self.find_keys(context),
         )
 
     def integrated_accounts(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Coroutine, Hashable
 from contextlib import AbstractContextManager, nullcontext
 from copy import copy
@@ -17,7 +16,7 @@ from airflow_provider_truto.client.request import Request
 from airflow_provider_truto.client.retry import KeyVersionStore, Result, RetryLoop, RetryPolicy, parse_value
 from airflow_provider_truto.client.settings import ClientSettings
 from airflow_provider_truto.client.tokens import ApiToken, Owner, Token, TokenCache, TokenRefresh, unwrap_refresh
-from airflow_provider_truto.client.transports.base import Transport
+from airflow_provider_truto.client.transports.base import Transport, settle
 
 #: Characters of a warning: it may contain text of a server, of any length.
 _LONGEST_WARNING = 4_000
@@ -115,9 +114,9 @@ class Client:
             shared.RESPONSES.put(key, result.response, cache_ttl=request.cache_ttl)
         return result
 
-    async def fetch_value(self, request: Request) -> Any:
+    async def fetch_value(self, request: Request, key_versions: KeyVersionStore | None = None) -> Any:
         """Return a call's JSON, bytes where it takes any content, or its chunks where it is streamed."""
-        result = await self.fetch(request)
+        result = await self.fetch(request, key_versions=key_versions)
         return result.response.stream if request.streamed else result.value
 
     async def fetch_object(self, request: Request, *needed: str) -> dict[str, Any]:
@@ -144,7 +143,7 @@ class Client:
         if (account_id := self._find_token_account(request)) is not None:
             return await self._get_account_token(account_id, refused=refused)
         if self.tokens.get_unless(refused) is None:
-            self.tokens.replace(await _settle(self.tokens.reread()))
+            self.tokens.replace(await settle(self.tokens.reread()))
         return self.tokens.get_unless(refused)
 
     def _find_token_account(self, request: Request) -> str | None:
@@ -162,7 +161,7 @@ class Client:
             if isinstance(acquired, TokenRefresh):
                 with acquired as refresh:
                     token = _parse_minted_token(await self.run(mint_request(account_id)))
-                    await _settle(self.observer.on_token(token.reveal()))
+                    await settle(self.observer.on_token(token.reveal()))
                     return refresh.store(token, life=self.settings.account_token_life)
             if other := unwrap_refresh(await self.transport.wait_for(acquired)):
                 return other
@@ -193,8 +192,3 @@ def _parse_minted_token(result: Result) -> Token:
         raise TrutoTransportError(
             f"{result.request.describe()}: the answer holds no usable integrated_account_token"
         ) from None
-
-
-async def _settle(value: object) -> object:
-    """Return what a callback returns, at once or later."""
-    return await value if inspect.isawaitable(value) else value

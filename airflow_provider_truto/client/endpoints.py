@@ -56,7 +56,7 @@ def resource_request(
     record_id: str | None = None,
     body: Any = None,
     query: Mapping[str, Any] | tuple[tuple[str, str], ...] | None = None,
-    idempotency_key: str | Callable[[str], str] | None = None,
+    idempotency_key: str | Callable[[str], str | None] | None = None,
     streamed: bool = False,
     any_content: bool = False,
     cache_ttl: float = 0.0,
@@ -64,8 +64,8 @@ def resource_request(
     """Build one of the six shapes: list, get, create, update, delete, and ``POST …/{method}`` for any other.
 
     ``body`` is JSON-plain, or bytes that are JSON already; ``query`` is a mapping, or pairs of ``encode_query``.
-    ``idempotency_key`` is text, or what makes one of the path; a read goes without. ``record_id`` is needed by get,
-    optional for update and delete (some integrations take the id in the body), and refused by the others.
+    ``idempotency_key`` is text, or what makes one (or none) of the path; a read goes without. ``record_id`` is needed
+    by get, optional for update and delete (some integrations take the id in the body), and refused by the others.
     """
     verb = VERBS.get(method, "POST")
     if record_id is None and method == "get":

@@ -14,13 +14,31 @@ from airflow_provider_truto.client.errors import (
     TrutoSchemaError,
     TrutoTransportError,
 )
+from airflow_provider_truto.client.keys import FindKeys
 from airflow_provider_truto.client.pages import Pages
 from airflow_provider_truto.client.request import Request
+from airflow_provider_truto.client.retry import KeyVersionStore
+from airflow_provider_truto.client.transports.base import settle
 
 
-async def fetch_account_value(client: Client, account: str | None, build: Callable[[str], Request]) -> Any:
-    """Return the value of a call that is built for an account; ``None`` means the connection's default."""
-    return await client.fetch_value(build(resolve_account(client.settings, account)))
+async def fetch_account_value(
+    client: Client, account: str | None, build: Callable[[str], Request], find_keys: FindKeys
+) -> Any:
+    """Return the value of a call that is built for an account; ``None`` means the connection's default.
+
+    A write that has no key takes one of ``find_keys``.
+    """
+    request = build(resolve_account(client.settings, account))
+    return await client.fetch_value(*await assign_key(request, find_keys))
+
+
+async def assign_key(request: Request, find_keys: FindKeys) -> tuple[Request, KeyVersionStore | None]:
+    """Return a write that has no key of its caller's with the key that it takes, and what keeps its version."""
+    if not request.is_write or request.idempotency_key is not None:
+        return request, None
+    keys = await settle(find_keys())
+    key = keys.make_key(request)
+    return request.replace(idempotency_key=key), keys.find_versions(key)
 
 
 async def fetch_account_object(
@@ -41,7 +59,8 @@ async def fetch_batch(
     *,
     integrated_account_id: str | None,
     args: Mapping[str, Any] | None,
-    idempotency_key: str,
+    idempotency_key: str | None,
+    find_keys: FindKeys,
 ) -> dict[str, Any]:
     """Make a batch request and return its results by resource.
 
@@ -51,7 +70,8 @@ async def fetch_batch(
     request = batch_request(
         list(resources), integrated_account_id=account, args=args, idempotency_key=idempotency_key
     )
-    result = await client.fetch(request)
+    request, key_versions = await assign_key(request, find_keys)
+    result = await client.fetch(request, key_versions=key_versions)
     value = result.value if isinstance(result.value, dict) else {}
     results = value.get("result", {} if "errors" in value else None)
     if not isinstance(results, dict):

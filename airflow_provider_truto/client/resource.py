@@ -6,16 +6,20 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_truto.client.endpoints import names_record
+from airflow_provider_truto.client.keys import CURRENT_TASK
 from airflow_provider_truto.client.names import find_other_account
 from airflow_provider_truto.client.operations import fetch_account_value, open_account_pages
-from airflow_provider_truto.client.request import Request, encode_query, make_random_key
+from airflow_provider_truto.client.request import Request, encode_query
 
 if TYPE_CHECKING:
     from airflow_provider_truto.client.api import TrutoApi
 
 
 class Resource:
-    """One resource of one customer: list, get, create, update, delete, and ``call`` for custom methods."""
+    """One resource of one customer: list, get, create, update, delete, and ``call`` for custom methods.
+
+    ``idempotency_key`` and ``context`` say which key a write carries; see ``TrutoApi``.
+    """
 
     def __init__(self, api: TrutoApi, build: Callable[..., Request], integrated_account_id: str | None) -> None:
         self._api = api
@@ -33,7 +37,7 @@ class Resource:
 
     def get(self, record_id: str, *, query: Mapping[str, Any] | None = None, stream: bool = False) -> Any:
         """Return one record; ``stream`` returns the CRM's bytes as an iterable."""
-        return self._done("get", record_id=record_id, query=query, streamed=stream)
+        return self._done("get", None, record_id=record_id, query=query, streamed=stream)
 
     def create(
         self,
@@ -41,10 +45,12 @@ class Resource:
         *,
         query: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
+        context: Any = CURRENT_TASK,
         stream: bool = False,
     ) -> Any:
         """Create a record, and return it."""
-        return self._done("create", body=body, query=query, idempotency_key=idempotency_key, streamed=stream)
+        given = {"body": body, "query": query, "idempotency_key": idempotency_key, "streamed": stream}
+        return self._done("create", context, **given)
 
     def update(
         self,
@@ -53,6 +59,7 @@ class Resource:
         *,
         query: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
+        context: Any = CURRENT_TASK,
         stream: bool = False,
     ) -> Any:
         """Change the given fields of a record, and return it.
@@ -61,7 +68,7 @@ class Resource:
         """
         _check_target(record_id, body)
         given = {"body": body, "query": query, "idempotency_key": idempotency_key, "streamed": stream}
-        return self._done("update", record_id=record_id, **given)
+        return self._done("update", context, record_id=record_id, **given)
 
     def delete(
         self,
@@ -70,10 +77,12 @@ class Resource:
         *,
         query: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
+        context: Any = CURRENT_TASK,
     ) -> Any:
         """Delete a record; returns ``{"id"}``. The id is ``None`` where the integration takes it in the body."""
         _check_target(record_id, body)
-        return self._done("delete", record_id=record_id, body=body, query=query, idempotency_key=idempotency_key)
+        given = {"body": body, "query": query, "idempotency_key": idempotency_key}
+        return self._done("delete", context, record_id=record_id, **given)
 
     def call(
         self,
@@ -82,14 +91,14 @@ class Resource:
         *,
         query: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
+        context: Any = CURRENT_TASK,
         stream: bool = False,
     ) -> Any:
         """Call a custom method of the resource."""
-        return self._done(method, body=body, query=query, idempotency_key=idempotency_key, streamed=stream)
+        given = {"body": body, "query": query, "idempotency_key": idempotency_key, "streamed": stream}
+        return self._done(method, context, **given)
 
-    def _done(self, method: str, **given: Any) -> Any:
-        if given.get("idempotency_key") is None:
-            given["idempotency_key"] = make_random_key()
+    def _done(self, method: str, context: Any, **given: Any) -> Any:
         body = given.get("body")
         if other := find_other_account(body if isinstance(body, Mapping) else ()):
             raise ValueError(f"a body names no customer ({other!r}): that is the argument integrated_account_id")
@@ -98,7 +107,7 @@ class Resource:
             return self._build(method, integrated_account_id=account, **given)
 
         build("")  # what is wrong is said here, not while it runs
-        return self._api.do(fetch_account_value, self._account, build)
+        return self._api.do(fetch_account_value, self._account, build, self._api.find_keys(context))
 
 
 def _check_target(record_id: str | None, body: Any) -> None:

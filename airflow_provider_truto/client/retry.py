@@ -32,7 +32,7 @@ from airflow_provider_truto.client.statuses import (
     find_meaning,
 )
 from airflow_provider_truto.client.tokens import Token
-from airflow_provider_truto.client.transports.base import Transport, TransportFailure
+from airflow_provider_truto.client.transports.base import Transport, TransportFailure, settle
 
 _FIRST_BACKOFF = 1.0
 _LONGEST_BACKOFF = 60.0
@@ -51,7 +51,7 @@ class TokenSource(Protocol):
 
 
 class KeyVersionStore(Protocol):
-    """Keeps the version of an idempotency key beyond this process, e.g. in Airflow's task state store."""
+    """Keeps the version of one idempotency key beyond this process, e.g. in Airflow's task state store."""
 
     @property
     def may_advance(self) -> bool:
@@ -64,11 +64,11 @@ class KeyVersionStore(Protocol):
     def load(self) -> int:
         """Return the stored version, 1 where there is none."""
 
-    def save(self, version: int) -> None:
-        """Store the version durably before returning."""
+    def save(self, version: int) -> object:
+        """Store the version durably before returning; what is returned is awaited where it can be."""
 
-    def put_off(self, *, refusals: int, may_have_executed: bool) -> None:
-        """Store durably what the call that goes on later has to know of this one."""
+    def put_off(self, *, refusals: int, may_have_executed: bool) -> object:
+        """Store durably what the call that goes on later has to know of this one; awaited as ``save`` is."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -194,7 +194,7 @@ class RetryLoop:
 
         Raises the ``TrutoError`` of anything else, with ``attempts``, ``waited`` and ``idempotency_key``.
         """
-        self._maybe_advance_key()  # a call that goes on has waited since the last refusal
+        await self._maybe_advance_key()  # a call that goes on has waited since the last refusal
         try:
             while True:
                 # Before each attempt, since a wait may outlast a token's life.
@@ -306,14 +306,14 @@ class RetryLoop:
         may_retry = meaning.in_call and (self._is_repeatable or meaning.is_refusal)
         await self._wait_or_raise(error, requested_wait, may_retry=may_retry)
         if meaning.is_refusal:
-            self._maybe_advance_key()
+            await self._maybe_advance_key()
 
     async def _wait_or_raise(self, error: TrutoError, requested_wait: float | None, *, may_retry: bool) -> None:
         """Sleep before the next attempt; raise instead where the wait would exceed ``max_wait``, never shorten it."""
         if not may_retry or self._attempts >= self._policy.max_attempts:
             raise error
         if requested_wait is not None:
-            self._maybe_put_off(error, requested_wait)
+            await self._maybe_put_off(error, requested_wait)
         left = self._policy.max_wait - self._waited
         if requested_wait is not None:
             seconds = requested_wait
@@ -333,13 +333,14 @@ class RetryLoop:
         with self._on_backoff():
             await self._transport.sleep(seconds)
 
-    def _maybe_put_off(self, error: TrutoError, seconds: float) -> None:
+    async def _maybe_put_off(self, error: TrutoError, seconds: float) -> None:
         """Raise the error where its wait is too long for this process; its caller may send again after it."""
         over = self._policy.put_off_over
         if over is None or not over < seconds <= LONGEST_PUT_OFF:
             return
         if self._key_versions is not None:
-            self._key_versions.put_off(refusals=self._refusals, may_have_executed=self._may_have_executed)
+            known = {"refusals": self._refusals, "may_have_executed": self._may_have_executed}
+            await settle(self._key_versions.put_off(**known))  # type: ignore[arg-type]
         if isinstance(error, TrutoApiError):
             error.retry_after = seconds
         error.is_put_off = True
@@ -353,7 +354,7 @@ class RetryLoop:
             f" {self._policy.max_attempts} {how}; the next one comes in {seconds:.1f} s"
         )
 
-    def _maybe_advance_key(self) -> None:
+    async def _maybe_advance_key(self) -> None:
         """Go on to the next version of a key that was refused twice, where that cannot repeat a write."""
         key_versions = self._key_versions
         if (
@@ -362,7 +363,7 @@ class RetryLoop:
             and self._refusals >= 2
             and not self._may_have_executed
         ):
-            key_versions.save(self._key_version + 1)
+            await settle(key_versions.save(self._key_version + 1))
             self._use_key_version(self._key_version + 1)
 
     def _use_key_version(self, version: int) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow_provider_truto.client.api import TrutoApi
 from airflow_provider_truto.client.core import Client
+from airflow_provider_truto.client.keys import CURRENT_TASK, FindKeys
 from airflow_provider_truto.records.pipeline import write_record
 from airflow_provider_truto.records.request import PACKAGED, RecordRequest, SchemaSource, build_account_update
 from airflow_provider_truto.records.safeguards import Safeguards
@@ -34,6 +35,7 @@ class AccountUpdates(TrutoApi, ABC):
         allow_null: bool | Collection[str] = False,
         allow_empty: bool = False,
         idempotency_key: str | None = None,
+        context: Any = CURRENT_TASK,
         preflight: bool = False,
         expected_tenant_id: str | None = None,
         check_custom_fields: bool = False,
@@ -65,7 +67,10 @@ class AccountUpdates(TrutoApi, ABC):
         :param extra_fields: names or JSON pointers of fields that the schema does not know and that are meant.
         :param allow_null: true, or the JSON pointers at which null is meant.
         :param allow_empty: let ``[]`` and ``{}`` through; they may wipe a list in the CRM.
-        :param idempotency_key: Truto executes a key once. Without it the key is random: two calls are two writes.
+        :param idempotency_key: Truto executes a key once. Without it the key is the task's, see ``context``.
+        :param context: the context of the task whose key the call takes, so that a retry of it does not write again;
+            equal calls of one task are numbered, so that each of them writes. Left out, it is that of the task that
+            runs; in a sensor, and outside of a task, the key is random. ``None``: a random key.
         :param preflight: make sure that the account is active, not blocked, and has the method.
         :param expected_tenant_id: refuse an integrated account that belongs to any other tenant.
         :param check_custom_fields: refuse custom fields that this customer's CRM does not have.
@@ -97,7 +102,7 @@ class AccountUpdates(TrutoApi, ABC):
             expect=expect,
             skip_unchanged=skip_unchanged,
         )
-        return self.do(_write, request, safeguards=safeguards)
+        return self.do(_write, request, safeguards=safeguards, find_keys=self.find_keys(context))
 
     def stream_account(
         self,
@@ -115,6 +120,7 @@ class AccountUpdates(TrutoApi, ABC):
         allow_null: bool | Collection[str] = False,
         allow_empty: bool = False,
         idempotency_key: str | None = None,
+        context: Any = CURRENT_TASK,
     ) -> Any:
         """Update an account and return the CRM's answer as an iterable of bytes, never held in memory.
 
@@ -140,7 +146,7 @@ class AccountUpdates(TrutoApi, ABC):
             allow_empty=allow_empty,
             idempotency_key=idempotency_key,
         )
-        return self.do(_stream, request)
+        return self.do(_stream, request, find_keys=self.find_keys(context))
 
     def preview_account(
         self,
@@ -188,12 +194,12 @@ class AccountUpdates(TrutoApi, ABC):
         return self.do(_make_preview, request)
 
 
-async def _write(client: Client, request: RecordRequest, *, safeguards: Safeguards) -> Any:
-    return (await write_record(client, request, safeguards=safeguards)).response
+async def _write(client: Client, request: RecordRequest, *, safeguards: Safeguards, find_keys: FindKeys) -> Any:
+    return (await write_record(client, request, safeguards=safeguards, find_keys=find_keys)).response
 
 
-async def _stream(client: Client, request: RecordRequest) -> Any:
-    result = (await write_record(client, request)).result
+async def _stream(client: Client, request: RecordRequest, *, find_keys: FindKeys) -> Any:
+    result = (await write_record(client, request, find_keys=find_keys)).result
     return result.response.stream if result else None
 
 

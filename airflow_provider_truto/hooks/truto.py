@@ -16,6 +16,7 @@ from airflow_provider_truto import __version__
 from airflow_provider_truto._compat import AirflowException, BaseHook, conf, get_async_connection, mask_secret
 from airflow_provider_truto.client.core import Function, Observer, P, T
 from airflow_provider_truto.client.errors import Problem, TrutoError, TrutoSchemaError
+from airflow_provider_truto.client.keys import FindKeys
 from airflow_provider_truto.client.tokens import ApiToken, Token
 from airflow_provider_truto.connection_fields import (
     CONNECTION_TYPE,
@@ -27,6 +28,7 @@ from airflow_provider_truto.connection_fields import (
 )
 from airflow_provider_truto.hooks._account_updates import AccountUpdates
 from airflow_provider_truto.hooks._connection_test import run_connection_test
+from airflow_provider_truto.hooks._task_keys import find_task_keys, find_task_keys_async
 from airflow_provider_truto.hooks.connection import AirflowConnection, TrutoConnection, read_connection
 
 if TYPE_CHECKING:
@@ -92,6 +94,14 @@ class _ConnectionHook(BaseHook, AccountUpdates):
             "max_wait": max_wait,
             "requests_per_second": requests_per_second,
         }
+
+    def find_keys(self, context: Any) -> FindKeys:
+        """Return what makes the keys of writes: the task of ``context``, else random ones.
+
+        Left out, it is the task that runs; in a sensor, and outside of a task, none. ``None``: none. Raises
+        ``ValueError`` for a context that is not a task's.
+        """
+        return find_task_keys(context)
 
     def _read(self, conn: AirflowConnection, *, is_test: bool = False) -> TrutoConnection:
         from airflow import __version__ as airflow_version
@@ -231,6 +241,10 @@ class TrutoAsyncHook(_ConnectionHook):
 
     ``update_account`` and the others return coroutines here, lists are async iterators.
     """
+
+    def find_keys(self, context: Any) -> FindKeys:
+        """Return what makes the keys of writes; see ``TrutoHook``."""
+        return find_task_keys_async(context)
 
     async def do(self, function: Function[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a coroutine function on the client, and return its result."""

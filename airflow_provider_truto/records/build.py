@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from airflow_provider_truto.client.endpoints import proxy_request, unified_request
-from airflow_provider_truto.client.request import Request, encode_query, make_random_key
+from airflow_provider_truto.client.request import Request, encode_query
 from airflow_provider_truto.records.keys import TaskIdentity, make_task_key
 from airflow_provider_truto.records.request import RecordRequest
 from airflow_provider_truto.records.validate import ValidRequest
@@ -15,15 +15,13 @@ from airflow_provider_truto.records.validate import ValidRequest
 def build_request(valid: ValidRequest, *, task: TaskIdentity | None = None) -> Request:
     """Build the call, ``PATCH /unified/crm/accounts/{id}`` for an update of an account.
 
-    A write's key is the request's own, else the task's, else random.
+    A write's key is the request's own, else the task's; without a task it has none yet.
     """
     request = valid.request
 
-    def make_key(path: str) -> str:
-        if request.idempotency_key is not None:
+    def make_key(path: str) -> str | None:
+        if request.idempotency_key is not None or task is None:
             return request.idempotency_key
-        if task is None:
-            return make_random_key()
         account = request.integrated_account_id or ""
         return make_task_key(task, integrated_account_id=account, path=path, body=valid.body or b"")
 

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from threading import Lock
 from typing import Any
 
+from airflow_provider_truto.client.request import Request
 from airflow_provider_truto.client.values import Value
 
 _VERSION = "v1"
@@ -23,7 +26,7 @@ class TaskIdentity(Value):
 
     ``generation`` is constant over automatic retries and another after a clear, and in a DAG run that was deleted and
     made again under its id, so that a retried task replays and the others write; ``airflow_task`` says what it is
-    made of. ``ordinal`` is the record's place in its source.
+    made of. ``ordinal`` is the record's place in its source, or the number of a call among equal ones of its task.
     """
 
     dag_id: str
@@ -84,6 +87,33 @@ def _differ(one: Any, other: Any) -> bool:
 
 
 def make_task_key(task: TaskIdentity, *, integrated_account_id: str, path: str, body: bytes) -> str:
-    """Make the key of a task's write; equal arguments give equal keys."""
-    material = _JSON.encode([vars(task), integrated_account_id, path, body.decode()])
+    """Make the key of a task's write; equal arguments give equal keys, bodies that are not text among them."""
+    material = _JSON.encode([vars(task), integrated_account_id, path, body.decode(errors="surrogateescape")])
     return f"{_VERSION}-{hashlib.sha256(material.encode()).hexdigest()}"
+
+
+class CallKeys:
+    """Makes the keys of the calls that a task makes itself, however many; threads may share it.
+
+    A key is made of the customer, the HTTP method, the path, the query and the body. Calls that are equal in all of
+    them are numbered as they come: the first one of a try repeats the first one of the try before. So no order of
+    different calls matters, nor which of the task's threads comes first.
+    """
+
+    def __init__(self, task: TaskIdentity) -> None:
+        self._task = task
+        self._counts: Counter[str] = Counter()
+        self._lock = Lock()
+
+    def make_key(self, request: Request) -> str:
+        """Return the key of one more call."""
+        call = {
+            "integrated_account_id": request.integrated_account_id or "",
+            "path": f"{request.method} {request.target}",
+            "body": request.body or b"",
+        }
+        first = make_task_key(self._task, **call)  # type: ignore[arg-type]
+        with self._lock:
+            ordinal = self._counts[first]
+            self._counts[first] += 1
+        return make_task_key(self._task.of(ordinal), **call) if ordinal else first  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from airflow_provider_truto.client.accounts import (
@@ -21,6 +22,8 @@ from airflow_provider_truto.client.accounts import (
 from airflow_provider_truto.client.core import Client
 from airflow_provider_truto.client.endpoints import CACHE_TTL, integrated_account_request
 from airflow_provider_truto.client.errors import Problem, TrutoNotFoundError, TrutoSchemaError
+from airflow_provider_truto.client.keys import FindKeys, RandomKeys
+from airflow_provider_truto.client.operations import assign_key
 from airflow_provider_truto.client.pages import Pages
 from airflow_provider_truto.client.request import encode_json
 from airflow_provider_truto.client.retry import KeyVersionStore, Result
@@ -62,14 +65,17 @@ async def write_record(
     safeguards: Safeguards | None = None,
     task: TaskIdentity | None = None,
     key_versions: KeyVersionStore | None = None,
+    find_keys: FindKeys = RandomKeys,
 ) -> RecordResult:
     """Write one record: coerce and check the request, send it, and read the answer.
 
     Without ``coercion`` the body is sent as it is. ``earlier`` are problems that the caller has found already.
-    ``task`` determines the idempotency key, and ``key_versions`` keeps its version over a task's tries. Raises
-    ``TrutoSchemaError`` with every problem, or the ``TrutoError`` of the call.
+    ``task`` determines the idempotency key, and ``key_versions`` keeps its version over a task's tries; without a
+    ``task``, ``find_keys`` does both. Raises ``TrutoSchemaError`` with every problem, or the ``TrutoError`` of the
+    call.
     """
     safeguards = safeguards or Safeguards()
+    send = partial(send_record, client, task=task, key_versions=key_versions, find_keys=find_keys)
     valid = await prepare_request(client, request, coercion=coercion, earlier=earlier, safeguards=safeguards)
     request = valid.request
     if safeguards.reads_record:
@@ -79,7 +85,7 @@ async def write_record(
             if safeguards.preview or request.method != "delete":
                 raise
             # Most likely an earlier try of this task has deleted it: for the same key, Truto repeats the answer.
-            return await send_record(client, valid, task=task, key_versions=key_versions)
+            return await send(valid)
         preview = make_preview(valid, record)
         check_expected(safeguards, preview, request)
         if safeguards.preview:
@@ -92,9 +98,9 @@ async def write_record(
             if not differing:
                 return RecordResult(request=request, response=record, preview=preview, unchanged=unchanged)
             valid = _reduce_body(valid, differing)
-            done = await send_record(client, valid, task=task, key_versions=key_versions)
+            done = await send(valid)
             return replace(done, preview=preview, unchanged=unchanged)
-    return await send_record(client, valid, task=task, key_versions=key_versions)
+    return await send(valid)
 
 
 async def open_pages(
@@ -245,10 +251,12 @@ async def send_record(
     *,
     task: TaskIdentity | None = None,
     key_versions: KeyVersionStore | None = None,
+    find_keys: FindKeys = RandomKeys,
 ) -> RecordResult:
-    """Send a checked request, and read the answer. Raises the ``TrutoError`` of the call."""
+    """Send a checked request, and read the answer; see ``write_record``. Raises the ``TrutoError`` of the call."""
     request = valid.request
-    result = await client.fetch(build_request(valid, task=task), key_versions=key_versions)
+    call, versions_of_call = await assign_key(build_request(valid, task=task), find_keys)
+    result = await client.fetch(call, key_versions=key_versions or versions_of_call)
     if result.response.stream is not None:
         return RecordResult(request=request, response=None, result=result)
     response, warnings = parse_response(request, result.value)

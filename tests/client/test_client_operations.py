@@ -23,6 +23,7 @@ from airflow_provider_truto.client.errors import (
     TrutoSchemaError,
     TrutoTransportError,
 )
+from airflow_provider_truto.client.keys import RandomKeys
 from airflow_provider_truto.client.operations import fetch_batch
 from airflow_provider_truto.client.pages import Page, Pages, fetch_all, parse_page
 from airflow_provider_truto.client.request import Request
@@ -309,6 +310,7 @@ def batched(value):
         integrated_account_id=ID,
         args=None,
         idempotency_key="k",
+        find_keys=RandomKeys,
         answers={"/batch-request": value},
     )[0]
 

@@ -13,6 +13,7 @@ import time
 
 import pytest
 
+from airflow_provider_truto._compat import NOTSET
 from airflow_provider_truto.client.errors import TrutoAuthenticationError, TrutoSchemaError
 from airflow_provider_truto.emulator import ACME, GLOBEX, HOOLI, INITECH, UMBRELLA, Emulator
 from airflow_provider_truto.hooks.truto import TrutoHook
@@ -235,6 +236,22 @@ def test_the_connection_s_integrated_account_is_the_default_and_an_argument_wins
 def test_an_empty_integrated_account_never_falls_back_to_the_default(connect, emulator):
     with pytest.raises(TrutoSchemaError, match="integrated_account_id"):
         connect(extra={"integrated_account_id": GLOBEX}).update_account("1", {"name": "x"}, integrated_account_id="")
+    assert emulator.requests == []
+
+
+@pytest.mark.parametrize("context", [{}, {"context": None}, {"context": NOTSET}], ids=str)
+def test_outside_of_a_task_two_calls_are_two_writes(connect, emulator, context):
+    hook = connect(extra={"integrated_account_id": ACME})
+    for _ in range(2):
+        hook.update_account("23423523", {"name": "x"}, **context)
+        hook.unified("crm", "accounts").update("23423523", {"name": "x"}, **context)
+    assert len(emulator.executions) == 4
+
+
+@pytest.mark.parametrize("context", [{}, {"ti": None, "dag_run": None}, {"ti": "x"}, "context"])
+def test_a_context_that_is_not_a_task_s_is_refused(connect, emulator, context):
+    with pytest.raises(ValueError, match="as get_current_context"):
+        connect().custom("POST", "things", integrated_account_id=ACME, context=context)
     assert emulator.requests == []
 
 

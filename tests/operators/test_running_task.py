@@ -37,6 +37,7 @@ class Tries:
         )
 
     def next(self, *, try_number=None, max_tries=None, ends_well=False, **run):
+        self.ti = SimpleNamespace(**vars(self.ti))  # as another process has another one
         self.ti.try_number = try_number or self.ti.try_number + 1
         self.ti.max_tries = self.ti.max_tries if max_tries is None else max_tries
         vars(self.run).update(run)

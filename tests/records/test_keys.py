@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_truto.client.request import make_random_key
-from airflow_provider_truto.records.keys import TaskIdentity, make_task_key
+from airflow_provider_truto.client.request import Request, make_random_key
+from airflow_provider_truto.records.keys import CallKeys, TaskIdentity, make_task_key
 
 TASK = TaskIdentity(dag_id="dag", run_id="run", task_id="task", map_index=-1, generation="g")
 CALL = {"integrated_account_id": "acae0000", "path": "/unified/crm/accounts/1", "body": b'{"name":"Acme"}'}
@@ -68,6 +68,22 @@ def test_another_account_record_or_body_has_another_key(change):
 def test_all_of_a_mapped_task_differ():
     keys = [make_task_key(replace(TASK, map_index=index), **CALL) for index in range(200)]
     assert len(set(keys)) == 200
+
+
+def request(**changes):
+    given = {"method": "POST", "path": "/things", "integrated_account_id": "acae0000", "body": b"{}"}
+    return Request(**{**given, **changes})
+
+
+def test_equal_calls_are_numbered_and_the_order_of_different_ones_changes_no_key():
+    calls = [request(), request(body=b"\xff"), request(), request(method="PUT"), request(query=(("a", "b"),))]
+    calls += [request(integrated_account_id="910be000"), request(path="/others"), request(body=None)]
+    made = CallKeys(TASK)
+    keys = list(map(made.make_key, calls))
+    assert len(set(keys)) == len(calls)
+    again = CallKeys(TASK)
+    assert set(map(again.make_key, reversed(calls))) == set(keys)
+    assert not set(map(CallKeys(replace(TASK, generation="h")).make_key, calls)) & set(keys)
 
 
 def test_random_keys_differ():

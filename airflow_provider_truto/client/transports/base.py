@@ -6,6 +6,8 @@ one on requests blocks inside its methods, so that a coroutine runs to its end w
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Awaitable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -54,3 +56,8 @@ def request_headers(request: Request) -> dict[str, str]:
     if request.idempotency_key is not None:
         headers["Idempotency-Key"] = request.idempotency_key
     return headers
+
+
+async def settle(value: T | Awaitable[T]) -> T:
+    """Return what a callback of the caller's returned: a value, or on aiohttp what has to be awaited for it."""
+    return await value if inspect.isawaitable(value) else value
