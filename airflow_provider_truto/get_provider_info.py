@@ -50,6 +50,12 @@ def get_provider_info() -> dict[str, Any]:
                 ],
             }
         ],
+        "task-decorators": [
+            {
+                "name": "truto_update_account",
+                "class-name": "airflow_provider_truto.decorators.accounts.truto_update_account_task",
+            }
+        ],
         "connection-types": [
             {
                 "connection-type": connection_fields.CONNECTION_TYPE,

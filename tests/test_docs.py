@@ -190,7 +190,7 @@ SENSORS = Page("docs/sensors.md")
 EVENTS = Page("docs/events.md")
 #: The pages for those who change the package.
 INSIDE = [Page("CONTRIBUTING.md"), Page("docs/architecture.md")]
-GUIDES = [BULK, Page("docs/sync_jobs.md"), SENSORS, Page("docs/waits.md"), EVENTS]
+GUIDES = [BULK, Page("docs/sync_jobs.md"), SENSORS, Page("docs/taskflow.md"), Page("docs/waits.md"), EVENTS]
 PAGES = [README, *GUIDES, *INSIDE, Page("docs/benchmarks.md")]
 #: Pages whose DAGs this Airflow can run: Airflow 2 has no assets.
 RUNNABLE = [page for page in PAGES if page is not EVENTS or not IS_AIRFLOW_2]

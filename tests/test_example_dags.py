@@ -42,6 +42,7 @@ CHANGES = "truto_changed_accounts"
 CUSTOMER, RECORD = "truto_wait_for_customer", "truto_wait_for_record"
 #: Examples that wait, and how often they look.
 LOOKING = {SYNC_JOB: "poll_interval=10", CUSTOMER: "poke_interval=60", RECORD: "poke_interval=60"}
+TASKFLOW = "truto_taskflow"
 BY_VARIABLE = "truto_preview_approve_apply_by_variable"
 
 
@@ -311,6 +312,21 @@ def test_changed_accounts_are_read_since_a_time_in_a_run_by_hand(airflow, emulat
     run = airflow.run(CHANGES)
     assert run.state == "success"
     assert run.xcom("read_accounts") == [{"customer": ACME, "id": "23423524", "name": "Contoso"}]
+
+
+@pytest.mark.airflow
+def test_functions_write_what_they_return_and_what_they_call_the_hook_for(airflow, emulator):
+    assert airflow.run(TASKFLOW).state == "success"
+    bodies = [(one[ACCOUNT], one["body"]) for one in emulator.executions if one["method"] != "GET"]
+    assert sorted(bodies, key=json.dumps) == sorted(
+        [
+            (ACME, {"number_of_employees": 140, "custom_fields": {"tier": "gold"}}),
+            (GLOBEX, {"custom_fields": {"tier": "silver"}}),
+            (ACME, {"last_name": "Okafor"}),
+            (GLOBEX, {"last_name": "Rao"}),
+        ],
+        key=json.dumps,
+    )
 
 
 @pytest.mark.airflow
@@ -621,5 +637,6 @@ def test_there_is_a_test_for_every_example():
         CHANGES,
         CUSTOMER,
         RECORD,
+        TASKFLOW,
         "truto_bulk_from_warehouse",  # tests/bulk/test_bulk_example.py
     }

@@ -18,7 +18,7 @@ ALLOWED = {
     )
 }
 #: Parts that may know Airflow.
-KNOW_AIRFLOW = {"_compat", "hooks", "triggers", "operators", "sensors", "retries"}
+KNOW_AIRFLOW = {"_compat", "hooks", "triggers", "operators", "sensors", "decorators", "retries"}
 
 
 def part_of(path: Path) -> str:

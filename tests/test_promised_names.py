@@ -59,6 +59,7 @@ PROMISED = {
         "asset_name model resource integrated_account_ids truto_conn_id poll_interval overlap query"
     ),
     "webhooks.parse_event": "body",
+    "decorators.accounts.truto_update_account_task": "python_callable multiple_outputs",
     "emulator.Emulator": "",
 }
 #: Each error, what it is one of, and an attribute that it has.

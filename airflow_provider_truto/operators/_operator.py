@@ -74,6 +74,8 @@ class TrutoOperator(TypedRenderingMixin, BaseOperator):
     """
 
     arguments: ClassVar[Mapping[str, Argument]] = ARGUMENTS
+    #: Required arguments that may come while the task runs, see ``_take_when_run``; none is missing before.
+    made_when_run: ClassVar[frozenset[str]] = frozenset()
     ui_color = "#e3f2ee"
     body: Any = None
     body_file: Any = None
@@ -107,7 +109,7 @@ class TrutoOperator(TypedRenderingMixin, BaseOperator):
                     value = default_args.get(name, parameter.default)
                 self._taken[name] = value is not REQUIRED and not isinstance(value, ArgNotSet)
                 setattr(self, name, to_renderable(value) if self._taken[name] else None)
-                if value is REQUIRED:
+                if value is REQUIRED and name not in self.made_when_run:
                     missing.append(name)
         if missing and not self._is_row:
             raise TypeError(f"missing keyword arguments: {', '.join(missing)}")
@@ -127,6 +129,17 @@ class TrutoOperator(TypedRenderingMixin, BaseOperator):
             self._refused.extend(problems)
         elif problems:
             raise ValueError("\n".join(f"{pointer.lstrip('/')}: {message}" for pointer, message in problems))
+
+    # In the next two, what all copies of an operator share stays as it is: a retry may run another copy of it.
+
+    def _take_when_run(self, name: str, value: Any) -> None:
+        """Take an argument as data, after all others were rendered."""
+        self.__dict__["_taken_arguments"] = {**self._taken, name: True}
+        setattr(self, name, value)
+
+    def _refuse_when_run(self, problem: Problem) -> None:
+        """Have ``_read_arguments`` return one more problem."""
+        self.__dict__["_refused_arguments"] = [*self._refused, problem]
 
     def _read_arguments(self) -> list[Problem]:
         """Replace each attribute by its parsed value, or by ``None`` where it is wrong; return all problems."""

@@ -108,7 +108,7 @@ class TypedRenderingMixin:
             for name, value in arguments.items()
             # With `strict=False` a row may hold what is shared, too; then its value is another object.
             if not (name in partial and partial[name] is value)
-            and _is_from_upstream(task.expand_input, name, context["ti"].map_index)
+            and is_from_expansion(task.expand_input, name, context["ti"].map_index)
         }
         return partial, row
 
@@ -147,10 +147,10 @@ def is_from_upstream(reference: Any, context: Any) -> bool:
     if is_literal(reference):
         return False
     expand_input = getattr(reference, "_input", None)  # of a task group that is mapped
-    return expand_input is None or _is_from_upstream(expand_input, reference._key, context["ti"].map_index)
+    return expand_input is None or is_from_expansion(expand_input, reference._key, context["ti"].map_index)
 
 
-def _is_from_upstream(expand_input: Any, name: str, map_index: int) -> bool:
+def is_from_expansion(expand_input: Any, name: str, map_index: int) -> bool:
     """Whether an argument of one row of a mapped task, or of a mapped task group, was made by another task."""
     given = expand_input.value
     if isinstance(given, Mapping):  # of `expand`

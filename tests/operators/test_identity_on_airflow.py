@@ -23,6 +23,7 @@ except ImportError:
     from airflow.models.dag import DAG
 
 from airflow_provider_truto.emulator import ACME, GLOBEX
+from airflow_provider_truto.hooks.truto import TrutoHook
 from airflow_provider_truto.operators.accounts import TrutoBulkUpdateAccountsOperator, TrutoUpdateAccountOperator
 
 DAYS = dict(start_date=datetime(2026, 1, 1, tzinfo=timezone.utc), schedule=None, catchup=False)
@@ -47,6 +48,21 @@ def bulk(**more):
     return TrutoBulkUpdateAccountsOperator(
         task_id="bulk", source=SOURCE, output_path={ledgers!r}, **{{"max_failures": 0, **more}}
     )
+
+
+@task(retries=1, retry_delay=timedelta(minutes=30))
+def hooked(ti=None):
+    hook = TrutoHook(integrated_account_id=ACME)
+    hook.update_account("23423523", {{"description": "new"}})
+    for _ in range(2):
+        hook.unified("crm", "contacts").create({{"last_name": "Okafor"}})
+    if ti.try_number == 1:
+        raise RuntimeError("when all is written")
+
+
+@task.truto_update_account(integrated_account_id=ACME, retries=1, retry_delay=timedelta(minutes=30))
+def decorated():
+    return "23423523", {{"description": "new"}}
 
 
 @task
@@ -133,6 +149,25 @@ def test_a_run_that_is_queued_by_hand_while_the_task_waits_is_the_same_run(sched
     scheduled.until("queued", "success", 2)
     assert len(set(sent(emulator))) == 1
     assert len(emulator.executions) == 1
+
+
+@pytest.mark.parametrize(("task", "writes"), [("hooked", 3), ("decorated", 1)])
+def test_a_taskflow_task_whose_first_try_wrote_writes_once_and_again_when_it_is_cleared(
+    scheduled, emulator, task, writes
+):
+    if task == "decorated":
+        lose_answer(emulator)
+    scheduled.write(task, f"{task}()")
+    scheduled.trigger(task)
+    scheduled.until(task, "up_for_retry", 1, task_id=task)
+    assert len(emulator.executions) == writes
+    scheduled.let_an_hour_pass(task)
+    scheduled.until_run(task, "success")
+    assert len(emulator.executions) == writes
+    scheduled.clear(task, task)
+    scheduled.until_run(task, "success")
+    assert scheduled.task(task, task) == ("success", 3)
+    assert len(emulator.executions) == 2 * writes
 
 
 @pytest.mark.parametrize("then", [1, 0], ids=["same", "lowered"])

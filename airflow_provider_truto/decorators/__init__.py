@@ -1,0 +1,1 @@
+"""Decorators of TaskFlow: functions that return what an operator writes."""
