@@ -55,7 +55,7 @@ def assert_all_is_written_once(truto):
     assert len(truto.writes()) == 40
 
 
-@pytest.mark.parametrize("concurrency", [1, 3, 32])
+@pytest.mark.parametrize("concurrency", [1, 4, 32])
 @pytest.mark.parametrize("waiting", [slice(0, 1), slice(1, 3), slice(0, 4)], ids=["one", "two", "all"])
 def test_where_all_that_are_left_wait_the_task_is_deferred_and_goes_on_after_it(
     one, task, output, waiting, concurrency
@@ -67,6 +67,8 @@ def test_where_all_that_are_left_wait_the_task_is_deferred_and_goes_on_after_it(
     assert 3590 <= trigger.until - began <= 3700
     written = 40 - 8 * len(one.accounts[waiting])
     assert statuses(output) == {"updated": written}, "what waits is not a failure"
+    if concurrency <= 4:
+        assert len(one.emulator.requests) == written + len(one.accounts[waiting]), "who waits is left alone"
     one.emulator.clear_faults()
     counts = resume(task(one.rows()), trigger.event)
     assert (counts["updated"], counts["resumed"], counts["failed"]) == (40, written, 0)
@@ -88,6 +90,21 @@ def test_the_task_waits_for_the_customer_that_may_go_on_first(one, task):
         one.emulator.fault(**HOUR | {"headers": {"retry-after": seconds}}, account=account, times=None)
     trigger = defer(task(one.rows()))
     assert trigger.until - time.time() == pytest.approx(2500, abs=60)
+
+
+def test_customers_that_are_yet_to_be_read_are_served_before_it_is_deferred(one, task, output):
+    waits, goes = one.accounts[:2]
+    rows = [{"id": f"x{n}", "integrated_account_id": waits, "body": {"name": "x"}} for n in range(1_200)]
+    one.emulator.fault(**HOUR, account=waits, times=None)
+    defer(task([*rows, *(row for row in one.rows() if row["integrated_account_id"] == goes)]))
+    assert statuses(output) == {"updated": 10}
+
+
+def test_what_is_left_of_a_wait_when_the_others_are_done_may_be_too_short_to_defer(one, task):
+    first, second = one.rows()[0], one.rows()[10]
+    one.emulator.fault(**HOUR | {"headers": {"retry-after": "2"}}, account=one.accounts[0])
+    one.emulator.fault(account=one.accounts[1], delay_before=1)
+    assert run(task([first, second], defer_wait_over=1.5))["updated"] == 2
 
 
 @pytest.mark.parametrize(
