@@ -19,9 +19,10 @@ class Value:
 
         Raises ``TypeError`` for a name that it does not have, and as ``__post_init__`` does.
         """
-        if unknown := changes.keys() - vars(self).keys():
-            raise TypeError(f"{type(self).__name__} has no {min(unknown)!r}")
+        fields = vars(self)
+        if not changes.keys() <= fields.keys():
+            raise TypeError(f"{type(self).__name__} has no {min(changes.keys() - fields.keys())!r}")
         other = object.__new__(type(self))
-        vars(other).update(vars(self), **changes)
+        vars(other).update(fields, **changes)
         other.__post_init__()
         return other

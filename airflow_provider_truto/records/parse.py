@@ -30,7 +30,7 @@ def parse_response(request: RecordRequest, value: Any) -> ParsedResponse:
         warnings.append(f"/id: came as the number {value['id']}, taken as text")
         value = {**value, "id": str(value["id"])}
     schema = load_packaged_schema(request.operation, "response")
-    excluded = set(request.exclude_fields or ())
+    excluded = request.exclude_fields or ()
     warnings += [
         f"{finding.pointer}: {finding.message}"
         for finding in (schema.check(value, hide_values=True) if schema else ())

@@ -544,6 +544,18 @@ def test_a_body_is_written_as_utf8_without_white_space():
     assert encode_json({"name": "Café 🦊", "tags": []}) == '{"name":"Café 🦊","tags":[]}'.encode()
 
 
+@pytest.mark.parametrize(
+    ("change", "error"), [({"idempotency_key": "two\nlines"}, ValueError), ({"integrated_account": ACME}, TypeError)]
+)
+def test_a_copy_of_a_request_is_checked_as_the_request_was(change, error):
+    request = Request(method="PATCH", path="/a", idempotency_key="v1-a", integrated_account_id=ACME)
+    assert request.replace(path="/b") == Request(
+        method="PATCH", path="/b", idempotency_key="v1-a", integrated_account_id=ACME
+    )
+    with pytest.raises(error):
+        request.replace(**change)
+
+
 @pytest.fixture
 def hook(emulator, connection):
     connection(emulator.url, emulator.token, integrated_account_id=ACME)
