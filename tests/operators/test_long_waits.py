@@ -173,6 +173,25 @@ def test_a_task_of_a_subclass_that_has_its_own_execute_runs_it_again(run, emulat
     assert [execution["body"] for execution in emulator.executions] == [{"name": "of update"}]
 
 
+def test_so_does_a_function_that_returns_the_body(run, emulator):
+    emulator.fault(**ASKED)
+    done = run(
+        """
+        @task.truto_update_account(account_id=RECORD, integrated_account_id=ACME, **LONG)
+        def update():
+            print("the function is called")
+            return {"name": "of a function"}
+
+        update()
+        """
+    )
+    assert done.state == "success", done.log
+    assert done.log.count("the function is called") >= 2
+    assert deferrals(done.update) == 1
+    assert [execution["body"] for execution in emulator.executions] == [{"name": "of a function"}]
+    assert len(set(sent(emulator))) == 1
+
+
 def test_outside_of_a_task_nothing_is_deferred(emulator, connection):
     connection(emulator.url, PLANTED)
     emulator.fault(**SHORT)
