@@ -35,11 +35,11 @@ DAYS = dict(start_date=datetime(2026, 1, 1, tzinfo=timezone.utc), schedule=None)
 with DAG("{dag_id}", is_paused_upon_creation=False, **DAYS):
     {body}
 """
-# A scheduler that is busy takes a task which is rescheduled at once for one that its executor has lost.
+# A scheduler that is busy takes a task that goes on soon after it was given back for one that its executor has lost.
 MODES = {
     "poke": "poke_interval=1",
     "reschedule": "mode='reschedule', poke_interval=10",
-    "deferrable": "deferrable=True, poke_interval=1",
+    "deferrable": "deferrable=True, poke_interval=6",
 }
 every_mode = pytest.mark.parametrize("mode", MODES)
 
@@ -102,7 +102,8 @@ def test_a_record_is_waited_for(scheduled, emulator, begin, mode):
     given = f"{condition}, function={function}, fields={{'/custom_fields/tier': '{{{{ params.tier }}}}'}}"
     task = f"TrutoRecordSensor(task_id='wait', **GOLD, {given}, params=dict(tier='platinum'), {MODES[mode]})"
     dag_id = begin(task, looks=4)  # each asks for the tenant and for the record
-    emulator.state.records[ACME]["crm/accounts"]["23423523"]["properties"]["customFields"] = {"tier": "platinum"}
+    fields = {"custom_fields": {"tier": "platinum"}}
+    emulator.change(integrated_account_id=ACME, resource="crm/accounts", id="23423523", fields=fields)
     scheduled.until(dag_id, "success", 1, task_id="wait")
     assert "waiting, since the record differs at /custom_fields/tier" in scheduled.log(dag_id)
 
@@ -118,7 +119,7 @@ def test_what_fail_on_names_ends_it_at_once_and_for_good(scheduled, emulator, be
 
 
 def test_after_the_timeout_it_has_failed_without_a_retry(scheduled, begin):
-    how = f"fields=dict(name='x'), timeout=4, retries=2, {MODES['deferrable']}"
+    how = f"fields=dict(name='x'), timeout=8, retries=2, {MODES['deferrable']}"
     dag_id = begin(f"TrutoRecordSensor(task_id='wait', **GOLD, {how})")
     scheduled.until(dag_id, "failed", 1, task_id="wait")
-    assert "not over within 4 seconds" in scheduled.log(dag_id)
+    assert "not over within 8 seconds" in scheduled.log(dag_id)

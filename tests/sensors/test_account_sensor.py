@@ -117,6 +117,7 @@ def test_what_comes_while_it_is_deferred_fails_it_as_well(emulator):
         pytest.raises(AirflowFailException, match=r"must reconnect hubspot account .*: Revoked"),
     ):
         wait(sensor(fail_on=["needs_reauth"], deferrable=True))
+    assert len(emulator.requests) < 30, "it was told at once"
 
 
 @both_ways
@@ -143,16 +144,19 @@ def test_a_probe_lists_one_record(emulator, probe, path):
     assert ("/" + "/".join(probed["path"]), dict(probed["query"])["limit"]) == (path, "1")
 
 
-def test_a_later_task_may_take_the_id_by_itself(emulator):
+@both_ways
+def test_a_later_task_may_take_the_id_by_itself(emulator, deferrable):
+    emulator.state.accounts[GLOBEX].record["status"] = "connecting"
     pushed = {}
-    ti = SimpleNamespace(xcom_push=lambda key, value: pushed.update({key: value}))
-    found = sensor(tenant_id="globex").execute({"ti": ti})
-    assert found == {
-        "integrated_account_id": GLOBEX,
-        "tenant_id": "globex",
-        "integration": "salesforce",
-        "status": "active",
-    }
+    ti = SimpleNamespace(xcom_push=lambda key, value: pushed.update({key: value}), try_number=1)
+
+    def connect():
+        emulator.state.accounts[GLOBEX].record["status"] = "active"
+
+    with meanwhile(emulator, connect, after=3):
+        found = wait(sensor(tenant_id="globex", deferrable=deferrable), ti=ti)
+    names = {"integrated_account_id": GLOBEX, "tenant_id": "globex", "integration": "salesforce"}
+    assert found == {**names, "status": "active"}
     assert pushed == {"integrated_account_id": GLOBEX}
 
 

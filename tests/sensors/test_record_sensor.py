@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 
 import author_conditions
 import pytest
-from waiting import AirflowSensorTimeout, both_ways, change, meanwhile, wait
+from waiting import AirflowSensorTimeout, both_ways, wait
 
 from airflow_provider_truto._compat import AirflowFailException, AirflowSkipException
 from airflow_provider_truto.client.errors import TrutoNotFoundError
@@ -29,8 +29,14 @@ def sensor(**arguments):
     return TrutoRecordSensor(task_id="wait", **{**given, **arguments})
 
 
-def make_platinum(emulator):
-    change(emulator, ACME, "crm/accounts", "23423523", custom_fields={"tier": "platinum"}, number_of_employees=130)
+def change(emulator, *, record_id="23423523", after_calls=0, **fields):
+    """Have the record change, after so many looks at it."""
+    what = {"integrated_account_id": ACME, "resource": "crm/accounts", "id": record_id, "fields": fields}
+    emulator.change(**what, after_calls=after_calls)
+
+
+def make_platinum(emulator, **more):
+    change(emulator, custom_fields={"tier": "platinum"}, number_of_employees=130, **more)
 
 
 CONDITIONS = {
@@ -55,8 +61,9 @@ CONDITIONS = {
 @both_ways
 @pytest.mark.parametrize("name", CONDITIONS)
 def test_it_waits_until_the_condition_holds_and_returns_the_record(emulator, name, deferrable):
-    with meanwhile(emulator, lambda: make_platinum(emulator), after=3):
-        found = wait(sensor(**CONDITIONS[name], deferrable=deferrable))
+    make_platinum(emulator, after_calls=3)
+    found = wait(sensor(**CONDITIONS[name], deferrable=deferrable))
+    assert len(emulator.executions) >= 4
     assert (found["id"], found["number_of_employees"]) == ("23423523", 130)
     assert "remote_data" not in found
 
@@ -72,11 +79,8 @@ def test_what_holds_already_is_not_waited_for(emulator, name, deferrable):
 @both_ways
 @pytest.mark.parametrize("condition", [{}, {"fields": {"name": "Initrode"}}])
 def test_a_record_that_does_not_exist_is_waited_for(emulator, condition, deferrable):
-    def create():
-        change(emulator, ACME, "crm/accounts", "1", name="Initrode")
-
-    with meanwhile(emulator, create, after=3):
-        assert wait(sensor(record_id="1", **condition, deferrable=deferrable))["name"] == "Initrode"
+    change(emulator, record_id="1", name="Initrode", after_calls=3)
+    assert wait(sensor(record_id="1", **condition, deferrable=deferrable))["name"] == "Initrode"
 
 
 @both_ways
@@ -140,23 +144,23 @@ def test_looks_that_fail_are_counted(emulator, deferrable):
 
 def test_deferred_it_looks_the_tenant_up_once_for_all_polls(emulator):
     emulator.fault(method="GET", path="^/unified", status=502, times=1)  # so that the trigger does not know it yet
-    with meanwhile(emulator, lambda: make_platinum(emulator), after=8):
-        wait(sensor(tenant_id="acme", integration="hubspot", fields={"number_of_employees": 130}, deferrable=True))
+    make_platinum(emulator, after_calls=4)
+    wait(sensor(tenant_id="acme", integration="hubspot", fields={"number_of_employees": 130}, deferrable=True))
     assert len([one for one in emulator.requests if one["path"] == ["integrated-account"]]) == 3
 
 
 @both_ways
 def test_the_log_tells_what_differs_and_no_values(emulator, caplog, capsys, deferrable):
     caplog.set_level(logging.INFO)
-    with meanwhile(emulator, lambda: make_platinum(emulator), after=3):
-        wait(sensor(fields={"custom_fields": {"tier": "platinum"}}, deferrable=deferrable))
+    make_platinum(emulator, after_calls=3)
+    wait(sensor(fields={"custom_fields": {"tier": "platinum"}}, deferrable=deferrable))
     log = capsys.readouterr().out + caplog.text
     assert "get of crm/accounts '23423523': waiting, since the record differs at /custom_fields/tier" in log
     assert "platinum" not in log
 
 
 def test_a_record_that_is_too_large_for_xcom_goes_there_as_a_summary(emulator):
-    change(emulator, ACME, "crm/accounts", "23423523", description="x" * 300_000)
+    change(emulator, description="x" * 300_000)
     found = wait(sensor())
     assert (found["id"], found["truncated"]) == ("23423523", True)
 

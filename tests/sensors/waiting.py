@@ -15,22 +15,22 @@ try:
 except ImportError:  # before Airflow 3.2
     from airflow.exceptions import AirflowSensorTimeout, TaskDeferred
 
-__all__ = ["AirflowSensorTimeout", "both_ways", "change", "meanwhile", "wait"]
+__all__ = ["AirflowSensorTimeout", "both_ways", "meanwhile", "wait"]
 
 #: Waiting in the worker, and in the triggerer.
 both_ways = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "in the triggerer"])
 
 
-def wait(sensor):
+def wait(sensor, **context):
     """Return what a sensor returns; where it defers, its trigger goes through JSON and runs in a loop of its own."""
     try:
-        return sensor.execute({})
+        return sensor.execute(context)
     except TaskDeferred as error:
         deferred = error
     while True:
         kwargs = {**(deferred.kwargs or {}), "event": fire(deferred.trigger)}
         try:
-            return sensor.resume_execution(deferred.method_name, kwargs, {})
+            return sensor.resume_execution(deferred.method_name, kwargs, context)
         except TaskDeferred as error:
             deferred = error
 
@@ -69,12 +69,3 @@ def meanwhile(emulator, do, *, after):
         is_over.set()
         thread.join()
     assert is_done.is_set(), "the sensor did not wait for it"
-
-
-def change(emulator, customer, resource, record_id, **fields):
-    """Change a record as the customer's own people do, or make it."""
-    from airflow_provider_truto.emulator.state.resources import RESOURCES
-
-    own_names = {field.name: field.native for field in RESOURCES[resource].fields}
-    record = emulator.state.records[customer][resource].setdefault(record_id, {"id": record_id, "properties": {}})
-    record["properties"].update({own_names[name]: value for name, value in fields.items()})
