@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
-from weakref import WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from airflow_provider_truto.client.errors import TrutoTransportError
 from airflow_provider_truto.triggers._change_cursor import Change, Look, read_change, read_clock
@@ -80,12 +80,14 @@ class SharedLooks:
             return last, self._taken
 
 
-_SHARED: WeakValueDictionary[tuple[Any, ...], SharedLooks] = WeakValueDictionary()
+#: By event loop, to which a lock belongs.
+_SHARED: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakValueDictionary[tuple[str, ...], SharedLooks]]
+_SHARED = WeakKeyDictionary()
 
 
 def share_looks(watched: Watched) -> SharedLooks:
     """Return the looks of all triggers in this event loop that watch the same."""
-    query = json.dumps(watched.query, sort_keys=True, default=str)
-    names = (watched.truto_conn_id, watched.model, watched.resource, watched.integrated_account_id)
-    key = (id(asyncio.get_running_loop()), *names, query)
-    return _SHARED.setdefault(key, SharedLooks())
+    query = json.dumps(watched.query, sort_keys=True)
+    names = (watched.truto_conn_id, watched.model, watched.resource, watched.integrated_account_id, query)
+    shared = _SHARED.setdefault(asyncio.get_running_loop(), WeakValueDictionary())
+    return shared.setdefault(names, SharedLooks())

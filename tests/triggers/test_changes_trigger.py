@@ -154,12 +154,12 @@ def test_each_look_goes_back_before_the_start_of_the_last_one_by_the_overlap(crm
         return (datetime.now(timezone.utc) - timedelta(seconds=seconds)).isoformat(timespec="milliseconds")
 
     async def scenario():
-        async with running(trigger_of(overlap=3600)) as payloads:
+        async with running(trigger_of(overlap=3600, stores=Stores(ASSET))) as payloads:
             await looked(crm)
             change(crm, FIRST, updated_at=back(7200))
             change(crm, SECOND, updated_at=back(1800))
             payload = await first(payloads)
-            await looked(crm)
+            await looked(crm, more=3)
             assert payloads.empty()
         return payload
 
@@ -389,6 +389,22 @@ def test_a_list_that_fails_half_way_is_read_again_from_its_start(crm):
             return await first(payloads)
 
     assert asyncio.run(scenario())["ids"] == [FIRST, SECOND]
+
+
+@needs_airflow_3
+def test_a_list_that_breaks_off_tells_nothing_and_is_read_again(crm, caplog):
+    moment = datetime.now(timezone.utc).isoformat()
+    page = {"result": [{"id": "of a broken list", "updated_at": moment}], "next_cursor": "given before"}
+    crm.fault(method="GET", times=2, body=page)
+
+    async def scenario():
+        async with running(trigger_of()) as payloads:
+            await looked(crm)
+            change(crm)
+            return await first(payloads)
+
+    assert asyncio.run(scenario())["ids"] == [FIRST]
+    assert "broke off" in caplog.text
 
 
 @needs_airflow_3
