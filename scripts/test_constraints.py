@@ -32,7 +32,7 @@ DIFFERS += [
     for path in sorted((ROOT / "tests" / "operators").glob(f"test_*{subject}*.py"))
 ]
 #: What uses the libraries whose versions have a floor.
-LIBRARIES = ["-m", "not slow", "tests/client", "tests/hooks"]
+LIBRARIES = ["-m", "not slow", "tests/client", "tests/hooks", "tests/bulk/test_bulk_parquet.py"]
 
 
 class Environment(NamedTuple):

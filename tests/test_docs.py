@@ -172,12 +172,18 @@ class Page:
         return found
 
     def put_files(self, dags_folder, folder):
-        """Write the files that the page shows: modules beside the DAGs, all others where the page reads them."""
+        """Write the files that the page shows, modules beside the DAGs, all others where the page reads them.
+
+        What a page shows of a Parquet file is the code that writes it.
+        """
         for block in self.blocks:
             if re.fullmatch(r"[\w-]+\.\w+", block.title):
                 target = dags_folder if block.title.endswith(".py") else folder / "tiers"
                 target.mkdir(exist_ok=True)
-                (target / block.title).write_text(block.text)
+                if block.title.endswith(".parquet"):
+                    exec(block.text.replace(f'"{block.title}"', repr(str(target / block.title))), {})
+                else:
+                    (target / block.title).write_text(block.text)
 
 
 def json_lines(text):
@@ -386,8 +392,9 @@ def test_every_path_of_the_table_of_sources_can_be_read(tmp_path):
     assert read == {
         "tiers/tiers.jsonl": 2,
         "tiers/tiers.csv": 2,
+        "tiers/tiers.parquet": 2,
         "tiers/2026-10-01.csv.gz": 2,
-        "tiers": 8,
+        "tiers": 10,
         "tiers/2026-10-*.csv.gz": 4,
     }
 

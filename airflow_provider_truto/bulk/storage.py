@@ -40,13 +40,19 @@ def refresh(path: Any) -> Any:
 
 
 class _Blocks(io.RawIOBase):
-    """A file of which only ``read`` is used."""
+    """A file of which only ``read`` and ``seek`` are used."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
 
     def readable(self) -> bool:
         return True
+
+    def seekable(self) -> bool:
+        return bool(self._file.seekable())
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return int(self._file.seek(offset, whence))
 
     def readinto(self, buffer: WriteableBuffer) -> int:
         with memoryview(buffer).cast("B") as view:

@@ -353,9 +353,9 @@ def test_where_there_is_no_file_that_is_said(tmp_path, name):
         FileSource(tmp_path / name)
 
 
-@pytest.mark.parametrize("name", ["rows.json", "rows.parquet", "rows.txt", "rows.csv.bz2", "rows"])
+@pytest.mark.parametrize("name", ["rows.json", "rows.xlsx", "rows.txt", "rows.csv.bz2", "rows"])
 def test_a_file_of_another_kind_is_refused(file, name):
-    with pytest.raises(ValueError, match=r"expects a name that ends in .jsonl, .ndjson or .csv"):
+    with pytest.raises(ValueError, match=r"expects a name that ends in .jsonl, .ndjson, .csv or .parquet"):
         FileSource(file(name, "{}"))
 
 

@@ -80,10 +80,10 @@ def _read_rows_below(rows: Iterator[Row], names: Sequence[str]) -> Iterator[Row]
         elif any(cells):
             if unnamed and len(cells) == len(names):
                 if filled := [str(place + 1) for place in unnamed if cells[place]]:
-                    yield Row(row.line, fault=f"has something in column {', '.join(filled)}, which has no name")
+                    yield Row(row.number, fault=f"has something in column {', '.join(filled)}, which has no name")
                     continue
                 cells = [cell for cell, name in zip(cells, names, strict=True) if name]
-            yield Row(row.line, [cell or None for cell in cells])
+            yield Row(row.number, [cell or None for cell in cells])
 
 
 def _is_header(cells: Sequence[str], names: Sequence[str]) -> bool:

@@ -15,9 +15,12 @@ CR_ADVICE = "carriage returns stand where lines should end: save the file with l
 
 
 class Row(NamedTuple):
-    """A row of a file, or what is wrong with it, or why it asks for nothing; ``line`` is where it begins, from 1."""
+    """A row of a file, or what is wrong with it, or why it asks for nothing.
 
-    line: int
+    ``number`` is what its kind of file counts, from 1: the line where it begins, or the row.
+    """
+
+    number: int
     value: Any = None
     fault: str | None = None
     passed_over: str | None = None

@@ -15,8 +15,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from airflow_provider_truto.bulk.errors import SourceError
-from airflow_provider_truto.bulk.readers import READERS
-from airflow_provider_truto.bulk.readers.rows import Reader, Row
+from airflow_provider_truto.bulk.readers import FORMATS, Format
 from airflow_provider_truto.bulk.record import Record, make_left_out, make_unreadable
 from airflow_provider_truto.bulk.record_parser import RecordParser
 from airflow_provider_truto.bulk.sources.source import Source
@@ -28,18 +27,19 @@ _VERSIONS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified"
 #: What the names begin with of files that a folder has beside those that are meant, such as ``_SUCCESS``.
 _HIDDEN = (".", "_")
 _GZIPPED = b"\x1f\x8b"
-#: How files begin that people take for one of ours.
+_EXPORT = "export it as CSV or JSON Lines in UTF-8"
+#: How files begin that people take for text, and what to do with them.
 _FOREIGN = {
-    b"\xff\xfe": "in UTF-16",
-    b"\xfe\xff": "in UTF-16",
-    b"PK\x03\x04": "an Excel workbook or a ZIP archive",
-    b"PAR1": "Parquet",
-    b"\x28\xb5\x2f\xfd": "compressed by zstd",
+    b"\xff\xfe": f"in UTF-16: {_EXPORT}",
+    b"\xfe\xff": f"in UTF-16: {_EXPORT}",
+    b"PK\x03\x04": f"an Excel workbook or a ZIP archive: {_EXPORT}",
+    b"\x28\xb5\x2f\xfd": f"compressed by zstd: {_EXPORT}",
+    **{kind.mark: f"{kind.name}: give its name the ending {ending}" for ending, kind in FORMATS.items() if kind.mark},
 }
 
 
 class FileSource(Source):
-    """Files of records: ``.jsonl``, ``.ndjson`` or ``.csv``, also with ``.gz``, in letters of any case.
+    """Files of records: ``.jsonl``, ``.ndjson``, ``.csv`` or ``.parquet``, also with ``.gz``, in any case.
 
     Each path is one of them, a folder or a glob. They are read in the order of the paths, those of one path in the
     order of their names. ``delimiter`` separates the cells of a CSV. Raises ``ValueError`` where there is no file, or
@@ -67,15 +67,15 @@ class FileSource(Source):
         ordinal = 0
         for number, path in enumerate(self._paths):
             self._check_version(number)
-            line = 0
+            last = None
             try:
-                for row, record in self._read_file(path, ordinal):
-                    line = row.line
+                for place, record in self._read_file(path, ordinal):
+                    last = place
                     yield record
                     ordinal += 1
             except (EOFError, zlib.error, gzip.BadGzipFile, ValueError) as error:
                 self._check_version(number)
-                after = f"beyond line {line}" if line else "at all"
+                after = f"beyond {last}" if last else "at all"
                 raise SourceError(f"{path.name} cannot be read {after}: {error}") from error
             except OSError:
                 self._check_version(number)  # some storages refuse to give the rest of a file that was changed
@@ -89,24 +89,26 @@ class FileSource(Source):
         digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
         return f"files-{len(self._versions)}-{digest[:32]}"
 
-    def _read_file(self, path: Any, start: int) -> Iterator[tuple[Row, Record]]:
-        name = path.name  # an ObjectStoragePath takes itself apart to say it
-        with _open_content(path) as file:
-            rows, parse = _find_reader(path)(file, self._parser, self._delimiter)
+    def _read_file(self, path: Any, start: int) -> Iterator[tuple[str, Record]]:
+        """Read a file's records, each with its place within the file."""
+        kind, name = _find_format(path), path.name  # an ObjectStoragePath takes itself apart to say its name
+        with _open_content(path, kind) as file:
+            rows, parse = kind.open(file, self._parser, self._delimiter)
             for ordinal, row in enumerate(rows, start):
+                place = f"{kind.unit} {row.number}"
                 if row.fault is not None:
                     record = make_unreadable(ordinal, Problem("/", row.fault))
                 elif row.passed_over is not None:
-                    record = make_left_out(ordinal, f"line {row.line} of {name} {row.passed_over}")
+                    record = make_left_out(ordinal, f"{place} of {name} {row.passed_over}")
                 else:
                     record = parse(row.value, ordinal)
-                yield row, record.replace(place=f"line {row.line} of {name}")
+                yield place, record.replace(place=f"{place} of {name}")
 
     def _check(self, path: Any) -> None:
         try:
-            reader = _find_reader(path)
-            with _open_content(path) as file:
-                reader(file, self._parser, self._delimiter)
+            kind = _find_format(path)
+            with _open_content(path, kind) as file:
+                kind.open(file, self._parser, self._delimiter)
         except (EOFError, zlib.error, gzip.BadGzipFile, ValueError) as error:
             raise ValueError(f"{path.name}: {error}") from None
 
@@ -137,25 +139,32 @@ def _read_version(path: Any) -> list[str]:
 
 
 @contextmanager
-def _open_content(path: Any) -> Iterator[Any]:
+def _open_content(path: Any, kind: Format) -> Iterator[Any]:
     """Open a file for reading what it holds, which tells by itself whether it is gzipped.
 
-    Raises ``ValueError`` for what is not text in UTF-8, and ``gzip.BadGzipFile``.
+    Raises ``ValueError`` for what begins like a file of another kind, and ``gzip.BadGzipFile``.
     """
     with open_buffered(path) as raw:
         if path.name.lower().endswith(".gz") or raw.peek(2).startswith(_GZIPPED):
             with gzip.GzipFile(fileobj=raw) as file:
-                _check_start(file.peek(4))
+                _check_start(file.peek(4), kind)
                 yield file
         else:
-            _check_start(raw.peek(4))
+            _check_start(raw.peek(4), kind)
             yield raw
 
 
-def _check_start(start: bytes) -> None:
-    for mark, kind in _FOREIGN.items():
+def _check_start(start: bytes, kind: Format) -> None:
+    if kind.mark:
+        if not start.startswith(kind.mark):
+            raise ValueError(
+                f"it is not {kind.name}, which begins with {kind.mark.decode()}: have its writer finish, or give its"
+                " name the ending of what it is"
+            )
+        return
+    for mark, foreign in _FOREIGN.items():
         if start.startswith(mark):
-            raise ValueError(f"it is {kind}: export it as CSV or JSON Lines in UTF-8")
+            raise ValueError(f"it is {foreign}")
 
 
 def _list_files(path: Any) -> list[Any]:
@@ -195,11 +204,11 @@ def _get_name(path: Any) -> str:
     return str(path.name)
 
 
-def _find_reader(path: Any) -> Reader:
-    """Return the reader for the ending of a file's name. Raises ``ValueError`` where there is none."""
+def _find_format(path: Any) -> Format:
+    """Return the kind of file by the ending of its name. Raises ``ValueError`` where there is none."""
     name = path.name.lower().removesuffix(".gz")
-    for ending, reader in READERS.items():
+    for ending, kind in FORMATS.items():
         if name.endswith(ending):
-            return reader
-    *others, last = READERS
+            return kind
+    *others, last = FORMATS
     raise ValueError(f"expects a name that ends in {', '.join(others)} or {last}, maybe with .gz")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import pyarrow
 import pytest
 from bulk_operator import connect, run
 from bulk_world import account_number
+from pyarrow import parquet
 
 from airflow_provider_truto._compat import AirflowFailException, object_storage_path
 from airflow_provider_truto.bulk.errors import LiveTryError, SourceError
@@ -40,6 +43,12 @@ def json_lines(rows):
     return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
 
 
+def parquet_of(columns, **options):
+    buffer = io.BytesIO()
+    parquet.write_table(pyarrow.table(columns), buffer, **options)
+    return buffer.getvalue()
+
+
 def bulk(**options):
     given = {"task_id": "bulk", "output_path": f"{ROOT}/ledgers", "max_failures": 0, "retries": 3, **options}
     return TrutoBulkUpdateAccountsOperator(**given)
@@ -48,6 +57,7 @@ def bulk(**options):
 @pytest.mark.parametrize(("name", "content"), [
     ("rows.jsonl", ROW), ("rows.csv", b"id,name\n1,x\n"), ("rows.jsonl.gz", gzip.compress(ROW)),
     ("rows.CSV.GZ", gzip.compress(b"id,name\n1,x\n")), ("rows.csv", gzip.compress(b"id,name\n1,x\n")),
+    ("rows.parquet", parquet_of({"id": ["1"], "name": ["x"]})),
 ])  # fmt: skip
 @pytest.mark.parametrize("by", ["in/{name}", "in", "in/*"])
 def test_every_kind_of_file_is_read(bucket, name, content, by):
@@ -64,11 +74,14 @@ def test_a_folder_that_a_glob_matches_is_read(bucket):
     assert [record.id for record in FileSource(path("in/*.csv")).records()] == ["1", "2"]
 
 
-@pytest.mark.parametrize("ending", ["jsonl", "csv"])
+@pytest.mark.parametrize("ending", ["jsonl", "csv", "parquet"])
 def test_a_whole_bulk_reads_from_s3_and_writes_its_ledger_there(truto, bucket, ending):
     rows = truto.rows()
     if ending == "jsonl":
         content = json_lines(rows)
+    elif ending == "parquet":
+        columns = {name: [row[name] for row in rows] for name in ("id", "integrated_account_id", "body")}
+        content = parquet_of(columns, row_group_size=7)
     else:
         head = "id,integrated_account_id,description\n"
         lines = [f"{row['id']},{row['integrated_account_id']},{row['body']['description']}\n" for row in rows]
@@ -111,6 +124,19 @@ def test_a_long_file_that_is_written_anew_is_noticed_in_its_middle(bucket):
     records = FileSource(path("rows.jsonl")).records()
     next(records)
     bucket.put_object(Key="rows.jsonl", Body=ROW * 299_999)
+    with pytest.raises((SourceError, OSError)):
+        for _ in records:
+            pass
+
+
+def test_a_long_parquet_file_is_fetched_by_ranges_a_row_group_at_a_time(bucket, monkeypatch):
+    monkeypatch.setattr("s3fs.core.S3FileSystem.default_block_size", 64 * 1024)
+    count = 100_000
+    content = parquet_of({"id": list(map(str, range(count))), "name": ["x"] * count}, row_group_size=10_000)
+    bucket.put_object(Key="rows.parquet", Body=content)
+    records = FileSource(path("rows.parquet")).records()
+    assert [next(records).id for _ in range(10_001)][-1] == "10000"
+    bucket.put_object(Key="rows.parquet", Body=content[:-1])
     with pytest.raises((SourceError, OSError)):
         for _ in records:
             pass
