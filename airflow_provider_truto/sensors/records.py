@@ -50,8 +50,8 @@ class TrutoRecordSensor(TrutoSensor):
         or empty value waits for an empty field. (templated)
     :param condition: a Jinja expression over ``record`` and ``values`` that must be true:
         ``"record.updated_at | as_datetime > values.since | as_datetime"``. As long as a field that it asks for is
-        absent or null it is not true, unless it says otherwise (``record.owner is defined``). Never rendered: put
-        what changes into ``values``.
+        absent it is not true, unless it says otherwise (``record.owner is defined``). Never rendered: put what
+        changes into ``values``.
     :param function: a function of yours, or its dotted name, that takes the record, and ``values`` as keyword
         arguments, and returns ``True`` or ``False``. Deferred, the triggerer imports it. Never rendered.
     :param values: what ``condition`` and ``function`` get beside the record, an object. (templated)
