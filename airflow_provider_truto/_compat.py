@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from datetime import datetime
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -58,13 +60,18 @@ __all__ = [
 def find_current_context() -> Any:
     """Return the context of the task that this process runs, from any of its threads; ``None`` where it runs none."""
     try:
+        return _import_get_current_context()()
+    except (RuntimeError, AirflowException):  # the latter on Airflow 2.11
+        return None
+
+
+@cache  # it is asked for each call of a hook
+def _import_get_current_context() -> Callable[[], Any]:
+    try:
         from airflow.sdk import get_current_context
     except ImportError:  # Airflow 2.11
         from airflow.operators.python import get_current_context
-    try:
-        return get_current_context()
-    except (RuntimeError, AirflowException):  # the latter on Airflow 2.11
-        return None
+    return get_current_context  # type: ignore[no-any-return]
 
 
 def mask_secret(secret: str) -> None:

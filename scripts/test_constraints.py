@@ -28,7 +28,17 @@ DIFFERS = ["-m", "not slow", "tests/test_discovery.py", "tests/test_provider_inf
 DIFFERS += ["tests/sensors", "tests/triggers"]
 DIFFERS += [
     str(path.relative_to(ROOT))
-    for subject in ("rendering", "provenance", "mapped", "idempotency", "identity", "connections", "sync_job")
+    for subject in (
+        "rendering",
+        "provenance",
+        "mapped",
+        "idempotency",
+        "identity",
+        "connections",
+        "sync_job",
+        "hook_keys",
+        "decorated",
+    )
     for path in sorted((ROOT / "tests" / "operators").glob(f"test_*{subject}*.py"))
 ]
 #: What uses the libraries whose versions have a floor.
