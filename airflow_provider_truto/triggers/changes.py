@@ -161,6 +161,7 @@ class _Follower:
             integrated_account_id=account,
             query=trigger.query,
         )
+        self._begun = read_clock()
         self._cursor: Cursor | None = None
         self._is_saved = False
         self._failed = 0
@@ -182,9 +183,11 @@ class _Follower:
         interval = self._trigger.poll_interval
         if self._cursor is None:
             self._cursor = await self._read_cursor()
-        since = self._cursor.watermark - self._overlap
+        since = (self._cursor.watermark if self._cursor else self._begun) - self._overlap
         look, began = await looks.take(self._hook, self._watched, since=since, at_most=interval)
-        ids, cursor = find_changed(look, self._cursor, overlap=self._overlap)
+        # The first look may be a sibling's, of shortly before.
+        cursor = self._cursor or Cursor(watermark=min(self._begun, look.started))
+        ids, cursor = find_changed(look, cursor, overlap=self._overlap)
         self._tell_of_list(look)
         if ids:
             await self._fire(ids, look, since=since)
@@ -220,12 +223,12 @@ class _Follower:
             names.append(hashlib.blake2b(query, digest_size=6).hexdigest())
         return "/".join(names)
 
-    async def _read_cursor(self) -> Cursor:
-        """Return the cursor of the asset's state store, or one that begins now."""
+    async def _read_cursor(self) -> Cursor | None:
+        """Return the cursor of the asset's state store, where there is one."""
         store = self._trigger.find_store()
         kept = None if store is None else await store.aget(self._key)
         if kept is None:
-            return Cursor(watermark=read_clock())
+            return None
         try:
             cursor = Cursor.from_json(kept)
         except ValueError as error:
