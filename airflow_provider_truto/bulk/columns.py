@@ -7,13 +7,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from airflow_provider_truto.bulk.record import (
+    CUSTOMER_KEYS,
     MEANINGS,
-    NO_ACCOUNT,
     Record,
     describe_not_text,
     make_unreadable,
     normalize_id,
-    read_account_id,
+    read_customer,
 )
 from airflow_provider_truto.client.errors import Problem
 from airflow_provider_truto.client.names import CUSTOMER_NAMES, find_nearest
@@ -33,7 +33,7 @@ _MOST_PLACES = 100
 
 
 class Columns:
-    """The header of a table: ``id``, ``integrated_account_id``, and paths into the body.
+    """The header of a table: ``id``, what names the customer, and paths into the body.
 
     ``owner.id`` and ``custom_fields.tier`` are nested names, ``addresses[0].city`` is in a list, and ``body`` is all
     of it, as JSON. Raises ``ValueError`` for a header that names no id, for one that may name a customer or a record
@@ -49,14 +49,16 @@ class Columns:
         needs_id: bool = True,
         extra_fields: Sequence[str] = (),
     ) -> None:
+        fields = {field.removeprefix("/") for field in extra_fields}
+        self._ids = _IDS.union(CUSTOMER_KEYS).difference(fields - _IDS)
         self._names = names
         self._null_marker = null_marker
         self._sends_nulls = sends_nulls
-        _check_names(names, extra_fields)
+        _check_names(names, self._ids, fields)
         if needs_id and "id" not in names:
             raise ValueError(f"the header has no column `id`: it has {', '.join(names) or 'nothing'}")
         self._needs_id = needs_id
-        self._paths = {name: _parse_path(name) for name in names if name not in _IDS}
+        self._paths = {name: _parse_path(name) for name in names if name not in self._ids}
         _check_paths(self._paths)
 
     def parse(self, cells: Sequence[Any], ordinal: int) -> Record:
@@ -70,7 +72,7 @@ class Columns:
         problems: list[Problem] = []
         for name, cell in zip(self._names, cells, strict=True):
             is_null = cell is None or (self._null_marker is not None and cell == self._null_marker)
-            if name in _IDS:
+            if name in self._ids:
                 ids[name] = None if is_null else normalize_id(cell)
             elif not is_null:
                 try:
@@ -79,33 +81,21 @@ class Columns:
                     problems.append(Problem("/body", str(error)))
             elif cell is not None or self._sends_nulls:
                 _put(body, self._paths[name], None)
+        record_id = ids.pop("id", None)
+        customer, of_customer = read_customer(ids)
         return Record(
             ordinal=ordinal,
-            id=_to_text(ids.get("id")),
+            id=record_id if isinstance(record_id, str) and record_id else None,
             body=_close_gaps(body.get(_WHOLE, body)),
-            integrated_account_id=read_account_id(
-                ids.get("integrated_account_id"), is_named="integrated_account_id" in self._names
-            ),
+            **customer._asdict(),
             nulls_are_meant=True,
-            problems=(*_find_id_problems(ids, needs_id=self._needs_id), *problems),
+            problems=(*self._find_id_problems(record_id), *of_customer, *problems),
         )
 
-
-def _find_id_problems(ids: Mapping[str, Any], *, needs_id: bool) -> list[Problem]:
-    problems = []
-    for name, value in ids.items():
-        if value in (None, ""):
-            if name == "integrated_account_id":
-                problems.append(Problem("/integrated_account_id", NO_ACCOUNT))
-            elif needs_id:
-                problems.append(Problem("/id", "is missing or empty"))
-        elif not isinstance(value, str):
-            problems.append(Problem(f"/{name}", describe_not_text(value)))
-    return problems
-
-
-def _to_text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+    def _find_id_problems(self, record_id: Any) -> list[Problem]:
+        if record_id in (None, ""):
+            return [Problem("/id", "is missing or empty")] if self._needs_id else []
+        return [] if isinstance(record_id, str) else [Problem("/id", describe_not_text(record_id))]
 
 
 def _parse_cell(name: str, cell: Any) -> Any:
@@ -119,21 +109,25 @@ def _parse_cell(name: str, cell: Any) -> Any:
     return cell if isinstance(cell, str) else mark_missing(cell, source=f"the column {name}")
 
 
-def _check_names(names: Sequence[str], extra_fields: Sequence[str]) -> None:
+def _check_names(names: Sequence[str], ids: Collection[str], fields: Collection[str]) -> None:
     """Raise ``ValueError`` for columns that may be meant to name the customer or the record.
 
     As fields of a body they would be dropped without a word, and every row would go to the default customer.
     """
-    fields = {field.removeprefix("/") for field in extra_fields}
+    if "integration" in ids and "integration" in names and "tenant_id" not in names:
+        raise ValueError(
+            "the header has `integration` without `tenant_id`: it alone names no customer. Where it is a field of the"
+            " CRM's record, name it in extra_fields"
+        )
     wrong = [
         f"{name!r} (did you mean {meant}?)"
         for name in names
-        if name not in {*_IDS, _BODY} and (meant := _find_meaning(name, fields)) is not None
+        if name not in {*ids, _BODY} and (meant := _find_meaning(name, fields)) is not None
     ]
     if wrong:
         raise ValueError(
             f"the header has {', '.join(wrong)}. A row names its record by `id` and its customer by"
-            " `integrated_account_id`, spelled like this: rename the column (in SQL by AS, such as"
+            " `integrated_account_id`, or by `tenant_id`, spelled like this: rename the column (in SQL by AS, such as"
             ' `… AS "integrated_account_id"`; without the quotes some databases write it in capitals), or leave it'
             " out. Where it is a field of the CRM's record, name it in extra_fields, or give a mapping"
         )

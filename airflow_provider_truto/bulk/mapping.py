@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, TemplateSyntaxError, nodes
 
 from airflow_provider_truto.bulk.record import (
+    CUSTOMER_KEYS,
     RECORD_KEYS,
     Record,
     make_left_out,
@@ -29,7 +30,7 @@ ROW = "row"
 LEFT_OUT = "left out by the mapping"
 _UNUSED = (
     "names a customer, and the mapping does not use it: every row would go to the default customer. Give the mapping"
-    " an integrated_account_id, or leave the column out"
+    " an integrated_account_id or a tenant_id, or leave the column out"
 )
 #: Filters and tests that say what to do where there is no such column.
 _FORGIVING = frozenset({"default", "d", "defined", "undefined"})
@@ -65,7 +66,7 @@ class TemplateMapping:
         self._context = context
         self._needs = {"needs_id": needs_id, "needs_body": needs_body}
         self._columns: set[str] = set()
-        self._names_account = "integrated_account_id" in templates
+        self._names_account = not templates.keys().isdisjoint(CUSTOMER_KEYS)
         self._hide_values = hide_values
         self._render = self._prepare(dict(templates), env, "")
 

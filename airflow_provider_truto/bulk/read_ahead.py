@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from itertools import islice
 
 from airflow_provider_truto.bulk.record import Record
@@ -20,18 +20,21 @@ MAX_READ_AHEAD = 500_000
 class ReadAhead:
     """Puts a source's records into a queue, no more than are needed: what is read far ahead goes through the disk.
 
-    ``put`` takes a record, ``waiting`` says how many wait in the queue, ``on_chunk`` is called where there are more.
-    ``error`` is what broke the source off: what was read before is done first.
+    ``resolve`` names the accounts of records, ``put`` takes one, ``waiting`` says how many wait in the queue,
+    ``on_chunk`` is called where there are more. ``error`` is what broke the source off: what was read before is done
+    first.
     """
 
     def __init__(
         self,
         *,
+        resolve: Callable[[Sequence[Record]], Awaitable[Sequence[Record]]],
         put: Callable[[Record], None],
         waiting: Callable[[], int],
         on_chunk: Callable[[], None],
         is_paced: bool,
     ) -> None:
+        self._resolve = resolve
         self._put = put
         self._waiting = waiting
         self._on_chunk = on_chunk
@@ -52,7 +55,7 @@ class ReadAhead:
                 chunk, self.error = await asyncio.to_thread(read_chunk, records)
                 if not chunk:
                     break
-                for record in chunk:
+                for record in await self._resolve(chunk):
                     self._put(record)
                 self._on_chunk()
                 if self._waiting() >= self._limit:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from airflow_provider_truto.client.errors import Problem
-from airflow_provider_truto.client.names import CUSTOMER_NAMES, find_nearest
+from airflow_provider_truto.client.names import ACCOUNT_NAMES, find_nearest
 from airflow_provider_truto.client.numbers import to_whole_number
 from airflow_provider_truto.client.values import Value
 from airflow_provider_truto.records.render import Missing
@@ -16,11 +16,15 @@ from airflow_provider_truto.records.scalars import is_nothing, to_number, to_pla
 
 #: What a failures file has beside the record itself, so that it can be a source as it is.
 _OF_FAILURES = frozenset({"ordinal", "place", "error", "unwritable"})
+#: What names a record's customer: Truto's id of the account, or the caller's own of the customer.
+CUSTOMER_KEYS = ("integrated_account_id", "tenant_id", "integration")
 #: What a record has.
-RECORD_KEYS = ("id", "body", "integrated_account_id")
+RECORD_KEYS = ("id", "body", *CUSTOMER_KEYS)
 #: What people call the customer and the record, and what a record calls them.
 MEANINGS = {
-    **dict.fromkeys((*CUSTOMER_NAMES, "tenant", "integration"), "integrated_account_id"),
+    **dict.fromkeys(ACCOUNT_NAMES, "integrated_account_id"),
+    **dict.fromkeys(("tenant_id", "tenant"), "tenant_id"),
+    "integration": "integration",
     **dict.fromkeys(("id", "record_id", "account_id"), "id"),
     "account": "integrated_account_id, or id",
     "body": "body",
@@ -33,7 +37,8 @@ class Record(Value):
     """One row of a source, as a write. ``ordinal`` counts rows from 0; a row with ``problems`` is never sent.
 
     ``integrated_account_id``: ``None`` where the row names none, so that the default one steps in; ``""`` where it
-    names one that cannot be, or is not a record, so that it does not.
+    names one that cannot be, or names it by ``tenant_id`` (and ``integration``), or is not a record, so that it does
+    not. Which account a tenant has is looked up before the record is queued.
     ``nulls_are_meant``: a ``None`` in the body clears a field; else it came as data and may be an accident.
     ``left_out`` says why nothing is to be sent. ``place`` says where to find the row, as ``line 7 of a.csv``.
     """
@@ -42,6 +47,8 @@ class Record(Value):
     id: str | None = None
     body: Any = None
     integrated_account_id: str | None = None
+    tenant_id: str | None = None
+    integration: str | None = None
     nulls_are_meant: bool = False
     problems: tuple[Problem, ...] = ()
     left_out: str | None = None
@@ -70,14 +77,12 @@ def parse_record(row: Any, ordinal: int, *, needs_id: bool = True, needs_body: b
         for key in row
         if key not in RECORD_KEYS and key not in _OF_FAILURES
     ]
-    record_id, account = (normalize_id(row.get(key)) for key in ("id", "integrated_account_id"))
+    record_id = normalize_id(row.get("id"))
     if needs_id and record_id in (None, ""):
         problems.append(Problem("/id", "is missing or empty"))
-    if account == "" or (account is None and "integrated_account_id" in row):
-        problems.append(Problem("/integrated_account_id", NO_ACCOUNT))
-    for key, value in (("id", record_id), ("integrated_account_id", account)):
-        if value is not None and not isinstance(value, str):
-            problems.append(Problem(f"/{key}", describe_not_text(value)))
+    if record_id is not None and not isinstance(record_id, str):
+        problems.append(Problem("/id", describe_not_text(record_id)))
+    customer, of_customer = read_customer({key: normalize_id(row[key]) for key in CUSTOMER_KEYS if key in row})
     if needs_body and row.get("body") is None:
         problems.append(Problem("/body", "is missing"))
     problems += _find_unwritable(row.get("unwritable"))
@@ -85,8 +90,8 @@ def parse_record(row: Any, ordinal: int, *, needs_id: bool = True, needs_body: b
         ordinal=ordinal,
         id=record_id if isinstance(record_id, str) else None,
         body=row.get("body"),
-        integrated_account_id=read_account_id(account, is_named="integrated_account_id" in row),
-        problems=tuple(problems),
+        **customer._asdict(),
+        problems=(*problems, *of_customer),
     )
 
 
@@ -108,11 +113,38 @@ def _find_unwritable(pointers: Any) -> list[Problem]:
     return [Problem(f"/body{pointer}".rstrip("/"), message) for pointer in pointers]
 
 
-def read_account_id(given: Any, *, is_named: bool) -> str | None:
-    """Return the customer that a row names: ``""`` where it names one that cannot be, so that no default steps in."""
-    if isinstance(given, str):
-        return given
-    return "" if is_named else None
+class Customer(NamedTuple):
+    """What a row names its customer by; see ``Record`` for the fields."""
+
+    integrated_account_id: str | None
+    tenant_id: str | None
+    integration: str | None
+
+
+def read_customer(given: Mapping[str, Any]) -> tuple[Customer, list[Problem]]:
+    """Read what a row names its customer by, and what is wrong with it.
+
+    ``given`` has those of ``CUSTOMER_KEYS`` that the row has, normalized.
+    """
+    problems = [
+        Problem(f"/{key}", describe_not_text(value))
+        for key, value in given.items()
+        if value is not None and not isinstance(value, str)
+    ]
+    account, tenant, integration = (_to_named(given.get(key)) for key in CUSTOMER_KEYS)
+    named = [key for key in ("integrated_account_id", "tenant_id") if key in given]
+    if account and tenant:
+        problems.append(Problem("/tenant_id", "is given beside integrated_account_id: name the customer in one way"))
+    elif named and not (account or tenant or problems):
+        problems.append(Problem(f"/{named[0]}", NO_ACCOUNT))
+    if integration and not tenant:
+        problems.append(Problem("/integration", "is given without tenant_id: it alone names no customer"))
+    is_named = bool(named or integration)
+    return Customer(account or ("" if is_named else None), tenant, integration), problems
+
+
+def _to_named(value: Any) -> str | None:
+    return value if isinstance(value, str) and value.strip() else None
 
 
 def parse_mapped_record(made: Mapping[str, Any], ordinal: int, *, needs_id: bool, needs_body: bool) -> Record:
@@ -127,7 +159,7 @@ def parse_mapped_record(made: Mapping[str, Any], ordinal: int, *, needs_id: bool
         needs_id=needs_id and not isinstance(made.get("id"), Missing),
         needs_body=needs_body and not isinstance(made.get("body"), Missing),
     )
-    if isinstance(made.get("integrated_account_id"), Missing):
+    if any(isinstance(made.get(key), Missing) for key in CUSTOMER_KEYS):
         record = record.replace(integrated_account_id="")
     return record.replace(nulls_are_meant=True, problems=(*missing, *record.problems))
 

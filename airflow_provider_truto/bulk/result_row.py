@@ -143,10 +143,15 @@ _FAILURE = {"ordinal": (True, is_count), "error": (True, lambda value: isinstanc
 
 @dataclass(frozen=True, kw_only=True)
 class FailedBody:
-    """A body as a failures file holds it, and the JSON pointers at which it is not what was to be sent."""
+    """A body as a failures file holds it, and the JSON pointers at which it is not what was to be sent.
+
+    ``tenant_id`` and ``integration`` are what the record named its customer by, if it did.
+    """
 
     body: Any
     unwritable: tuple[str, ...] = ()
+    tenant_id: str | None = None
+    integration: str | None = None
 
 
 def encode_failed_body(record: Record, *, on_none: OnNone) -> FailedBody:
@@ -165,7 +170,12 @@ def encode_failed_body(record: Record, *, on_none: OnNone) -> FailedBody:
         encode_json(plain.value)
     except (TypeError, ValueError):
         unwritable.append("")  # such as half a character
-    return FailedBody(body=plain.value, unwritable=tuple(unwritable))
+    return FailedBody(
+        body=plain.value,
+        unwritable=tuple(unwritable),
+        tenant_id=record.tenant_id,
+        integration=record.integration,
+    )
 
 
 def encode_failure(row: ResultRow, failed: FailedBody) -> bytes:
@@ -173,7 +183,9 @@ def encode_failure(row: ResultRow, failed: FailedBody) -> bytes:
     record: Mapping[str, Any] = {
         "id": row.id,
         "body": failed.body,
-        "integrated_account_id": row.integrated_account_id,
+        "integrated_account_id": None if failed.tenant_id else row.integrated_account_id,
+        "tenant_id": failed.tenant_id,
+        "integration": failed.integration,
         "unwritable": list(failed.unwritable) or None,
         "ordinal": row.ordinal,
         "place": row.place,

@@ -65,6 +65,7 @@ class BulkRunner:
         self._writer = RecordWriter(client, plan, on_backoff=self._release_slot)
         self._queue = FairQueue(concurrency=plan.concurrency)
         self._reader = ReadAhead(
+            resolve=self._writer.tenants.resolve,
             put=self._put,
             waiting=self._queue.__len__,
             on_chunk=self._wake.set,

@@ -41,7 +41,7 @@ class Shard:
         return f"shard {self.index} of {self.count} by {self.by}"
 
     def _choose_key(self, record: Record) -> str:
-        key = record.id if self.by == "id" else record.integrated_account_id
+        key = record.id if self.by == "id" else record.tenant_id or record.integrated_account_id
         if key is None and self.by == "account" and not record.problems and record.left_out is None:
             return ""  # all of the default customer
         # What names neither is spread by all that is known of it.

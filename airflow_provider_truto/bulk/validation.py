@@ -20,14 +20,14 @@ async def find_faults(
 ) -> list[tuple[Record, TrutoSchemaError]]:
     """Check every record that is not completed, without sending a write; return the first ``MAX_FAULTS`` faults.
 
-    Raises what reading the source raises.
+    Raises what reading the source raises, and what looking up its tenants does.
     """
     faults: list[tuple[Record, TrutoSchemaError]] = []
     while True:
         chunk, error = await asyncio.to_thread(read_chunk, records)
         if error is not None:
             raise error
-        for record in chunk:
+        for record in await writer.tenants.resolve(chunk):
             fault = None if completed.is_final(record.ordinal) else await writer.find_fault(record)
             if fault is not None:
                 faults.append((record, fault))

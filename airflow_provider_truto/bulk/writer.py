@@ -1,4 +1,4 @@
-"""Sending one record of a bulk: the only place of this package that calls the client."""
+"""Sending one record of a bulk."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_truto.bulk.plan import Plan
 from airflow_provider_truto.bulk.record import Record
+from airflow_provider_truto.bulk.tenants import TenantDirectory
 from airflow_provider_truto.client.errors import TrutoSchemaError
 from airflow_provider_truto.records.coerce import CoercionOptions
 from airflow_provider_truto.records.pipeline import RecordResult, prepare_request, send_record, write_record
@@ -37,6 +38,8 @@ class RecordWriter:
         self._coercion_of_data = replace(plan.coercion, data_of="the record")
         self._requests_before = client.requests
         self._prepared: dict[str, PreparedWrites] = {}
+        #: Names the accounts of records before they come here.
+        self.tenants = TenantDirectory(client)
 
     @property
     def max_attempts(self) -> int:

@@ -22,8 +22,9 @@ from airflow_provider_truto.client.errors import (
     TrutoSchemaError,
     TrutoTransportError,
 )
-from airflow_provider_truto.client.pages import fetch_all
+from airflow_provider_truto.client.pages import Pages, fetch_all
 from airflow_provider_truto.client.redaction import quote_line
+from airflow_provider_truto.client.request import Request
 from airflow_provider_truto.client.settings import ClientSettings
 
 #: The one status of an account that can be called, and the one after its credentials were refused.
@@ -120,12 +121,47 @@ async def list_accounts(client: Client, tenant_id: str, integration: str | None)
     request = integrated_accounts_request({"tenant_id": tenant_id})
     accounts, is_whole = await fetch_all(client, request, at_most=1000)
     if not is_whole:
-        raise TrutoTransportError(f"{request.describe()}: the list is not whole, so that nothing can be told from it")
-    of_tenant = [
-        account for account in accounts if isinstance(account, dict) and account.get("tenant_id") == tenant_id
-    ]
+        raise _build_partial_error(request)
+    of_tenant = [account for account in accounts if _is_object(account) and account.get("tenant_id") == tenant_id]
+    return _select_accounts(of_tenant, tenant_id, integration)
+
+
+async def list_tenants(client: Client) -> dict[str, list[dict[str, Any]]]:
+    """List all integrated accounts by their tenants, each with its id, integration and status.
+
+    For callers that look up many: one list instead of one per tenant.
+    """
+    request = integrated_accounts_request({})
+    pages = Pages(client, request)
+    tenants: dict[str, list[dict[str, Any]]] = {}
+    while (page := await pages.next()) is not None:
+        if page.is_partial or page.ended_early:
+            raise _build_partial_error(request)
+        for account in filter(_is_object, page.items):
+            kept = {name: account.get(name) for name in ("id", "integration", "status")}
+            tenants.setdefault(str(account.get("tenant_id")), []).append(kept)
+    return tenants
+
+
+def choose_account(
+    tenants: Mapping[str, Sequence[dict[str, Any]]], tenant_id: str, integration: str | None, settings: ClientSettings
+) -> str:
+    """Choose a tenant's account out of ``list_tenants``; see ``TenantAccounts.choose`` for what is raised."""
+    accounts = _select_accounts(tenants.get(tenant_id, ()), tenant_id, integration)
+    return str(accounts.choose(settings)["id"])
+
+
+def _select_accounts(of_tenant: Sequence[dict[str, Any]], tenant_id: str, integration: str | None) -> TenantAccounts:
     fitting = [account for account in of_tenant if integration in (None, get_integration_name(account))]
     return TenantAccounts(tenant_id, integration, fitting, of_tenant)
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _build_partial_error(request: Request) -> TrutoTransportError:
+    return TrutoTransportError(f"{request.describe()}: the list is not whole, so that nothing can be told from it")
 
 
 def get_integration_name(account: Mapping[str, Any]) -> str | None:

@@ -142,11 +142,11 @@ class TrutoBulkUnifiedOperator(TrutoBulkOperator):
 
     Payload: the records, and the ledger that accounts for them.
 
-    :param source: the records ``{"id", "body", "integrated_account_id"?}``: a list, the output of another task, or
-        the path of a file, a folder or a glob on any ``ObjectStoragePath``, or a list of paths: JSON Lines
-        (``.jsonl``, ``.ndjson``), or CSV or Parquet with columns ``id``, ``integrated_account_id`` and paths into the
-        body (``owner.id``, ``addresses[0].city``), also gzipped. Files are read in the order of their names.
-        (templated)
+    :param source: the records ``{"id", "body", "integrated_account_id"?}``, of which ``tenant_id`` (and
+        ``integration``) may name the customer instead: a list, the output of another task, or the path of a file, a
+        folder or a glob on any ``ObjectStoragePath``, or a list of paths: JSON Lines (``.jsonl``, ``.ndjson``), or
+        CSV or Parquet whose columns are those names and paths into the body (``owner.id``, ``addresses[0].city``),
+        also gzipped. Files are read in the order of their names. (templated)
     :param sql: instead of ``source``, a query whose columns are those of a CSV, or the name of a ``.sql`` file. It is
         run once: its rows are kept beside the ledger for later tries. A NULL leaves its field out, unless
         ``on_none="null"``. (templated)

@@ -163,5 +163,5 @@ def read_ledger(output: Any, *, generation: int = 0, parts: bool = False, task: 
     read.summaries = [json.loads(path.read_text()) for path in summaries]
     if read.summaries:
         for path in read.summaries[-1]["failures"]:
-            read.failed_lines += map(json.loads, Path(path).read_bytes().splitlines())
+            read.failed_lines += map(json.loads, Path(path.removeprefix("file://")).read_bytes().splitlines())
     return read

@@ -165,7 +165,7 @@ def test_the_column_body_is_the_whole_body(tmp_path, body):
 
 @pytest.mark.parametrize(("columns", "message"), [
     ({"name": ["x"]}, "no column `id`"),
-    ({"id": ["1"], "tenant_id": ["x"]}, "did you mean integrated_account_id"),
+    ({"id": ["1"], "TENANT_ID": ["x"]}, "did you mean tenant_id"),
     ({"id": ["1"], "__index_level_0__": [0]}, "an index of pandas"),
 ])  # fmt: skip
 def test_columns_that_make_no_record_are_refused_before_anything_is_sent(tmp_path, columns, message):

@@ -21,8 +21,16 @@ def read(monkeypatch):
     def run(steps, *, is_paced=False):
         async def main():
             waiting = []
+
+            async def resolve(records):
+                return records
+
             reader = read_ahead.ReadAhead(
-                put=waiting.append, waiting=waiting.__len__, on_chunk=lambda: None, is_paced=is_paced
+                resolve=resolve,
+                put=waiting.append,
+                waiting=waiting.__len__,
+                on_chunk=lambda: None,
+                is_paced=is_paced,
             )
 
             async def settle():

@@ -123,7 +123,10 @@ def test_a_line_that_is_no_record_leaves_the_others_alone(file, bad, place):
     ({"id": 17.0, "body": {}},
      ("/id", "expects text, got 17.0: had its column a NULL on its way through pandas? Make it whole, or text")),
     ({"id": True, "body": {}}, ("/id", "expects text, got bool")),
-    ({"id": "1", "body": {}, "x": 1}, ("/x", "means nothing here: a record has id, body, integrated_account_id")),
+    (
+        {"id": "1", "body": {}, "x": 1},
+        ("/x", "means nothing here: a record has id, body, integrated_account_id, tenant_id, integration"),
+    ),
 ])  # fmt: skip
 def test_what_is_wrong_with_a_row_is_said(row, expected):
     (record,) = ListSource([row]).records()
