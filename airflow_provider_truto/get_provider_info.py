@@ -28,7 +28,7 @@ def get_provider_info() -> dict[str, Any]:
                 "integration-name": _INTEGRATION,
                 "python-modules": [
                     f"airflow_provider_truto.operators.{name}"
-                    for name in ("accounts", "bulk", "proxy", "sync_jobs", "unified")
+                    for name in ("accounts", "bulk", "ledgers", "proxy", "sync_jobs", "unified")
                 ],
             }
         ],

@@ -56,6 +56,7 @@ from airflow_provider_truto.operators import _bulk_job
 from airflow_provider_truto.operators._argument import REQUIRED
 from airflow_provider_truto.operators.accounts import TrutoBulkUpdateAccountsOperator
 from airflow_provider_truto.operators.bulk import TrutoBulkSummaryOperator
+from airflow_provider_truto.operators.ledgers import TrutoLedgerToSqlOperator
 from airflow_provider_truto.records.coerce import coerce
 from airflow_provider_truto.records.render import Missing
 from airflow_provider_truto.triggers.changes import TrutoChangesTrigger
@@ -267,6 +268,7 @@ def test_the_fields_of_an_event_are_on_the_page():
 ARGUMENT_TABLES = [
     ("argument", TrutoBulkUpdateAccountsOperator),
     ("argument of the summary", TrutoBulkSummaryOperator),
+    ("argument of the tables", TrutoLedgerToSqlOperator),
 ]
 
 

@@ -224,6 +224,15 @@ def test_xcom_of_a_bulk_has_what_the_page_says(airflow, emulator):
 
 
 @pytest.mark.airflow
+def test_what_became_of_a_bulk_that_failed_is_in_the_warehouse_and_the_run_has_failed(airflow, emulator):
+    conflict = {"message": "The domain is taken", "truto_is_remote_error": True}
+    emulator.fault(method="PATCH", account=GLOBEX, status=409, body=conflict)
+    run = airflow.run("tiers_and_what_became_of_them")
+    assert (run.state, run.tasks) == ("failed", {"update_accounts": "failed", "tell_warehouse": "success"})
+    assert run.xcom("tell_warehouse") == {"ledgers": 1, "changes": 2}
+
+
+@pytest.mark.airflow
 @pytest.mark.parametrize("dag_id", ["truto_update_account", "account_to_crm", "careful"])
 def test_one_account_is_updated_once(airflow, emulator, dag_id):
     assert airflow.run(dag_id).state == "success"

@@ -40,6 +40,8 @@ PROMISED = {
     "operators.proxy.TrutoProxyOperator": "resource method record_id body query",
     "operators.bulk.TrutoBulkSummaryOperator": "bulk_task_id output_path",
     "operators.bulk.shards": "",
+    "operators.ledgers.TrutoLedgerToSqlOperator": "bulk_task_id output_path sql_conn_id with_bodies",
+    "operators.ledgers.TrutoLedgerToParquetOperator": "bulk_task_id output_path tables_path with_bodies",
     "operators.sync_jobs.TrutoSyncJobRunOperator": (
         "sync_job_id integrated_account_id tenant_id args error_handling ignore_previous_run poll_interval timeout"
         " deferrable wait stop_on_kill verify"

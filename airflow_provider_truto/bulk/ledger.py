@@ -33,11 +33,11 @@ from airflow_provider_truto.bulk.ledger_files import (
     list_ledger_files,
     parse_try_number,
     read_headers,
+    read_lines,
     read_summaries,
     write_file,
 )
 from airflow_provider_truto.bulk.result_row import FailedBody, ResultRow, encode_failure, parse_failure_ordinal
-from airflow_provider_truto.bulk.storage import to_buffered
 
 #: A part is closed after so many rows; on remote storage also after so many seconds.
 PART_ROWS = 1_000
@@ -209,20 +209,11 @@ class Ledger:
     def _read_lines(self, kind: str) -> Iterator[tuple[Any, int, bytes]]:
         """Read the lines of other tries, those of open parts last, with their files and their numbers from 1.
 
-        A last line that is torn is dropped: what it said is done again, under the same key.
+        What a torn one said is done again, under the same key.
         """
         paths = [path for path in list_ledger_files(self.folder, kind) if self._name not in path.name]
-        for listed in sorted(paths, key=is_open):
-            path = listed
-            try:
-                file = path.open("rb")
-            except FileNotFoundError:  # closed by its live try since the folder was listed
-                path = self.folder / path.name.removesuffix(".part")
-                file = path.open("rb")
-            with file:
-                for number, line in enumerate(to_buffered(file), 1):
-                    if line.endswith(b"\n"):
-                        yield path, number, line
+        for path in sorted(paths, key=is_open):
+            yield from read_lines(path)
 
     def _write(self, name: str, value: Mapping[str, Any]) -> Any:
         data = json.dumps(value, ensure_ascii=False, indent=2).encode(errors="replace")  # ids may hold anything

@@ -12,13 +12,13 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
 from airflow_provider_truto.bulk.errors import LedgerError
-from airflow_provider_truto.bulk.storage import refresh
+from airflow_provider_truto.bulk.storage import refresh, to_buffered
 
 LEDGER_VERSION = 2
 #: Protocols of this machine's own disk.
@@ -117,6 +117,22 @@ def read_summary(path: Any) -> dict[str, Any] | None:
         "Put the file back as it was, or delete it: what the results files say is done stays done. If the bulk had"
         " come to its end and you cleared the task to write everything again, set on_clear='restart' as well",
     )
+
+
+def read_lines(path: Any) -> Iterator[tuple[Any, int, bytes]]:
+    """Read the lines of a file, with the file, whatever it is called now, and their numbers from 1.
+
+    A last line that is torn is dropped.
+    """
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:  # closed by its live try since the folder was listed
+        path = path.parent / path.name.removesuffix(".part")
+        file = path.open("rb")
+    with file:
+        for number, line in enumerate(to_buffered(file), 1):
+            if line.endswith(b"\n"):
+                yield path, number, line
 
 
 def find_fault_in(value: Any, shape: Mapping[str, tuple[bool, _Fits]]) -> str | None:

@@ -103,7 +103,7 @@ def merge_ledgers(folder: Any, *, run: RunSeen | None = None) -> Report:
                 report.add(map_index, None)
             elif not is_of_another_run(ledger, run or RunSeen(), None, try_number=None):
                 header = next(iter(read_headers(ledger)), {})
-                report.add(map_index, _find_last_summary(ledger), shard=header.get("shard"))
+                report.add(map_index, find_last_summary(ledger), shard=header.get("shard"))
     except (NotADirectoryError, FileExistsError) as error:
         raise LedgerError.of_no_folder(error) from error
     return report
@@ -119,7 +119,7 @@ def _find_ledgers(folder: Any) -> Iterator[tuple[int, Any]]:
         yield index, folder / str(index) / str(existing[-1]) if existing else None
 
 
-def _find_last_summary(ledger: Any) -> dict[str, Any] | None:
+def find_last_summary(ledger: Any) -> dict[str, Any] | None:
     """Return the summary of the last try; ``None`` where a later one has left none.
 
     A try that was deferred has left several: of these, the last one has the most records.

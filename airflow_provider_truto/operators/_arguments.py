@@ -133,6 +133,13 @@ BULK_ARGUMENTS: Mapping[str, Argument] = {
     "bulk_task_id": Argument(NAME),
     "expected_shards": Argument(COUNT, is_optional=True),
 }
+#: Those of what stores the ledgers of bulks.
+LEDGER_ARGUMENTS: Mapping[str, Argument] = {
+    **BULK_ARGUMENTS,
+    "sql_conn_id": Argument(NAME),
+    "tables_path": Argument(OUTPUT),
+    "with_bodies": Argument(FLAG),
+}
 #: Those of what runs sync jobs.
 SYNC_JOB_ARGUMENTS: Mapping[str, Argument] = {
     **ARGUMENTS,

@@ -16,6 +16,17 @@ from airflow_provider_truto.operators._statements import has_several
 _ROWS = 2_000
 
 
+def find_hook(conn_id: str, hook_params: Mapping[str, Any] | None) -> Any:
+    """Return the hook of a connection. Raises ``ValueError`` where it is of a type that has no SQL."""
+    hook = BaseHook.get_connection(conn_id).get_hook(hook_params=dict(hook_params or {}))
+    if not hasattr(hook, "get_conn") or not hasattr(hook, "get_records"):
+        raise ValueError(
+            f"the connection {conn_id!r} leads to a {type(hook).__name__}, which runs no SQL: name one"
+            " whose hook is a DbApiHook"
+        )
+    return hook
+
+
 @contextmanager
 def run_query(
     conn_id: str,
@@ -28,13 +39,7 @@ def run_query(
     Raises ``ValueError`` where the connection is of a type that has no SQL, the query is several statements, gives no
     rows, or has a column whose values are not what they look like, and what the database's driver raises.
     """
-    hook = BaseHook.get_connection(conn_id).get_hook(hook_params=dict(hook_params or {}))
-    if not hasattr(hook, "get_conn") or not hasattr(hook, "get_records"):
-        raise ValueError(
-            f"the connection {conn_id!r} leads to a {type(hook).__name__}, which runs no SQL: name one"
-            " whose hook is a DbApiHook"
-        )
-    with closing(hook.get_conn()) as connection:
+    with closing(find_hook(conn_id, hook_params).get_conn()) as connection:
         if has_several(query, driver=type(connection).__module__):
             raise ValueError(
                 "the query is several statements: only the rows of one would be read, and what the others change"

@@ -278,13 +278,15 @@ def test_of_a_file_in_a_bucket_only_what_is_needed_is_fetched(monkeypatch):
     assert size < sum(fetched) < 6 * size
 
 
-def test_a_storage_that_does_not_answer_is_not_a_file_that_is_wrong():
+def test_a_storage_that_does_not_answer_is_not_a_file_that_is_wrong(monkeypatch):
+    monkeypatch.setattr("fsspec.spec.AbstractBufferedFile.DEFAULT_BLOCK_SIZE", 4_096)
     bucket = Bucket()
-    bucket.put("data/rows.parquet", table_bytes())
+    bucket.put("data/rows.parquet", table_bytes(100_000, row_group_size=10_000))
     source = FileSource(bucket.view() / "rows.parquet")
 
-    def refuse(*_):
-        raise ConnectionResetError("the storage hung up")
+    def refuse(_name, start, _end):
+        if start > 300_000:
+            raise ConnectionResetError("the storage hung up")
 
     bucket.before_read = refuse
     with pytest.raises(ConnectionResetError, match="hung up"):

@@ -49,6 +49,8 @@ NEEDED: dict[str, dict[str, Any]] = {
     "TrutoBulkUpdateAccountsOperator": {"source": [], "max_failures": 0},
     "TrutoBulkUnifiedOperator": {"source": [], "max_failures": 0, "model": "crm", "resource": "accounts"},
     "TrutoBulkSummaryOperator": {"bulk_task_id": "bulk", "max_failures": 0},
+    "TrutoLedgerToSqlOperator": {"bulk_task_id": "bulk", "sql_conn_id": "warehouse"},
+    "TrutoLedgerToParquetOperator": {"bulk_task_id": "bulk", "tables_path": "tables"},
     "TrutoSyncJobRunOperator": {"sync_job_id": "31111111-0000-4000-8000-000000000001"},
     "TrutoIntegratedAccountSensor": {},
     "TrutoRecordSensor": {"model": "crm", "resource": "accounts", "record_id": "23423523"},

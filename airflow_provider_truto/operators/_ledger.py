@@ -1,0 +1,60 @@
+"""What both operators that store ledgers share: which ledgers, and what is said of them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_truto._compat import object_storage_path
+from airflow_provider_truto.airflow_errors import TrutoBulkError, translate_errors
+from airflow_provider_truto.airflow_task import read_run
+from airflow_provider_truto.bulk.errors import LedgerError
+from airflow_provider_truto.bulk.ledger_files import locate_task_folder
+from airflow_provider_truto.client.errors import TrutoSchemaError
+from airflow_provider_truto.operators._arguments import LEDGER_ARGUMENTS
+from airflow_provider_truto.operators._operator import TrutoOperator
+
+if TYPE_CHECKING:
+    from airflow_provider_truto.bulk.ledger_tables import LedgerTables
+
+
+class TrutoLedgerOperator(TrutoOperator):
+    """Reads the ledgers of a bulk task of this DAG run."""
+
+    arguments = LEDGER_ARGUMENTS
+    bulk_task_id: Any
+    output_path: Any
+    with_bodies: Any
+
+    def execute(self, context: Any) -> dict[str, Any]:
+        """Read the ledgers, store them, and return how many there were."""
+        with translate_errors(self):
+            if problems := self._read_arguments():
+                raise TrutoSchemaError.of(f"the arguments of task {self.task_id!r} are not valid", problems)
+            return self._copy(context)
+
+    def _copy(self, context: Mapping[str, Any]) -> dict[str, Any]:
+        from airflow_provider_truto.bulk.ledger_tables import read_ledgers
+
+        ti = context.get("ti")
+        if ti is None:
+            raise TrutoBulkError("the ledgers are found by the DAG run's id: run this as a task of a DAG")
+        task = {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": self.bulk_task_id}
+        folder = locate_task_folder(object_storage_path(self.output_path), *task.values())
+        found = read_ledgers(folder, **task, run=read_run(context), with_bodies=self.with_bodies)
+        try:
+            ledgers, changes = self._store(found)
+        except (LedgerError, ValueError) as error:  # the latter: no SQL behind the connection, or no pyarrow
+            raise TrutoBulkError(str(error)) from error
+        if not ledgers:
+            raise TrutoBulkError(
+                f"there is no ledger in {folder}. Did {self.bulk_task_id!r} run? If it did: is output_path that of"
+                f" {self.bulk_task_id!r}, and do all workers share it?"
+            )
+        self.log.info("%d ledgers with %d lines are stored", ledgers, changes)
+        return {"ledgers": ledgers, "changes": changes}
+
+    @abstractmethod
+    def _store(self, ledgers: Iterable[LedgerTables]) -> tuple[int, int]:
+        """Store ledgers, each in place of what was stored of it before; return how many ledgers and lines."""
