@@ -132,11 +132,13 @@ class TrutoChangesTrigger(BaseEventTrigger):
         from airflow.sdk.definitions.asset import AssetNameRef
 
         try:
-            return stores[AssetNameRef(name=self.asset_name)]
+            store = stores[AssetNameRef(name=self.asset_name)]
         except KeyError:
             raise ValueError(
                 f"asset_name is {self.asset_name!r}, which is not the name of the asset that this trigger watches"
             ) from None
+        # Airflow 3.3.0 and 3.3.1 have one that would block the triggerer's loop.
+        return store if hasattr(store, "aget") else None
 
 
 class _Follower:
