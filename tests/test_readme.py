@@ -15,7 +15,7 @@ from airflow_provider_truto.client.statuses import OTHER, OTHER_SERVER, STATUSES
 from airflow_provider_truto.connection_fields import EXTRA_FIELDS
 from airflow_provider_truto.emulator import Emulator
 from airflow_provider_truto.operators._argument import REQUIRED
-from airflow_provider_truto.operators._operator import collect_parameters
+from airflow_provider_truto.operators._signature import collect_parameters
 from airflow_provider_truto.operators.accounts import TrutoUpdateAccountOperator
 from airflow_provider_truto.operators.proxy import TrutoProxyOperator
 from airflow_provider_truto.operators.unified import TrutoUnifiedOperator

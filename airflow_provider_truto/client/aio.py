@@ -18,9 +18,10 @@ from airflow_provider_truto.client.transports.aiohttp import AiohttpTransport
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from airflow_provider_truto.client.keys import KeyVersionStore
     from airflow_provider_truto.client.pages import Page, Pages
     from airflow_provider_truto.client.request import Request
-    from airflow_provider_truto.client.retry import KeyVersionStore, Result
+    from airflow_provider_truto.client.retry import Result
     from airflow_provider_truto.client.settings import ClientSettings
     from airflow_provider_truto.client.tokens import ApiToken
 

@@ -11,9 +11,10 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from airflow_provider_truto.client import shared
 from airflow_provider_truto.client.endpoints import mint_request
 from airflow_provider_truto.client.errors import TrutoTransportError
+from airflow_provider_truto.client.keys import KeyVersionStore
 from airflow_provider_truto.client.redaction import Scrubber, escape_controls
 from airflow_provider_truto.client.request import Request
-from airflow_provider_truto.client.retry import KeyVersionStore, Result, RetryLoop, RetryPolicy, parse_value
+from airflow_provider_truto.client.retry import Result, RetryLoop, RetryPolicy, parse_value
 from airflow_provider_truto.client.settings import ClientSettings
 from airflow_provider_truto.client.tokens import ApiToken, Owner, Token, TokenCache, TokenRefresh, unwrap_refresh
 from airflow_provider_truto.client.transports.base import Transport, settle

@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from airflow_provider_truto.client.request import Request, make_random_key
-from airflow_provider_truto.client.retry import KeyVersionStore
 
 
 class CurrentTask:
@@ -21,6 +20,27 @@ class CurrentTask:
 
 #: What a method's ``context`` is where it is left out: that of the task that runs, if one does.
 CURRENT_TASK: Any = CurrentTask()
+
+
+class KeyVersionStore(Protocol):
+    """Keeps the version of one idempotency key beyond this process, e.g. in Airflow's task state store."""
+
+    @property
+    def may_advance(self) -> bool:
+        """Whether no earlier request with this key can have been executed."""
+
+    @property
+    def refusals(self) -> int:
+        """How often the stored version was refused before this call, which goes on where another was put off."""
+
+    def load(self) -> int:
+        """Return the stored version, 1 where there is none."""
+
+    def save(self, version: int) -> object:
+        """Store the version durably before returning; what is returned is awaited where it can be."""
+
+    def put_off(self, *, refusals: int, may_have_executed: bool) -> object:
+        """Store durably what the call that goes on later has to know of this one; awaited as ``save`` is."""
 
 
 class WriteKeys(Protocol):

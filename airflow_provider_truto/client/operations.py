@@ -14,10 +14,9 @@ from airflow_provider_truto.client.errors import (
     TrutoSchemaError,
     TrutoTransportError,
 )
-from airflow_provider_truto.client.keys import FindKeys
+from airflow_provider_truto.client.keys import FindKeys, KeyVersionStore
 from airflow_provider_truto.client.pages import Pages
 from airflow_provider_truto.client.request import Request
-from airflow_provider_truto.client.retry import KeyVersionStore
 from airflow_provider_truto.client.transports.base import settle
 
 

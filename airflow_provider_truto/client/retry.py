@@ -19,6 +19,7 @@ from airflow_provider_truto.client.errors import (
     TrutoError,
     TrutoTransportError,
 )
+from airflow_provider_truto.client.keys import KeyVersionStore
 from airflow_provider_truto.client.rate_limit_headers import DEFAULT_WAIT, parse_wait
 from airflow_provider_truto.client.rate_limiter import RateLimiter
 from airflow_provider_truto.client.redaction import shorten
@@ -48,27 +49,6 @@ class TokenSource(Protocol):
 
     async def renew_token(self, request: Request, refused: Token) -> Token | None:
         """Return a token other than the one that Truto refused, ``None`` where there is none."""
-
-
-class KeyVersionStore(Protocol):
-    """Keeps the version of one idempotency key beyond this process, e.g. in Airflow's task state store."""
-
-    @property
-    def may_advance(self) -> bool:
-        """Whether no earlier request with this key can have been executed."""
-
-    @property
-    def refusals(self) -> int:
-        """How often the stored version was refused before this call, which goes on where another was put off."""
-
-    def load(self) -> int:
-        """Return the stored version, 1 where there is none."""
-
-    def save(self, version: int) -> object:
-        """Store the version durably before returning; what is returned is awaited where it can be."""
-
-    def put_off(self, *, refusals: int, may_have_executed: bool) -> object:
-        """Store durably what the call that goes on later has to know of this one; awaited as ``save`` is."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,8 +9,7 @@ from typing import Any, TypeVar
 
 from airflow_provider_truto._compat import ArgNotSet, find_current_context
 from airflow_provider_truto.airflow_task import read_running_task
-from airflow_provider_truto.client.keys import CURRENT_TASK, FindKeys, RandomKeys, WriteKeys
-from airflow_provider_truto.client.retry import KeyVersionStore
+from airflow_provider_truto.client.keys import CURRENT_TASK, FindKeys, KeyVersionStore, RandomKeys, WriteKeys
 
 T = TypeVar("T")
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_truto._compat import AirflowFailException, ArgNotSet, BaseOperator
 from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
@@ -19,6 +18,7 @@ from airflow_provider_truto.operators._argument import (
 )
 from airflow_provider_truto.operators._arguments import ARGUMENTS
 from airflow_provider_truto.operators._rendering import TypedRenderingMixin
+from airflow_provider_truto.operators._signature import collect_parameters, list_keyword_only
 from airflow_provider_truto.records.render import Missing, Unknown
 
 if TYPE_CHECKING:
@@ -28,39 +28,6 @@ if TYPE_CHECKING:
 XCOM_KEY = "truto"
 #: What a deferred task keeps beside its method: the try that was deferred.
 _DEFERRED_TRY = "deferred_try"
-
-
-P = ParamSpec("P")
-
-
-def list_keyword_only(init: Callable[..., None]) -> list[inspect.Parameter]:
-    """List the arguments of a constructor, without ``self`` and ``**kwargs``."""
-    parameters = inspect.signature(init).parameters.values()
-    return [parameter for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
-
-
-def defer_required_check(init: Callable[P, None]) -> Callable[P, None]:
-    """Let ``_take`` say which required arguments of a constructor are missing, instead of Airflow or Python.
-
-    Their error for a row of a mapped task comes in the worker, is taken for something that may pass, and is retried.
-    Type checkers see the signature as it is written.
-    """
-    required = [parameter.name for parameter in list_keyword_only(init) if parameter.default is parameter.empty]
-    init.__kwdefaults__ = {**(init.__kwdefaults__ or {}), **dict.fromkeys(required, REQUIRED)}
-    return init
-
-
-@cache
-def collect_parameters(cls: type[TrutoOperator]) -> Mapping[str, inspect.Parameter]:
-    """Collect an operator's arguments; one that a subclass takes as ``NOTSET`` has the default of its parent."""
-    found: dict[str, inspect.Parameter] = {}
-    own: list[Any] = [each for each in reversed(cls.__mro__) if issubclass(each, TrutoOperator)]
-    for each in own:
-        for parameter in list_keyword_only(each.__init__):
-            has_default = parameter.default is not parameter.empty and not isinstance(parameter.default, ArgNotSet)
-            if has_default or parameter.name not in found:
-                found[parameter.name] = parameter
-    return found
 
 
 class TrutoOperator(TypedRenderingMixin, BaseOperator):

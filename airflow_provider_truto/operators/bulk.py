@@ -17,7 +17,8 @@ from airflow_provider_truto.bulk.shards import shards
 from airflow_provider_truto.client.errors import TrutoSchemaError
 from airflow_provider_truto.operators._arguments import BULK_ARGUMENTS
 from airflow_provider_truto.operators._files import write_whole
-from airflow_provider_truto.operators._operator import TrutoOperator, defer_required_check
+from airflow_provider_truto.operators._operator import TrutoOperator
+from airflow_provider_truto.operators._signature import defer_required_check
 
 if TYPE_CHECKING:
     from airflow_provider_truto.bulk.report import Report  # slow to import, as is all that only a run needs

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_truto._compat import object_storage_path
 from airflow_provider_truto.operators._ledger import TrutoLedgerOperator
-from airflow_provider_truto.operators._operator import defer_required_check
+from airflow_provider_truto.operators._signature import defer_required_check
 
 if TYPE_CHECKING:
     from airflow_provider_truto.bulk.ledger_tables import LedgerTables

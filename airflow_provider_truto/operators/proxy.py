@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 from airflow_provider_truto._compat import NOTSET, ArgNotSet
 from airflow_provider_truto.connection_fields import DEFAULT_CONN_ID
-from airflow_provider_truto.operators._operator import defer_required_check
 from airflow_provider_truto.operators._record import TrutoRecordOperator, Verify
+from airflow_provider_truto.operators._signature import defer_required_check
 from airflow_provider_truto.records.request import OnNone
 
 

@@ -17,8 +17,9 @@ from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
 from airflow_provider_truto.client.sync_job_runs import is_over
 from airflow_provider_truto.connection_fields import DEFAULT_CONN_ID
 from airflow_provider_truto.operators._arguments import SYNC_JOB_ARGUMENTS
-from airflow_provider_truto.operators._operator import TrutoOperator, defer_required_check
+from airflow_provider_truto.operators._operator import TrutoOperator
 from airflow_provider_truto.operators._record import Verify
+from airflow_provider_truto.operators._signature import defer_required_check
 from airflow_provider_truto.operators._sync_run_end import describe_outcome, give_up, judge_run, stop_run
 from airflow_provider_truto.operators._sync_run_start import StartedRuns, read_start, start_once
 

@@ -11,8 +11,8 @@ from airflow_provider_truto._compat import NOTSET, ArgNotSet
 from airflow_provider_truto.client.errors import Problem
 from airflow_provider_truto.connection_fields import DEFAULT_CONN_ID
 from airflow_provider_truto.operators._bulk import OnClear, OnSourceChange, TrutoBulkOperator
-from airflow_provider_truto.operators._operator import defer_required_check
 from airflow_provider_truto.operators._record import TrutoRecordOperator, Verify
+from airflow_provider_truto.operators._signature import defer_required_check
 from airflow_provider_truto.records.request import PACKAGED, OnNone, ResponseFormat, SchemaSource, explain_method_slip
 
 
@@ -75,10 +75,8 @@ class TrutoUnifiedOperator(TrutoRecordOperator):
         from a worker under the same key. ``None`` waits in the worker. (templated)
 
     Flags, numbers and choices may also be text, as templates render it: ``"false"``, ``"32"``. Any other value
-    fails the task, and nothing is sent.
-
-    XCom: ``return_value`` is the response; status, attempts, verification, preview, cursor and paths are under
-    ``truto``.
+    fails the task, and nothing is sent. XCom: ``return_value`` is the response; status, attempts, verification,
+    preview, cursor and paths are under ``truto``.
     """
 
     @defer_required_check

@@ -22,11 +22,11 @@ from airflow_provider_truto.client.accounts import (
 from airflow_provider_truto.client.core import Client
 from airflow_provider_truto.client.endpoints import CACHE_TTL, integrated_account_request
 from airflow_provider_truto.client.errors import Problem, TrutoNotFoundError, TrutoSchemaError
-from airflow_provider_truto.client.keys import FindKeys, RandomKeys
+from airflow_provider_truto.client.keys import FindKeys, KeyVersionStore, RandomKeys
 from airflow_provider_truto.client.operations import assign_key
 from airflow_provider_truto.client.pages import Pages
 from airflow_provider_truto.client.request import encode_json
-from airflow_provider_truto.client.retry import KeyVersionStore, Result
+from airflow_provider_truto.client.retry import Result
 from airflow_provider_truto.records.build import build_read_request, build_request
 from airflow_provider_truto.records.coerce import CoercionOptions, coerce
 from airflow_provider_truto.records.customer_schema import load_customer_schema

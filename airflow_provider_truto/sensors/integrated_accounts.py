@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_truto._compat import NOTSET, ArgNotSet, conf
 from airflow_provider_truto.client.account_state import look_at_account
 from airflow_provider_truto.connection_fields import DEFAULT_CONN_ID
-from airflow_provider_truto.operators._operator import defer_required_check
+from airflow_provider_truto.operators._signature import defer_required_check
 from airflow_provider_truto.sensors._sensor import TrutoSensor
 from airflow_provider_truto.triggers.integrated_accounts import TrutoIntegratedAccountTrigger, tell_state
 

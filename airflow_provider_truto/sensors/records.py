@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from airflow_provider_truto._compat import NOTSET, ArgNotSet, conf
 from airflow_provider_truto.client.errors import Problem
 from airflow_provider_truto.connection_fields import DEFAULT_CONN_ID
-from airflow_provider_truto.operators._operator import defer_required_check
+from airflow_provider_truto.operators._signature import defer_required_check
 from airflow_provider_truto.sensors._sensor import TrutoSensor
 from airflow_provider_truto.triggers.records import TrutoRecordTrigger, tell_unmet
 

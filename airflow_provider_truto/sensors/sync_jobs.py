@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_truto._compat import conf
 from airflow_provider_truto.client.sync_job_runs import is_over
 from airflow_provider_truto.connection_fields import DEFAULT_CONN_ID
-from airflow_provider_truto.operators._operator import defer_required_check
 from airflow_provider_truto.operators._record import Verify
+from airflow_provider_truto.operators._signature import defer_required_check
 from airflow_provider_truto.operators._sync_run_end import judge_run
 from airflow_provider_truto.sensors._sensor import TrutoSensor
 from airflow_provider_truto.triggers.sync_jobs import TrutoSyncJobRunTrigger, tell_status

@@ -24,7 +24,8 @@ from airflow_provider_truto import operators, sensors
 from airflow_provider_truto._compat import NOTSET, AirflowFailException, object_storage_path
 from airflow_provider_truto.client.errors import TrutoSchemaError
 from airflow_provider_truto.operators._argument import REQUIRED, Argument
-from airflow_provider_truto.operators._operator import TrutoOperator, collect_parameters
+from airflow_provider_truto.operators._operator import TrutoOperator
+from airflow_provider_truto.operators._signature import collect_parameters
 from airflow_provider_truto.operators.accounts import TrutoBulkUpdateAccountsOperator, TrutoUpdateAccountOperator
 from airflow_provider_truto.records.render import Missing
 
