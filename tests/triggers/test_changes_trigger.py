@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import importlib
 import json
 import logging
-import time
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
+from loop_steps import measured_steps
 from test_docs import EVENTS
 
 from airflow_provider_truto._compat import IS_AIRFLOW_2
@@ -493,14 +492,6 @@ def test_airflow_2_is_told_that_it_has_no_asset_watchers():
 @needs_airflow_3
 @pytest.mark.slow
 def test_five_hundred_of_them_never_block_the_loop_for_50_ms(crm, monkeypatch):
-    taken = []
-
-    def measured(handle, *, run=asyncio.events.Handle._run):
-        # CPU time of this thread: the machine may be busy, and the emulator's own thread is.
-        before = time.thread_time()
-        run(handle)
-        taken.append(time.thread_time() - before)
-
     async def watch(number):
         # Each asks for something else, so that none shares a look.
         async with running(trigger_of(query={"limit": 100 + number}, poll_interval=1)) as payloads:
@@ -511,11 +502,7 @@ def test_five_hundred_of_them_never_block_the_loop_for_50_ms(crm, monkeypatch):
 
     change(crm)
     asyncio.run(watch_all(1))  # what is imported late is imported
-    monkeypatch.setattr(asyncio.events.Handle, "_run", measured)
-    gc.disable()  # a full collection stops the loop of any triggerer, by all that Airflow and pytest have imported
-    try:
+    with measured_steps(monkeypatch) as taken:
         payloads = asyncio.run(watch_all(500))
-    finally:
-        gc.enable()
     assert [payload["ids"] for payload in payloads] == [[FIRST]] * 500
     assert max(taken) < 0.05

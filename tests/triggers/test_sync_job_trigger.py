@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import importlib
 import json
 import time
 
 import pytest
+from loop_steps import measured_steps
 
 from airflow_provider_truto.emulator import ACME
 from airflow_provider_truto.hooks.truto import TrutoHook
@@ -159,13 +159,6 @@ def test_five_hundred_of_them_never_block_the_loop_for_50_ms(start, emulator, mo
         return WAITING[kind](run_id, truto_conn_id="truto_default", max_failed_polls=3, **more)
 
     fired(make(poll_interval=1, deadline=0))  # what is imported late is imported
-    taken = []
-
-    def measured(handle, *, run=asyncio.events.Handle._run):
-        # CPU time of this thread: the machine may be busy, and the emulator's own thread is.
-        before = time.thread_time()
-        run(handle)
-        taken.append(time.thread_time() - before)
 
     async def wait():
         return [event async for event in make(poll_interval=1, deadline=time.time() + 5).run()]
@@ -173,9 +166,7 @@ def test_five_hundred_of_them_never_block_the_loop_for_50_ms(start, emulator, mo
     async def wait_for_all():
         return await asyncio.gather(*(wait() for _ in range(500)))
 
-    monkeypatch.setattr(asyncio.events.Handle, "_run", measured)
-    gc.disable()  # going through what pytest imports, and through what the emulator keeps, is no trigger's doing
-    events = asyncio.run(wait_for_all())
-    gc.enable()
+    with measured_steps(monkeypatch) as taken:
+        events = asyncio.run(wait_for_all())
     assert [len(each) for each in events] == [1] * 500
     assert max(taken) < 0.05
