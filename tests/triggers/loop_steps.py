@@ -12,8 +12,8 @@ from contextlib import contextmanager
 def measured_steps(monkeypatch):
     """Yield a list that gets the CPU seconds of each step that an event loop of this thread takes meanwhile.
 
-    The machine may be busy, and the emulator has threads of its own. Garbage is not collected: a full collection stops
-    the loop of any triggerer, by all that Airflow and pytest have imported.
+    The machine may be busy, and the emulator has threads of its own. Garbage is not collected: a full collection
+    stops the loop of any triggerer, by all that Airflow and pytest have imported.
     """
     taken = []
 
