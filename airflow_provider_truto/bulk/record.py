@@ -121,11 +121,16 @@ class Customer(NamedTuple):
     integration: str | None
 
 
+_UNNAMED = Customer(None, None, None)
+
+
 def read_customer(given: Mapping[str, Any]) -> tuple[Customer, list[Problem]]:
     """Read what a row names its customer by, and what is wrong with it.
 
     ``given`` has those of ``CUSTOMER_KEYS`` that the row has, normalized.
     """
+    if not given:
+        return _UNNAMED, []
     problems = [
         Problem(f"/{key}", describe_not_text(value))
         for key, value in given.items()

@@ -318,3 +318,18 @@ def test_a_sensor_waits_for_what_the_operator_has_started(scheduled, emulator, b
     complete(emulator)
     scheduled.until(dag_id, "success", 1, task_id="wait")
     assert only_run(emulator)["status"] == "completed"
+
+
+def test_two_hundred_of_them_are_deferred_at_once_and_each_starts_one_run(scheduled, emulator, begin):
+    dag_id = begin(
+        "TrutoSyncJobRunOperator.partial(task_id='many', sync_job_id=JOB, integrated_account_id=ACME,"
+        " deferrable=True, poll_interval=5).expand(args=[{'statuses': LONG, 'number': n} for n in range(200)])",
+        None,
+    )
+    deferred = f"select count(*) from task_instance where dag_id = {dag_id!r} and state = 'deferred'"
+    until(lambda: scheduled.query(deferred) == [(200,)], 1200)
+    assert sorted(run["args"]["number"] for run in emulator.sync_runs) == list(range(200))
+    for run in emulator.state.sync_runs.values():
+        run.coming, run.polls = run.coming[-1:], 1_000_000
+    scheduled.until_run(dag_id, "success")
+    assert {run["status"] for run in emulator.sync_runs} == {"completed"}
