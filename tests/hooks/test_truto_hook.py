@@ -138,6 +138,7 @@ def test_a_page_that_is_not_truto_s_fails_the_test(connect, emulator):
     assert "text/html" in message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("drips", [False, True], ids=["mute", "dripping"])
 def test_a_server_that_accepts_and_never_finishes_ends_the_test_in_time(connect, drips):
     stop = threading.Event()
