@@ -26,7 +26,7 @@ DELETE = "session.delete(run)"
 QUEUE = "run.state = DagRunState.QUEUED"
 #: Runs commands of ``airflow`` and statements on a run in one process: importing Airflow takes seconds.
 CONSOLE = """
-import json, os, sys
+import json, os, sys, time
 answers = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)  # whatever Airflow prints goes to the log
 from airflow import settings
@@ -35,12 +35,20 @@ from airflow.models import DagRun
 from airflow.models.taskinstance import clear_task_instances
 from airflow.utils.session import create_session
 from airflow.utils.state import DagRunState
+from sqlalchemy.exc import OperationalError
 
 settings.initialize()
 for request in map(json.loads, sys.stdin):
     if "command" in request:
         arguments = get_parser().parse_args(request["command"])
-        arguments.func(arguments)
+        for is_last in [False] * 5 + [True]:
+            try:
+                arguments.func(arguments)
+                break
+            except OperationalError:  # a DAG processor of Airflow 2 locks the database
+                if is_last:
+                    raise
+                time.sleep(1)
     else:
         with create_session() as session:
             run = session.query(DagRun).filter_by(dag_id=request["dag_id"], run_id=request["run_id"]).one()
@@ -146,6 +154,17 @@ class Scheduled:
             return found == (state, tries)
 
         self._wait(f"{state} in try {tries} of {task_id}", is_so)
+        if state == "deferred":
+            self._wait("the scheduler's notice of it", lambda: self._has_noticed(dag_id, tries, task_id))
+
+    def _has_noticed(self, dag_id, tries, task_id):
+        """Whether the scheduler has seen that the worker is done.
+
+        A task that is resumed before that is taken for one whose worker has failed, and tried anew.
+        """
+        key = f"TaskInstanceKey(dag_id={dag_id!r}, task_id={task_id!r}, run_id='run', try_number={tries}"
+        lines = (self.home / "scheduler.log").read_text(errors="replace").splitlines()
+        return any("Received executor event" in line and key in line for line in lines)
 
     def until_run(self, dag_id, state, *, run_id="run"):
         statement = "select state from dag_run where dag_id = ? and run_id = ?"
