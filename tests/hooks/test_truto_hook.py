@@ -240,7 +240,7 @@ def test_an_empty_integrated_account_never_falls_back_to_the_default(connect, em
     assert emulator.requests == []
 
 
-@pytest.mark.parametrize("context", [{}, {"context": None}, {"context": NOTSET}], ids=str)
+@pytest.mark.parametrize("context", [{}, {"context": None}, {"context": NOTSET}], ids=["left out", "None", "NOTSET"])
 def test_outside_of_a_task_two_calls_are_two_writes(connect, emulator, context):
     hook = connect(extra={"integrated_account_id": ACME})
     for _ in range(2):
