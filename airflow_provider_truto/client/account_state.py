@@ -16,6 +16,7 @@ from airflow_provider_truto.client.accounts import (
     NEEDS_REAUTH,
     describe_inactive,
     get_integration_name,
+    is_blocked,
     list_accounts,
     name_account,
     resolve_account,
@@ -135,8 +136,7 @@ async def _find_obstacle(
     can_do = await client.fetch_object(
         capabilities_request(integrated_account_id=account_id, kind="unified", methods=["list"], cache_ttl=0)
     )
-    state = can_do.get("account")
-    if isinstance(state, dict) and state.get("is_blocked") is True:
+    if is_blocked(can_do):
         return BLOCKED, f"Truto has blocked {subject}: write to support@truto.one."
     if probe is False:
         return None, ""

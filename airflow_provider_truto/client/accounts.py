@@ -138,8 +138,9 @@ async def list_tenants(client: Client) -> dict[str, list[dict[str, Any]]]:
         if page.is_partial or page.ended_early:
             raise _build_partial_error(request)
         for account in filter(_is_object, page.items):
-            kept = {name: account.get(name) for name in ("id", "integration", "status")}
-            tenants.setdefault(str(account.get("tenant_id")), []).append(kept)
+            if isinstance(tenant_id := account.get("tenant_id"), str):
+                kept = {name: account.get(name) for name in ("id", "integration", "status")}
+                tenants.setdefault(tenant_id, []).append(kept)
     return tenants
 
 
@@ -169,6 +170,12 @@ def get_integration_name(account: Mapping[str, Any]) -> str | None:
     integration = account.get("integration")
     name = integration.get("name") if isinstance(integration, dict) else None
     return name if isinstance(name, str) else None
+
+
+def is_blocked(capabilities: Mapping[str, Any]) -> bool:
+    """Whether Truto has blocked the account of these capabilities; no other answer of Truto's says so."""
+    state = capabilities.get("account")
+    return isinstance(state, dict) and state.get("is_blocked") is True
 
 
 def name_account(record: Mapping[str, Any], account_id: str) -> str:
@@ -206,8 +213,7 @@ async def check_ready(
             f"{describe_inactive(record, account_id)} Nothing was sent; retries cannot help."
         )
     can_do = await client.fetch_object(capabilities_request(integrated_account_id=account_id))
-    state = can_do.get("account")
-    if isinstance(state, dict) and state.get("is_blocked") is True:
+    if is_blocked(can_do):
         raise TrutoAccountBlockedError(f"Truto has blocked {subject}: write to support@truto.one. Nothing was sent.")
     if record.get("is_sandbox") is True and method not in {"list", "get"}:
         raise TrutoSandboxReadOnlyError(f"{subject} is a sandbox, which Truto never writes to. Nothing was sent.")

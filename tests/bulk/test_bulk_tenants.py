@@ -31,6 +31,13 @@ def test_rows_go_to_the_accounts_of_their_tenants_after_one_listing(one, task, o
     assert {line["integrated_account_id"] for line in read_ledger(output).lines} == set(one.accounts)
 
 
+def test_an_account_of_no_tenant_is_not_that_of_one_whose_name_is_none(one, task, output):
+    one.state.accounts[account_number(1)].record["tenant_id"] = None
+    with pytest.raises(AirflowFailException, match="no integrated account has tenant_id 'None'"):
+        run(task([row("None")]))
+    assert one.emulator.executions == []
+
+
 def test_without_a_tenant_nothing_is_listed(one, task):
     run(task(one.rows()))
     assert listings(one) == []
