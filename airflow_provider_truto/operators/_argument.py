@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from airflow_provider_truto.client.errors import Problem
-from airflow_provider_truto.records.render import Missing
+from airflow_provider_truto.records.render import Missing, Unknown
 
 
 class Required:
@@ -109,3 +109,18 @@ def find_missing(value: Any, at: str = "") -> Iterator[tuple[str, Missing]]:
     elif isinstance(value, (Sequence, set)) and not isinstance(value, (str, bytes)):
         for number, item in enumerate(value):
             yield from find_missing(item, f"{at}/{number}")
+
+
+def remove_markers(value: Any) -> Any:
+    """Return a rendered value with ``None`` where templates gave nothing. Raises Jinja's ``UndefinedError``."""
+    if isinstance(value, Unknown):
+        from jinja2 import UndefinedError
+
+        raise UndefinedError(value.reason)
+    if isinstance(value, Missing):
+        return None
+    if isinstance(value, dict):
+        return {key: remove_markers(item) for key, item in value.items()}
+    if type(value) in {list, tuple, set}:
+        return type(value)(remove_markers(item) for item in value)
+    return value

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from airflow_provider_truto._compat import warn_deprecated
 from airflow_provider_truto.airflow_errors import translate_errors
-from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
+from airflow_provider_truto.client.errors import Problem
 from airflow_provider_truto.operators._arguments import BULK_ARGUMENTS
 from airflow_provider_truto.operators._deferral import DeferringOperator
 from airflow_provider_truto.operators._rendering import is_from_upstream, is_reference
@@ -69,8 +69,7 @@ class TrutoBulkOperator(DeferringOperator):
         from airflow_provider_truto.operators._bulk_job import run_bulk
 
         with translate_errors(self):
-            if problems := self._read_arguments():
-                raise TrutoSchemaError.of(f"the arguments of task {self.task_id!r} are not valid", problems)
+            self.check_arguments()
             return run_bulk(self, context, self._take_deferrals())
 
     def on_kill(self) -> None:

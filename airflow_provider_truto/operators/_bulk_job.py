@@ -55,7 +55,7 @@ def run_bulk(operator: TrutoBulkOperator, context: Any, deferrals: Deferrals) ->
         if not error.is_fruitless:
             deferrals = replace(deferrals, count=0)
         at_most = TrutoHook(operator.truto_conn_id).connection.settings.max_attempts - 1
-        operator.wait_deferred(error.seconds, deferrals, at_most=at_most)
+        operator.wait_deferred(context, error.seconds, deferrals, at_most=at_most)
         raise TrutoBulkError(str(error), transient=True) from error
     except BulkError as error:
         raise TrutoBulkError(str(error), transient=error.transient) from error

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
-from airflow_provider_truto.operators._operator import TrutoOperator
+from airflow_provider_truto.operators._operator import TrutoOperator, is_of_other_try
 
 #: Up to so many seconds are added to a wait, since many tasks may be told the same moment.
 _JITTER = 5.0
@@ -40,10 +40,11 @@ class DeferringOperator(TrutoOperator):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
         """Run ``execute`` again, that of a subclass as well, which need not know of deferrals."""
+        kwargs = dict(next_kwargs or {})
         if next_method == "execute":
-            next_kwargs = dict(next_kwargs or {})
-            self._resumed = next_kwargs.pop("event")
-        return super().resume_execution(next_method, next_kwargs, context)
+            event = kwargs.pop("event")
+            self._resumed = None if is_of_other_try(kwargs, context) else event
+        return super().resume_execution(next_method, kwargs, context)
 
     def _take_deferrals(self) -> Deferrals:
         """Return what is known of the deferrals before this part of the try; call it once."""
@@ -58,7 +59,7 @@ class DeferringOperator(TrutoOperator):
         longest: float | None = self.defer_wait_over
         return None if context.get("ti") is None else longest
 
-    def wait_deferred(self, seconds: float, deferrals: Deferrals, *, at_most: int) -> None:
+    def wait_deferred(self, context: Any, seconds: float, deferrals: Deferrals, *, at_most: int) -> None:
         """Defer the task for so many seconds. Return where it must not be deferred, which the log explains.
 
         ``at_most`` are the deferrals in a row that may bring nothing.
@@ -72,7 +73,8 @@ class DeferringOperator(TrutoOperator):
         moment = datetime.fromtimestamp(until, timezone.utc).isoformat(timespec="seconds")
         self.log.info("Told to wait %.0f s: the worker is given back until %s", seconds, moment)
         known = replace(deferrals, count=deferrals.count + 1, seconds=deferrals.seconds + seconds)
-        self.defer(trigger=TrutoWaitTrigger(until=until, event=asdict(known)), method_name="execute")
+        trigger = TrutoWaitTrigger(until=until, event=asdict(known))
+        self.defer_until_event(context, trigger, method_name="execute")
 
     def _find_obstacle(self, seconds: float, deferrals: Deferrals, *, at_most: int) -> str | None:
         if deferrals.count >= at_most:

@@ -11,7 +11,6 @@ from airflow_provider_truto.airflow_errors import TrutoBulkError, translate_erro
 from airflow_provider_truto.airflow_task import read_run
 from airflow_provider_truto.bulk.errors import LedgerError
 from airflow_provider_truto.bulk.ledger_files import locate_task_folder
-from airflow_provider_truto.client.errors import TrutoSchemaError
 from airflow_provider_truto.operators._arguments import LEDGER_ARGUMENTS
 from airflow_provider_truto.operators._operator import TrutoOperator
 
@@ -30,8 +29,7 @@ class TrutoLedgerOperator(TrutoOperator):
     def execute(self, context: Any) -> dict[str, Any]:
         """Read the ledgers, store them, and return how many there were."""
         with translate_errors(self):
-            if problems := self._read_arguments():
-                raise TrutoSchemaError.of(f"the arguments of task {self.task_id!r} are not valid", problems)
+            self.check_arguments()
             return self._copy(context)
 
     def _copy(self, context: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,12 +14,13 @@ from airflow_provider_truto.operators._argument import (
     Argument,
     find_missing,
     is_known_at_parse,
+    remove_markers,
     to_renderable,
 )
 from airflow_provider_truto.operators._arguments import ARGUMENTS
 from airflow_provider_truto.operators._rendering import TypedRenderingMixin
 from airflow_provider_truto.operators._signature import collect_parameters, list_keyword_only
-from airflow_provider_truto.records.render import Missing, Unknown
+from airflow_provider_truto.records.render import Unknown
 
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
@@ -107,6 +108,11 @@ class TrutoOperator(TypedRenderingMixin, BaseOperator):
     def _refuse_when_run(self, problem: Problem) -> None:
         """Have ``_read_arguments`` return one more problem."""
         self.__dict__["_refused_arguments"] = [*self._refused, problem]
+
+    def check_arguments(self) -> None:
+        """Replace each attribute by its parsed value. Raises ``TrutoSchemaError`` with all problems."""
+        if problems := self._read_arguments():
+            raise TrutoSchemaError.of(f"the arguments of task {self.task_id!r} are not valid", problems)
 
     def _read_arguments(self) -> list[Problem]:
         """Replace each attribute by its parsed value, or by ``None`` where it is wrong; return all problems."""
@@ -203,10 +209,12 @@ class TrutoOperator(TypedRenderingMixin, BaseOperator):
         for name in own_fields:
             setattr(self, name, remove_markers(getattr(self, name)))
 
-    def defer_until_event(self, context: Mapping[str, Any], trigger: BaseTrigger) -> Any:
-        """Give the worker back until a trigger fires; ``execute_complete(context, event)`` goes on then."""
+    def defer_until_event(
+        self, context: Mapping[str, Any], trigger: BaseTrigger, *, method_name: str = "execute_complete"
+    ) -> Any:
+        """Give the worker back until a trigger fires; a method takes the context and the event then."""
         this_try = {_DEFERRED_TRY: _read_try_number(context)}
-        return self.defer(trigger=trigger, method_name="execute_complete", kwargs=this_try)
+        return self.defer(trigger=trigger, method_name=method_name, kwargs=this_try)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
         """Go on after a deferral, or begin anew where this is another try.
@@ -214,8 +222,9 @@ class TrutoOperator(TypedRenderingMixin, BaseOperator):
         Airflow 3.0 goes on with the event of an earlier try, which failed of it already; all others begin anew.
         """
         kwargs = dict(next_kwargs or {})
-        this_try = _read_try_number(context)
-        if kwargs.pop(_DEFERRED_TRY, this_try) != this_try:
+        is_other_try = is_of_other_try(kwargs, context)
+        kwargs.pop(_DEFERRED_TRY, None)
+        if is_other_try:
             return self.execute(context)
         return super().resume_execution(next_method, kwargs, context)
 
@@ -225,20 +234,11 @@ class TrutoOperator(TypedRenderingMixin, BaseOperator):
             ti.xcom_push(key=XCOM_KEY, value=value)
 
 
+def is_of_other_try(next_kwargs: Mapping[str, Any], context: Mapping[str, Any]) -> bool:
+    """Whether what a deferral has kept is not of the try that runs."""
+    this_try = _read_try_number(context)
+    return bool(next_kwargs.get(_DEFERRED_TRY, this_try) != this_try)
+
+
 def _read_try_number(context: Mapping[str, Any]) -> Any:
     return getattr(context.get("ti"), "try_number", None)
-
-
-def remove_markers(value: Any) -> Any:
-    """Return a rendered value with ``None`` where templates gave nothing. Raises Jinja's ``UndefinedError``."""
-    if isinstance(value, Unknown):
-        from jinja2 import UndefinedError
-
-        raise UndefinedError(value.reason)
-    if isinstance(value, Missing):
-        return None
-    if isinstance(value, dict):
-        return {key: remove_markers(item) for key, item in value.items()}
-    if type(value) in {list, tuple, set}:
-        return type(value)(remove_markers(item) for item in value)
-    return value

@@ -63,7 +63,7 @@ class RecordCall:
         except TrutoApiError as error:
             if error.is_put_off and error.retry_after is not None and self._deferrals is not None:
                 at_most = hook.connection.settings.max_attempts - 1
-                operator.wait_deferred(error.retry_after, self._deferrals, at_most=at_most)
+                operator.wait_deferred(self._context, error.retry_after, self._deferrals, at_most=at_most)
             raise
 
     def _call(self, hook: TrutoHook, request: RecordRequest, problems: Sequence[Problem]) -> Any:

@@ -14,7 +14,6 @@ from airflow_provider_truto.airflow_task import read_run
 from airflow_provider_truto.bulk.errors import LedgerError
 from airflow_provider_truto.bulk.ledger_files import locate_task_folder
 from airflow_provider_truto.bulk.shards import shards
-from airflow_provider_truto.client.errors import TrutoSchemaError
 from airflow_provider_truto.operators._arguments import BULK_ARGUMENTS
 from airflow_provider_truto.operators._files import write_whole
 from airflow_provider_truto.operators._operator import TrutoOperator
@@ -82,8 +81,7 @@ class TrutoBulkSummaryOperator(TrutoOperator):
     def _add_up(self, context: Any) -> dict[str, Any]:
         from airflow_provider_truto.bulk.report import merge_ledgers
 
-        if problems := self._read_arguments():
-            raise TrutoSchemaError.of(f"the arguments of task {self.task_id!r} are not valid", problems)
+        self.check_arguments()
         ti = context.get("ti")
         if ti is None:
             raise TrutoBulkError(

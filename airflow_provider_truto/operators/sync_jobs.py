@@ -13,7 +13,7 @@ from airflow_provider_truto._compat import NOTSET, ArgNotSet, conf
 from airflow_provider_truto.airflow_errors import TrutoSyncJobRunError, translate_errors
 from airflow_provider_truto.airflow_task import read_running_task
 from airflow_provider_truto.client.api import ErrorHandling
-from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
+from airflow_provider_truto.client.errors import Problem
 from airflow_provider_truto.client.sync_job_runs import is_over
 from airflow_provider_truto.connection_fields import DEFAULT_CONN_ID
 from airflow_provider_truto.operators._arguments import SYNC_JOB_ARGUMENTS
@@ -185,8 +185,7 @@ class TrutoSyncJobRunOperator(TrutoOperator):
     def _open_hook(self) -> TrutoHook:
         from airflow_provider_truto.hooks.truto import TrutoHook
 
-        if problems := self._read_arguments():
-            raise TrutoSchemaError.of(f"the arguments of task {self.task_id!r} are not valid", problems)
+        self.check_arguments()
         return TrutoHook(self.truto_conn_id)
 
     def _go_on(self, context: Any, hook: TrutoHook, run: Mapping[str, Any], deadline: float) -> Any:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_truto._compat import AirflowException, AirflowSkipException
 from airflow_provider_truto.airflow_errors import translate_errors
-from airflow_provider_truto.client.errors import Problem, TrutoError, TrutoSchemaError
+from airflow_provider_truto.client.errors import Problem, TrutoError
 from airflow_provider_truto.operators._arguments import SENSOR_ARGUMENTS
 from airflow_provider_truto.operators._operator import TrutoOperator
 from airflow_provider_truto.triggers.base import ERROR, FailedPolls
@@ -68,7 +68,7 @@ class TrutoSensor(TrutoOperator, BaseSensorOperator):
         from airflow_provider_truto.hooks.truto import TrutoHook
 
         with self._translate_errors():
-            self._check_arguments()
+            self.check_arguments()
             self._hook = TrutoHook(self.truto_conn_id, max_attempts=1)  # the next look is the repeat
             self._polls = FailedPolls(self.max_failed_polls)
             self._found: Any = None
@@ -93,7 +93,7 @@ class TrutoSensor(TrutoOperator, BaseSensorOperator):
         from airflow_provider_truto.hooks.truto import TrutoHook
 
         with self._translate_errors():
-            self._check_arguments()
+            self.check_arguments()
             found = self.look(TrutoHook(self.truto_conn_id))
             if found is not None:
                 return self.finish(context, found)
@@ -102,10 +102,6 @@ class TrutoSensor(TrutoOperator, BaseSensorOperator):
             if time.time() >= event["deadline"]:
                 raise AirflowSensorTimeout(f"It was not over within {self.timeout:g} seconds, the timeout.")
             return self._defer(context, event["deadline"])
-
-    def _check_arguments(self) -> None:
-        if problems := self._read_arguments():
-            raise TrutoSchemaError.of(f"the arguments of task {self.task_id!r} are not valid", problems)
 
     def _defer(self, context: Any, deadline: float) -> Any:
         trigger = self.make_trigger(

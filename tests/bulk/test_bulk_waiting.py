@@ -11,6 +11,7 @@ from bulk_operator import connect, context_of, run
 from bulk_world import read_ledger
 
 from airflow_provider_truto._compat import AirflowException, AirflowFailException
+from airflow_provider_truto.airflow_errors import TrutoBulkError
 from airflow_provider_truto.bulk.report import merge_ledgers
 from airflow_provider_truto.client import rate_limiter
 from airflow_provider_truto.operators.unified import TrutoBulkUnifiedOperator
@@ -74,6 +75,21 @@ def test_where_all_that_are_left_wait_the_task_is_deferred_and_goes_on_after_it(
     assert (counts["updated"], counts["resumed"], counts["failed"]) == (40, written, 0)
     assert counts["deferred_seconds"] == pytest.approx(3600, abs=60)
     assert_all_is_written_once(one)
+
+
+def test_another_try_begins_without_the_deferrals_of_the_one_before(one, task):
+    for account in one.accounts:
+        one.emulator.fault(**HOUR, account=account, times=None)
+    operator = task(one.rows())
+    with pytest.raises(TaskDeferred) as deferred:
+        run(operator)
+    # Airflow 3.0 resumes a retry with this.
+    kept = {**deferred.value.kwargs, "event": {**deferred.value.trigger.event, "count": 2}}
+    with pytest.raises(TrutoBulkError):  # two of max_attempts 3 are all
+        operator.resume_execution("execute", kept, context_of(operator))
+    with pytest.raises(TaskDeferred) as again:
+        operator.resume_execution("execute", kept, context_of(operator, try_number=2))
+    assert again.value.trigger.event["count"] == 1
 
 
 def test_a_customer_that_may_go_on_before_the_others_are_done_goes_on_in_the_same_part(one, task):
