@@ -14,6 +14,7 @@ from itertools import islice
 from typing import IO, Any
 
 from airflow_provider_truto.bulk.ledger_tables import Table
+from airflow_provider_truto.bulk.readers.parquet_files import NO_PYARROW
 
 #: Lines of a row group.
 _LINES = 10_000
@@ -34,10 +35,7 @@ def _write(table: Table, lines: Iterator[tuple[Any, ...]], file: IO[bytes]) -> N
         import pyarrow
         from pyarrow import parquet
     except ImportError as error:
-        raise ValueError(
-            f"Parquet needs pyarrow, which is not installed here ({error}): install airflow-provider-truto[parquet]"
-            " where the task runs"
-        ) from None
+        raise ValueError(NO_PYARROW.format(error=error)) from None
     types = {
         "key": pyarrow.string(),
         "text": pyarrow.string(),

@@ -50,6 +50,7 @@ _OF_THE_LEDGER: dict[str, ColumnType] = {
     "run_started_at": "text",
     "operation": "text",
 }
+_COUNTED = ("records", "updated", "unchanged", "failed", "skipped", "requests", "retries")
 RUNS = Table(
     "truto_runs",
     ("ledger_id",),
@@ -60,7 +61,7 @@ RUNS = Table(
         "source": "text",
         "last_try": "whole",
         "is_complete": "flag",
-        **dict.fromkeys(("records", "updated", "unchanged", "failed", "skipped", "requests", "retries"), "whole"),
+        **dict.fromkeys(_COUNTED, "whole"),
         "seconds": "number",
         "ledger": "text",
     },
@@ -88,7 +89,6 @@ CHANGES = Table(
         "body": "text",
     },
 )
-_COUNTED = ("records", "updated", "unchanged", "failed", "skipped", "requests", "retries", "seconds")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +141,7 @@ def _read_ledger(
             header["fingerprint"],
             header["try"],
             bool(summary.get("complete")),
-            *(summary.get(name) for name in _COUNTED),
+            *(summary.get(name) for name in (*_COUNTED, "seconds")),
             str(ledger),
         ),
         read_changes=lambda: _read_changes(

@@ -8,7 +8,6 @@ from typing import Any
 from airflow_provider_truto.airflow_errors import map_error_codes
 from airflow_provider_truto.bulk.ledger_files import LOCAL
 from airflow_provider_truto.bulk.shards import parse_shard
-from airflow_provider_truto.client.account_state import OBSTACLES
 from airflow_provider_truto.client.errors import Problem
 from airflow_provider_truto.operators._argument import (
     Argument,
@@ -71,6 +70,8 @@ def parse_codes(value: Any) -> list[str]:
 
 
 def parse_obstacles(value: Any) -> list[str]:
+    from airflow_provider_truto.client.account_state import OBSTACLES  # with the client, which no DAG file needs
+
     return _parse_choices(value, OBSTACLES)
 
 

@@ -101,7 +101,7 @@ class Condition:
 
 @lru_cache(maxsize=64)  # it is asked again and again
 def compile_expression(text: str) -> Callable[[dict[str, Any]], Any]:
-    """Compile an expression of the author's, for contexts of ``NAMES``. Raises ``ValueError`` where it is none.
+    """Compile an expression of the author's, for contexts of ``NAMES``. Raises ``ValueError`` where it is not one.
 
     It runs in Jinja's sandbox, which changes nothing, and knows neither Airflow's context nor Jinja's globals.
     """

@@ -16,7 +16,7 @@ from airflow_provider_truto.emulator import Emulator
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from bulk_operator import connect
+from bulk_operator import connect, context_of
 from bulk_world import Truto, account_number, seed_of
 
 
@@ -58,6 +58,20 @@ def task(output):
         return TrutoBulkUpdateAccountsOperator(task_id="bulk", source=source, **given)
 
     return make
+
+
+@pytest.fixture
+def store(output):
+    """A function that stores the ledgers of the task ``bulk`` in the database."""
+
+    from airflow_provider_truto.operators.ledgers import TrutoLedgerToSqlOperator
+
+    def execute(**arguments):
+        given = {"bulk_task_id": "bulk", "output_path": f"file://{output}", "sql_conn_id": "warehouse", **arguments}
+        task = TrutoLedgerToSqlOperator(task_id="store", **given)
+        return task.execute(context_of(task))
+
+    return execute
 
 
 @pytest.fixture

@@ -48,18 +48,6 @@ def warehouse(sqlite, tmp_path):
     return ask
 
 
-@pytest.fixture
-def store(output):
-    """A function that stores the ledgers of the task ``bulk`` in the database."""
-
-    def execute(**arguments):
-        given = {"bulk_task_id": "bulk", "output_path": f"file://{output}", "sql_conn_id": "warehouse", **arguments}
-        task = TrutoLedgerToSqlOperator(task_id="store", **given)
-        return task.execute(context_of(task))
-
-    return execute
-
-
 def test_a_ledger_is_a_line_of_runs_and_a_line_per_record_and_try(one, task, warehouse, store):
     rows = broken(one.rows(), 3)
     one.emulator.fault(method="PATCH", account=account_number(0), path="r5$", status=503)

@@ -191,6 +191,11 @@ class Scheduled:
         return "".join(path.read_text() for path in sorted(logs.rglob("*.log")))
 
 
+def name_dag(request):
+    """Return the id of the DAG of a test: its name."""
+    return "".join(letter if letter.isalnum() else "_" for letter in request.node.name.removeprefix("test_"))
+
+
 @contextmanager
 def scheduled_airflow(truto, dags_folder, *, prelude, **more_env):
     """Run an Airflow whose connection leads to an emulator; ``prelude`` is what its DAG files begin with."""

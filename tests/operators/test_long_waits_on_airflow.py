@@ -6,7 +6,7 @@ import json
 
 import pytest
 from airflow_runs import PLANTED
-from airflow_scheduled import CLEAR, scheduled_airflow
+from airflow_scheduled import CLEAR, name_dag, scheduled_airflow
 
 from airflow_provider_truto.emulator import ACME, GLOBEX
 
@@ -59,17 +59,11 @@ def scheduled(truto, tmp_path_factory):
 
 
 @pytest.fixture
-def emulator(truto):
-    truto.reset()
-    return truto
-
-
-@pytest.fixture
 def begin(scheduled, request):
     """A function that runs a DAG named after the test until its task is deferred, and returns its id."""
 
     def call(body):
-        dag_id = "".join(letter if letter.isalnum() else "_" for letter in request.node.name.removeprefix("test_"))
+        dag_id = name_dag(request)
         scheduled.write(dag_id, body)
         scheduled.trigger(dag_id)
         scheduled.until(dag_id, "deferred", 1)

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from airflow_scheduled import scheduled_airflow
+from airflow_scheduled import name_dag, scheduled_airflow
 
 from airflow_provider_truto.emulator import ACME
 
@@ -55,17 +55,11 @@ def scheduled(truto, tmp_path_factory):
 
 
 @pytest.fixture
-def emulator(truto):
-    truto.reset()
-    return truto
-
-
-@pytest.fixture
 def begin(scheduled, emulator, request):
     """A function that runs a DAG of one task, ``wait``, and returns its id once the task has looked twice."""
 
     def call(task, *, looks=2):
-        dag_id = "".join(letter if letter.isalnum() else "_" for letter in request.node.name.removeprefix("test_"))
+        dag_id = name_dag(request)
         scheduled.write(dag_id, task)
         scheduled.trigger(dag_id)
         deadline = time.monotonic() + 240

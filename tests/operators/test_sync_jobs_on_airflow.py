@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from airflow_runs import before
-from airflow_scheduled import CLEAR, scheduled_airflow
+from airflow_scheduled import CLEAR, name_dag, scheduled_airflow
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
@@ -82,17 +82,11 @@ def scheduled(truto, tmp_path_factory):
 
 
 @pytest.fixture
-def emulator(truto):
-    truto.reset()
-    return truto
-
-
-@pytest.fixture
 def begin(scheduled, emulator, request):
     """A function that runs a DAG named after the test, and returns its id once the task `sync` is in a state."""
 
     def call(body, state, tries=1):
-        dag_id = "".join(letter if letter.isalnum() else "_" for letter in request.node.name.removeprefix("test_"))
+        dag_id = name_dag(request)
         scheduled.write(dag_id, body)
         scheduled.trigger(dag_id)
         if state:

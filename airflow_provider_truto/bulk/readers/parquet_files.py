@@ -15,7 +15,8 @@ from airflow_provider_truto.bulk.record_parser import RecordParser
 
 #: Made to values at once.
 _ROWS_AT_ONCE = 1024
-_NO_PYARROW = (
+#: What is said where it is missing.
+NO_PYARROW = (
     "Parquet needs pyarrow, which is not installed here ({error}): install airflow-provider-truto[parquet] where the"
     " task runs"
 )
@@ -33,7 +34,7 @@ def open_parquet(file: IO[bytes], parser: RecordParser, delimiter: str) -> Rows:
         from pyarrow import PythonFile
         from pyarrow.parquet import ParquetFile
     except ImportError as error:
-        raise ValueError(_NO_PYARROW.format(error=error)) from None
+        raise ValueError(NO_PYARROW.format(error=error)) from None
     watched = _WatchedFile(file)
     with _name_faults(watched):
         parquet = ParquetFile(

@@ -7,23 +7,10 @@ import os
 import signal
 import threading
 
-import pytest
 from bulk_operator import broken, context_of, run
 
 from airflow_provider_truto._compat import AirflowException, BaseHook
 from airflow_provider_truto.operators.ledgers import TrutoLedgerToSqlOperator
-
-
-@pytest.fixture
-def store(output):
-    """A function that stores the ledgers of the task ``bulk``."""
-
-    def execute(**arguments):
-        given = {"bulk_task_id": "bulk", "output_path": f"file://{output}", "sql_conn_id": "warehouse", **arguments}
-        task = TrutoLedgerToSqlOperator(task_id="store", **given)
-        return task.execute(context_of(task))
-
-    return execute
 
 
 def test_ledgers_are_stored_once_with_their_types(one, task, warehouse, store):
