@@ -1,0 +1,142 @@
+"""The operator for many records of any model and resource of Truto's unified API."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from datetime import timedelta
+from os import PathLike
+from typing import Any
+
+from airflow_provider_truto._compat import NOTSET, ArgNotSet
+from airflow_provider_truto.client.errors import Problem
+from airflow_provider_truto.connection_fields import DEFAULT_CONN_ID
+from airflow_provider_truto.operators._bulk import OnClear, OnSourceChange, TrutoBulkOperator
+from airflow_provider_truto.operators._signature import defer_required_check
+from airflow_provider_truto.records.request import PACKAGED, OnNone, SchemaSource, explain_method_slip
+
+
+class TrutoBulkUnifiedOperator(TrutoBulkOperator):
+    """Write many records of any unified model and resource, of many customers, in one task.
+
+    The ledger under ``output_path`` accounts for every record; a retry, or a cleared failed task, continues where it
+    was left, and nothing is written twice.
+
+    Target: whose CRMs, and what is called there.
+
+    :param model: the unified model, ``"crm"``. (templated)
+    :param resource: the resource, ``"contacts"``. (templated)
+    :param method: ``update``, ``create``, ``delete``, or the name of a custom method. Records of a create need no
+        ``id``, those of a delete no ``body``, those of a custom method neither. (templated)
+    :param integrated_account_id: the customer of records that name none; left out, the connection's default.
+        (templated)
+    :param truto_conn_id: the Airflow connection. (templated)
+
+    Payload: the records, and the ledger that accounts for them.
+
+    :param source: the records ``{"id", "body", "integrated_account_id"?}``, of which ``tenant_id`` (and
+        ``integration``) may name the customer instead: a list, the output of another task, or the path of a file, a
+        folder or a glob on any ``ObjectStoragePath``, or a list of paths: JSON Lines (``.jsonl``, ``.ndjson``), or
+        CSV or Parquet whose columns are those names and paths into the body (``owner.id``, ``addresses[0].city``),
+        also gzipped. Files are read in the order of their names. (templated)
+    :param sql: instead of ``source``, a query whose columns are those of a CSV, or the name of a ``.sql`` file. It is
+        run once: its rows are kept beside the ledger for later tries. A NULL leaves its field out, unless
+        ``on_none="null"``. (templated)
+    :param sql_conn_id: the connection to run it on, of any type whose hook is a ``DbApiHook``. (templated)
+    :param query_parameters: the values of the query's placeholders. (templated)
+    :param hook_params: further arguments of that connection's hook, such as a warehouse or a database. (templated)
+    :param query: deprecated, write ``sql``. (templated)
+    :param mapping: makes records of rows of another shape: ``{"id", "integrated_account_id"?, "body"}`` whose texts
+        are templates of ``row``, as in ``{"id": "{{ row.crm_id }}", "body": {"name": "{{ row.name }}"}}``; or a
+        function of yours, also by its name (``"my_package.my_module.to_record"``), that returns such a record for a
+        row, or ``None`` to leave the row out, which is accounted for as ``unchanged``. The same row must give the
+        same record each time. A row that it fails on is a failed record. Never rendered by Airflow.
+    :param shard: which part of the source this task does, an item of ``operators.bulk.shards(n)``:
+        ``.partial(…).expand(shard=shards(8))``. Each task reads the whole source, or runs the query, and takes its
+        own share of the limits: set ``requests_per_second`` to 50 / n, and with ``shards(n, by="id")``, which splits
+        one customer's records, to 5 / n. The number must not change between the tries of a run. (templated)
+    :param delimiter: what separates the cells of a CSV: one character, such as ``";"`` or a tab. (templated)
+    :param null_marker: the text of a cell that is sent as null; an empty cell of a CSV leaves its field out. Not with
+        ``mapping``, which gets an empty cell as ``None``. (templated)
+    :param on_none: what a null in a record's body means: ``"error"``, ``"omit"`` the field, or send ``"null"``.
+        (templated)
+    :param output_path: an ``ObjectStoragePath`` for the ledger, which a resume needs: it must outlive the worker.
+        (templated)
+
+    Safeguards: what has to be true, and how fast and how often it is tried.
+
+    :param max_failures: how many failed and skipped records the task may have and still succeed: a number, a share
+        such as ``0.01``, or ``None`` to report only. You must choose. (templated)
+    :param schema: ``"packaged"``, ``"live"``, a JSON Schema or the path of one, or ``None``; as for
+        ``TrutoUnifiedOperator``. Never rendered.
+    :param extra_fields: names or JSON pointers of fields that the schema does not know and that are meant.
+        (templated)
+    :param allow_empty: let ``[]`` and ``{}`` through; they may wipe a list in the CRM. (templated)
+    :param check_custom_fields: ask which custom fields each customer's CRM has, type by them, and refuse unknown or
+        read-only ones. (templated)
+    :param skip_unchanged: read each record first and send only the top-level fields that differ. (templated)
+    :param validate_first: check the whole source before the first write; a later try checks the rows that are not
+        done yet. If a row is invalid, nothing is sent. If no earlier try has sent anything either, correct the rows:
+        the next try reads the source again, or runs the query again. (templated)
+    :param concurrency: the largest number of calls in flight. (templated)
+    :param requests_per_second: instead of the connection's: this task's share. (templated)
+    :param max_runtime: seconds, or a ``timedelta``, after which this try ends; the next one continues. (templated)
+    :param defer_wait_over: seconds, or a ``timedelta``: where all customers that are left are told to wait longer,
+        the task is deferred until the first may go on, and then continues its ledger. ``None``: never. (templated)
+    :param on_source_change: where the source is not that of the first try: ``"error"``, or ``"restart"`` in a new
+        ledger. (templated)
+    :param on_clear: what clearing this task means where the bulk was not finished: to continue its ledger under its
+        keys (``"resume"``), or to begin a new one, in which every record is written again under new keys
+        (``"restart"``). A retry continues its ledger either way. (templated)
+
+    Flags, numbers and choices may also be text, as templates render it: ``"false"``, ``"32"``. Any other value
+    fails the task before anything is sent and before a ledger is begun.
+
+    XCom: ``return_value`` are the counts, paths and times.
+    """
+
+    @defer_required_check
+    def __init__(
+        self,
+        *,
+        model: str,
+        resource: str,
+        method: str = "update",
+        integrated_account_id: str | ArgNotSet = NOTSET,
+        truto_conn_id: str = DEFAULT_CONN_ID,
+        source: Any = None,
+        sql: str | None = None,
+        sql_conn_id: str | None = None,
+        query_parameters: Mapping[str, Any] | Sequence[Any] | None = None,
+        hook_params: Mapping[str, Any] | str | None = None,
+        query: str | None = None,
+        mapping: Mapping[str, Any] | Callable[[Any], Any] | str | None = None,
+        shard: Mapping[str, Any] | Sequence[int] | str | None = None,
+        delimiter: str = ",",
+        null_marker: str | None = None,
+        on_none: OnNone | str = "error",
+        output_path: str | PathLike[str],
+        max_failures: float | str | None,
+        schema: SchemaSource = PACKAGED,
+        extra_fields: Sequence[str] | str | None = None,
+        allow_empty: bool | str = False,
+        check_custom_fields: bool | str = False,
+        skip_unchanged: bool | str = False,
+        validate_first: bool | str = False,
+        concurrency: int | str = 32,
+        requests_per_second: float | str | None = None,
+        max_runtime: float | timedelta | str | None = None,
+        defer_wait_over: float | timedelta | str | None = 60.0,
+        on_source_change: OnSourceChange | str = "error",
+        on_clear: OnClear | str = "resume",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self._take(locals())
+
+    def _find_contradictions(self, given: Mapping[str, Any], present: Collection[str]) -> Iterator[Problem]:
+        yield from super()._find_contradictions(given, present)
+        method = given.get("method", self.method)
+        if method in {"list", "get"}:
+            yield Problem("/method", f"a bulk writes, and {method} reads: use TrutoUnifiedOperator")
+        elif (slip := explain_method_slip(method)) is not None:
+            yield Problem("/method", slip)
