@@ -193,11 +193,17 @@ def json_lines(text):
 
 README = Page("README.md")
 BULK = Page("docs/bulk.md")
+BULK_SOURCES = Page("docs/bulk_sources.md")
+BULK_VALUES = Page("docs/bulk_values.md")
+BULK_LEDGER = Page("docs/bulk_ledger.md")
+BULK_SHARDS = Page("docs/bulk_shards.md")
+LEDGER_TABLES = Page("docs/ledger_tables.md")
 SENSORS = Page("docs/sensors.md")
 EVENTS = Page("docs/events.md")
 #: The pages for those who change the package.
 INSIDE = [Page("CONTRIBUTING.md"), Page("docs/architecture.md")]
-GUIDES = [BULK, Page("docs/sync_jobs.md"), SENSORS, Page("docs/taskflow.md"), Page("docs/waits.md"), EVENTS]
+GUIDES = [BULK, BULK_SOURCES, BULK_VALUES, BULK_LEDGER, BULK_SHARDS, LEDGER_TABLES]
+GUIDES += [Page("docs/sync_jobs.md"), SENSORS, Page("docs/taskflow.md"), Page("docs/waits.md"), EVENTS]
 PAGES = [README, *GUIDES, *INSIDE, Page("docs/benchmarks.md")]
 #: Pages whose DAGs this Airflow can run: Airflow 2 has no assets.
 RUNNABLE = [page for page in PAGES if page is not EVENTS or not IS_AIRFLOW_2]
@@ -262,18 +268,18 @@ def test_the_fields_of_an_event_are_on_the_page():
     assert told == {field.name for field in fields(TrutoEvent)} | {"subject"}
 
 
-# ----------------------------------------------------------------------------------------------------- docs/bulk.md
+# ----------------------------------------------------------------------------------------------- docs/bulk*.md
 
 
 ARGUMENT_TABLES = [
-    ("argument", TrutoBulkUpdateAccountsOperator),
-    ("argument of the summary", TrutoBulkSummaryOperator),
-    ("argument of the tables", TrutoLedgerToSqlOperator),
+    (BULK, "argument", TrutoBulkUpdateAccountsOperator),
+    (BULK_SHARDS, "argument of the summary", TrutoBulkSummaryOperator),
+    (LEDGER_TABLES, "argument of the tables", TrutoLedgerToSqlOperator),
 ]
 
 
-@pytest.mark.parametrize(("first", "operator"), ARGUMENT_TABLES)
-def test_the_table_of_arguments_is_the_signature(first, operator):
+@pytest.mark.parametrize(("page", "first", "operator"), ARGUMENT_TABLES)
+def test_the_table_of_arguments_is_the_signature(page, first, operator):
     parameters = [
         parameter
         for parameter in inspect.signature(operator.__init__).parameters.values()
@@ -283,7 +289,7 @@ def test_the_table_of_arguments_is_the_signature(first, operator):
         (f"`{parameter.name}`", shown_default(parameter.default), parameter.name in operator.template_fields)
         for parameter in parameters
     ]
-    told = [(name, default, meaning.endswith("(templated)")) for name, default, meaning in BULK.table(first)]
+    told = [(name, default, meaning.endswith("(templated)")) for name, default, meaning in page.table(first)]
     assert sorted(told) == sorted(expected)
 
 
@@ -301,16 +307,16 @@ def test_the_table_of_obstacles_is_what_fail_on_takes():
 
 
 def test_example_lines_of_results_are_as_the_ledger_writes_them():
-    shown = [line.encode() for line in BULK.block("results").splitlines(keepends=True)]
+    shown = [line.encode() for line in BULK_LEDGER.block("results").splitlines(keepends=True)]
     assert [ResultRow.read(line).line() for line in shown] == shown
-    (statuses,) = [[name.strip("`") for name, _ in BULK.table("`status`")]]
+    (statuses,) = [[name.strip("`") for name, _ in BULK_LEDGER.table("`status`")]]
     assert tuple(statuses) == get_args(Status)
 
 
 def test_example_lines_of_failures_are_as_the_ledger_writes_them_and_can_be_a_source():
-    failed = [row for row in map(ResultRow.read, BULK.block("results").encode().splitlines()) if not row.transient]
-    (row,) = [row for row in failed if row.status == "failed"]
-    (line,) = BULK.block("failures").splitlines(keepends=True)
+    rows = map(ResultRow.read, BULK_LEDGER.block("results").encode().splitlines())
+    (row,) = [row for row in rows if row.status == "failed" and not row.transient]
+    (line,) = BULK_LEDGER.block("failures").splitlines(keepends=True)
     assert encode_failure(row, FailedBody(body=json.loads(line)["body"])) == line.encode()
     for text in (line, BULK.block("to-send-again.jsonl")):
         record = parse_record(json.loads(text), 0)
@@ -318,7 +324,7 @@ def test_example_lines_of_failures_are_as_the_ledger_writes_them_and_can_be_a_so
 
 
 def test_the_tree_of_the_ledger_has_every_file_that_is_written_there():
-    (tree,) = [block.text for block in BULK.blocks if block.text.startswith("<output_path>/")]
+    (tree,) = [block.text for block in BULK_LEDGER.blocks if block.text.startswith("<output_path>/")]
     files = r"^ +((?:header|results|failures|summary|check|snapshot)-\S+)"
     written = re.findall(files, f"{ledger.__doc__}{snapshot.__doc__}".replace("<generation>/", ""), re.MULTILINE)
     assert sorted(re.findall(files, tree, re.MULTILINE)) == sorted(written)
@@ -327,8 +333,8 @@ def test_the_tree_of_the_ledger_has_every_file_that_is_written_there():
 
 
 def test_what_to_ask_of_a_ledger_at_night_finds_it(tmp_path):
-    (tmp_path / "results-1-0-0.jsonl").write_text(BULK.block("results"))
-    (tmp_path / "results-2-0-0.jsonl.part").write_text(BULK.block("results"))
+    (tmp_path / "results-1-0-0.jsonl").write_text(BULK_LEDGER.block("results"))
+    (tmp_path / "results-2-0-0.jsonl.part").write_text(BULK_LEDGER.block("results"))
     found = subprocess.run(
         ["bash", "-ec", BULK.block("in the ledger")], cwd=tmp_path, capture_output=True, text=True, check=True
     ).stdout
@@ -350,7 +356,7 @@ VALUES = {
 }
 
 
-@pytest.mark.parametrize(("value", "sent"), [row[1:] for row in BULK.table("in the row")])
+@pytest.mark.parametrize(("value", "sent"), [row[1:] for row in BULK_VALUES.table("in the row")])
 def test_a_value_of_a_warehouse_becomes_what_the_table_says(value, sent):
     cells = decode_cells(encode_cells(["1", eval(value.strip("`"), VALUES)]))
     body = RecordParser().open_table(["id", "custom_fields.x"], has_nulls=True).parse(cells, 0).body
@@ -372,7 +378,7 @@ def test_a_value_of_a_warehouse_becomes_what_the_table_says(value, sent):
     ],
 )
 def test_what_a_template_makes_of_nothing_is_what_the_page_says(template, made):
-    assert template in BULK.text
+    assert template in BULK_VALUES.text
     env = jinja2.sandbox.SandboxedEnvironment(undefined=jinja2.StrictUndefined)
     mapping = TemplateMapping({"id": "1", "body": {"x": template}}, env=env, context={})
     value = mapping.parse({"tier": None}, 0).body["x"]
@@ -381,15 +387,14 @@ def test_what_a_template_makes_of_nothing_is_what_the_page_says(template, made):
 
 def test_every_path_of_the_table_of_sources_can_be_read(tmp_path):
     folder = tmp_path / "tiers"
-    BULK.put_files(tmp_path, tmp_path)
-    for name in ("to-send-again.jsonl", "by_tenant.csv"):  # of other sections
-        (folder / name).unlink()
+    BULK_SOURCES.put_files(tmp_path, tmp_path)
+    (folder / "by_tenant.csv").unlink()  # of another section
     for day in (1, 2):
         (folder / f"2026-10-0{day}.csv.gz").write_bytes(gzip.compress((folder / "tiers.csv").read_bytes()))
     (folder / "_SUCCESS").touch()
     (folder / "older").mkdir()
     read = {}
-    for path, _ in BULK.table("path"):
+    for path, _ in BULK_SOURCES.table("path"):
         name = path.strip("`").removeprefix(f"{_ELSEWHERE}/")
         read[name] = sum(1 for _ in FileSource(object_storage_path(f"file://{tmp_path}/{name}")).records())
     assert read == {
@@ -412,7 +417,7 @@ def test_the_times_are_those_of_the_limits(row):
 def test_shares_of_the_limit_that_shards_use_are_those_of_the_simulation():
     code = "from benchmarks.shards import row; print(row(10))"
     computed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert computed.stdout.strip() in BULK.text.splitlines()
+    assert computed.stdout.strip() in BULK_SHARDS.text.splitlines()
 
 
 def test_numbers_in_the_text_are_those_of_the_code():

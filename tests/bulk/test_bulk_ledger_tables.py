@@ -142,7 +142,7 @@ def test_the_query_of_the_page_is_the_view(one, task, warehouse, store):
     run(task(broken(one.rows(), 0), max_failures=1), dag_run=dag_run(9))
     run(task(one.rows("new")), generation=5, try_number=5, dag_run=dag_run(12))
     store()
-    page = (Path(__file__).parents[2] / "docs" / "bulk.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "ledger_tables.md").read_text()
     (query,) = re.findall(r"```sql of the latest\n(.*?)```", page, re.DOTALL)
     latest = [{name: line[name] for name in CHANGES.columns} for line in warehouse(query)]
     view = warehouse("select * from truto_latest")
