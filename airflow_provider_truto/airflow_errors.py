@@ -7,19 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from airflow_provider_truto._compat import AirflowException, AirflowFailException, AirflowSkipException
-from airflow_provider_truto.client.errors import TrutoApiError, TrutoError
-from airflow_provider_truto.client.statuses import find_meaning
-
-
-def map_error_codes() -> dict[str, type[TrutoApiError]]:
-    """Map the names that ``skip_on`` takes to their errors: ``not_found`` to ``TrutoNotFoundError``."""
-    classes: dict[str, type[TrutoApiError]] = {}
-    pending: list[type[TrutoApiError]] = TrutoApiError.__subclasses__()
-    while pending:
-        cls = pending.pop()
-        classes[cls.code] = cls
-        pending += cls.__subclasses__()
-    return classes
+from airflow_provider_truto.client.errors import TrutoError
+from airflow_provider_truto.client.skip_on import is_skipped
 
 
 class TrutoBulkError(TrutoError, AirflowException):
@@ -75,15 +64,9 @@ def translate_error(error: TrutoError, *, skip_on: Collection[str], has_retry_po
     retry, where a retry cannot help; else the error itself, which Airflow retries. Where the task has a
     ``retry_policy``, the policy decides: it gets the error itself instead of ``AirflowFailException``.
     """
-    classes = map_error_codes()
     failure: Exception = error
-    if any(isinstance(error, classes[code]) for code in skip_on) and _may_skip(error):
+    if is_skipped(error, skip_on):
         failure = AirflowSkipException(str(error))
     elif not error.transient and not has_retry_policy:
         failure = AirflowFailException(str(error))
     return failure
-
-
-def _may_skip(error: TrutoError) -> bool:
-    """Whether ``skip_on`` may skip for this error: not for one that means a mistake in the task itself."""
-    return not isinstance(error, TrutoApiError) or find_meaning(error.status, is_remote=error.is_remote).may_skip

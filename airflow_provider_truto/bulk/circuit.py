@@ -45,10 +45,13 @@ class CircuitBreaker:
         """Take in that a record went well."""
         self._has_succeeded, self._failures_in_a_row = True, 0
 
-    def on_failure(self, error: TrutoError, *, ordinal: int) -> None:
-        """Take in that the record of row ``ordinal`` failed."""
+    def on_failure(self, error: TrutoError, *, ordinal: int, is_tolerated: bool = False) -> None:
+        """Take in that the record of row ``ordinal`` failed.
+
+        One that is tolerated counts only where every later record would meet the same error: those need no call.
+        """
         reason = next((words for of_account, words in _OF_ACCOUNT.items() if isinstance(error, of_account)), None)
-        if reason is None and not _is_of_record(error):
+        if reason is None and not is_tolerated and not _is_of_record(error):
             self._failures_in_a_row += 1
             if self._failures_in_a_row >= FAILURES_IN_A_ROW:
                 reason = (

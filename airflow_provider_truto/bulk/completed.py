@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import get_args
 
 from airflow_provider_truto.bulk.problems import Problems
-from airflow_provider_truto.bulk.result_row import ResultRow, Status
+from airflow_provider_truto.bulk.result_row import DONE, OUTCOMES, ResultRow
 
 #: What is remembered of a record, in a byte: its place in this list.
-_MARKS: tuple[str, ...] = ("", *get_args(Status), "refused")
+_MARKS: tuple[str, ...] = ("", *OUTCOMES, "refused")
+#: Outcomes after which nothing is as it should be, though a retry leaves the record alone.
+_UNDONE = frozenset(OUTCOMES) - DONE
 
 
 class CompletedRecords:
@@ -28,7 +29,7 @@ class CompletedRecords:
         return self._mark(ordinal) not in {"", "refused"}
 
     def has_failed(self, ordinal: int) -> bool:
-        """Whether this record failed for good, or was skipped."""
+        """Whether this record failed for good, or was skipped although nobody said so."""
         return self._mark(ordinal) in {"failed", "skipped"}
 
     def was_refused(self, ordinal: int) -> bool:
@@ -40,19 +41,19 @@ class CompletedRecords:
 
         ``is_cleared``: somebody has cleared the task since, so that what failed is to be done again.
         """
-        is_done = row.status in {"updated", "unchanged"}
+        is_done = row.is_done
         old = self._mark(row.ordinal)
-        if old in {"updated", "unchanged"} or not row.is_final or (old in {"failed", "skipped"} and not is_done):
+        if old in DONE or not row.is_final or (old in _UNDONE and not is_done):
             return False
         if is_cleared and not is_done:
             if row.attempts:
                 self._set(row.ordinal, "refused")
             return False
-        if old in {"failed", "skipped"}:
+        if old in _UNDONE:
             self._count(row, old, -1)
-        self._set(row.ordinal, row.status)
-        self._count(row, row.status, 1)
-        if not is_done:
+        self._set(row.ordinal, row.outcome)
+        self._count(row, row.outcome, 1)
+        if row.is_failure:
             self.problems.add(row)
         return True
 
@@ -63,6 +64,6 @@ class CompletedRecords:
     def _set(self, ordinal: int, mark: str) -> None:
         self._marks.setdefault(ordinal >> 16, bytearray(0x10000))[ordinal & 0xFFFF] = _MARKS.index(mark)
 
-    def _count(self, row: ResultRow, status: str, number: int) -> None:
-        self.counts[status] += number
-        self.of_accounts.setdefault(row.integrated_account_id or "", Counter())[status] += number
+    def _count(self, row: ResultRow, outcome: str, number: int) -> None:
+        self.counts[outcome] += number
+        self.of_accounts.setdefault(row.integrated_account_id or "", Counter())[outcome] += number

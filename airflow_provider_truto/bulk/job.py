@@ -25,6 +25,7 @@ from airflow_provider_truto.bulk.plan import Plan
 from airflow_provider_truto.bulk.progress import Progress
 from airflow_provider_truto.bulk.record import Record
 from airflow_provider_truto.bulk.report import is_within
+from airflow_provider_truto.bulk.result_row import count_failures, show_counts
 from airflow_provider_truto.bulk.runner import BulkRunner
 from airflow_provider_truto.bulk.sources.source import Source, SourcePlan
 from airflow_provider_truto.bulk.tries import begin_try
@@ -207,14 +208,14 @@ class BulkJob:
                         "task_generation": header["task_generation"],
                         "generation": header["generation"],
                         "problems": progress.problems.as_list(),
-                        "accounts": {name: dict(counts) for name, counts in progress.of_accounts.items()},
+                        "accounts": {name: _list_counts(counts) for name, counts in progress.of_accounts.items()},
                     }
                 )
         return summary
 
     def _judge(self, summary: Mapping[str, Any]) -> None:
         """Raise ``TooManyFailuresError`` where more failed than ``max_failures`` allows."""
-        failures = summary["failed"] + summary["skipped"]
+        failures = count_failures(summary)
         if not failures:
             return
         message = describe_failures(summary)
@@ -250,6 +251,10 @@ class BulkJob:
                 progress.others,
                 progress.first_other,
             )
+
+
+def _list_counts(counts: Mapping[str, int]) -> dict[str, int]:
+    return {outcome: number for outcome, number in show_counts(counts).items() if number}
 
 
 def _build_source_error(error: ValueError) -> TrutoSchemaError:

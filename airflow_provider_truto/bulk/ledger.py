@@ -122,7 +122,7 @@ class Ledger:
         self._write(f"check-{self._name}.json", {"faults": list(faults)})
 
     def add(self, row: ResultRow, *, failed: FailedBody | None = None) -> None:
-        """Write what became of a record; a failed or skipped one goes to the failures as well, with its body.
+        """Write what became of a record; a failure goes to the failures as well, with its body.
 
         Raises ``OSError`` where it is not written; it is not accounted for then.
         """

@@ -263,6 +263,7 @@ _PROBLEM: dict[str, tuple[bool, _Fits]] = {
 }
 _SUMMARY: dict[str, tuple[bool, _Fits]] = {
     **dict.fromkeys(_COUNTS, (True, is_count)),
+    "tolerated": (False, is_count),
     **dict.fromkeys(("seconds", "waited_seconds", "paced_seconds"), (True, _is_number)),
     **dict.fromkeys(("complete", "finished"), (True, is_flag)),
     **dict.fromkeys(("failures", "first_problems"), (True, is_list_of(is_text))),

@@ -50,7 +50,7 @@ _OF_THE_LEDGER: dict[str, ColumnType] = {
     "run_started_at": "text",
     "operation": "text",
 }
-_COUNTED = ("records", "updated", "unchanged", "failed", "skipped", "requests", "retries")
+_COUNTED = ("records", "updated", "unchanged", "failed", "skipped", "tolerated", "requests", "retries")
 RUNS = Table(
     "truto_runs",
     ("ledger_id",),
@@ -84,6 +84,7 @@ CHANGES = Table(
         "error": "text",
         "message": "text",
         "is_transient": "flag",
+        "is_tolerated": "flag",
         "not_confirmed": "text",
         "place": "text",
         "body": "text",
@@ -173,7 +174,7 @@ def _read_changes(
                 except ValueError as error:
                     raise _describe_wrong_line(path, f"has no result in line {number}: {error}") from None
                 # After a clear, only what is done is copied; what failed may fail once more, in the same words.
-                of_tries = task_generations.get(try_number) if row.is_failure else None
+                of_tries = None if row.is_done else task_generations.get(try_number)
                 mark = (hashlib.sha256(line).digest(), of_tries)
                 if mark in left_open:
                     continue
@@ -195,6 +196,7 @@ def _read_row(row: ResultRow) -> tuple[Any, ...]:
         row.error,
         row.message,
         row.transient,
+        row.tolerated,
         json.dumps(row.not_confirmed) if row.not_confirmed else None,
         row.place,
     )

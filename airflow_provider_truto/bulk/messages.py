@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_truto.bulk.result_row import count_failures
 from airflow_provider_truto.client.rate_limiter import ACCOUNT_RATE, TIER_SECONDS, TOKEN_RATE
 
 if TYPE_CHECKING:
@@ -40,14 +41,21 @@ def describe_progress(progress: Progress) -> str:
 
 def describe_failures(summary: Mapping[str, Any]) -> str:
     """Return how many records failed, where they are, and what the first problems were."""
-    failures = summary["failed"] + summary["skipped"]
+    failures = count_failures(summary)
     problems = "".join(f"\n  {problem}" for problem in summary["first_problems"])
     return (
         f"{failures} of {summary['records']} records failed ({summary['failed']}) or were skipped"
-        f" ({summary['skipped']}); {summary['updated']} were written, {summary['unchanged']} needed no write."
+        f" ({failures - summary['failed']}); {summary['updated']} were written, {summary['unchanged']} needed no"
+        f" write{describe_tolerated(summary)}."
         f" They are in {', '.join(summary['failures']) or summary['ledger']}, which can be a source again."
         f"{problems}"
     )
+
+
+def describe_tolerated(summary: Mapping[str, Any]) -> str:
+    """Return how many records were passed over on purpose; nothing where none was."""
+    number = summary.get("tolerated", 0)
+    return f", {number} {'was' if number == 1 else 'were'} passed over on purpose" if number else ""
 
 
 def describe_duration(seconds: float) -> str:

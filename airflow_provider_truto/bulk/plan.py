@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from airflow_provider_truto.records.coerce import CoercionOptions
@@ -18,7 +18,8 @@ class Plan:
     The keys of the records are made from ``identity``, or from ``cleared_identity`` for records that Truto refused
     before somebody cleared the task. ``concurrency`` is the number of calls in flight at most; ``max_runtime`` is in
     seconds; ``is_stopped`` is called before each record. Where all customers are told to wait longer than
-    ``longest_wait`` seconds, the try ends; ``None``: it waits as long as the connection says.
+    ``longest_wait`` seconds, the try ends; ``None``: it waits as long as the connection says. ``skip_on`` names the
+    errors of records that are passed over for them, see ``client.skip_on``.
     """
 
     template: RecordRequest
@@ -26,6 +27,7 @@ class Plan:
     safeguards: Safeguards = field(default_factory=Safeguards)
     identity: TaskIdentity | None = None
     cleared_identity: TaskIdentity | None = None
+    skip_on: Collection[str] = ()
     concurrency: int = 32
     max_runtime: float | None = None
     longest_wait: float | None = None

@@ -9,7 +9,7 @@ from typing import Any
 from airflow_provider_truto.bulk.completed import CompletedRecords
 from airflow_provider_truto.bulk.problems import Problems
 from airflow_provider_truto.bulk.record import Record
-from airflow_provider_truto.bulk.result_row import ResultRow
+from airflow_provider_truto.bulk.result_row import ResultRow, show_counts
 from airflow_provider_truto.client.rate_limiter import MARGIN, TIER_SECONDS
 
 #: Seconds over which the rate is measured.
@@ -19,6 +19,8 @@ RATE_SECONDS = 2 * TIER_SECONDS * MARGIN
 @dataclass
 class Progress:
     """What has been done so far: ``counts`` in all tries, ``resumed`` in earlier ones, and what this one cost.
+
+    Both are by ``result_row.OUTCOMES``.
 
     ``requests`` are all that were sent, each attempt and each read beside the writes. ``rate`` are the records a
     second of late, ``None`` before that can be said. ``others`` are the records whose answers in this try were about
@@ -60,7 +62,7 @@ class Progress:
 
     @property
     def failures(self) -> int:
-        """Records that failed or were skipped."""
+        """Records that failed, or were skipped although nobody said so."""
         return self.counts["failed"] + self.counts["skipped"]
 
     @property
@@ -70,8 +72,8 @@ class Progress:
 
     def add(self, row: ResultRow, record: Record) -> None:
         """Count what became of a record."""
-        self.counts[row.status] += 1
-        self.of_accounts[row.integrated_account_id or ""][row.status] += 1
+        self.counts[row.outcome] += 1
+        self.of_accounts[row.integrated_account_id or ""][row.outcome] += 1
         self.retries += max(0, row.attempts - 1)
         if row.is_failure:
             self.transient_failures += row.transient
@@ -84,7 +86,7 @@ class Progress:
         """Return the numbers as JSON."""
         return {
             "records": self.done,
-            **{status: self.counts[status] for status in ("updated", "unchanged", "failed", "skipped")},
+            **show_counts(self.counts),
             "resumed": sum(self.resumed.values()),
             "transient_failures": self.transient_failures,
             "requests": self.requests,

@@ -60,7 +60,7 @@ class Turn:
     @property
     def is_sent(self) -> bool:
         """Whether the record is sent, and ``FairQueue.finish`` has to be called."""
-        return self.error is None and self.record.left_out is None
+        return self.error is None and self.record.is_sent
 
 
 class FairQueue:
@@ -90,16 +90,16 @@ class FairQueue:
             account.held_count += 1
         return None
 
-    def finish(self, turn: Turn, error: TrutoError | None) -> None:
-        """Note the outcome of a record that was sent. Call ``release`` next."""
+    def finish(self, turn: Turn, error: TrutoError | None, *, is_tolerated: bool = False) -> None:
+        """Note the outcome of a record that was sent; ``skip_on`` tolerates its error. Call ``release`` next."""
         record, account = turn.record, turn.account
         account.in_flight -= 1
         if error is None:
             account.circuit.on_success()
         else:
-            account.circuit.on_failure(error, ordinal=record.ordinal)
+            account.circuit.on_failure(error, ordinal=record.ordinal, is_tolerated=is_tolerated)
         if record.id is not None:
-            if error is not None and error.transient:
+            if error is not None and error.transient and not is_tolerated:
                 account.undone_ids.setdefault(record.id, record.ordinal)
             account.ids.discard(record.id)
 
@@ -133,7 +133,7 @@ class FairQueue:
     def _begin(self, record: Record, account: Account) -> Turn:
         if record.problems:
             return Turn(record, account, TrutoSchemaError.of("the row is not a record", record.problems))
-        if record.left_out is not None:
+        if not record.is_sent:
             return Turn(record, account)
         if account.circuit.opened_by is not None:
             return Turn(record, account, account.circuit.opened_by, account.circuit.reason)

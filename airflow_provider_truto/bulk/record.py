@@ -32,6 +32,19 @@ MEANINGS = {
 NO_ACCOUNT = "is empty: a row that names a customer must not go to the default one"
 
 
+class Skip(NamedTuple):
+    """Why a row is not sent although it asks for a write: the DAG author said to pass over such rows.
+
+    ``code`` is the name of what was found, as ``"not_found"``, ``message`` says it with its ids. It becomes a
+    *tolerated* row of the ledger: status ``skipped``, ``tolerated: true``. That is not a failure: it does not count
+    for ``max_failures`` and ``stop_after``, and is not in the failures file. A retry leaves it alone; a cleared task
+    decides anew.
+    """
+
+    code: str
+    message: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Record(Value):
     """One row of a source, as a write. ``ordinal`` counts rows from 0; a row with ``problems`` is never sent.
@@ -40,7 +53,8 @@ class Record(Value):
     names one that cannot be, or names it by ``tenant_id`` (and ``integration``), or is not a record, so that it does
     not. Which account a tenant has is looked up before the record is queued.
     ``nulls_are_meant``: a ``None`` in the body clears a field; else it came as data and may be an accident.
-    ``left_out`` says why nothing is to be sent. ``place`` says where to find the row, as ``line 7 of a.csv``.
+    ``left_out`` says why nothing is to be sent, for a row that asks for nothing; ``skip`` for one that is passed over
+    on purpose. ``place`` says where to find the row, as ``line 7 of a.csv``.
     """
 
     ordinal: int
@@ -52,7 +66,13 @@ class Record(Value):
     nulls_are_meant: bool = False
     problems: tuple[Problem, ...] = ()
     left_out: str | None = None
+    skip: Skip | None = None
     place: str | None = None
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether anything is to be sent, as far as the record tells."""
+        return not self.problems and self.left_out is None and self.skip is None
 
     @property
     def label(self) -> str:

@@ -11,11 +11,11 @@ from airflow_provider_truto.bulk.errors import LedgerError
 from airflow_provider_truto.bulk.generations import is_of_another_run, list_generations
 from airflow_provider_truto.bulk.ledger_files import list_ledger_files, parse_try_number, read_headers, read_summary
 from airflow_provider_truto.bulk.problems import Problems
+from airflow_provider_truto.bulk.result_row import OUTCOMES, count_failures
 from airflow_provider_truto.bulk.storage import refresh
 from airflow_provider_truto.records.keys import RunSeen
 
-_STATUSES = ("updated", "unchanged", "failed", "skipped")
-_SUMS = ("records", *_STATUSES, "transient_failures", "requests", "retries", "waited_seconds", "paced_seconds")
+_SUMS = ("records", *OUTCOMES, "transient_failures", "requests", "retries", "waited_seconds", "paced_seconds")
 
 
 @dataclass
@@ -39,8 +39,8 @@ class Report:
 
     @property
     def failed_records(self) -> int:
-        """Records that failed or were skipped."""
-        return self.sums["failed"] + self.sums["skipped"]
+        """Records that failed, or were skipped although nobody said so."""
+        return count_failures(self.sums)
 
     def is_within(self, max_failures: float | None) -> bool:
         """Whether no more records of all shards failed or were skipped than ``max_failures``."""
@@ -69,7 +69,7 @@ class Report:
         if summary is None:
             return
         for name in _SUMS:
-            self.sums[name] += summary[name]
+            self.sums[name] += summary.get(name, 0)
         self.seconds = max(self.seconds, summary["seconds"])
         self.failures += summary["failures"]
         self.problems.merge(summary["problems"])
@@ -78,7 +78,7 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         """Return all of it as JSON; accounts with the most failures come first."""
-        accounts = sorted(self.accounts.items(), key=lambda item: (-_count_failures(item[1]), item[0]))
+        accounts = sorted(self.accounts.items(), key=lambda item: (-count_failures(item[1]), item[0]))
         return {
             **{name: round(self.sums[name], 3) for name in _SUMS},
             "seconds": self.seconds,
@@ -86,7 +86,7 @@ class Report:
             "unfinished": self.unfinished,
             "failures": self.failures,
             "first_problems": self.problems.describe(),
-            "accounts": {name: {status: counts[status] for status in _STATUSES} for name, counts in accounts},
+            "accounts": {name: {outcome: counts[outcome] for outcome in OUTCOMES} for name, counts in accounts},
         }
 
 
@@ -132,10 +132,6 @@ def find_last_summary(ledger: Any) -> dict[str, Any] | None:
         if (found := read_summary(path)) is not None
     ]
     return max(of_last, key=lambda summary: (summary["complete"], summary["records"]), default=None)
-
-
-def _count_failures(counts: Mapping[str, int]) -> int:
-    return counts["failed"] + counts["skipped"]
 
 
 def is_within(max_failures: float | None, failures: int, records: int) -> bool:

@@ -17,6 +17,10 @@ from airflow_provider_truto.records.request import OnNone
 from airflow_provider_truto.records.verify import find_not_confirmed
 
 Status = Literal["updated", "unchanged", "failed", "skipped"]
+#: Statuses of what is as it should be.
+DONE = frozenset({"updated", "unchanged"})
+#: What is counted: the statuses, of which ``skipped`` is without the rows that were passed over on purpose.
+OUTCOMES: tuple[str, ...] = (*get_args(Status), "tolerated")
 _LONGEST_MESSAGE = 2_000
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
@@ -26,7 +30,8 @@ class ResultRow:
     """One line of a results file; it holds no body.
 
     ``status``: ``updated`` (for any write that was made), ``unchanged`` (nothing had to be sent), ``failed``, or
-    ``skipped``, where the customer's account was given up before. ``transient``: a later try sends it again.
+    ``skipped``, where the customer's account was given up before, or it was passed over on purpose: ``tolerated``,
+    which is not a failure, see ``record.Skip``. ``transient``: a later try sends it again.
     ``place`` says where in a file the row stands.
     ``integrated_account_id`` is empty where the row named none that could be used, and no default may step in.
     """
@@ -41,6 +46,7 @@ class ResultRow:
     error: str | None = None
     message: str | None = None
     transient: bool = False
+    tolerated: bool = False
     not_confirmed: tuple[str, ...] = ()
     place: str | None = None
 
@@ -63,40 +69,62 @@ class ResultRow:
         )
 
     @classmethod
-    def of_left_out(cls, record: Record, *, account_id: str) -> ResultRow:
-        """Build the row of a record that asks for nothing."""
-        return cls(**_record_facts(record, account_id), status="unchanged", message=record.left_out)
+    def of_unsent(cls, record: Record, *, account_id: str) -> ResultRow:
+        """Build the row of a record that asks for nothing, or is passed over."""
+        facts = _record_facts(record, account_id)
+        if record.skip is None:
+            return cls(**facts, status="unchanged", message=record.left_out)
+        code, message = record.skip
+        return cls(**facts, status="skipped", error=code, message=_shorten(message), tolerated=True)
 
     @classmethod
     def of_error(
-        cls, error: TrutoError, record: Record, *, account_id: str, skipped_since: str | None = None
+        cls,
+        error: TrutoError,
+        record: Record,
+        *,
+        account_id: str,
+        skipped_since: str | None = None,
+        is_tolerated: bool = False,
     ) -> ResultRow:
         """Build the row of a record that failed, or was skipped because of another record's error.
 
         ``skipped_since`` says why it was skipped: the error's own message tells of the other record.
+        ``is_tolerated``: ``skip_on`` names the error.
         """
         is_skipped = skipped_since is not None
         message = str(error) if skipped_since is None else f"skipped, not sent: {skipped_since}"
         return cls(
             **_record_facts(record, account_id),
-            status="skipped" if is_skipped else "failed",
+            status="skipped" if is_skipped or is_tolerated else "failed",
             http_status=(error.status or None) if isinstance(error, TrutoApiError) and not is_skipped else None,
             attempts=0 if is_skipped else error.attempts,
             idempotency_key=None if is_skipped else error.idempotency_key,
             error=error.code,
-            message=message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]}…",
-            transient=error.transient and not isinstance(error, TrutoSchemaError),
+            message=_shorten(message),
+            transient=error.transient and not is_tolerated and not isinstance(error, TrutoSchemaError),
+            tolerated=is_tolerated,
         )
 
     @property
+    def outcome(self) -> str:
+        """One of ``OUTCOMES``."""
+        return "tolerated" if self.tolerated else self.status
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the record is as it should be."""
+        return self.status in DONE
+
+    @property
     def is_failure(self) -> bool:
-        """Whether the record failed or was skipped."""
-        return self.status in {"failed", "skipped"}
+        """Whether the record failed, or was skipped although nobody said so."""
+        return not self.is_done and not self.tolerated
 
     @property
     def is_final(self) -> bool:
         """Whether a later try leaves the record alone."""
-        return self.status in {"updated", "unchanged"} or not self.transient
+        return self.is_done or not self.transient
 
     def line(self) -> bytes:
         """Write the row; what it does not have is left out."""
@@ -118,6 +146,21 @@ class ResultRow:
         )
 
 
+def show_counts(counts: Mapping[str, int]) -> dict[str, int]:
+    """Return the numbers of records by ``OUTCOMES`` as users see them: by status, and how many are tolerated."""
+    shown = {outcome: counts.get(outcome, 0) for outcome in OUTCOMES}
+    return {**shown, "skipped": shown["skipped"] + shown["tolerated"]}
+
+
+def count_failures(shown: Mapping[str, int]) -> int:
+    """Return how many records have failed, of numbers as ``show_counts`` gives them."""
+    return shown["failed"] + shown["skipped"] - shown.get("tolerated", 0)
+
+
+def _shorten(message: str) -> str:
+    return message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]}…"
+
+
 def _record_facts(record: Record, account_id: str) -> dict[str, Any]:
     """Return what each row says of its record; an empty account stays one, so that what is fed back stays refused."""
     return {
@@ -135,7 +178,7 @@ _ROW = {
         ("id", "integrated_account_id", "idempotency_key", "error", "message", "place"), (False, is_text)
     ),
     **dict.fromkeys(("http_status", "attempts"), (False, is_count)),
-    "transient": (False, is_flag),
+    **dict.fromkeys(("transient", "tolerated"), (False, is_flag)),
     "not_confirmed": (False, is_list_of(is_text)),
 }
 _FAILURE = {"ordinal": (True, is_count), "error": (True, lambda value: isinstance(value, dict))}

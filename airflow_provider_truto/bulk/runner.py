@@ -27,6 +27,7 @@ from airflow_provider_truto.bulk.record import Record
 from airflow_provider_truto.bulk.result_row import ResultRow, encode_failed_body
 from airflow_provider_truto.bulk.writer import RecordWriter
 from airflow_provider_truto.client.errors import TrutoApiError, TrutoAuthenticationError, TrutoError
+from airflow_provider_truto.client.skip_on import is_skipped
 from airflow_provider_truto.records.pipeline import RecordResult
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ class BulkRunner:
         elif turn.error is not None:
             self._fail(turn, turn.error, skipped_since=turn.skipped_since)
         else:
-            self._write_down(ResultRow.of_left_out(turn.record, account_id=turn.account.id), turn.record)
+            self._write_down(ResultRow.of_unsent(turn.record, account_id=turn.account.id), turn.record)
 
     async def _process(self, turn: Turn) -> None:
         """Send one record, and write down what became of it.
@@ -197,20 +198,20 @@ class BulkRunner:
         An exception ends the try, and the record is not in the ledger then: a refused token, which every other record
         would meet as well, or a fault of the disk or of this package.
         """
-        record, error = turn.record, None
+        record, error, is_tolerated = turn.record, None, False
         try:
             done = await self._send(turn)
         except TrutoAuthenticationError:
             raise
         except TrutoError as failure:
             error = failure
-            self._fail(turn, error)
+            is_tolerated = self._fail(turn, error)
         else:
             if done.result is not None:
                 self.progress.waited += done.result.waited
                 self.progress.paced += done.result.paced
             self._write_down(ResultRow.of_result(done, record, account_id=turn.account.id), record)
-        self._queue.finish(turn, error)
+        self._queue.finish(turn, error, is_tolerated=is_tolerated)
         if self._fatal is None:
             for following in self._queue.release(turn):
                 self._start(following)
@@ -269,11 +270,19 @@ class BulkRunner:
         if self._has_slot:
             self._wake.set()
 
-    def _fail(self, turn: Turn, error: TrutoError, *, skipped_since: str | None = None) -> None:
+    def _fail(self, turn: Turn, error: TrutoError, *, skipped_since: str | None = None) -> bool:
+        """Write down a record that failed, or was skipped; return whether ``skip_on`` tolerates its error."""
         if skipped_since is None:
             self.progress.waited += error.waited
-        row = ResultRow.of_error(error, turn.record, account_id=turn.account.id, skipped_since=skipped_since)
+        row = ResultRow.of_error(
+            error,
+            turn.record,
+            account_id=turn.account.id,
+            skipped_since=skipped_since,
+            is_tolerated=is_skipped(error, self._plan.skip_on),
+        )
         self._write_down(row, turn.record)
+        return row.tolerated
 
     def _write_down(self, row: ResultRow, record: Record) -> None:
         failed = encode_failed_body(record, on_none=self._plan.coercion.on_none) if row.is_failure else None

@@ -79,7 +79,7 @@ class RecordWriter:
         """Check a record without writing it; return what is wrong with it."""
         if record.problems:
             return TrutoSchemaError.of("the row is not a record", record.problems)
-        if record.left_out is not None:
+        if not record.is_sent:
             return None
         try:
             await self._client.do(

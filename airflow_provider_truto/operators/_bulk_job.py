@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from airflow_provider_truto._compat import count_metric, object_storage_path
@@ -19,7 +19,7 @@ from airflow_provider_truto.bulk.mapping import FunctionMapping, TemplateMapping
 from airflow_provider_truto.bulk.plan import Plan
 from airflow_provider_truto.bulk.progress import Progress
 from airflow_provider_truto.bulk.record_parser import RecordParser, RowMapping
-from airflow_provider_truto.bulk.result_row import Status
+from airflow_provider_truto.bulk.result_row import show_counts
 from airflow_provider_truto.bulk.shards import parse_shard
 from airflow_provider_truto.bulk.sources.files import FileSource
 from airflow_provider_truto.bulk.sources.lists import ListSource, list_rows
@@ -96,9 +96,10 @@ class _Metrics:
         self._counted: Counter[str] = Counter()
 
     def count(self, progress: Progress) -> None:
-        done = Counter({status: progress.counts[status] - progress.resumed[status] for status in get_args(Status)})
-        for status, number in done.items():
-            count_metric(f"truto.bulk.{status}", number - self._counted[status])
+        now, before = show_counts(progress.counts), show_counts(progress.resumed)
+        done = Counter({outcome: now[outcome] - before[outcome] for outcome in now})
+        for outcome, number in done.items():
+            count_metric(f"truto.bulk.{outcome}", number - self._counted[outcome])
         self._counted = done
 
 
@@ -130,6 +131,7 @@ def _make_plan(operator: TrutoBulkOperator, *, longest_wait: float | None) -> Pl
         safeguards=Safeguards(
             check_custom_fields=operator.check_custom_fields, skip_unchanged=operator.skip_unchanged
         ),
+        skip_on=tuple(operator.skip_on),
         concurrency=operator.concurrency,
         max_runtime=operator.max_runtime,
         longest_wait=longest_wait,

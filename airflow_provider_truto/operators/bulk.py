@@ -105,11 +105,14 @@ class TrutoBulkSummaryOperator(TrutoOperator):
         return shown
 
     def _judge(self, report: Report, path: str, *, folder: Any, missing: Sequence[int]) -> None:
+        from airflow_provider_truto.bulk.messages import describe_tolerated
+
         sums = report.sums
         text = (
             f"{sums['records']} records of {len(report.accounts)} customers in {report.shards} shards:"
             f" {sums['updated']} were written, {sums['unchanged']} needed no write, {sums['failed']} failed,"
-            f" {sums['skipped']} were skipped. The report is in {path}"
+            f" {report.failed_records - sums['failed']} were skipped{describe_tolerated(sums)}."
+            f" The report is in {path}"
         )
         problems = "".join(f"\n  {problem}" for problem in report.problems.describe())
         if missing or not report.shards:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from os import PathLike
 from typing import Any
@@ -61,6 +61,9 @@ class TrutoBulkUpdateAccountsOperator(TrutoBulkOperator):
 
     :param max_failures: how many failed and skipped records the task may have and still succeed: a number, a share
         such as ``0.01``, or ``None`` to report only. You must choose. (templated)
+    :param skip_on: names of errors, such as ``("not_found",)``: a record that meets one is ``skipped`` and
+        ``tolerated``, which is not a failure. Where it holds for a whole customer, as ``"reauthorization_required"``,
+        that customer's other records are skipped without a call. (templated)
     :param schema: ``"packaged"``, ``"live"``, a JSON Schema or the path of one, or ``None``; as for
         ``TrutoUnifiedOperator``. Never rendered.
     :param extra_fields: names or JSON pointers of fields that the schema does not know and that are meant.
@@ -112,6 +115,7 @@ class TrutoBulkUpdateAccountsOperator(TrutoBulkOperator):
         on_none: OnNone | str = "error",
         output_path: str | PathLike[str],
         max_failures: float | str | None,
+        skip_on: Collection[str] | str = (),
         schema: SchemaSource = PACKAGED,
         extra_fields: Sequence[str] | str | None = None,
         allow_empty: bool | str = False,
