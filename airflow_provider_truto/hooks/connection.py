@@ -54,6 +54,25 @@ class TrutoConnection:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class ConnectionReading:
+    """What came of reading a connection: it, or every problem of it, each under the name of its field.
+
+    The error is raised from here, where no local variable holds a secret: some print them with a traceback, such as
+    ``dag.test()`` of Airflow 3.0, or send them away with it, as Sentry does.
+    """
+
+    subject: str
+    connection: TrutoConnection | None
+    problems: tuple[Problem, ...]
+
+    def get(self) -> TrutoConnection:
+        """Return the connection. Raises ``TrutoSchemaError`` where it cannot be used."""
+        if self.connection is None:
+            raise TrutoSchemaError.of(f"{self.subject} cannot be used", self.problems)
+        return self.connection
+
+
 def read_connection(
     conn: AirflowConnection,
     *,
@@ -62,12 +81,11 @@ def read_connection(
     user_agent: str,
     hide_values: bool,
     allowed_hosts: str = "",
-) -> TrutoConnection:
+) -> ConnectionReading:
     """Read a connection; ``overrides`` are a hook's arguments and win over the extras of the same names.
 
     ``conn_id`` is for messages; ``None`` where it says nothing, as in a connection test of Airflow's.
-    ``allowed_hosts`` is the setting of that name, ``""`` for any. Raises ``TrutoSchemaError`` with every problem,
-    each under the name of its field.
+    ``allowed_hosts`` is the setting of that name, ``""`` for any.
     """
     problems: list[Problem] = []
     hosts = _read_or_note(problems, "/allowed_hosts", lambda: _parse_hosts(allowed_hosts)) or frozenset()
@@ -99,9 +117,10 @@ def read_connection(
         )
         if settings and hosts:
             problems += _find_ways_out(settings, hosts)
-    if problems or settings is None or token is None:
-        raise TrutoSchemaError.of(f"{_describe_connection(conn_id)} cannot be used", problems)
-    return TrutoConnection(settings=settings, token=token, warnings=(*_list_type_warnings(conn), *unknown))
+    connection = None
+    if not problems and settings is not None and token is not None:
+        connection = TrutoConnection(settings=settings, token=token, warnings=(*_list_type_warnings(conn), *unknown))
+    return ConnectionReading(subject=_describe_connection(conn_id), connection=connection, problems=tuple(problems))
 
 
 def _describe_connection(conn_id: str | None) -> str:

@@ -29,7 +29,12 @@ from airflow_provider_truto.connection_fields import (
 from airflow_provider_truto.hooks._account_updates import AccountUpdates
 from airflow_provider_truto.hooks._connection_test import run_connection_test
 from airflow_provider_truto.hooks._task_keys import find_task_keys, find_task_keys_async
-from airflow_provider_truto.hooks.connection import AirflowConnection, TrutoConnection, read_connection
+from airflow_provider_truto.hooks.connection import (
+    AirflowConnection,
+    ConnectionReading,
+    TrutoConnection,
+    read_connection,
+)
 
 if TYPE_CHECKING:
     # requests takes a tenth of a second to import, and so does aiohttp: DAG files that only name an operator must not
@@ -103,7 +108,7 @@ class _ConnectionHook(BaseHook, AccountUpdates):
         """
         return find_task_keys(context)
 
-    def _read(self, conn: AirflowConnection, *, is_test: bool = False) -> TrutoConnection:
+    def _read(self, conn: AirflowConnection, *, is_test: bool = False) -> ConnectionReading:
         from airflow import __version__ as airflow_version
 
         return read_connection(
@@ -191,7 +196,7 @@ class TrutoHook(_ConnectionHook):
         except (AirflowException, ValueError):
             return False, _UNREADABLE
         try:
-            connection = self._read(conn, is_test=True)
+            connection = self._read(conn, is_test=True).get()
         except TrutoError as error:
             return False, str(error)[:_LONGEST_TEST_MESSAGE]
         tokens = ApiToken(connection.token, reread=lambda: connection.token)
@@ -202,7 +207,7 @@ class TrutoHook(_ConnectionHook):
     @cached_property
     def connection(self) -> TrutoConnection:
         """The connection as it was read, once per hook."""
-        return self._log_warnings(self._read(self.get_connection(self.truto_conn_id)))
+        return self._log_warnings(self._read(self.get_connection(self.truto_conn_id)).get())
 
     @cached_property
     def _client(self) -> SyncClient:
@@ -233,7 +238,7 @@ class TrutoHook(_ConnectionHook):
     def _reread_token(self) -> Token:
         """Read the connection again after a 401: tokens get rotated while tasks run."""
         self._log_reread()
-        return self._read(self.get_connection(self.truto_conn_id)).token
+        return self._read(self.get_connection(self.truto_conn_id)).get().token
 
 
 class TrutoAsyncHook(_ConnectionHook):
@@ -286,13 +291,13 @@ class TrutoAsyncHook(_ConnectionHook):
     async def _new_client(self) -> AsyncClient:
         from airflow_provider_truto.client.aio import AsyncClient
 
-        connection = self._log_warnings(self._read(await get_async_connection(self.truto_conn_id)))
+        connection = self._log_warnings(self._read(await get_async_connection(self.truto_conn_id)).get())
         tokens = ApiToken(connection.token, reread=self._reread_token)
         return AsyncClient(connection.settings, tokens, observer=self._make_observer(_mask_in_thread))
 
     async def _reread_token(self) -> Token:
         self._log_reread()
-        return self._read(await get_async_connection(self.truto_conn_id)).token
+        return self._read(await get_async_connection(self.truto_conn_id)).get().token
 
 
 async def _mask_in_thread(secret: str) -> None:

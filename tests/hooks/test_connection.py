@@ -39,7 +39,7 @@ def read(conn, **overrides):
     conn_id = overrides.pop("conn_id", "crm")
     return read_connection(
         conn, conn_id=conn_id, overrides=overrides, user_agent="test", hide_values=False, allowed_hosts=hosts
-    )
+    ).get()
 
 
 @pytest.mark.parametrize(
