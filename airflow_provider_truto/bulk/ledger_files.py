@@ -254,7 +254,17 @@ _HEADER: dict[str, tuple[bool, _Fits]] = {
     "shard": (False, is_none_or(lambda value: find_fault_in(value, _SHARD) is None)),
     "snapshot": (False, is_none_or(lambda value: find_fault_in(value, _SNAPSHOT) is None)),
 }
-_COUNTS = ("records", "updated", "unchanged", "failed", "skipped", "transient_failures", "requests", "retries")
+_COUNTS = (
+    "records",
+    "updated",
+    "created",
+    "unchanged",
+    "failed",
+    "skipped",
+    "transient_failures",
+    "requests",
+    "retries",
+)
 _PROBLEM: dict[str, tuple[bool, _Fits]] = {
     **dict.fromkeys(("ordinal", "records"), (True, is_count)),
     **dict.fromkeys(("integrated_account_id", "error", "message"), (True, is_text)),

@@ -50,7 +50,7 @@ _OF_THE_LEDGER: dict[str, ColumnType] = {
     "run_started_at": "text",
     "operation": "text",
 }
-_COUNTED = ("records", "updated", "unchanged", "failed", "skipped", "tolerated", "requests", "retries")
+_COUNTED = ("records", "updated", "created", "unchanged", "failed", "skipped", "tolerated", "requests", "retries")
 RUNS = Table(
     "truto_runs",
     ("ledger_id",),

@@ -42,10 +42,11 @@ def describe_progress(progress: Progress) -> str:
 def describe_failures(summary: Mapping[str, Any]) -> str:
     """Return how many records failed, where they are, and what the first problems were."""
     failures = count_failures(summary)
+    written = summary["updated"] + summary["created"]
     problems = "".join(f"\n  {problem}" for problem in summary["first_problems"])
     return (
         f"{failures} of {summary['records']} records failed ({summary['failed']}) or were skipped"
-        f" ({failures - summary['failed']}); {summary['updated']} were written, {summary['unchanged']} needed no"
+        f" ({failures - summary['failed']}); {written} were written, {summary['unchanged']} needed no"
         f" write{describe_tolerated(summary)}."
         f" They are in {', '.join(summary['failures']) or summary['ledger']}, which can be a source again."
         f"{problems}"

@@ -16,9 +16,9 @@ from airflow_provider_truto.records.pipeline import RecordResult
 from airflow_provider_truto.records.request import OnNone
 from airflow_provider_truto.records.verify import find_not_confirmed
 
-Status = Literal["updated", "unchanged", "failed", "skipped"]
+Status = Literal["updated", "created", "unchanged", "failed", "skipped"]
 #: Statuses of what is as it should be.
-DONE = frozenset({"updated", "unchanged"})
+DONE = frozenset({"updated", "created", "unchanged"})
 #: What is counted: the statuses, of which ``skipped`` is without the rows that were passed over on purpose.
 OUTCOMES: tuple[str, ...] = (*get_args(Status), "tolerated")
 _LONGEST_MESSAGE = 2_000
@@ -29,11 +29,13 @@ _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 class ResultRow:
     """One line of a results file; it holds no body.
 
-    ``status``: ``updated`` (for any write that was made), ``unchanged`` (nothing had to be sent), ``failed``, or
-    ``skipped``, where the customer's account was given up before, or it was passed over on purpose: ``tolerated``,
-    which is not a failure, see ``record.Skip``. ``transient``: a later try sends it again.
+    ``status``: ``created``, ``updated`` (for any other write that was made), ``unchanged`` (nothing had to be sent),
+    ``failed``, or ``skipped``, where the customer's account was given up before, or it was passed over on purpose:
+    ``tolerated``, which is not a failure, see ``record.Skip``. ``transient``: a later try sends it again.
     ``place`` says where in a file the row stands.
     ``integrated_account_id`` is empty where the row named none that could be used, and no default may step in.
+    ``match`` are the keys by which the row found its record or created it, see ``matching.rule``; the first one says
+    which row it is.
     """
 
     ordinal: int
@@ -49,6 +51,7 @@ class ResultRow:
     tolerated: bool = False
     not_confirmed: tuple[str, ...] = ()
     place: str | None = None
+    match: tuple[str, ...] = ()
 
     @classmethod
     def of_result(cls, done: RecordResult, record: Record, *, account_id: str) -> ResultRow:
@@ -61,7 +64,7 @@ class ResultRow:
             facts["id"] = done.response["id"]
         return cls(
             **facts,
-            status="updated",
+            status="created" if done.request.method == "create" else "updated",
             http_status=result.response.status,
             attempts=result.attempts,
             idempotency_key=result.request.idempotency_key,
@@ -142,7 +145,12 @@ class ResultRow:
         if unknown := row.keys() - _ROW.keys():
             raise ValueError(f"no row has {min(unknown)!r}")
         return cls(
-            **{"id": None, "integrated_account_id": None, **row, "not_confirmed": tuple(row.get("not_confirmed", ()))}
+            **{
+                "id": None,
+                "integrated_account_id": None,
+                **row,
+                **{name: tuple(row.get(name, ())) for name in ("not_confirmed", "match")},
+            }
         )
 
 
@@ -179,7 +187,7 @@ _ROW = {
     ),
     **dict.fromkeys(("http_status", "attempts"), (False, is_count)),
     **dict.fromkeys(("transient", "tolerated"), (False, is_flag)),
-    "not_confirmed": (False, is_list_of(is_text)),
+    **dict.fromkeys(("not_confirmed", "match"), (False, is_list_of(is_text))),
 }
 _FAILURE = {"ordinal": (True, is_count), "error": (True, lambda value: isinstance(value, dict))}
 

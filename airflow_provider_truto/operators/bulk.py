@@ -108,9 +108,10 @@ class TrutoBulkSummaryOperator(TrutoOperator):
         from airflow_provider_truto.bulk.messages import describe_tolerated
 
         sums = report.sums
+        written = sums["updated"] + sums["created"]
         text = (
             f"{sums['records']} records of {len(report.accounts)} customers in {report.shards} shards:"
-            f" {sums['updated']} were written, {sums['unchanged']} needed no write, {sums['failed']} failed,"
+            f" {written} were written, {sums['unchanged']} needed no write, {sums['failed']} failed,"
             f" {report.failed_records - sums['failed']} were skipped{describe_tolerated(sums)}."
             f" The report is in {path}"
         )

@@ -157,7 +157,7 @@ def read_ledger(output: Any, *, generation: int = 0, parts: bool = False, task: 
             row = json.loads(line)
             read.lines.append(row)
             old = read.rows.get(row["ordinal"])
-            if old is None or old["status"] not in {"updated", "unchanged"}:
+            if old is None or old["status"] not in {"updated", "created", "unchanged"}:
                 read.rows[row["ordinal"]] = row
     summaries = sorted(folder.glob("summary-*.json"), key=lambda path: path.stat().st_mtime_ns)
     read.summaries = [json.loads(path.read_text()) for path in summaries]

@@ -297,8 +297,9 @@ def test_xcom_gets_counts_paths_and_times_as_plain_json(one, task):
     one.emulator.fault(status=429, headers={"retry-after": "1"})
     counts = run(task(broken(one.rows(), 3), max_failures=None))
     assert json.loads(json.dumps(counts)) == counts
-    known = {"records", "updated", "unchanged", "failed", "skipped", "resumed", "transient_failures", "requests"}
-    known |= {"retries", "seconds", "waited_seconds", "paced_seconds", "first_problems", "ledger", "failures"}
+    known = {"records", "updated", "created", "unchanged", "failed", "skipped", "resumed", "transient_failures"}
+    known |= {"requests", "retries", "seconds", "waited_seconds", "paced_seconds", "first_problems", "ledger"}
+    known |= {"failures"}
     assert known <= counts.keys()
     assert (counts["records"], counts["updated"], counts["failed"]) == (40, 39, 1)
     assert (counts["requests"], counts["retries"], 1 <= counts["waited_seconds"] <= 2) == (40, 1, True)

@@ -76,13 +76,13 @@ def lines(folder, prefix):
 def test_what_a_try_did_is_past_for_the_next(folder):
     first, past = opened(folder)
     assert past.counts == {}
-    for number, status in enumerate(("updated", "unchanged", "failed", "skipped")):
+    for number, status in enumerate(("updated", "created", "unchanged", "failed", "skipped")):
         first.add(row(number, status), failed=FailedBody(body={"name": "x"}))
     first.add(row(90_000, "failed", transient=True), failed=FailedBody(body={}))
     first.close({})
     _, past = opened(folder, try_number=2)
-    assert [past.is_final(number) for number in (0, 1, 2, 3, 4, 90_000)] == [True, True, True, True, False, False]
-    assert past.counts == dict.fromkeys(("updated", "unchanged", "failed", "skipped"), 1)
+    assert [past.is_final(number) for number in (0, 1, 2, 3, 4, 5, 90_000)] == [True] * 5 + [False] * 2
+    assert past.counts == dict.fromkeys(("updated", "created", "unchanged", "failed", "skipped"), 1)
     assert past.of_accounts == {"a": past.counts}
 
 
@@ -661,7 +661,7 @@ def test_a_name_that_leads_elsewhere_stays_below(name):
 # ------------------------------------------------------------------------------------------------------------- rows
 
 
-@pytest.mark.parametrize("status", ["updated", "unchanged", "failed", "skipped"])
+@pytest.mark.parametrize("status", ["updated", "created", "unchanged", "failed", "skipped"])
 def test_a_row_is_read_as_it_was_written(status):
     written = ResultRow(
         ordinal=3,
@@ -675,12 +675,14 @@ def test_a_row_is_read_as_it_was_written(status):
         message='a "quoted"\nmessage',
         transient=True,
         not_confirmed=("/name", "/a~1b"),
+        match=("a1", "b2"),
     )
     line = written.line()
     assert line.count(b"\n") == 1
     read = ResultRow.read(line)
     assert (read.id, read.message) == ("r\u2028?é\n", written.message)
-    assert (read.status, read.not_confirmed, read.is_final) == (status, written.not_confirmed, written.is_final)
+    assert (read.status, read.not_confirmed, read.match) == (status, written.not_confirmed, written.match)
+    assert read.is_final is written.is_final
 
 
 @pytest.mark.parametrize(

@@ -192,7 +192,7 @@ def test_shards_together_do_every_record_once_and_one_report_adds_them_up(make_t
     assert (whole["unfinished"], report.failed_records, len(report.accounts)) == ([], 1, 12)
     assert next(iter(whole["accounts"].items())) == (
         account_number(3),
-        {"updated": 5, "unchanged": 0, "failed": 1, "skipped": 0, "tolerated": 0},
+        {"updated": 5, "created": 0, "unchanged": 0, "failed": 1, "skipped": 0, "tolerated": 0},
     )
     (path,) = whole["failures"]
     (failed,) = map(json.loads, UPath(path).read_text().splitlines())

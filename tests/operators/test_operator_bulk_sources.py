@@ -415,7 +415,9 @@ def test_shards_do_every_record_once_and_the_report_adds_them_up(run, emulator):
     assert done["report"].state == "success", done.log[-4000:]
     report = done["report"].xcom["return_value"]
     assert (report["records"], report["updated"], report["shards"]) == (3, 3, 3)
-    assert report["accounts"] == {ACME: {"updated": 3, "unchanged": 0, "failed": 0, "skipped": 0, "tolerated": 0}}
+    assert report["accounts"] == {
+        ACME: {"updated": 3, "created": 0, "unchanged": 0, "failed": 0, "skipped": 0, "tolerated": 0}
+    }
     assert sorted(entry["record_id"] for entry in emulator.executions) == IDS
 
 
