@@ -17,7 +17,6 @@ FAULTS = {
     "a token that no header can carry": {"password": f"{PLANTED}\x01"},
     "a proxy that cannot be read": {"extra": {"proxy": f"http://user:{PLANTED}/@127.0.0.1:1"}},
     "another extra that cannot be read": {"extra": {"proxy": PROXY, "max_attempts": 0}},
-    "extras that are no JSON": {"extra": f'{{"proxy": "{PROXY}",}}'},
     "a token that is refused": {},
     "a token that may mint none": {"extra": {"data_auth": "account"}},
     "nobody who listens": {"host": "http://127.0.0.1:1"},
@@ -49,8 +48,8 @@ def call(kind):
 
 @pytest.fixture
 def connect(emulator, monkeypatch):
-    def connect(extra="", **changes):
-        extra = extra if isinstance(extra, str) and extra else {"max_attempts": 1, **(extra or {})}
+    def connect(extra=(), **changes):
+        extra = {"max_attempts": 1, **dict(extra)}
         conn = {"conn_type": "truto", "host": emulator.url, "password": PLANTED, "extra": extra, **changes}
         monkeypatch.setenv("AIRFLOW_CONN_TRUTO_DEFAULT", json.dumps(conn))
 
