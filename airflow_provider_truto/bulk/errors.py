@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class BulkError(Exception):
     """Base of the errors of this package. ``transient``: a retry may do what is left."""
 
     transient = False
+
+    @classmethod
+    def of_file(cls, path: Any, what: str, way_out: str) -> Self:
+        """Build the error about one file: what it is, and what to do about it."""
+        return cls(f"{path} {what}. This try has sent nothing. {way_out}")
 
 
 class SourceError(BulkError, ValueError):
@@ -20,11 +28,6 @@ class LedgerError(BulkError):
     """The existing ledger does not belong to this source, or cannot be read; the message says what to do."""
 
     @classmethod
-    def of_file(cls, path: Any, what: str, way_out: str) -> LedgerError:
-        """Build the error about one file: what it is, and what to do about it."""
-        return cls(f"{path} {what}. This try has sent nothing. {way_out}")
-
-    @classmethod
     def of_no_folder(cls, error: OSError) -> LedgerError:
         """Build the error about a file that lies where a folder is needed."""
         return cls(
@@ -33,8 +36,19 @@ class LedgerError(BulkError):
         )
 
 
+class StateError(BulkError):
+    """The state of ``changed_only`` cannot be read, or is not the one that this run began with; says what to do."""
+
+
+class TooManyRemovedError(BulkError):
+    """More records have left the source than may be removed; none of them was."""
+
+
 class LiveTryError(BulkError):
-    """Another live try of this task has begun the ledger with other rows; nothing was sent. A retry reads those."""
+    """Another live try of this task has begun the ledger with other rows, or another run goes on from the same state.
+
+    Nothing was sent. A retry goes on from what the other leaves.
+    """
 
     transient = True
 

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from airflow_provider_truto import __version__
 from airflow_provider_truto.bulk.ledger import Ledger
 from airflow_provider_truto.bulk.ledger_files import (
-    is_local,
     is_whole,
     list_ledger_files,
     parse_try_number,
@@ -19,7 +18,7 @@ from airflow_provider_truto.bulk.ledger_files import (
     read_summaries,
 )
 from airflow_provider_truto.bulk.shards import Shard
-from airflow_provider_truto.bulk.storage import refresh
+from airflow_provider_truto.bulk.storage import is_local, refresh
 from airflow_provider_truto.records.keys import RunSeen
 
 

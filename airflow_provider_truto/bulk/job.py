@@ -9,14 +9,15 @@ and ``OSError``.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from logging import Logger, getLogger
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_truto.bulk.completed import CompletedRecords
-from airflow_provider_truto.bulk.errors import LedgerError, TooManyFailuresError
+from airflow_provider_truto.bulk.errors import LedgerError, TooManyFailuresError, WaitingError
 from airflow_provider_truto.bulk.garbage import collect_garbage_rarely
 from airflow_provider_truto.bulk.generations import choose_ledger, forget_failed_checks
 from airflow_provider_truto.bulk.ledger import Ledger
@@ -28,6 +29,7 @@ from airflow_provider_truto.bulk.report import is_within
 from airflow_provider_truto.bulk.result_row import count_failures, show_counts
 from airflow_provider_truto.bulk.runner import BulkRunner
 from airflow_provider_truto.bulk.sources.source import Source, SourcePlan
+from airflow_provider_truto.bulk.state.run_state import RunState, StateOptions
 from airflow_provider_truto.bulk.tries import begin_try
 from airflow_provider_truto.bulk.validation import MAX_FAULTS, find_faults
 from airflow_provider_truto.bulk.writer import RecordWriter
@@ -69,6 +71,7 @@ class BulkJob:
     :param validate_first: check the whole source before the first write.
     :param on_source_change: ``"error"``, or ``"restart"`` in a new ledger.
     :param on_clear: ``"resume"``, or ``"restart"`` in a new ledger.
+    :param state: send only what has changed since it was confirmed; ``None`` sends every record.
     :param on_progress: called every few seconds and at the end.
     """
 
@@ -84,6 +87,7 @@ class BulkJob:
     validate_first: bool = False
     on_source_change: Literal["error", "restart"] = "error"
     on_clear: Literal["resume", "restart"] = "resume"
+    state: StateOptions | None = None
     on_progress: Callable[[Progress], None] = lambda _progress: None
     log: Logger = _LOG
 
@@ -92,8 +96,8 @@ class BulkJob:
 
         Raises ``TooManyFailuresError`` where more failed than ``max_failures``, ``UnfinishedError``, ``LiveTryError``
         and ``WaitingError`` where the next try, or another part of this one, has to go on, ``LedgerError``,
-        ``SourceError``, ``TrutoSchemaError`` for a source or rows that are not valid, and
-        ``TrutoAuthenticationError`` for a token that is refused.
+        ``StateError``, ``TooManyRemovedError``, ``SourceError``, ``TrutoSchemaError`` for a source or rows that are
+        not valid, and ``TrutoAuthenticationError`` for a token that is refused.
         """
         try:
             return self._execute()
@@ -126,19 +130,57 @@ class BulkJob:
         except ValueError as error:
             raise _build_source_error(error) from error
         plan = self._add_keys(header)
+        with self._open_state(ledger, begun_with, header) as state:
+            summary = self._send_all(plan, source, ledger, begun_with, header, state)
+        self._judge(summary)
+        return summary
+
+    def _send_all(
+        self,
+        plan: Plan,
+        source: Source,
+        ledger: Ledger,
+        begun_with: Mapping[str, Any] | None,
+        header: Mapping[str, Any],
+        state: RunState | None,
+    ) -> dict[str, Any]:
+        """Check what is to be checked first, send what is not done, and return the summary."""
         # A ledger that was begun says what is done. A new one is begun only after the check, since its header fixes
         # the source for all later tries.
         completed = None if begun_with is None else ledger.open({**header, "snapshot": source.keep()})
         if self.validate_first:
-            self._validate(plan, source, ledger, completed)
+            self._validate(plan, source, ledger, completed, state)
         if completed is None:
             completed = ledger.open({**header, "snapshot": source.keep()})
         forget_failed_checks(self.folder, after=header["generation"])
         self._log_completed(ledger, completed)
+        if state is not None:
+            state.begin()
         with collect_garbage_rarely():
-            summary = asyncio.run(self._run(plan, source, ledger, completed, header))
-        self._judge(summary)
+            summary = asyncio.run(self._run(plan, source, ledger, completed, header, state))
+        if state is not None:
+            state.finish()
         return summary
+
+    @contextmanager
+    def _open_state(
+        self, ledger: Ledger, begun_with: Mapping[str, Any] | None, header: dict[str, Any]
+    ) -> Iterator[RunState | None]:
+        """Claim the state, if there is to be one, and say in the header which it is; give it up at the end."""
+        if self.state is None:
+            yield None
+            return
+        state = RunState(self.state, ledger=ledger, run_id=self.identity.run_id, log=self.log)
+        seconds = 0.0
+        try:
+            is_restarted = begun_with is None and header["generation"] > 0 and self.on_clear == "restart"
+            header["state"] = state.take(begun_with, is_restarted=is_restarted)
+            yield state
+        except WaitingError as error:
+            seconds = error.seconds
+            raise
+        finally:
+            state.leave(for_seconds=seconds)
 
     def _add_keys(self, header: Mapping[str, Any]) -> Plan:
         """Return the plan with the identities that the records' keys are made from; see ``Plan``."""
@@ -149,7 +191,9 @@ class BulkJob:
             cleared_identity=replace(self.identity, generation=cleared),
         )
 
-    def _validate(self, plan: Plan, source: Source, ledger: Ledger, completed: CompletedRecords | None) -> None:
+    def _validate(
+        self, plan: Plan, source: Source, ledger: Ledger, completed: CompletedRecords | None, state: RunState | None
+    ) -> None:
         """Check every record that is not done; where one is invalid, the next try may read a corrected source.
 
         ``completed`` is ``None`` where no try has begun the ledger. Raises ``TrutoSchemaError`` with the faults.
@@ -157,8 +201,12 @@ class BulkJob:
 
         async def check() -> list[tuple[Record, TrutoSchemaError]]:
             async with self.new_client() as client:
-                writer = RecordWriter(client, plan)
-                return await find_faults(source.records(), writer, completed or CompletedRecords())
+                done = completed or CompletedRecords()
+                make_filter = (
+                    None if state is None else partial(state.make_filter, plan=plan, completed=done, sends=False)
+                )
+                writer = RecordWriter(client, plan, make_filter=make_filter)
+                return await find_faults(source.records(), writer, done)
 
         is_valid = False
         try:
@@ -177,7 +225,13 @@ class BulkJob:
             raise TrutoSchemaError("\n".join([f"{most}{len(faults)} {what}", *faults]))
 
     async def _run(
-        self, plan: Plan, source: Source, ledger: Ledger, completed: CompletedRecords, header: Mapping[str, Any]
+        self,
+        plan: Plan,
+        source: Source,
+        ledger: Ledger,
+        completed: CompletedRecords,
+        header: Mapping[str, Any],
+        state: RunState | None,
     ) -> dict[str, Any]:
         """Send what is not done, and write the summary even if the try ends early."""
         rows = source.count()
@@ -190,10 +244,22 @@ class BulkJob:
                     requests_per_second=client.settings.requests_per_second,
                 ),
             )
-            runner = BulkRunner(client, ledger, completed, plan, report=self._report, total=rows)
+            runner = BulkRunner(
+                client,
+                ledger,
+                completed,
+                plan,
+                report=self._report,
+                total=rows,
+                make_filter=None
+                if state is None
+                else partial(state.make_filter, plan=plan, completed=completed, sends=True),
+                take_renewal=list if state is None else state.take_renewal,
+            )
+            removed = () if state is None else (state.list_removed(first_ordinal=lambda: runner.read_rows),)
             is_complete = False
             try:
-                await runner.run(source.records())
+                await runner.run(source.records(), *removed)
                 is_complete = True
             finally:
                 progress = runner.progress

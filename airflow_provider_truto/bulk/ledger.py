@@ -3,6 +3,7 @@
     <output_path>/<dag>/<run>/<task>/<map index>/<generation>/      and beside it, what ``tries`` leaves
         header-<try>-<uuid>.json                  what the bulk is, and what its source is; binds the tries to come
         results-<try>-<uuid>-<n>.jsonl            a line a record: what became of it
+        pending-<try>-<uuid>-<n>.jsonl            with changed_only: whose hash in the state will not hold any more
         failures-<try>-<uuid>-<n>.jsonl           records that failed, with their bodies, to be fed back
         summary-<try>-<uuid>.json                 counts, at the end of a try
         check-<try>-<uuid>.json                   faults that a check before the first write has found; binds nobody
@@ -28,7 +29,6 @@ from airflow_provider_truto.bulk.errors import LedgerError, LiveTryError
 from airflow_provider_truto.bulk.ledger_files import (
     LEDGER_VERSION,
     Part,
-    is_local,
     is_open,
     list_ledger_files,
     parse_try_number,
@@ -37,7 +37,14 @@ from airflow_provider_truto.bulk.ledger_files import (
     read_summaries,
     write_file,
 )
-from airflow_provider_truto.bulk.result_row import FailedBody, ResultRow, encode_failure, parse_failure_ordinal
+from airflow_provider_truto.bulk.result_row import (
+    FailedBody,
+    ResultRow,
+    encode_failure,
+    encode_pending_keys,
+    parse_failure_ordinal,
+)
+from airflow_provider_truto.bulk.storage import is_local
 
 #: A part is closed after so many rows; on remote storage also after so many seconds.
 PART_ROWS = 1_000
@@ -74,6 +81,7 @@ class Ledger:
         self._began = clock()
         self._results = _Parts(folder, f"results-{self._name}")
         self._failures = _Parts(folder, f"failures-{self._name}")
+        self._pending = _Parts(folder, f"pending-{self._name}")
 
     def read_first_header(self) -> dict[str, Any] | None:
         """Return the header that this generation was begun with; ``None`` where no try has begun it.
@@ -131,6 +139,14 @@ class Ledger:
             self._failures.add(encode_failure(row, failed or FailedBody(body=None)))
         self._results.add(row.line())
 
+    def add_pending(self, keys: Sequence[int]) -> list[Callable[[], None]]:
+        """Write which records of the state are about to be written.
+
+        Returns what has to be called before they are, outside of the event loop.
+        """
+        self._pending.add(encode_pending_keys(keys))
+        return [] if self._is_local else self._pending.take_part()
+
     def take_full_parts(self, *, all_of_them: bool = False) -> list[Callable[[], None]]:
         """Return what has to be written now, each to be called outside of the event loop, in this order."""
         rows = max(self._results.count, self._failures.count)
@@ -146,7 +162,7 @@ class Ledger:
 
     def close(self, summary: Mapping[str, Any]) -> dict[str, Any]:
         """Close every part and write the summary; gives it with the paths."""
-        for write in self.take_full_parts(all_of_them=True):
+        for write in [*self._pending.take_part(), *self.take_full_parts(all_of_them=True)]:
             write()
         whole = {**summary, "ledger": str(self.folder), "failures": self._failures.paths}
         self._write(f"summary-{self._name}.json", whole)

@@ -13,30 +13,22 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
 from airflow_provider_truto.bulk.errors import LedgerError
-from airflow_provider_truto.bulk.storage import refresh, to_buffered
+from airflow_provider_truto.bulk.storage import is_local, refresh, sync_folder, to_buffered
 
 LEDGER_VERSION = 2
-#: Protocols of this machine's own disk.
-LOCAL = frozenset({"", "file", "local"})
 #: Bytes that file systems take for one name.
 _LONGEST_NAME = 255
 _NAME = re.compile(
     r"((header|summary|check)-(?P<try>[0-9]+)-[0-9a-z]+\.json"
-    r"|(results|failures)-(?P<try_of_lines>[0-9]+)-[0-9a-z]+-[0-9]+\.jsonl)(\.part)?"
+    r"|(results|failures|pending)-(?P<try_of_lines>[0-9]+)-[0-9a-z]+-[0-9]+\.jsonl)(\.part)?"
 )
 _SNAPSHOT_NAME = re.compile(r"snapshot-[0-9a-z]+\.jsonl\.gz")
 
 _Fits = Callable[[Any], bool]
-
-
-def is_local(path: Any) -> bool:
-    """Whether a path is on this machine's own disk."""
-    return getattr(path, "protocol", "") in LOCAL
 
 
 def locate_task_folder(output_path: Any, *names: Any) -> Any:
@@ -202,9 +194,14 @@ def is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
+def is_whole_number(value: Any) -> bool:
+    """Whether a value is a whole number."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def is_count(value: Any) -> bool:
     """Whether a value is a whole number from 0."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return is_whole_number(value) and value >= 0
 
 
 def is_flag(value: Any) -> bool:
@@ -244,6 +241,7 @@ _RUN: dict[str, tuple[bool, _Fits]] = {
     **dict.fromkeys(("number", "clears"), (False, is_none_or(is_count))),
     **dict.fromkeys(("after", "started"), (False, is_none_or(is_text))),
 }
+_STATE: dict[str, tuple[bool, _Fits]] = {"file": (True, is_none_or(is_text)), "full": (True, is_flag)}
 _HEADER: dict[str, tuple[bool, _Fits]] = {
     "run": (False, is_none_or(lambda value: find_fault_in(value, _RUN) is None)),
     "fingerprint": (True, is_text),
@@ -252,6 +250,7 @@ _HEADER: dict[str, tuple[bool, _Fits]] = {
     "keys": (False, is_text),
     "generation": (False, is_count),
     "shard": (False, is_none_or(lambda value: find_fault_in(value, _SHARD) is None)),
+    "state": (False, is_none_or(lambda value: find_fault_in(value, _STATE) is None)),
     "snapshot": (False, is_none_or(lambda value: find_fault_in(value, _SNAPSHOT) is None)),
 }
 _COUNTS = (
@@ -322,18 +321,3 @@ def write_file(path: Any, data: bytes) -> None:
     part = Part(path)
     part.write(data)
     part.close()
-
-
-def sync_file(name: str) -> None:
-    """Flush a local file to the disk, so that it survives a loss of power. Raises ``OSError``."""
-    descriptor = os.open(name, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def sync_folder(name: str) -> None:
-    """Flush the names in a local folder to the disk, so that they survive a loss of power."""
-    with suppress(OSError):  # some file systems of other machines cannot, and keep names by themselves
-        sync_file(name)

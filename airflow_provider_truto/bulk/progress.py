@@ -70,6 +70,11 @@ class Progress:
         """Whether this try has brought any record to its end: one that a later try leaves alone."""
         return self.done - self.transient_failures > sum(self.resumed.values())
 
+    def add_unchanged(self, account_id: str) -> None:
+        """Count a record that is as it was confirmed last, of which the ledger says nothing."""
+        self.counts["unchanged"] += 1
+        self.of_accounts[account_id]["unchanged"] += 1
+
     def add(self, row: ResultRow, record: Record) -> None:
         """Count what became of a record."""
         self.counts[row.outcome] += 1

@@ -48,19 +48,22 @@ class ReadAhead:
         """Whether no more records come before some are taken out of the queue."""
         return self.is_done or self._waiting() >= MAX_READ_AHEAD
 
-    async def read(self, records: Iterator[Record]) -> None:
-        """Read the source to its end. Raises nothing."""
+    async def read(self, *parts: Iterator[Record]) -> None:
+        """Read the source, and then its further parts, each when those before are resolved. Raises nothing."""
         try:
-            while self.error is None:
-                chunk, self.error = await asyncio.to_thread(read_chunk, records)
-                if not chunk:
+            for records in parts:
+                while self.error is None:
+                    chunk, self.error = await asyncio.to_thread(read_chunk, records)
+                    if not chunk:
+                        break
+                    for record in await self._resolve(chunk):
+                        self._put(record)
+                    self._on_chunk()
+                    if self._waiting() >= self._limit:
+                        self._may_go_on.clear()
+                        await self._may_go_on.wait()
+                if self.error is not None:
                     break
-                for record in await self._resolve(chunk):
-                    self._put(record)
-                self._on_chunk()
-                if self._waiting() >= self._limit:
-                    self._may_go_on.clear()
-                    await self._may_go_on.wait()
         except Exception as error:
             self.error = error
         finally:

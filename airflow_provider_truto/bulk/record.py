@@ -55,6 +55,8 @@ class Record(Value):
     ``nulls_are_meant``: a ``None`` in the body clears a field; else it came as data and may be an accident.
     ``left_out`` says why nothing is to be sent, for a row that asks for nothing; ``skip`` for one that is passed over
     on purpose. ``place`` says where to find the row, as ``line 7 of a.csv``.
+    ``key``, ``content`` and ``fields`` are for the state, see ``ResultRow``. ``is_unchanged``: it is as it was
+    confirmed last, so that nothing is sent. ``is_removed``: it has left the source, and the record says what then.
     """
 
     ordinal: int
@@ -68,6 +70,11 @@ class Record(Value):
     left_out: str | None = None
     skip: Skip | None = None
     place: str | None = None
+    key: int | None = None
+    content: int | None = None
+    fields: str | None = None
+    is_unchanged: bool = False
+    is_removed: bool = False
 
     @property
     def is_sent(self) -> bool:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from airflow_provider_truto.bulk.ledger_files import find_fault_in, is_count, is_flag, is_list_of, is_text
+from airflow_provider_truto.bulk.ledger_files import (
+    find_fault_in,
+    is_count,
+    is_flag,
+    is_list_of,
+    is_text,
+    is_whole_number,
+)
 from airflow_provider_truto.bulk.record import Record
 from airflow_provider_truto.client.errors import TrutoApiError, TrutoError, TrutoSchemaError
 from airflow_provider_truto.client.request import encode_json
@@ -36,6 +43,8 @@ class ResultRow:
     ``integrated_account_id`` is empty where the row named none that could be used, and no default may step in.
     ``match`` are the keys by which the row found its record or created it, see ``matching.rule``; the first one says
     which row it is.
+    For the state of ``changed_only``: ``key`` and ``content`` are hashes of which record it is and of what it is to
+    be; ``fields`` are the JSON pointers that it sets, as JSON; ``is_removed``: it has left the source.
     """
 
     ordinal: int
@@ -52,6 +61,10 @@ class ResultRow:
     not_confirmed: tuple[str, ...] = ()
     place: str | None = None
     match: tuple[str, ...] = ()
+    key: int | None = None
+    content: int | None = None
+    fields: str | None = None
+    is_removed: bool = False
 
     @classmethod
     def of_result(cls, done: RecordResult, record: Record, *, account_id: str) -> ResultRow:
@@ -176,6 +189,10 @@ def _record_facts(record: Record, account_id: str) -> dict[str, Any]:
         "id": record.id,
         "integrated_account_id": account_id or record.integrated_account_id,
         "place": record.place,
+        "key": record.key,
+        "content": record.content,
+        "fields": record.fields,
+        "is_removed": record.is_removed,
     }
 
 
@@ -183,12 +200,15 @@ _ROW = {
     "ordinal": (True, is_count),
     "status": (True, lambda value: is_text(value) and value in get_args(Status)),
     **dict.fromkeys(
-        ("id", "integrated_account_id", "idempotency_key", "error", "message", "place"), (False, is_text)
+        ("id", "integrated_account_id", "idempotency_key", "error", "message", "place", "fields"), (False, is_text)
     ),
+    **dict.fromkeys(("key", "content"), (False, is_whole_number)),
+    "is_removed": (False, is_flag),
     **dict.fromkeys(("http_status", "attempts"), (False, is_count)),
     **dict.fromkeys(("transient", "tolerated"), (False, is_flag)),
     **dict.fromkeys(("not_confirmed", "match"), (False, is_list_of(is_text))),
 }
+_PENDING = {"keys": (True, is_list_of(is_whole_number))}
 _FAILURE = {"ordinal": (True, is_count), "error": (True, lambda value: isinstance(value, dict))}
 
 
@@ -243,6 +263,17 @@ def encode_failure(row: ResultRow, failed: FailedBody) -> bytes:
         "error": {"status": row.status, "error": row.error, "http_status": row.http_status, "message": row.message},
     }
     return _encode_line({name: value for name, value in record.items() if value is not None})
+
+
+def encode_pending_keys(keys: Sequence[int]) -> bytes:
+    """Write which records of the state are about to be written."""
+    return _encode_line({"keys": list(keys)})
+
+
+def parse_pending_keys(line: bytes) -> list[int]:
+    """Read them. Raises ``ValueError`` where a line is torn, or something else."""
+    keys: list[int] = _parse_object(line, _PENDING)["keys"]
+    return keys
 
 
 def parse_failure_ordinal(line: bytes) -> int:

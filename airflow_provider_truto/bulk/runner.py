@@ -25,7 +25,7 @@ from airflow_provider_truto.bulk.queue import FairQueue, Turn
 from airflow_provider_truto.bulk.read_ahead import ReadAhead
 from airflow_provider_truto.bulk.record import Record
 from airflow_provider_truto.bulk.result_row import ResultRow, encode_failed_body
-from airflow_provider_truto.bulk.writer import RecordWriter
+from airflow_provider_truto.bulk.writer import MakeFilter, RecordWriter
 from airflow_provider_truto.client.errors import TrutoApiError, TrutoAuthenticationError, TrutoError
 from airflow_provider_truto.client.skip_on import is_skipped
 from airflow_provider_truto.records.pipeline import RecordResult
@@ -45,7 +45,10 @@ _LONGEST_REPORT_SECONDS = 60.0
 
 
 class BulkRunner:
-    """Runs one try. ``report`` is called every few seconds; ``total`` is the number of records, where it is known."""
+    """Runs one try. ``report`` is called every few seconds; ``total`` is the number of records, where it is known.
+
+    ``make_filter`` makes what marks unchanged records; ``take_renewal`` gives what else has to be written regularly.
+    """
 
     def __init__(
         self,
@@ -56,17 +59,20 @@ class BulkRunner:
         *,
         report: Callable[[Progress], None],
         total: int | None = None,
+        make_filter: MakeFilter | None = None,
+        take_renewal: Callable[[], list[Callable[[], None]]] = list,
     ) -> None:
         self._ledger = ledger
         self._completed = completed
         self._plan = plan
         self._report = report
+        self._take_renewal = take_renewal
         self._began = time.monotonic()
         self._wake = asyncio.Event()
-        self._writer = RecordWriter(client, plan, on_backoff=self._release_slot)
+        self._writer = RecordWriter(client, plan, on_backoff=self._release_slot, make_filter=make_filter)
         self._queue = FairQueue(concurrency=plan.concurrency)
         self._reader = ReadAhead(
-            resolve=self._writer.tenants.resolve,
+            resolve=self._writer.resolve,
             put=self._put,
             waiting=self._queue.__len__,
             on_chunk=self._wake.set,
@@ -78,17 +84,19 @@ class BulkRunner:
         self._windows: dict[asyncio.Task[None], float] = {}
         self._is_over = asyncio.Event()
         self._fatal: BaseException | None = None
+        #: One more than the highest place in the source of a row that was read.
+        self.read_rows = 0
         self.progress = Progress.resume(completed, total=total)
 
-    async def run(self, records: Iterator[Record]) -> Progress:
-        """Send every record that is not done yet, and return the counts.
+    async def run(self, *parts: Iterator[Record]) -> Progress:
+        """Send every record that is not done yet, part after part, and return the counts.
 
         Raises ``UnfinishedError`` where it was stopped or ``max_runtime`` is over, ``WaitingError`` where all
         customers wait for long, ``TrutoAuthenticationError`` for a refused token, and what reading the source or
         writing the ledger raises. The next try repeats what is not in the ledger, under the same keys.
         """
         self._began = time.monotonic()
-        reader = asyncio.create_task(self._reader.read(records))
+        reader = asyncio.create_task(self._reader.read(*parts))
         housekeeper = asyncio.create_task(self._housekeeping_loop())
         try:
             await self._dispatch()
@@ -107,7 +115,10 @@ class BulkRunner:
         return self.progress
 
     def _put(self, record: Record) -> None:
-        if not self._completed.is_final(record.ordinal):
+        self.read_rows = max(self.read_rows, record.ordinal + 1)
+        if record.is_unchanged:
+            self.progress.add_unchanged(self._writer.find_account_id(record))
+        elif not self._completed.is_final(record.ordinal):
             self._queue.put(self._writer.find_account_id(record), record)
 
     async def _dispatch(self) -> None:
@@ -298,7 +309,7 @@ class BulkRunner:
                 with suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self._is_over.wait(), _HOUSEKEEPING_SECONDS)
                 self._wake.set()
-                for write in self._ledger.take_full_parts():
+                for write in [*self._ledger.take_full_parts(), *self._take_renewal()]:
                     await asyncio.to_thread(write)
                 now = time.monotonic()
                 self.progress.rate = rate.measure(now, self.progress.done)

@@ -9,13 +9,18 @@ process never sees what another one writes into a folder that it has looked at.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
+#: Protocols of this machine's own disk.
+LOCAL = frozenset({"", "file", "local"})
 #: Read at a time; a storage reads ahead by itself.
 _BLOCK = 256 * 1024
 
@@ -37,6 +42,56 @@ def refresh(path: Any) -> Any:
     if hasattr(path, "fs"):
         path.fs.invalidate_cache(path.path)
     return path
+
+
+def is_local(path: Any) -> bool:
+    """Whether a path is on this machine's own disk."""
+    return getattr(path, "protocol", "") in LOCAL
+
+
+def write_whole(target: Any, chunks: Iterable[bytes]) -> int:
+    """Write the chunks beside a path and move them there at the end; return the number of bytes.
+
+    What is there already is replaced. A local file gets mode 0600: it holds customers' data. What breaks off leaves
+    no file behind.
+    """
+    is_on_disk = is_local(target)
+    part = target.parent / f"{uuid4().hex}.part"  # beside a name that may be as long as a disk takes
+    size = 0
+    if is_on_disk:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        if is_on_disk:
+            os.close(os.open(part.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        with part.open("wb") as file:
+            for chunk in chunks:
+                size += file.write(chunk)
+        if is_on_disk:
+            sync_file(part.path)
+            Path(part.path).replace(target.path)
+            sync_folder(target.parent.path)
+        else:
+            part.fs.mv(part.path, target.path)
+    except BaseException:
+        if refresh(part).exists():
+            part.unlink()
+        raise
+    return size
+
+
+def sync_file(name: str) -> None:
+    """Flush a local file to the disk, so that it survives a loss of power. Raises ``OSError``."""
+    descriptor = os.open(name, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(name: str) -> None:
+    """Flush the names in a local folder to the disk, so that they survive a loss of power."""
+    with suppress(OSError):  # some file systems of other machines cannot, and keep names by themselves
+        sync_file(name)
 
 
 class _Blocks(io.RawIOBase):

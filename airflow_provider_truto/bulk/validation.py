@@ -18,7 +18,7 @@ MAX_FAULTS = 100
 async def find_faults(
     records: Iterator[Record], writer: RecordWriter, completed: CompletedRecords
 ) -> list[tuple[Record, TrutoSchemaError]]:
-    """Check every record that is not completed, without sending a write; return the first ``MAX_FAULTS`` faults.
+    """Check every record that is to be sent, without sending a write; return the first ``MAX_FAULTS`` faults.
 
     Raises what reading the source raises, and what looking up its tenants does.
     """
@@ -27,8 +27,9 @@ async def find_faults(
         chunk, error = await asyncio.to_thread(read_chunk, records)
         if error is not None:
             raise error
-        for record in await writer.tenants.resolve(chunk):
-            fault = None if completed.is_final(record.ordinal) else await writer.find_fault(record)
+        for record in await writer.resolve(chunk):
+            is_sent = not (record.is_unchanged or completed.is_final(record.ordinal))
+            fault = await writer.find_fault(record) if is_sent else None
             if fault is not None:
                 faults.append((record, fault))
                 if len(faults) >= MAX_FAULTS:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from airflow_provider_truto.bulk.plan import Plan
 from airflow_provider_truto.bulk.record import Record
+from airflow_provider_truto.bulk.state.changes import ChangeFilter
 from airflow_provider_truto.bulk.tenants import TenantDirectory
-from airflow_provider_truto.client.errors import TrutoSchemaError
+from airflow_provider_truto.client.errors import TrutoNotFoundError, TrutoSchemaError
 from airflow_provider_truto.records.coerce import CoercionOptions
 from airflow_provider_truto.records.pipeline import RecordResult, prepare_request, send_record, write_record
 from airflow_provider_truto.records.prepared import PreparedWrites
@@ -19,6 +20,10 @@ from airflow_provider_truto.records.safeguards import Safeguards
 
 if TYPE_CHECKING:
     from airflow_provider_truto.client.aio import AsyncClient  # slow to import; DAG files must not pay for it
+
+
+#: Makes what marks the records that are as they were confirmed last, of what names a record's customer.
+MakeFilter = Callable[[Callable[[Record], str]], ChangeFilter]
 
 
 class RecordWriter:
@@ -30,6 +35,7 @@ class RecordWriter:
         plan: Plan,
         *,
         on_backoff: Callable[[], AbstractContextManager[None]] | None = None,
+        make_filter: MakeFilter | None = None,
     ) -> None:
         if on_backoff is not None:
             client = client.with_backoff(on_backoff).putting_off(over=plan.longest_wait)
@@ -38,8 +44,8 @@ class RecordWriter:
         self._coercion_of_data = replace(plan.coercion, data_of="the record")
         self._requests_before = client.requests
         self._prepared: dict[str, PreparedWrites] = {}
-        #: Names the accounts of records before they come here.
-        self.tenants = TenantDirectory(client)
+        self._tenants = TenantDirectory(client)
+        self._changes = None if make_filter is None else make_filter(self.find_account_id)
 
     @property
     def max_attempts(self) -> int:
@@ -51,6 +57,14 @@ class RecordWriter:
         """Requests that were sent since this writer was made, each attempt and each read beside the writes."""
         return self._client.requests - self._requests_before
 
+    async def resolve(self, records: Sequence[Record]) -> Sequence[Record]:
+        """Return the records with what must be known before they are sent: their accounts, and what is unchanged.
+
+        Raises ``TrutoError`` where Truto cannot be asked.
+        """
+        records = await self._tenants.resolve(records)
+        return records if self._changes is None else await self._changes.resolve(records)
+
     async def write(self, record: Record, *, was_refused: bool) -> RecordResult:
         """Send a record, and return its answer. Raises ``TrutoError``.
 
@@ -60,16 +74,24 @@ class RecordWriter:
         identity = plan.cleared_identity if was_refused else plan.identity
         task = None if identity is None else identity.of(record.ordinal)
         account_id = self.find_account_id(record)
-        prepared = self._prepared.get(account_id)
+        prepared = None if record.is_removed else self._prepared.get(account_id)
         if prepared is not None and (valid := prepared.admit(record.id, record.body)):
             return await self._client.do(send_record, valid, task=task)
-        result = await self._client.do(
-            write_record,
-            self._build_request(record),
-            coercion=self._choose_coercion(record),
-            safeguards=plan.safeguards,
-            task=task,
-        )
+        request = self._build_request(record)
+        try:
+            result = await self._client.do(
+                write_record,
+                request,
+                coercion=self._choose_coercion(record),
+                safeguards=plan.safeguards,
+                task=task,
+            )
+        except TrutoNotFoundError:
+            if not record.is_removed:
+                raise
+            return RecordResult(request=request, response=None)  # gone already: there is nothing left to do
+        if record.is_removed:
+            return result
         may_prepare = plan.safeguards == Safeguards()  # they look at each record itself
         if may_prepare and result.result is not None and (prepared is None or prepared.is_outdated):
             self._prepared[account_id] = PreparedWrites(result.request, result.result.request)
@@ -103,11 +125,13 @@ class RecordWriter:
         return self._plan.template.integrated_account_id if given is None else given
 
     def _build_request(self, record: Record) -> RecordRequest:
-        return self._plan.template.replace(
+        request = self._plan.template.replace(
             record_id=record.id,
             body=record.body,
             integrated_account_id=self._find_named_account(record),
         )
+        is_deleted = record.is_removed and record.body is None
+        return request.replace(method="delete", schema=None) if is_deleted else request
 
     def _choose_coercion(self, record: Record) -> CoercionOptions:
         """Return how to coerce a record; a null in it may be an accident, so that ``on_none`` says what it means."""

@@ -14,6 +14,7 @@ from airflow_provider_truto.operators._rendering import is_from_upstream, is_ref
 
 OnSourceChange = Literal["error", "restart"]
 OnClear = Literal["resume", "restart"]
+OnRemoved = Literal["ignore", "report", "clear_fields", "delete"]
 
 
 class TrutoBulkOperator(DeferringOperator):
@@ -21,6 +22,7 @@ class TrutoBulkOperator(DeferringOperator):
 
     arguments = BULK_ARGUMENTS
     query: Any
+    changed_only: Any
     is_stopped = False
     template_ext: Sequence[str] = (".sql",)
     template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql", "query": "sql"}
@@ -42,6 +44,17 @@ class TrutoBulkOperator(DeferringOperator):
                 "/null_marker",
                 "means nothing beside mapping, which sees what is in the cells: leave one of the two out",
             )
+        yield from self._find_contradictions_of_state(given, present)
+
+    def _find_contradictions_of_state(self, given: Mapping[str, Any], present: Collection[str]) -> Iterator[Problem]:
+        changed_only = given.get("changed_only", self.changed_only)
+        if changed_only is False:
+            named = {"full_every", "state_path"} & set(present)
+            if given.get("on_removed", "ignore") != "ignore":
+                named.add("on_removed")
+            yield from (Problem(f"/{name}", "means nothing without changed_only=True") for name in sorted(named))
+        elif changed_only is True and given.get("method", self.method) != "update":
+            yield Problem("/changed_only", "is for updates: of other methods no record is known to be as it was")
 
     @property
     def needs_id(self) -> bool:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -25,6 +26,7 @@ from airflow_provider_truto.bulk.sources.files import FileSource
 from airflow_provider_truto.bulk.sources.lists import ListSource, list_rows
 from airflow_provider_truto.bulk.sources.snapshot import QueryResult, SnapshotSource, fingerprint_query
 from airflow_provider_truto.bulk.sources.source import ShardedSource, Source, SourcePlan
+from airflow_provider_truto.bulk.state.run_state import StateOptions
 from airflow_provider_truto.hooks.truto import TrutoHook
 from airflow_provider_truto.operators._argument import is_path
 from airflow_provider_truto.operators._files import find_schema
@@ -84,8 +86,28 @@ def build_job(operator: TrutoBulkOperator, context: Any, task: RunningTask | Non
         validate_first=operator.validate_first,
         on_source_change=operator.on_source_change,
         on_clear=operator.on_clear,
+        state=_make_state_options(operator, identity) if operator.changed_only else None,
         on_progress=_Metrics().count,
         log=operator.log,
+    )
+
+
+def _make_state_options(operator: TrutoBulkOperator, identity: TaskIdentity) -> StateOptions:
+    """Return what is wanted of the state; each map index, or shard of a source, has one of its own."""
+    if operator.state_path is None:
+        names = (identity.dag_id, identity.task_id, "state")
+        folder = locate_task_folder(object_storage_path(operator.output_path), *names)
+    else:
+        folder = object_storage_path(operator.state_path)
+    if operator.shard is not None:
+        folder = folder / str(parse_shard(operator.shard)).replace(" ", "-")
+    elif identity.map_index >= 0:
+        folder = folder / str(identity.map_index)
+    return StateOptions(
+        folder=folder,
+        full_every=None if operator.full_every is None else timedelta(seconds=operator.full_every),
+        on_removed=operator.on_removed,
+        max_removed=operator.max_removed,
     )
 
 

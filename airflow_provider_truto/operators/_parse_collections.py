@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from airflow_provider_truto.bulk.ledger_files import LOCAL
 from airflow_provider_truto.bulk.shards import parse_shard
+from airflow_provider_truto.bulk.storage import LOCAL
 from airflow_provider_truto.client.errors import Problem
 from airflow_provider_truto.client.skip_on import map_error_codes
 from airflow_provider_truto.operators._argument import (

@@ -14,8 +14,8 @@ from airflow_provider_truto.airflow_task import read_run
 from airflow_provider_truto.bulk.errors import LedgerError
 from airflow_provider_truto.bulk.ledger_files import locate_task_folder
 from airflow_provider_truto.bulk.shards import shards
+from airflow_provider_truto.bulk.storage import write_whole
 from airflow_provider_truto.operators._arguments import BULK_ARGUMENTS
-from airflow_provider_truto.operators._files import write_whole
 from airflow_provider_truto.operators._operator import TrutoOperator
 from airflow_provider_truto.operators._signature import defer_required_check
 
@@ -94,14 +94,14 @@ class TrutoBulkSummaryOperator(TrutoOperator):
         except LedgerError as error:
             raise TrutoBulkError(str(error)) from error
         whole = report.as_dict()
-        path = str(locate_task_folder(run_folder, self.task_id) / f"report-{uuid4().hex}.json")
+        path = locate_task_folder(run_folder, self.task_id) / f"report-{uuid4().hex}.json"
         write_whole(path, [json.dumps(whole, ensure_ascii=False, indent=2).encode(errors="replace")])
         accounts = dict(list(whole["accounts"].items())[:_MOST_ACCOUNTS])
-        shown = {**whole, "accounts": accounts, "account_count": len(report.accounts), "report": path}
+        shown = {**whole, "accounts": accounts, "account_count": len(report.accounts), "report": str(path)}
         self.push_outcome(context, shown)  # a task that fails returns nothing
         known = [self.expected_shards, instance_count(context, self.bulk_task_id)]
         least = max((number for number in known if number is not None), default=None)
-        self._judge(report, path, folder=folder, missing=report.missing(least))
+        self._judge(report, str(path), folder=folder, missing=report.missing(least))
         return shown
 
     def _judge(self, report: Report, path: str, *, folder: Any, missing: Sequence[int]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from airflow_provider_truto._compat import NOTSET, ArgNotSet
 from airflow_provider_truto.client.errors import Problem
 from airflow_provider_truto.connection_fields import DEFAULT_CONN_ID
-from airflow_provider_truto.operators._bulk import OnClear, OnSourceChange, TrutoBulkOperator
+from airflow_provider_truto.operators._bulk import OnClear, OnRemoved, OnSourceChange, TrutoBulkOperator
 from airflow_provider_truto.operators._signature import defer_required_check
 from airflow_provider_truto.records.request import PACKAGED, OnNone, SchemaSource, explain_method_slip
 
@@ -77,6 +77,17 @@ class TrutoBulkUnifiedOperator(TrutoBulkOperator):
     :param check_custom_fields: ask which custom fields each customer's CRM has, type by them, and refuse unknown or
         read-only ones. (templated)
     :param skip_unchanged: read each record first and send only the top-level fields that differ. (templated)
+    :param changed_only: send only records that are not as they were when an earlier run of this task confirmed them,
+        as a state file beside the ledgers remembers; the others count as ``unchanged``. For updates. (templated)
+    :param full_every: with ``changed_only``, seconds or a ``timedelta`` after which a run sends every record again:
+        people change records in the CRM as well. ``None``: never. (templated)
+    :param state_path: an ``ObjectStoragePath`` for that state; left out, ``<output_path>/<dag>/<task>/state``.
+        (templated)
+    :param on_removed: with ``changed_only``, what becomes of records that an earlier run has written and the source
+        does not have any more: ``"ignore"``, ``"report"`` in the ledger, ``"clear_fields"`` that were written, or
+        ``"delete"`` the record. Done after all others, and never where a row could not be read. (templated)
+    :param max_removed: how many of the known records may be cleared or deleted by one run: a number, a share, or
+        ``None`` for any. If there are more, none is, and the task fails. (templated)
     :param validate_first: check the whole source before the first write; a later try checks the rows that are not
         done yet. If a row is invalid, nothing is sent. If no earlier try has sent anything either, correct the rows:
         the next try reads the source again, or runs the query again. (templated)
@@ -125,6 +136,11 @@ class TrutoBulkUnifiedOperator(TrutoBulkOperator):
         allow_empty: bool | str = False,
         check_custom_fields: bool | str = False,
         skip_unchanged: bool | str = False,
+        changed_only: bool | str = False,
+        full_every: float | timedelta | str | None = None,
+        state_path: str | PathLike[str] | None = None,
+        on_removed: OnRemoved | str = "ignore",
+        max_removed: float | str | None = 0.01,
         validate_first: bool | str = False,
         concurrency: int | str = 32,
         requests_per_second: float | str | None = None,

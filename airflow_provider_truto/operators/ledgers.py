@@ -106,15 +106,15 @@ class TrutoLedgerToParquetOperator(TrutoLedgerOperator):
     def _store(self, ledgers: Iterable[LedgerTables]) -> tuple[int, int]:
         from airflow_provider_truto.bulk.ledger_parquet import encode_parquet
         from airflow_provider_truto.bulk.ledger_tables import CHANGES, RUNS
-        from airflow_provider_truto.operators._files import write_whole
+        from airflow_provider_truto.bulk.storage import write_whole
 
         count = lines = 0
         root = object_storage_path(self.tables_path)
         for ledger in ledgers:
             name = f"{ledger.ledger_id}.parquet"
             counted = _Counted(ledger.read_changes())
-            write_whole(str(root / CHANGES.name / name), encode_parquet(CHANGES, counted))
-            write_whole(str(root / RUNS.name / name), encode_parquet(RUNS, [ledger.run]))
+            write_whole(root / CHANGES.name / name, encode_parquet(CHANGES, counted))
+            write_whole(root / RUNS.name / name, encode_parquet(RUNS, [ledger.run]))
             count, lines = count + 1, lines + counted.count
         return count, lines
 

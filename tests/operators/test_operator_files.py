@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from airflow_provider_truto.operators._files import write_whole
+from airflow_provider_truto.bulk.storage import write_whole
 
 
 def test_a_name_may_be_as_long_as_the_disk_takes(tmp_path):

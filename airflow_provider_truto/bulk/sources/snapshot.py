@@ -25,12 +25,12 @@ from typing import Any
 from uuid import uuid4
 
 from airflow_provider_truto.bulk.errors import SourceError
-from airflow_provider_truto.bulk.ledger_files import is_local, read_headers, sync_file
+from airflow_provider_truto.bulk.ledger_files import read_headers
 from airflow_provider_truto.bulk.record import Record
 from airflow_provider_truto.bulk.record_parser import RecordParser
 from airflow_provider_truto.bulk.row_codec import decode_cells, encode_cells
 from airflow_provider_truto.bulk.sources.source import Source
-from airflow_provider_truto.bulk.storage import open_buffered
+from airflow_provider_truto.bulk.storage import is_local, open_buffered, sync_file
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ from airflow_provider_truto.bulk.record_parser import RecordParser
 from airflow_provider_truto.bulk.report import merge_ledgers
 from airflow_provider_truto.bulk.sources.files import FileSource
 from airflow_provider_truto.bulk.sources.snapshot import QueryResult, SnapshotSource
-from airflow_provider_truto.operators._files import write_whole
+from airflow_provider_truto.bulk.storage import write_whole
 from airflow_provider_truto.operators.accounts import TrutoBulkUpdateAccountsOperator
 
 ROOT = "s3://store@data-of-the-test"

@@ -1,0 +1,147 @@
+"""Which records have changed since they were confirmed last: a step between reading a source and sending it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from airflow_provider_truto.bulk.completed import CompletedRecords
+from airflow_provider_truto.bulk.plan import Plan
+from airflow_provider_truto.bulk.record import Record
+from airflow_provider_truto.bulk.row_codec import encode_cells
+from airflow_provider_truto.bulk.state.database import StateDatabase
+from airflow_provider_truto.records.request import LIVE
+from airflow_provider_truto.records.validate import load_body_schema
+
+#: To be changed when this package makes another body of the same record than before.
+_FORMAT = 1
+_encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
+_UNKNOWN = object()
+
+
+class ChangeFilter:
+    """Marks the records that are as they were confirmed last, and gives the others their key and their hash.
+
+    ``state`` is ``None`` in the first run. ``is_full``: everything is sent, whatever the state says. ``find_account``
+    names the customer of a record. ``write_pending`` is awaited before records are returned whose hash in the state
+    will not hold any more. ``notes_seen``: which records the source has is kept, to find those that left it;
+    ``notes_fields``: also which fields a record is given.
+    """
+
+    def __init__(
+        self,
+        state: StateDatabase | None,
+        plan: Plan,
+        *,
+        is_full: bool,
+        completed: CompletedRecords,
+        find_account: Callable[[Record], str],
+        write_pending: Callable[[list[int]], Awaitable[None]] | None = None,
+        notes_seen: bool = False,
+        notes_fields: bool = False,
+    ) -> None:
+        self._state = state
+        self._is_full = is_full
+        self._completed = completed
+        self._find_account = find_account
+        self._write_pending = write_pending
+        self._notes_seen = notes_seen
+        self._notes_fields = notes_fields
+        operation = hashlib.blake2b(_describe_operation(plan), digest_size=8)
+        nulls = operation.copy()
+        nulls.update(b"nulls are meant")
+        self._operations = {False: operation, True: nulls}
+        self._accounts: dict[str, Any] = {}
+        self._has_changed = False
+        #: Rows of which nobody can say which record they are.
+        self.unknown_rows = 0
+
+    async def resolve(self, records: Sequence[Record]) -> Sequence[Record]:
+        """Return the records, those that are to be sent with ``key`` and ``content``, the others ``is_unchanged``."""
+        keys = [self._make_key(record) for record in records]
+        known: Mapping[int, int | None] = {}
+        changed: set[int] = set()
+        if self._state is not None:
+            asked = [key for key in keys if key is not None]
+            known = self._state.find_hashes(asked)
+            if self._has_changed:
+                changed = self._state.find_changed(list(known))
+            if self._notes_seen:
+                self._state.note_seen(known)
+        resolved: list[Record] = []
+        pending: list[int] = []
+        for record, key in zip(records, keys, strict=True):
+            if key is None:
+                self.unknown_rows += record.left_out is None and not record.is_removed
+                resolved.append(record)
+                continue
+            content, old = self._hash_content(record), known.get(key, _UNKNOWN)
+            is_same = old == content and key not in changed
+            if is_same and not self._is_full and not self._completed.is_final(record.ordinal):
+                resolved.append(record.replace(is_unchanged=True))
+                continue
+            if not is_same and old is not _UNKNOWN and key not in changed:
+                changed.add(key)
+                pending.append(key)
+            fields = _describe_clearing(record.body) if self._notes_fields else None
+            resolved.append(record.replace(key=key, content=content, fields=fields))
+        if pending and self._state is not None:
+            self._has_changed = True
+            self._state.note_changed(pending)
+            if self._write_pending is not None:
+                await self._write_pending(pending)
+        return resolved
+
+    def _make_key(self, record: Record) -> int | None:
+        if record.id is None or record.is_removed or not record.is_sent:
+            return None
+        account = self._find_account(record)
+        hasher = self._accounts.get(account)
+        if hasher is None:
+            hasher = self._accounts[account] = hashlib.blake2b(f"{account.lower()}\0id\0".encode(), digest_size=8)
+        hasher = hasher.copy()
+        hasher.update(record.id.encode(errors="surrogatepass"))
+        return _to_number(hasher)
+
+    def _hash_content(self, record: Record) -> int:
+        hasher = self._operations[record.nulls_are_meant].copy()
+        try:
+            hasher.update(_encode(record.body).encode(errors="surrogatepass"))
+        except (TypeError, ValueError, RecursionError):  # not all of it is JSON
+            hasher.update(encode_cells([record.body]))
+        return _to_number(hasher)
+
+
+def _describe_clearing(body: Any) -> str | None:
+    """Return the body that clears what a body sets, as JSON."""
+    return _encode(_clear(body)) if isinstance(body, Mapping) else None
+
+
+def _clear(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): _clear(item) for name, item in value.items()}
+    return [] if isinstance(value, (list, tuple)) else None
+
+
+def _to_number(hasher: Any) -> int:
+    """Return a hash as a number that a database holds: 64 bits with a sign."""
+    return int.from_bytes(hasher.digest(), "little", signed=True)
+
+
+def _describe_operation(plan: Plan) -> bytes:
+    """Name everything but the record that determines which body is sent."""
+    template = plan.template
+    if template.schema == LIVE:
+        schema: Any = LIVE  # each customer's own: full_every sends what a change of it changes
+    else:
+        loaded = load_body_schema(template)
+        schema = None if loaded is None else loaded.source
+    options = [
+        template.extra_fields,
+        template.allow_empty,
+        plan.coercion.on_none,
+        plan.safeguards.check_custom_fields,
+    ]
+    return json.dumps([_FORMAT, template.operation, schema, *options], sort_keys=True, default=str).encode()

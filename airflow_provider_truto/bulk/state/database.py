@@ -1,0 +1,256 @@
+"""One generation of the state, as a table in a SQLite file: little of it is in memory, however many records it has.
+
+A record is found by a key of 64 bits, a hash of its customer and its id, or of what it is matched by. Two of a
+million records have the same key once in 37 million states; one of them is then sent each time.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from enum import IntEnum
+from typing import NamedTuple
+
+#: What the file says of itself: that it is a state, and of which version.
+_APPLICATION_ID = 0x74727574
+VERSION = 1
+_TABLES = f"""
+    PRAGMA journal_mode = off;
+    PRAGMA synchronous = off;
+    PRAGMA application_id = {_APPLICATION_ID};
+    PRAGMA user_version = {VERSION};
+    CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT);
+    CREATE TABLE ledgers (ledger TEXT PRIMARY KEY);
+    CREATE TABLE texts (number INTEGER PRIMARY KEY, text TEXT UNIQUE);
+    CREATE TABLE records (key INTEGER PRIMARY KEY, account INTEGER, id TEXT, hash INTEGER, fields INTEGER);
+"""
+#: Kept beside the file while it is read, or while the next one is made; SQLite puts them onto the worker's disk.
+_NOTES = """
+    PRAGMA temp_store = file;
+    CREATE TEMP TABLE changed (key INTEGER PRIMARY KEY);
+    CREATE TEMP TABLE seen (key INTEGER PRIMARY KEY);
+    CREATE TEMP TABLE outcomes (
+        ordinal INTEGER PRIMARY KEY, rank INTEGER, key INTEGER, account TEXT, id TEXT, hash INTEGER, fields TEXT
+    );
+    CREATE TEMP TABLE safe (key INTEGER PRIMARY KEY, hash INTEGER);
+"""
+#: Keys that one query asks for at most; SQLite of old takes 999.
+_MOST_KEYS = 500
+
+
+class KnownRecord(NamedTuple):
+    """A record that an earlier run has written: ``fields`` are the JSON pointers that it set, where that is kept."""
+
+    key: int
+    integrated_account_id: str
+    id: str | None
+    fields: str | None
+
+
+class Rank(IntEnum):
+    """What became of a row; of several outcomes of one row, the highest counts."""
+
+    NOT_WRITTEN = 0
+    UNKNOWN = 1
+    WRITTEN = 2
+    REMOVED = 3
+
+
+class Outcome(NamedTuple):
+    """What became of one row. ``content`` is ``None`` where the CRM did not confirm all of it."""
+
+    ordinal: int
+    rank: Rank
+    key: int
+    integrated_account_id: str
+    id: str | None
+    content: int | None
+    fields: str | None
+
+
+class StateDatabase:
+    """An open generation. Raises ``sqlite3.DatabaseError`` where the file is not one."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._numbers: dict[str, int] = {}
+
+    @classmethod
+    def create(cls, path: str) -> StateDatabase:
+        """Make an empty one."""
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        connection.executescript(_TABLES + _NOTES)
+        return cls(connection)
+
+    @classmethod
+    def open(cls, path: str, *, is_read_only: bool) -> StateDatabase:
+        """Open an existing one, to look things up in or to make the next one of.
+
+        Raises ``ValueError`` for a file of another kind or version.
+        """
+        mode = "ro" if is_read_only else "rw"
+        connection = sqlite3.connect(
+            f"file:{path}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False
+        )
+        try:
+            _check_kind(connection)
+            if not is_read_only:
+                connection.executescript("PRAGMA journal_mode = off; PRAGMA synchronous = off")
+            connection.executescript(_NOTES)
+        except BaseException:
+            connection.close()
+            raise
+        return cls(connection)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    # -------------------------------------------------------------------------------------------------------- reading
+
+    def __len__(self) -> int:
+        ((count,),) = self._connection.execute("SELECT count(*) FROM records")
+        return int(count)
+
+    def get_fact(self, name: str) -> str | None:
+        """Return what the state says of itself: when all was sent, and which ledger it was made with."""
+        row = self._connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return None if row is None else row[0]
+
+    @property
+    def full_at(self) -> datetime | None:
+        """When the last run that sent every record began."""
+        text = self.get_fact("full_at")
+        return None if text is None else datetime.fromisoformat(text)
+
+    def find_hashes(self, keys: Sequence[int]) -> dict[int, int | None]:
+        """Return the hashes of those records that are known; ``None`` where what the CRM has is not known."""
+        return dict(self._select("SELECT key, hash FROM records WHERE key IN", keys))
+
+    def find_ids(self, keys: Sequence[int]) -> dict[int, str]:
+        """Return the ids of those records that are known."""
+        found = self._select("SELECT key, id FROM records WHERE id IS NOT NULL AND key IN", keys)
+        return {key: str(record_id) for key, record_id in found}
+
+    def _select(self, query: str, keys: Sequence[int]) -> Iterator[tuple[int, int | None]]:
+        for start in range(0, len(keys), _MOST_KEYS):
+            part = keys[start : start + _MOST_KEYS]
+            yield from self._connection.execute(f"{query} ({','.join('?' * len(part))})", part)
+
+    # ---------------------------------------------------------------------------------------------- notes of this try
+
+    def note_changed(self, keys: Iterable[int]) -> None:
+        """Note records that this run writes, so that a later row of theirs is never taken for unchanged."""
+        self._note("INSERT OR IGNORE INTO changed VALUES (?)", keys)
+
+    def find_changed(self, keys: Sequence[int]) -> set[int]:
+        """Return those that were noted."""
+        return {key for (key,) in self._select("SELECT key FROM changed WHERE key IN", keys)}  # type: ignore[misc]
+
+    def note_seen(self, keys: Iterable[int]) -> None:
+        """Note records that the source has."""
+        self._note("INSERT OR IGNORE INTO seen VALUES (?)", keys)
+
+    def count_unseen(self) -> int:
+        """Count the records that the source does not have any more."""
+        ((count,),) = self._connection.execute(
+            "SELECT count(*) FROM records WHERE NOT EXISTS (SELECT 1 FROM seen WHERE seen.key = records.key)"
+        )
+        return int(count)
+
+    def list_unseen(self) -> Iterator[KnownRecord]:
+        """List them, always in the same order."""
+        rows = self._connection.execute(
+            "SELECT key, (SELECT text FROM texts WHERE number = account), id,"
+            " (SELECT text FROM texts WHERE number = fields)"
+            " FROM records WHERE NOT EXISTS (SELECT 1 FROM seen WHERE seen.key = records.key) ORDER BY key"
+        )
+        return (KnownRecord(*row) for row in rows)
+
+    def _note(self, insert: str, keys: Iterable[int]) -> None:
+        with self._in_one_step() as connection:
+            connection.executemany(insert, ((key,) for key in keys))
+
+    # -------------------------------------------------------------------------------------------- the next generation
+
+    def set_fact(self, name: str, value: str) -> None:
+        """Say something of the state."""
+        self._connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
+
+    def note_ledger(self, ledger: str) -> None:
+        """Note that the state has what the ledger in a folder says."""
+        self._connection.execute("INSERT OR IGNORE INTO ledgers VALUES (?)", (ledger,))
+        self.set_fact("ledger", ledger)
+
+    def has_ledger(self, ledger: str) -> bool:
+        """Whether what a ledger said at that time is in the state."""
+        found = self._connection.execute("SELECT 1 FROM ledgers WHERE ledger = ?", (ledger,)).fetchone()
+        return found is not None
+
+    def doubt(self, keys: Iterable[int]) -> None:
+        """Note that records may have been written: they have no hash until an outcome says something of them."""
+        named = [(key,) for key in keys]
+        with self._in_one_step() as connection:
+            connection.executemany("INSERT OR IGNORE INTO safe SELECT key, hash FROM records WHERE key = ?", named)
+            connection.executemany("UPDATE records SET hash = NULL WHERE key = ?", named)
+
+    def note_outcomes(self, outcomes: Iterable[Outcome]) -> None:
+        """Note what became of rows, in any order; of several outcomes of one row, that of the highest rank counts."""
+        with self._in_one_step() as connection:
+            connection.executemany(
+                "INSERT INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (ordinal) DO UPDATE SET rank = excluded.rank, key = excluded.key,"
+                " account = excluded.account, id = excluded.id, hash = excluded.hash, fields = excluded.fields"
+                " WHERE excluded.rank > rank",
+                outcomes,
+            )
+
+    def apply_outcomes(self) -> int:
+        """Make the records what the outcomes say, in the order of the rows; return how many there were."""
+        count = 0
+        with self._in_one_step():
+            for row in self._connection.execute("SELECT * FROM outcomes ORDER BY ordinal"):
+                self._apply(Outcome(*row))
+                count += 1
+        return count
+
+    def _apply(self, outcome: Outcome) -> None:
+        key, execute = outcome.key, self._connection.execute
+        if outcome.rank == Rank.NOT_WRITTEN:
+            execute("UPDATE records SET hash = (SELECT hash FROM safe WHERE safe.key = ?1) WHERE key = ?1", (key,))
+            return
+        content = None
+        if outcome.rank == Rank.REMOVED:
+            execute("DELETE FROM records WHERE key = ?", (key,))
+        elif outcome.rank == Rank.UNKNOWN:
+            execute("UPDATE records SET hash = NULL WHERE key = ?", (key,))
+        else:
+            content = outcome.content
+            fields = None if outcome.fields is None else self._number(outcome.fields)
+            account = self._number(outcome.integrated_account_id)
+            execute(
+                "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?)", (key, account, outcome.id, content, fields)
+            )
+        execute("INSERT OR REPLACE INTO safe VALUES (?, ?)", (key, content))
+
+    def _number(self, text: str) -> int:
+        """Return the number of a text that many records have."""
+        if (number := self._numbers.get(text)) is None:
+            self._connection.execute("INSERT OR IGNORE INTO texts (text) VALUES (?)", (text,))
+            ((number,),) = self._connection.execute("SELECT number FROM texts WHERE text = ?", (text,))
+            self._numbers[text] = number
+        return number
+
+    def _in_one_step(self) -> sqlite3.Connection:
+        self._connection.execute("BEGIN")
+        return self._connection  # as a context, it ends the transaction
+
+
+def _check_kind(connection: sqlite3.Connection) -> None:
+    ((kind,),) = connection.execute("PRAGMA application_id")
+    ((version,),) = connection.execute("PRAGMA user_version")
+    if kind != _APPLICATION_ID:
+        raise ValueError("is a database, and not a state")
+    if version != VERSION:
+        raise ValueError(f"is a state of version {version}, and this package reads {VERSION}")

@@ -1,0 +1,61 @@
+"""What a run's ledger says of its records, added to a state: how the next generation is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from airflow_provider_truto.bulk.errors import LedgerError
+from airflow_provider_truto.bulk.ledger_files import list_ledger_files, read_lines
+from airflow_provider_truto.bulk.result_row import ResultRow, parse_pending_keys
+from airflow_provider_truto.bulk.state.database import Outcome, Rank, StateDatabase
+
+#: Answers that say of a write that was sent once that it was not executed, but for these.
+_REFUSALS = frozenset(range(400, 500)) - {408, 409, 425}
+_WAY_OUT = "Put the file back as it was, or take the line out, and clear the task"
+_T = TypeVar("_T")
+
+
+def fold_ledger(database: StateDatabase, ledger: Any) -> int:
+    """Add what the ledger in a folder says; return the number of rows that it says something of.
+
+    It may be added again, as by a later try of the same run. Raises ``LedgerError`` for a line that cannot be read.
+    """
+    for keys in _read(ledger, "pending", parse_pending_keys):
+        database.doubt(keys)
+    database.note_outcomes(_read_outcomes(ledger))
+    count = database.apply_outcomes()
+    database.note_ledger(str(ledger))
+    return count
+
+
+def _read_outcomes(ledger: Any) -> Iterator[Outcome]:
+    for row in _read(ledger, "results", ResultRow.read):
+        if row.key is None:
+            continue
+        yield Outcome(
+            ordinal=row.ordinal,
+            rank=_choose_rank(row),
+            key=row.key,
+            integrated_account_id=row.integrated_account_id or "",
+            id=row.id,
+            content=None if row.not_confirmed else row.content,
+            fields=row.fields,
+        )
+
+
+def _choose_rank(row: ResultRow) -> Rank:
+    if row.is_done:
+        return Rank.REMOVED if row.is_removed else Rank.WRITTEN
+    is_refused = row.attempts == 1 and row.http_status in _REFUSALS
+    return Rank.NOT_WRITTEN if is_refused or not row.attempts else Rank.UNKNOWN
+
+
+def _read(ledger: Any, kind: str, parse: Callable[[bytes], _T]) -> Iterator[_T]:
+    for listed in list_ledger_files(ledger, kind):
+        number, path = 0, listed
+        try:
+            for path, number, line in read_lines(listed):  # noqa: B007  (for the message)
+                yield parse(line)
+        except ValueError as error:
+            raise LedgerError.of_file(path, f"cannot be read in line {number}: {error}", _WAY_OUT) from None

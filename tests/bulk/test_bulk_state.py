@@ -1,0 +1,313 @@
+"""``changed_only``: what is sent in later runs, what is remembered of them, and a state that cannot be used."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from bulk_jobs import TASK, folder_of
+from bulk_world import read_ledger
+from upath import UPath
+
+from airflow_provider_truto.bulk.errors import LiveTryError, StateError, TooManyRemovedError, UnfinishedError
+from airflow_provider_truto.bulk.state.database import StateDatabase
+from airflow_provider_truto.bulk.state.run_state import RunState, StateOptions
+from airflow_provider_truto.records.safeguards import Safeguards
+
+
+class Runs:
+    """Runs of one task, each in a DAG run of its own, with one state."""
+
+    def __init__(self, truto, output):
+        self.truto, self.output, self.folder, self.count = truto, output, UPath(output) / "state", 0
+
+    def __call__(self, source, *, run=None, full_every=None, on_removed="ignore", max_removed=None, **options):
+        """Run the task once; gives the summary, and how many records were written."""
+        self.count += run is None
+        before = sum(self.truto.writes().values())
+        state = StateOptions(
+            folder=self.folder, full_every=full_every, on_removed=on_removed, max_removed=max_removed
+        )
+        task = self.task_of(run or self.count)
+        summary = self.truto.run(source, self.output, task=task, state=state, **options)
+        return summary, sum(self.truto.writes().values()) - before
+
+    def task_of(self, run):
+        return replace(TASK, run_id=f"run-{run}")
+
+    @property
+    def generations(self):
+        return sorted(path.name for path in Path(self.folder.path).glob("state-*"))
+
+    @property
+    def claims(self):
+        return sorted(Path(self.folder.path).glob("claim-*"))
+
+    def read(self):
+        """The hashes of the latest state, by customer and id."""
+        path = Path(self.folder.path) / self.generations[-1]
+        with closing(StateDatabase.open(str(path), is_read_only=True)) as state:
+            return {(one.integrated_account_id, one.id): one.key for one in state.list_unseen()}
+
+
+@pytest.fixture
+def runs(truto, output):
+    return Runs(truto, output)
+
+
+def changed(rows, *ordinals, text="changed"):
+    return [
+        {**row, "body": {"description": f"{text} {number}"}} if number in ordinals else row
+        for number, row in enumerate(rows)
+    ]
+
+
+def test_the_second_run_sends_nothing_and_the_third_what_has_changed(runs, truto):
+    rows = truto.rows()
+    assert runs(rows)[1] == 40
+    summary, writes = runs(rows)
+    assert (writes, summary["unchanged"], summary["records"]) == (0, 40, 40)
+    assert summary["accounts"] == {account: {"unchanged": 10} for account in truto.accounts}
+    later = changed(rows, 3, 17)
+    summary, writes = runs(later)
+    assert (writes, summary["updated"], summary["unchanged"]) == (2, 2, 38)
+    truto.assert_applied(later)
+    assert runs(later)[1] == 0
+    assert not runs.claims
+    assert len(runs.generations) == 2
+
+
+def test_what_failed_or_was_not_confirmed_goes_again_and_a_refusal_keeps_what_was_confirmed(runs, truto):
+    rows = truto.rows()
+    runs(rows)
+    wrong = [*rows[:-3], {**rows[-3], "body": {"description": 5}}, *changed(rows, 38, 39)[-2:]]
+    truto.emulator.fault(account=truto.accounts[3], path="r8$", status=422)
+    truto.emulator.fault(account=truto.accounts[3], path="r9$", status=500, apply=True)
+    summary, _ = runs(wrong, client={"max_attempts": 1})
+    assert (summary["failed"], summary["unchanged"]) == (3, 37)
+    summary, writes = runs(rows)
+    assert summary["unchanged"] == 39, "what was refused is as it was; of the 500 nobody knows"
+    assert writes == 1
+    truto.assert_applied(rows)
+
+
+def test_what_the_crm_did_not_confirm_is_sent_again(runs, truto):
+    rows = truto.rows()[:3]
+    truto.emulator.fault(account=truto.accounts[0], path="r1$", status=200, body={"id": "r1"})
+    assert runs(rows)[0]["updated"] == 3
+    assert runs(rows)[0]["unchanged"] == 2
+    assert runs(rows)[0]["unchanged"] == 3
+
+
+def test_rows_of_one_record_are_sent_in_order_also_where_the_last_is_as_it_was(runs, truto):
+    row = truto.rows()[0]
+    runs([row])
+    between = {**row, "body": {"description": "between"}}
+    assert runs([between, row])[1] == 2
+    truto.assert_applied([row])
+    assert runs([row])[1] == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"body": {"description": "other"}}, id="value"),
+        pytest.param({"body": {"description": "new 0", "name": "x"}}, id="another field"),
+        pytest.param({"id": "r9"}, id="record"),
+    ],
+)
+def test_a_row_with_another_body_or_record_is_changed(runs, truto, change):
+    row = truto.rows()[0]
+    runs([row])
+    assert runs([{**row, **change}])[1] == 1
+
+
+def test_the_order_of_fields_is_no_change(runs, truto):
+    row = {**truto.rows()[0], "body": {"description": "a", "name": "b"}}
+    runs([row])
+    assert runs([{**row, "body": {"name": "b", "description": "a"}}])[1] == 0
+
+
+def test_everything_is_sent_again_once_in_a_while(runs, truto, monkeypatch):
+    rows = truto.rows()[:5]
+    week = timedelta(days=7)
+    runs(rows, full_every=week)
+    assert runs(rows, full_every=week)[1] == 0
+    real, late = RunState.__init__, datetime.now(timezone.utc) + timedelta(days=8)
+    monkeypatch.setattr(RunState, "__init__", lambda self, options, **kw: real(self, options, **{**kw, "now": late}))
+    assert runs(rows, full_every=week)[1] == 5
+    assert runs(rows, full_every=week)[1] == 0
+
+
+def test_a_retry_goes_on_from_the_generation_that_its_run_began_with(runs, truto):
+    rows = truto.rows()
+    runs(rows)
+    later = changed(rows, *range(20))
+    stopping = iter([False] * 8)
+    with pytest.raises(UnfinishedError):
+        runs(later, run="stopped", is_stopped=lambda: next(stopping, True), concurrency=1)
+    summary, _ = runs(later, run="stopped", try_number=2)
+    assert (summary["updated"], summary["unchanged"], summary["records"]) == (20, 20, 40)
+    truto.assert_applied(later)
+    assert set(truto.writes().values()) == {1}
+    assert runs(later)[1] == 0
+
+
+def test_what_a_run_that_ended_early_has_confirmed_is_not_lost_and_its_retry_does_not_overwrite(runs, truto):
+    rows = truto.rows()
+    runs(rows)
+    later = changed(rows, *range(20))
+    stopping = iter([False] * 8)
+    with pytest.raises(UnfinishedError):
+        runs(later, run="stopped", is_stopped=lambda: next(stopping, True), concurrency=1)
+    done = read_ledger(runs.output, task=runs.task_of("stopped")).statuses["updated"]
+    assert 0 < done < 20
+    assert runs(later)[1] == 20 - done
+    newest = changed(later, 0, text="newest")
+    runs(newest)
+    with pytest.raises(StateError, match="another run has written since"):
+        runs(later, run="stopped", try_number=2)
+    truto.assert_applied(newest)
+    assert runs(newest)[1] == 0
+
+
+def test_of_two_runs_at_once_one_says_so_and_sends_nothing(runs, truto, make_truto):
+    rows = truto.rows()
+    runs(rows)
+    later, seen = changed(rows, 1, 2), []
+
+    def run_another():
+        if not seen:
+            with pytest.raises(LiveTryError, match="lives, and goes on from the same state") as caught:
+                runs(changed(rows, 3, text="another's"))
+            seen.append(caught.value)
+        return False
+
+    assert runs(later, is_stopped=run_another)[1] == 2
+    assert seen[0].transient
+    truto.assert_applied(later)
+    assert runs(later)[1] == 0
+
+
+def test_a_ledger_that_is_gone_makes_the_next_run_send_everything(runs, truto, caplog):
+    rows = truto.rows()
+    runs(rows)
+    stopping = iter([False] * 8)
+    with pytest.raises(UnfinishedError):
+        runs(changed(rows, *range(20)), run="gone", is_stopped=lambda: next(stopping, True), concurrency=1)
+    for path in sorted(Path(folder_of(runs.output, runs.task_of("gone")).path).rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    assert runs(rows)[1] == 40
+    assert "its ledger" in caplog.text
+    assert "is gone" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        pytest.param(lambda path: path.write_bytes(path.read_bytes()[:-100]), "is torn, or was changed", id="torn"),
+        pytest.param(lambda path: path.write_bytes(b""), "is torn, or was changed", id="empty"),
+        pytest.param(
+            lambda path: path.rename(path.with_name("state-2.sqlite")), "none has such a name", id="foreign"
+        ),
+    ],
+)
+def test_a_state_that_cannot_be_used_is_an_error_with_a_way_out(runs, truto, damage, message):
+    rows = truto.rows()[:3]
+    runs(rows)
+    path = Path(runs.folder.path) / runs.generations[-1]
+    damage(path)
+    with pytest.raises(StateError, match=message) as caught:
+        runs(rows)
+    assert str(runs.folder.path) in str(caught.value)
+    for left in Path(runs.folder.path).glob("state-*"):
+        left.unlink()
+    assert runs(rows)[1] == 3
+
+
+def test_a_torn_claim_is_an_error_with_a_way_out(runs, truto):
+    Path(runs.folder.path).mkdir(parents=True)
+    (Path(runs.folder.path) / "claim-1.json").write_text("{")
+    with pytest.raises(StateError, match=r"is torn, or not JSON.*Delete it"):
+        runs(truto.rows())
+    assert not truto.writes()
+
+
+def test_records_that_left_the_source_are_deleted_once(runs, truto):
+    rows = truto.rows()
+    runs(rows, on_removed="delete")
+    summary, _ = runs(rows[:38], on_removed="delete")
+    assert (summary["updated"], summary["unchanged"], summary["records"]) == (2, 38, 40)
+    left = {account: set(truto.state.records[account]["crm/accounts"]) for account in truto.accounts}
+    assert left[truto.accounts[3]] == {f"r{number}" for number in range(8)}
+    read = read_ledger(runs.output, task=runs.task_of(2))
+    assert {(row["id"], row["place"]) for row in read.rows.values()} == {
+        ("r8", "not in the source any more"),
+        ("r9", "not in the source any more"),
+    }
+    summary, _ = runs(rows[:38], on_removed="delete")
+    assert summary["records"] == 38
+
+
+def test_the_fields_of_records_that_left_the_source_are_cleared(runs, truto):
+    rows = truto.rows()
+    runs(rows, on_removed="clear_fields")
+    assert runs(rows[:39], on_removed="clear_fields")[1] == 1
+    assert truto.text_of(rows[39]["integrated_account_id"], rows[39]["id"]) is None
+    assert runs(rows, on_removed="clear_fields")[1] == 1
+    truto.assert_applied(rows)
+
+
+def test_records_that_left_the_source_are_reported_and_stay(runs, truto):
+    rows = truto.rows()
+    runs(rows)
+    for _ in range(2):
+        summary, writes = runs(rows[:39], on_removed="report")
+        assert (writes, summary["unchanged"], summary["records"]) == (0, 40, 40)
+    assert "is not in the source any more" in read_ledger(runs.output, task=runs.task_of(3)).rows[39]["message"]
+
+
+def test_no_more_records_are_removed_than_may_be(runs, truto):
+    rows = truto.rows()
+    runs(rows)
+    with pytest.raises(TooManyRemovedError, match=r"20 of 40 records .* max_removed=0.01 allows fewer"):
+        runs(changed(rows, 0)[:20], run="half", on_removed="delete", max_removed=0.01)
+    assert {len(truto.state.records[account]["crm/accounts"]) for account in truto.accounts} == {10}
+    truto.assert_applied(changed(rows, 0)[:20])
+    runs(changed(rows, 0)[:20], run="half", on_removed="delete", max_removed=20, try_number=2)
+    assert sum(len(truto.state.records[account]["crm/accounts"]) for account in truto.accounts) == 20
+
+
+def test_nothing_is_removed_where_a_row_does_not_say_which_record_it_is(runs, truto, caplog):
+    rows = truto.rows()
+    runs(rows)
+    summary, _ = runs([*rows[:38], {"id": "", "body": {}}], on_removed="delete")
+    assert (summary["failed"], summary["records"]) == (1, 39)
+    assert "nothing is taken for removed" in caplog.text
+
+
+def test_a_record_that_is_gone_already_counts_as_removed(runs, truto):
+    rows = truto.rows()
+    runs(rows)
+    del truto.state.records[truto.accounts[3]]["crm/accounts"]["r9"]
+    summary, _ = runs(rows[:39], on_removed="delete")
+    assert (summary["failed"], summary["unchanged"]) == (0, 40)
+    assert runs(rows[:39], on_removed="delete")[0]["records"] == 39
+
+
+def test_what_is_read_before_it_is_written_is_remembered_too(runs, truto):
+    rows = truto.rows()[:4]
+    truto.run(rows, runs.output)
+    assert runs(rows, safeguards=Safeguards(skip_unchanged=True))[0]["unchanged"] == 4
+    assert runs(rows, safeguards=Safeguards(skip_unchanged=True))[0]["requests"] == 0
+
+
+def test_the_state_holds_no_values(runs, truto):
+    runs(truto.rows("planted-value"), on_removed="clear_fields")
+    content = (Path(runs.folder.path) / runs.generations[-1]).read_bytes()
+    assert b"planted-value" not in content
+    assert json.dumps(truto.ids[0]).encode().strip(b'"') in content
