@@ -398,7 +398,10 @@ def test_a_key_that_a_body_column_holds_twice_is_a_problem_of_that_row():
 MAPPED = {"id": "{{ row.id }}", "body": {"name": "{{ row.name }}"}}
 
 
-@pytest.mark.parametrize("column", ["integrated_account_id", "INTEGRATED_ACCOUNT_ID", "integrated_account"])
+NAMES_OF_CUSTOMERS = ["integrated_account_id", "INTEGRATED_ACCOUNT_ID", "integrated_account", "tenant_id", "tenantId"]
+
+
+@pytest.mark.parametrize("column", NAMES_OF_CUSTOMERS)
 def test_a_mapping_that_passes_over_the_customer_of_a_row_is_refused(column):
     from jinja2 import Environment
 
@@ -412,6 +415,16 @@ def test_a_mapping_that_passes_over_the_customer_of_a_row_is_refused(column):
         mapping = TemplateMapping({**MAPPED, **uses}, env=Environment(autoescape=False), context={})
         RecordParser(mapping=mapping).open_table(list(row))
         assert RecordParser(mapping=mapping).parse(row, 0).integrated_account_id == GLOBEX
+
+
+@pytest.mark.parametrize("column", NAMES_OF_CUSTOMERS)
+def test_a_function_that_passes_over_the_customer_of_a_row_is_refused(column):
+    row = {"id": "1", "name": "x", column: GLOBEX}
+    made = {"id": "1", "body": {"name": "x"}}
+    record = FunctionMapping(lambda _row: made).parse(row, 0)
+    assert (record.problems[0].pointer, record.integrated_account_id) == (f"/{column}", "")
+    for uses in ({"integrated_account_id": GLOBEX}, {"tenant_id": "globex"}):
+        assert FunctionMapping(lambda _row, uses=uses: {**made, **uses}).parse(row, 0).is_sent
 
 
 def test_what_a_function_makes_is_a_record_or_a_problem():

@@ -21,7 +21,7 @@ from airflow_provider_truto.bulk.record import (
     parse_record,
 )
 from airflow_provider_truto.client.errors import Problem
-from airflow_provider_truto.client.names import find_other_account
+from airflow_provider_truto.client.names import find_customer_name
 from airflow_provider_truto.records.render import compile_template
 from airflow_provider_truto.records.scalars import to_plain_text
 
@@ -29,8 +29,8 @@ from airflow_provider_truto.records.scalars import to_plain_text
 ROW = "row"
 LEFT_OUT = "left out by the mapping"
 _UNUSED = (
-    "names a customer, and the mapping does not use it: every row would go to the default customer. Give the mapping"
-    " an integrated_account_id or a tenant_id, or leave the column out"
+    "names a customer, and the mapping does not use it: every row would go to the default customer. Have it name an"
+    " integrated_account_id or a tenant_id, or leave the column out"
 )
 #: Filters and tests that say what to do where there is no such column.
 _FORGIVING = frozenset({"default", "d", "defined", "undefined"})
@@ -66,13 +66,13 @@ class TemplateMapping:
         self._context = context
         self._needs = {"needs_id": needs_id, "needs_body": needs_body}
         self._columns: set[str] = set()
-        self._names_account = not templates.keys().isdisjoint(CUSTOMER_KEYS)
+        self._names_customer = not templates.keys().isdisjoint(CUSTOMER_KEYS)
         self._hide_values = hide_values
         self._render = self._prepare(dict(templates), env, "")
 
     def parse(self, row: Any, ordinal: int) -> Record:
         """Make the record of a row; a template that raises is a problem of this row."""
-        if isinstance(row, Mapping) and (unused := self._find_unused_account(row)):
+        if isinstance(row, Mapping) and (unused := self._find_unused_customer(row)):
             return make_unreadable(ordinal, Problem(f"/{unused}", _UNUSED))
         problems: list[Problem] = []
         context = copy(self._context)
@@ -89,12 +89,12 @@ class TemplateMapping:
         """
         if unknown := sorted(self._columns - set(names)):
             raise ValueError(f"the mapping names {', '.join(unknown)}; the columns are {', '.join(names)}")
-        if unused := self._find_unused_account(names):
+        if unused := self._find_unused_customer(names):
             raise ValueError(f"the column {unused!r} {_UNUSED}")
 
-    def _find_unused_account(self, names: Iterable[Any]) -> str | None:
+    def _find_unused_customer(self, names: Iterable[Any]) -> str | None:
         """Return a column that chooses a customer, where the mapping chooses none and does not read it."""
-        found = None if self._names_account else find_other_account(names)
+        found = None if self._names_customer else _find_customer_column(names)
         return None if found in self._columns else found
 
     def _prepare(self, content: Any, env: Environment, at: str) -> _Render:
@@ -153,10 +153,17 @@ class FunctionMapping:
             return make_unreadable(ordinal, Problem("/", _describe(error, hide_values=self._hide_values)))
         if made is None:
             return make_left_out(ordinal, LEFT_OUT)
+        names_none = isinstance(made, Mapping) and made.keys().isdisjoint(CUSTOMER_KEYS)
+        if names_none and isinstance(row, Mapping) and (unused := _find_customer_column(row)):
+            return make_unreadable(ordinal, Problem(f"/{unused}", _UNUSED))
         return parse_record(made, ordinal, **self._needs)
 
     def check_columns(self, names: Sequence[str]) -> None:
         """Know nothing of what the function reads."""
+
+
+def _find_customer_column(names: Iterable[Any]) -> str | None:
+    return next((name for name in names if isinstance(name, str) and find_customer_name(name)), None)
 
 
 def _describe(error: Exception, *, hide_values: bool) -> str:
