@@ -11,11 +11,13 @@ AGAIN := $(BIN)/python -m pytest --last-failed --last-failed-no-failures none
 
 # An environment of its own, with what is compared; truto-python-sdk needs Python 3.12.
 BENCH := .venv-bench
+# Another, with what makes the site; Sphinx needs Python 3.11.
+DOCS := .venv-docs
 # Another, with what reaches an S3 server and a PostgreSQL, and both of them.
 SERVICES := .venv-services
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-services ui lint format test-constraints constraints bench clean
+.PHONY: help demo test test-all test-services ui docs lint format test-constraints constraints bench clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -37,6 +39,12 @@ test-all: $(VENV)/dev.stamp ## kills, real schedulers, servers, a browser, other
 test-services: $(SERVICES)/services.stamp ## a real S3 server and PostgreSQL under bulks, a receiver of webhooks
 	@$(SERVICES)/bin/python -m pytest tests/bulk/services tests/test_inbound_webhooks.py
 
+docs: $(DOCS)/docs.stamp ## the site, in docs/_build/html: built, every link checked, readable without a network
+	@rm -rf docs/_build/html
+	@$(DOCS)/bin/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	@SITE=docs/_build/html $(DOCS)/bin/python -m pytest -q --noconftest tests/test_site.py
+	@echo "Written: docs/_build/html/index.html"
+
 lint: $(VENV)/dev.stamp ## lint, format and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -55,8 +63,8 @@ constraints: $(VENV)/dev.stamp ## renew the pins of constraints.txt
 bench: $(BENCH)/bench.stamp ## measure the speed against others; SAVE=1 writes docs/benchmarks.md, MILLION=1 takes long
 	@MILLION=$(MILLION) $(BENCH)/bin/python -m benchmarks $(if $(SAVE),--save)
 
-clean: ## remove the environments
-	rm -rf .venv .venv-*
+clean: ## remove the environments and the site
+	rm -rf .venv .venv-* docs/_build
 
 $(VENV)/run.stamp: pyproject.toml constraints.txt
 	@echo "Installing into $(VENV) (about a minute, once) ..."
@@ -75,6 +83,14 @@ $(SERVICES)/services.stamp: pyproject.toml constraints.txt
 	@$(SERVICES)/bin/pip install -q --disable-pip-version-check -c constraints.txt pip
 	@$(SERVICES)/bin/pip install -q --disable-pip-version-check -c constraints.txt --no-compile \
 	  apache-airflow -e ".[emulator]" --group test --group services
+	@touch $@
+
+$(DOCS)/docs.stamp: pyproject.toml constraints.txt
+	@echo "Installing into $(DOCS) (about a minute, once) ..."
+	@"$$($(PYTHON) scripts/pythons.py 3.12 3.13 3.11)" -m venv $(DOCS)
+	@$(DOCS)/bin/pip install -q --disable-pip-version-check -c constraints.txt pip
+	@$(DOCS)/bin/pip install -q --disable-pip-version-check -c constraints.txt --no-compile \
+	  apache-airflow -e ".[emulator]" --group docs
 	@touch $@
 
 $(BENCH)/bench.stamp: pyproject.toml constraints.txt

@@ -18,7 +18,7 @@ def main() -> None:
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", "uv"], check=True)
     command = [sys.executable, "-m", "uv", "pip", "compile", "-q", "--universal", "--python-version", "3.10"]
     command += ["--no-header", "--no-annotate", "--extra", "emulator"]
-    command += ["--group", "test", "--group", "services", "--group", "lint", "pyproject.toml", "-"]
+    command += ["--group", "test", "--group", "services", "--group", "docs", "--group", "lint", "pyproject.toml", "-"]
     roots = "apache-airflow>=3\nhatchling\npip\n"
     done = subprocess.run(command, cwd=ROOT, input=roots, check=True, capture_output=True, text=True)
     (ROOT / "constraints.txt").write_text(HEADER + done.stdout)

@@ -16,6 +16,7 @@ from dataclasses import fields
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from functools import cached_property
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -52,6 +53,7 @@ from airflow_provider_truto.bulk.sources.files import FileSource
 from airflow_provider_truto.client.account_state import OBSTACLES
 from airflow_provider_truto.client.rate_limiter import ACCOUNT_RATE, TIER_SECONDS, TOKEN_RATE
 from airflow_provider_truto.emulator import ACME, Emulator
+from airflow_provider_truto.get_provider_info import get_provider_info
 from airflow_provider_truto.operators import _bulk_job
 from airflow_provider_truto.operators._argument import REQUIRED
 from airflow_provider_truto.operators.accounts import TrutoBulkUpdateAccountsOperator
@@ -191,26 +193,33 @@ def json_lines(text):
     return [json.loads(line) for line in text.splitlines()]
 
 
-README = Page("README.md")
-BULK = Page("docs/bulk.md")
-BULK_SOURCES = Page("docs/bulk_sources.md")
-BULK_VALUES = Page("docs/bulk_values.md")
-BULK_LEDGER = Page("docs/bulk_ledger.md")
-BULK_SHARDS = Page("docs/bulk_shards.md")
-LEDGER_TABLES = Page("docs/ledger_tables.md")
-SENSORS = Page("docs/sensors.md")
-EVENTS = Page("docs/events.md")
+PAGES = [Page(name) for name in ("README.md", "CONTRIBUTING.md")]
+PAGES += [
+    Page(path.relative_to(ROOT).as_posix())
+    for path in sorted((ROOT / "docs").rglob("*.md"))
+    if "_build" not in path.parts
+]
+
+README, CONTRIBUTING = PAGES[:2]
+
+
+def page_of(name):
+    """The page `docs/<name>.md`."""
+    (page,) = [page for page in PAGES[2:] if page.path == ROOT / "docs" / f"{name}.md"]
+    return page
+
+
+BULK, BULK_SOURCES, BULK_VALUES = page_of("bulk"), page_of("bulk_sources"), page_of("bulk_values")
+BULK_LEDGER, BULK_SHARDS, LEDGER_TABLES = page_of("bulk_ledger"), page_of("bulk_shards"), page_of("ledger_tables")
+SENSORS, EVENTS = page_of("sensors"), page_of("events")
 #: The pages for those who change the package.
-INSIDE = [Page("CONTRIBUTING.md"), Page("docs/architecture.md")]
-GUIDES = [BULK, BULK_SOURCES, BULK_VALUES, BULK_LEDGER, BULK_SHARDS, LEDGER_TABLES]
-GUIDES += [Page("docs/sync_jobs.md"), SENSORS, Page("docs/taskflow.md"), Page("docs/waits.md"), EVENTS]
-PAGES = [README, *GUIDES, *INSIDE, Page("docs/benchmarks.md")]
+INSIDE = [CONTRIBUTING, page_of("architecture")]
 #: Pages whose DAGs this Airflow can run: Airflow 2 has no assets.
 RUNNABLE = [page for page in PAGES if page is not EVENTS or not IS_AIRFLOW_2]
 #: All DAGs that stand on a page.
 PAGE_DAGS = {dag_id: dag for page in RUNNABLE for dag_id, dag in page.dags.items()}
 
-every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.path.name)
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.path.relative_to(ROOT).as_posix())
 
 
 @every_page
@@ -222,6 +231,26 @@ def test_every_link_within_the_repository_leads_somewhere(page):
         assert target.is_relative_to(ROOT), link
         if anchor:
             assert anchor in Page(target).anchors, link
+
+
+def test_every_page_is_in_the_contents_of_the_site():
+    """In one of the lists of docs/index.md, a line for each."""
+    listed = re.findall(r"^([\w/]+)$", page_of("index").text, re.MULTILINE)
+    pages = [page.path.relative_to(ROOT / "docs").with_suffix("").as_posix() for page in PAGES[2:]]
+    assert sorted(listed) == sorted(set(pages) - {"index"})
+
+
+def test_every_class_that_airflow_discovers_is_in_the_reference():
+    info = get_provider_info()
+    kinds = [one for kind in ("operators", "sensors", "hooks", "triggers") for one in info[kind]]
+    modules = [import_module(name) for kind in kinds for name in kind["python-modules"]]
+    shown = {name for page in PAGES for name in re.findall(r"autoclass:: (\S+)", page.text)}
+    for module in modules:
+        own = {name for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__}
+        public = {*own, *getattr(module, "__all__", ())}
+        classes = {name for name in public if re.fullmatch(r"Truto\w+(Operator|Sensor|Hook|Trigger)", name)}
+        assert classes, module
+        assert {f"{module.__name__}.{name}" for name in classes} <= shown
 
 
 @every_page
