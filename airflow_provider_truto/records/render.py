@@ -156,7 +156,8 @@ def mark_missing(value: Any, *, source: str) -> Any:
 
 
 def _make_unknown(source: str, message: str) -> Unknown:
-    return Unknown(f"{source}: {message.rstrip('.')}. {_MAY_BE_ABSENT}")
+    sentence = message if message.endswith("?") else f"{message.rstrip('.')}."
+    return Unknown(f"{source}: {sentence} {_MAY_BE_ABSENT}")
 
 
 def _make_strict_environment(env: Environment) -> Environment:

@@ -222,26 +222,26 @@ def test_nothing_becomes_a_marker_that_says_why(env, template, reason):
 
 #: A template that names something which does not exist, and what is said of it.
 UNKNOWN = {
-    "{{ missing }}": "'missing' is unknown",
-    "{{ mapping.absent }}": "'absent' is unknown",
+    "{{ missing }}": "'missing' is unknown.",
+    "{{ mapping.absent }}": "'absent' is unknown.",
     "{{ mapping['dep'] }}": "'dep' is unknown: did you mean 'deep'?",
-    "{{ missing.x }}": "'missing' is unknown",
+    "{{ missing.x }}": "'missing' is unknown.",
     "{{ mapping.dep.c[0].x }}": "'dep' is unknown: did you mean 'deep'?",
-    "{{ items[5] }}": "5 is unknown",
-    "{{ nothing.x }}": "'x' is asked of None",
-    "{{ nothing['x'] }}": "'x' is asked of None",
-    "{{ nothing.x.y }}": "'x' is asked of None",
-    "{{ number.x }}": "'x' is unknown",
-    "{{ missing() }}": "'missing' is unknown",
-    "{{ missing + 1 }}": "'missing' is unknown",
-    "{{ missing | upper }}": "'missing' is unknown",
-    "{{ missing ~ 'x' }}": "'missing' is unknown",
-    "{{ missing or 5 }}": "'missing' is unknown",
-    "{{ missing == none }}": "'missing' is unknown",
-    "Hello {{ missing }}": "'missing' is unknown",
-    "{% if missing %}x{% endif %}": "'missing' is unknown",
-    "{% for x in missing %}{{ x }}{% endfor %}": "'missing' is unknown",
-    "{% set x = missing %}{{ x }}": "'missing' is unknown",
+    "{{ items[5] }}": "5 is unknown.",
+    "{{ nothing.x }}": "'x' is asked of None.",
+    "{{ nothing['x'] }}": "'x' is asked of None.",
+    "{{ nothing.x.y }}": "'x' is asked of None.",
+    "{{ number.x }}": "'x' is unknown.",
+    "{{ missing() }}": "'missing' is unknown.",
+    "{{ missing + 1 }}": "'missing' is unknown.",
+    "{{ missing | upper }}": "'missing' is unknown.",
+    "{{ missing ~ 'x' }}": "'missing' is unknown.",
+    "{{ missing or 5 }}": "'missing' is unknown.",
+    "{{ missing == none }}": "'missing' is unknown.",
+    "Hello {{ missing }}": "'missing' is unknown.",
+    "{% if missing %}x{% endif %}": "'missing' is unknown.",
+    "{% for x in missing %}{{ x }}{% endfor %}": "'missing' is unknown.",
+    "{% set x = missing %}{{ x }}": "'missing' is unknown.",
 }
 
 
@@ -251,7 +251,7 @@ def test_a_name_that_does_not_exist_is_told_whatever_the_dag_says_of_undefined_o
     for kind in (SandboxedEnvironment, NativeSandbox):
         found = render(template, CONTEXT, kind(undefined=undefined))
         assert type(found) is Unknown
-        assert found.reason.startswith(f"{template}: {UNKNOWN[template]}. Where a value may be absent, write .get(")
+        assert found.reason.startswith(f"{template}: {UNKNOWN[template]} Where a value may be absent, write .get(")
         assert found != Missing(found.reason)
 
 
