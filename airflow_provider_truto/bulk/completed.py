@@ -46,7 +46,8 @@ class CompletedRecords:
         if old in DONE or not row.is_final or (old in _UNDONE and not is_done):
             return False
         if is_cleared and not is_done:
-            if row.attempts:
+            # What was written is asked for again under its key: Truto repeats the answer, and executes nothing.
+            if row.attempts and not row.is_written:
                 self._set(row.ordinal, "refused")
             return False
         if old in _UNDONE:

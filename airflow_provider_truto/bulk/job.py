@@ -21,7 +21,7 @@ from airflow_provider_truto.bulk.errors import LedgerError, TooManyFailuresError
 from airflow_provider_truto.bulk.garbage import collect_garbage_rarely
 from airflow_provider_truto.bulk.generations import choose_ledger, forget_failed_checks
 from airflow_provider_truto.bulk.ledger import Ledger
-from airflow_provider_truto.bulk.messages import describe_failures, describe_progress, describe_start
+from airflow_provider_truto.bulk.messages import describe_failures, describe_progress, describe_start, list_doubts
 from airflow_provider_truto.bulk.plan import Plan
 from airflow_provider_truto.bulk.progress import Progress
 from airflow_provider_truto.bulk.record import Record
@@ -264,7 +264,8 @@ class BulkJob:
             finally:
                 progress = runner.progress
                 self.on_progress(progress)
-                self._warn_of_other_records(progress)
+                for warning in list_doubts(progress, verify=self.plan.verify):
+                    self.log.warning("%s", warning)
                 is_tolerated = is_within(self.max_failures, progress.failures, progress.done)
                 summary = ledger.close(
                     {
@@ -307,16 +308,6 @@ class BulkJob:
     def _report(self, progress: Progress) -> None:
         self.on_progress(progress)
         self.log.info("%s", describe_progress(progress))
-
-    def _warn_of_other_records(self, progress: Progress) -> None:
-        if progress.others:
-            self.log.warning(
-                "%d of this try's answers are about another record than the one that was asked for, the first that of"
-                " %s. A CRM that merged the two does this rightly; if it did not, the answer is another call's: look"
-                " at both records. The ledger has /id among their not_confirmed",
-                progress.others,
-                progress.first_other,
-            )
 
 
 def _list_counts(counts: Mapping[str, int]) -> dict[str, int]:

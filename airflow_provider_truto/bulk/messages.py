@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_truto.bulk.result_row import count_failures
@@ -57,6 +57,22 @@ def describe_tolerated(summary: Mapping[str, Any]) -> str:
     """Return how many records were passed over on purpose; nothing where none was."""
     number = summary.get("tolerated", 0)
     return f", {number} {'was' if number == 1 else 'were'} passed over on purpose" if number else ""
+
+
+def list_doubts(progress: Progress, *, verify: str | None) -> Iterator[str]:
+    """Return what this try's answers leave in doubt; the fields that they do not confirm under ``verify="warn"``."""
+    if progress.others:
+        yield (
+            f"{progress.others} of this try's answers are about another record than the one that was asked for, the"
+            f" first that of {progress.first_other}. A CRM that merged the two does this rightly; if it did not, the"
+            " answer is another call's: look at both records. The ledger has /id among their not_confirmed"
+        )
+    if verify == "warn" and progress.unconfirmed:
+        yield (
+            f"{progress.unconfirmed} of this try's writes were answered with success, but the answer does not confirm"
+            f" all of their fields, the first of {progress.first_unconfirmed}. The integration may not map these, or"
+            " the CRM kept its own values. The ledger has them as not_confirmed"
+        )
 
 
 def describe_duration(seconds: float) -> str:

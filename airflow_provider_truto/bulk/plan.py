@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from typing import Literal
 
 from airflow_provider_truto.records.coerce import CoercionOptions
 from airflow_provider_truto.records.keys import TaskIdentity
@@ -19,7 +20,8 @@ class Plan:
     before somebody cleared the task. ``concurrency`` is the number of calls in flight at most; ``max_runtime`` is in
     seconds; ``is_stopped`` is called before each record. Where all customers are told to wait longer than
     ``longest_wait`` seconds, the try ends; ``None``: it waits as long as the connection says. ``skip_on`` names the
-    errors of records that are passed over for them, see ``client.skip_on``.
+    errors of records that are passed over for them, see ``client.skip_on``. ``verify`` says what becomes of a record
+    whose answer does not confirm all of it: ``"fail"`` makes it a failure, ``"warn"`` is told of at the end.
     """
 
     template: RecordRequest
@@ -27,6 +29,7 @@ class Plan:
     safeguards: Safeguards = field(default_factory=Safeguards)
     identity: TaskIdentity | None = None
     cleared_identity: TaskIdentity | None = None
+    verify: Literal["warn", "fail"] | None = "warn"
     skip_on: Collection[str] = ()
     concurrency: int = 32
     max_runtime: float | None = None

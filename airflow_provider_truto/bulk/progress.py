@@ -24,7 +24,8 @@ class Progress:
 
     ``requests`` are all that were sent, each attempt and each read beside the writes. ``rate`` are the records a
     second of late, ``None`` before that can be said. ``others`` are the records whose answers in this try were about
-    another one, ``first_other`` says which the first was.
+    another one, ``first_other`` says which the first was; ``unconfirmed`` those whose answers do not confirm all
+    fields, of which ``first_unconfirmed`` has the first.
     """
 
     total: int | None = None
@@ -40,6 +41,8 @@ class Progress:
     seconds: float = 0.0
     others: int = 0
     first_other: str = ""
+    unconfirmed: int = 0
+    first_unconfirmed: str = ""
     problems: Problems = field(default_factory=Problems)
 
     @classmethod
@@ -86,6 +89,10 @@ class Progress:
         if "/id" in row.not_confirmed:
             self.others += 1
             self.first_other = self.first_other or f"{record.label}, {record.id}"
+        if row.not_confirmed and row.is_done:
+            self.unconfirmed += 1
+            fields = ", ".join(row.not_confirmed)
+            self.first_unconfirmed = self.first_unconfirmed or f"{record.label}, {record.id}: {fields}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the numbers as JSON."""

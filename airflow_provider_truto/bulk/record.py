@@ -15,7 +15,11 @@ from airflow_provider_truto.records.render import Missing
 from airflow_provider_truto.records.scalars import is_nothing, to_number, to_plain_text
 
 #: What a failures file has beside the record itself, so that it can be a source as it is.
-_OF_FAILURES = frozenset({"ordinal", "place", "error", "unwritable"})
+_OF_FAILURES = frozenset({"ordinal", "place", "error", "unwritable", "written"})
+_WRITTEN = (
+    "says that this was written already, and that the answer did not confirm all of it: look at the record in the"
+    " CRM, and take `written` out of the line where it is to be written once more"
+)
 #: What names a record's customer: Truto's id of the account, or the caller's own of the customer.
 CUSTOMER_KEYS = ("integrated_account_id", "tenant_id", "integration")
 #: What a record has.
@@ -113,6 +117,8 @@ def parse_record(row: Any, ordinal: int, *, needs_id: bool = True, needs_body: b
     if needs_body and row.get("body") is None:
         problems.append(Problem("/body", "is missing"))
     problems += _find_unwritable(row.get("unwritable"))
+    if row.get("written"):
+        problems.append(Problem("/written", _WRITTEN))
     return Record(
         ordinal=ordinal,
         id=record_id if isinstance(record_id, str) else None,

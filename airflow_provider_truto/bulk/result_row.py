@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from airflow_provider_truto.bulk.ledger_files import (
@@ -21,9 +21,11 @@ from airflow_provider_truto.client.request import encode_json
 from airflow_provider_truto.records.coerce import coerce
 from airflow_provider_truto.records.pipeline import RecordResult
 from airflow_provider_truto.records.request import OnNone
-from airflow_provider_truto.records.verify import find_not_confirmed
+from airflow_provider_truto.records.verify import describe_doubts, find_not_confirmed, verify
 
 Status = Literal["updated", "created", "unchanged", "failed", "skipped"]
+#: The error of a record that was written, and whose answer does not confirm all of it.
+NOT_CONFIRMED = "not_confirmed"
 #: Statuses of what is as it should be.
 DONE = frozenset({"updated", "created", "unchanged"})
 #: What is counted: the statuses, of which ``skipped`` is without the rows that were passed over on purpose.
@@ -67,15 +69,20 @@ class ResultRow:
     is_removed: bool = False
 
     @classmethod
-    def of_result(cls, done: RecordResult, record: Record, *, account_id: str) -> ResultRow:
-        """Build the row of a record that went well."""
+    def of_result(
+        cls, done: RecordResult, record: Record, *, account_id: str, fails_unconfirmed: bool = False
+    ) -> ResultRow:
+        """Build the row of a record that went well.
+
+        ``fails_unconfirmed``: it failed where the answer does not confirm all of it, although it was written.
+        """
         result = done.result
         if result is None:
             return cls(**_record_facts(record, account_id), status="unchanged")
         facts = _record_facts(record, account_id)
         if record.id is None and isinstance(done.response, dict) and isinstance(done.response.get("id"), str):
             facts["id"] = done.response["id"]
-        return cls(
+        written = cls(
             **facts,
             status="created" if done.request.method == "create" else "updated",
             http_status=result.response.status,
@@ -83,6 +90,11 @@ class ResultRow:
             idempotency_key=result.request.idempotency_key,
             not_confirmed=find_not_confirmed(done.request, done.response),
         )
+        if not (fails_unconfirmed and written.not_confirmed):
+            return written
+        doubts = describe_doubts(done.request, done.response, verify(done.request, done.response))
+        message = _shorten(f"{doubts} The write HAS happened; verify='fail' counts the record as failed for it.")
+        return replace(written, status="failed", error=NOT_CONFIRMED, message=message)
 
     @classmethod
     def of_unsent(cls, record: Record, *, account_id: str) -> ResultRow:
@@ -126,6 +138,11 @@ class ResultRow:
     def outcome(self) -> str:
         """One of ``OUTCOMES``."""
         return "tolerated" if self.tolerated else self.status
+
+    @property
+    def is_written(self) -> bool:
+        """Whether a failed record was written all the same: it must not be sent as one that was not."""
+        return self.error == NOT_CONFIRMED
 
     @property
     def is_done(self) -> bool:
@@ -258,6 +275,7 @@ def encode_failure(row: ResultRow, failed: FailedBody) -> bytes:
         "tenant_id": failed.tenant_id,
         "integration": failed.integration,
         "unwritable": list(failed.unwritable) or None,
+        "written": row.is_written or None,
         "ordinal": row.ordinal,
         "place": row.place,
         "error": {"status": row.status, "error": row.error, "http_status": row.http_status, "message": row.message},

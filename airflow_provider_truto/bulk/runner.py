@@ -221,7 +221,9 @@ class BulkRunner:
             if done.result is not None:
                 self.progress.waited += done.result.waited
                 self.progress.paced += done.result.paced
-            self._write_down(ResultRow.of_result(done, record, account_id=turn.account.id), record)
+            fails_unconfirmed = self._plan.verify == "fail"
+            row = ResultRow.of_result(done, record, account_id=turn.account.id, fails_unconfirmed=fails_unconfirmed)
+            self._write_down(row, record)
         self._queue.finish(turn, error, is_tolerated=is_tolerated)
         if self._fatal is None:
             for following in self._queue.release(turn):

@@ -7,16 +7,18 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from airflow_provider_truto.bulk.customers import CustomerChecks
 from airflow_provider_truto.bulk.plan import Plan
 from airflow_provider_truto.bulk.record import Record
 from airflow_provider_truto.bulk.state.changes import ChangeFilter
 from airflow_provider_truto.bulk.tenants import TenantDirectory
-from airflow_provider_truto.client.errors import TrutoNotFoundError, TrutoSchemaError
+from airflow_provider_truto.client.errors import TrutoError, TrutoNotFoundError, TrutoSchemaError
 from airflow_provider_truto.records.coerce import CoercionOptions
 from airflow_provider_truto.records.pipeline import RecordResult, prepare_request, send_record, write_record
 from airflow_provider_truto.records.prepared import PreparedWrites
 from airflow_provider_truto.records.request import RecordRequest
 from airflow_provider_truto.records.safeguards import Safeguards
+from airflow_provider_truto.records.validate import ValidRequest
 
 if TYPE_CHECKING:
     from airflow_provider_truto.client.aio import AsyncClient  # slow to import; DAG files must not pay for it
@@ -44,6 +46,8 @@ class RecordWriter:
         self._coercion_of_data = replace(plan.coercion, data_of="the record")
         self._requests_before = client.requests
         self._prepared: dict[str, PreparedWrites] = {}
+        self._customers = CustomerChecks(client, plan.template, plan.safeguards)
+        self._safeguards = plan.safeguards.of_record()
         self._tenants = TenantDirectory(client)
         self._changes = None if make_filter is None else make_filter(self.find_account_id)
 
@@ -77,13 +81,14 @@ class RecordWriter:
         prepared = None if record.is_removed else self._prepared.get(account_id)
         if prepared is not None and (valid := prepared.admit(record.id, record.body)):
             return await self._client.do(send_record, valid, task=task)
+        await self._customers.check(account_id)
         request = self._build_request(record)
         try:
             result = await self._client.do(
                 write_record,
                 request,
                 coercion=self._choose_coercion(record),
-                safeguards=plan.safeguards,
+                safeguards=self._safeguards,
                 task=task,
             )
         except TrutoNotFoundError:
@@ -92,27 +97,39 @@ class RecordWriter:
             return RecordResult(request=request, response=None)  # gone already: there is nothing left to do
         if record.is_removed:
             return result
-        may_prepare = plan.safeguards == Safeguards()  # they look at each record itself
+        may_prepare = self._safeguards == Safeguards()  # they look at each record itself
         if may_prepare and result.result is not None and (prepared is None or prepared.is_outdated):
             self._prepared[account_id] = PreparedWrites(result.request, result.result.request)
         return result
 
     async def find_fault(self, record: Record) -> TrutoSchemaError | None:
-        """Check a record without writing it; return what is wrong with it."""
+        """Check a record without writing it; return what is wrong with it.
+
+        What is in the way of a whole customer, as a lapsed connection, is not wrong with a record: sending says so,
+        and stops that customer alone. Raises what may pass.
+        """
         if record.problems:
             return TrutoSchemaError.of("the row is not a record", record.problems)
         if not record.is_sent:
             return None
         try:
-            await self._client.do(
-                prepare_request,
-                self._build_request(record),
-                coercion=self._choose_coercion(record),
-                safeguards=self._plan.safeguards,
-            )
+            await self.prepare(record)
         except TrutoSchemaError as error:
             return error
+        except TrutoError as error:
+            if error.transient or not self._customers.has_found(error):
+                raise
         return None
+
+    async def prepare(self, record: Record) -> ValidRequest:
+        """Do all that precedes sending a record, whose customer is looked at first. Raises ``TrutoError``."""
+        await self._customers.check(self.find_account_id(record))
+        return await self._client.do(
+            prepare_request,
+            self._build_request(record),
+            coercion=self._choose_coercion(record),
+            safeguards=self._safeguards,
+        )
 
     def find_account_id(self, record: Record) -> str:
         """Return the customer of a record: the one that it names, the plan's, or the connection's; else ``""``."""

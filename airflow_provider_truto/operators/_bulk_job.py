@@ -151,8 +151,12 @@ def _make_plan(operator: TrutoBulkOperator, *, longest_wait: float | None) -> Pl
         ),
         coercion=CoercionOptions(on_none=operator.on_none, hint="; on_none says what a null in a record means"),
         safeguards=Safeguards(
-            check_custom_fields=operator.check_custom_fields, skip_unchanged=operator.skip_unchanged
+            preflight=operator.preflight,
+            expected_tenant_id=operator.expected_tenant_id,
+            check_custom_fields=operator.check_custom_fields,
+            skip_unchanged=operator.skip_unchanged,
         ),
+        verify=operator.verify,
         skip_on=tuple(operator.skip_on),
         concurrency=operator.concurrency,
         max_runtime=operator.max_runtime,

@@ -10,6 +10,7 @@ from typing import Any
 from airflow_provider_truto._compat import NOTSET, ArgNotSet
 from airflow_provider_truto.connection_fields import DEFAULT_CONN_ID
 from airflow_provider_truto.operators._bulk import OnClear, OnRemoved, OnSourceChange, TrutoBulkOperator
+from airflow_provider_truto.operators._record import Verify
 from airflow_provider_truto.operators._signature import defer_required_check
 from airflow_provider_truto.records.request import PACKAGED, OnNone, SchemaSource
 
@@ -71,6 +72,10 @@ class TrutoBulkUpdateAccountsOperator(TrutoBulkOperator):
     :param allow_empty: let ``[]`` and ``{}`` through; they may wipe a list in the CRM. (templated)
     :param check_custom_fields: ask which custom fields each customer's CRM has, type by them, and refuse unknown or
         read-only ones. (templated)
+    :param preflight: before a customer's first record, make sure that the account is active, not blocked, and has the
+        method: once per customer and try. (templated)
+    :param expected_tenant_id: refuse the records of an integrated account that belongs to any other tenant; looked up
+        once per customer and try. (templated)
     :param skip_unchanged: read each record first and send only the top-level fields that differ. (templated)
     :param changed_only: send only records that are not as they were when an earlier run of this task confirmed them,
         as a state file beside the ledgers remembers; the others count as ``unchanged``. For updates. (templated)
@@ -83,6 +88,8 @@ class TrutoBulkUpdateAccountsOperator(TrutoBulkOperator):
         ``"delete"`` the record. Done after all others, and never where a row could not be read. (templated)
     :param max_removed: how many of the known records may be cleared or deleted by one run: a number, a share, or
         ``None`` for any. If there are more, none is, and the task fails. (templated)
+    :param verify: what to do with fields that an answer does not confirm: ``"warn"``, ``"fail"`` (the record is a
+        failure then, although it was written, and is not sent again), or ``None``. (templated)
     :param validate_first: check the whole source before the first write; a later try checks the rows that are not
         done yet. If a row is invalid, nothing is sent. If no earlier try has sent anything either, correct the rows:
         the next try reads the source again, or runs the query again. (templated)
@@ -131,12 +138,15 @@ class TrutoBulkUpdateAccountsOperator(TrutoBulkOperator):
         extra_fields: Sequence[str] | str | None = None,
         allow_empty: bool | str = False,
         check_custom_fields: bool | str = False,
+        preflight: bool | str = False,
+        expected_tenant_id: str | ArgNotSet = NOTSET,
         skip_unchanged: bool | str = False,
         changed_only: bool | str = False,
         full_every: float | timedelta | str | None = None,
         state_path: str | PathLike[str] | None = None,
         on_removed: OnRemoved | str = "ignore",
         max_removed: float | str | None = 0.01,
+        verify: Verify | str = "warn",
         validate_first: bool | str = False,
         concurrency: int | str = 32,
         requests_per_second: float | str | None = None,

@@ -129,7 +129,7 @@ async def prepare_request(
     request, found = await _find_account(client, request, may_ask=not problems)
     problems = [*earlier, *(problem for problem in [*problems, *found] if problem.pointer not in reported)]
     if not problems:  # else the questions to Truto would be wrong as well
-        await _run_preflight(client, request, safeguards)
+        await check_customer(client, request, safeguards=safeguards)
         request = await load_customer_schema(client, request, check_custom_fields=safeguards.check_custom_fields)
     elif request.schema == LIVE:
         request = request.replace(schema=None)
@@ -187,7 +187,8 @@ def _find_target_problems(request: RecordRequest, safeguards: Safeguards) -> lis
     return []
 
 
-async def _run_preflight(client: Client, request: RecordRequest, safeguards: Safeguards) -> None:
+async def check_customer(client: Client, request: RecordRequest, *, safeguards: Safeguards) -> None:
+    """Make sure of a request's customer, whose account is known. Raises the ``TrutoError`` that is in the way."""
     account = request.integrated_account_id or ""
     if safeguards.preflight:
         await check_ready(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from airflow_provider_truto.client.errors import Problem
 from airflow_provider_truto.records.customer_schema import ENTITIES
@@ -22,6 +22,15 @@ class Safeguards:
     preview: bool = False
     expect: str | None = None
     skip_unchanged: bool = False
+
+    @property
+    def look_at_customer(self) -> bool:
+        """Whether anything is asked about the customer, which holds for all records."""
+        return self.preflight or self.expected_tenant_id is not None
+
+    def of_record(self) -> Safeguards:
+        """Return those that are about the record, without those about its customer."""
+        return replace(self, preflight=False, expected_tenant_id=None)
 
     @property
     def reads_record(self) -> bool:

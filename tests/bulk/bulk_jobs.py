@@ -24,7 +24,7 @@ from airflow_provider_truto.records.request import RecordRequest
 from airflow_provider_truto.records.safeguards import Safeguards
 
 TASK = TaskIdentity(dag_id="dag", run_id="run", task_id="bulk", map_index=-1, generation="0")
-_OF_PLAN = {"concurrency", "max_runtime", "is_stopped", "skip_on"}
+_OF_PLAN = {"concurrency", "max_runtime", "is_stopped", "skip_on", "verify"}
 TEMPLATE = RecordRequest(model="crm", resource="accounts", method="update", id_name="id", needs_id=True)
 
 

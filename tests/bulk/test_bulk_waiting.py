@@ -204,7 +204,7 @@ def test_a_resumed_part_that_does_not_see_the_ledger_creates_nothing_twice(one, 
     with pytest.raises(AirflowFailException, match="This is try 1 after a wait, and no earlier part left a ledger"):
         resume(create(tmp_path / "elsewhere"), trigger.event)
     one.emulator.clear_faults()
-    assert resume(create(output), trigger.event)["updated"] == 4
+    assert resume(create(output), trigger.event)["created"] == 4
     assert len(one.emulator.executions) == 4
 
 
