@@ -101,6 +101,8 @@ def parse_record(row: Any, ordinal: int, *, needs_id: bool = True, needs_body: b
 
     Ids that are whole numbers become text. Raises nothing.
     """
+    if (plain := _parse_plain_row(row, ordinal)) is not None:
+        return plain
     if not isinstance(row, Mapping):
         return make_unreadable(ordinal, Problem("/", f"is {type(row).__name__}, not an object with id and body"))
     problems = [
@@ -125,6 +127,22 @@ def parse_record(row: Any, ordinal: int, *, needs_id: bool = True, needs_body: b
         body=row.get("body"),
         **customer._asdict(),
         problems=(*problems, *of_customer),
+    )
+
+
+#: The keys of most rows, and a record of which theirs are copies: both save a quarter of the time of reading a row.
+_PLAIN_KEYS = frozenset({"id", "body", "integrated_account_id"})
+_PLAIN = Record(ordinal=0)
+
+
+def _parse_plain_row(row: Any, ordinal: int) -> Record | None:
+    """Read a row that has just these keys with nothing to be said of them; ``None`` for any other."""
+    if type(row) is not dict or row.keys() != _PLAIN_KEYS:
+        return None
+    record_id, body, account = row["id"], row["body"], row["integrated_account_id"]
+    is_plain = type(record_id) is str and type(account) is str and record_id and account.strip() and body is not None
+    return (
+        _PLAIN.replace(ordinal=ordinal, id=record_id, body=body, integrated_account_id=account) if is_plain else None
     )
 
 

@@ -13,7 +13,7 @@ from bulk_operator import connect, run
 from bulk_world import account_number
 from upath import UPath
 
-from airflow_provider_truto._compat import AirflowException, AirflowFailException
+from airflow_provider_truto._compat import AirflowException, AirflowFailException, object_storage_path
 from airflow_provider_truto.bulk import storage
 from airflow_provider_truto.bulk.errors import SourceError
 from airflow_provider_truto.bulk.generations import choose_generation, list_generations
@@ -299,7 +299,7 @@ def test_the_first_call_goes_out_before_the_file_is_read_to_its_end(truto, outpu
 
 def test_an_answer_is_written_whole_into_a_bucket_or_not_at_all(bucket):
     view = bucket.view()
-    assert write_whole(str(view / "out" / "a.json"), [b"1", b"23"]) == 3
+    assert write_whole(object_storage_path(str(view / "out" / "a.json")), [b"1", b"23"]) == 3
     assert {name: data for name, (data, _) in bucket.objects.items()} == {"data/out/a.json": b"123"}
 
     def breaking():
@@ -307,7 +307,7 @@ def test_an_answer_is_written_whole_into_a_bucket_or_not_at_all(bucket):
         raise ConnectionError
 
     with pytest.raises(ConnectionError):
-        write_whole(str(view / "out" / "b.json"), breaking())
+        write_whole(object_storage_path(str(view / "out" / "b.json")), breaking())
     assert list(bucket.objects) == ["data/out/a.json"]
 
 

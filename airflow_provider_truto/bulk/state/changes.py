@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from airflow_provider_truto.records.validate import load_body_schema
 #: To be changed when this package makes another body of the same record than before.
 _FORMAT = 1
 _encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
+_unpack = struct.Struct("<q").unpack
 _UNKNOWN = object()
 
 
@@ -127,7 +129,8 @@ def _clear(value: Any) -> Any:
 
 def _to_number(hasher: Any) -> int:
     """Return a hash as a number that a database holds: 64 bits with a sign."""
-    return int.from_bytes(hasher.digest(), "little", signed=True)
+    number: int = _unpack(hasher.digest())[0]
+    return number
 
 
 def _describe_operation(plan: Plan) -> bytes:

@@ -143,14 +143,14 @@ def test_a_long_parquet_file_is_fetched_by_ranges_a_row_group_at_a_time(bucket, 
 
 
 def test_an_answer_is_written_whole_or_not_at_all(bucket):
-    assert write_whole(f"{ROOT}/out/a.json", [b"1", b"23"]) == 3
+    assert write_whole(object_storage_path(f"{ROOT}/out/a.json"), [b"1", b"23"]) == 3
 
     def breaking():
         yield b"1"
         raise ConnectionError
 
     with pytest.raises(ConnectionError):
-        write_whole(f"{ROOT}/out/b.json", breaking())
+        write_whole(object_storage_path(f"{ROOT}/out/b.json"), breaking())
     assert names(bucket) == ["out/a.json"]
 
 
