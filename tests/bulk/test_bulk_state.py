@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import random
+import shutil
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
-from bulk_jobs import TASK, folder_of
+from bulk_jobs import TASK, TEMPLATE, folder_of, in_process
 from bulk_world import read_ledger
 from upath import UPath
 
+from airflow_provider_truto.bulk.completed import CompletedRecords
 from airflow_provider_truto.bulk.errors import LiveTryError, StateError, TooManyRemovedError, UnfinishedError
+from airflow_provider_truto.bulk.plan import Plan
+from airflow_provider_truto.bulk.record import Record
+from airflow_provider_truto.bulk.state.changes import ChangeFilter
 from airflow_provider_truto.bulk.state.database import StateDatabase
+from airflow_provider_truto.bulk.state.fold import fold_ledger
 from airflow_provider_truto.bulk.state.run_state import RunState, StateOptions
+from airflow_provider_truto.records.coerce import CoercionOptions
 from airflow_provider_truto.records.safeguards import Safeguards
 
 
@@ -46,12 +56,6 @@ class Runs:
     @property
     def claims(self):
         return sorted(Path(self.folder.path).glob("claim-*"))
-
-    def read(self):
-        """The hashes of the latest state, by customer and id."""
-        path = Path(self.folder.path) / self.generations[-1]
-        with closing(StateDatabase.open(str(path), is_read_only=True)) as state:
-            return {(one.integrated_account_id, one.id): one.key for one in state.list_unseen()}
 
 
 @pytest.fixture
@@ -311,3 +315,88 @@ def test_the_state_holds_no_values(runs, truto):
     content = (Path(runs.folder.path) / runs.generations[-1]).read_bytes()
     assert b"planted-value" not in content
     assert json.dumps(truto.ids[0]).encode().strip(b'"') in content
+
+
+# -------------------------------------------------------------------------------------------------------- under kills
+
+
+def make_filter():
+    plan = Plan(template=TEMPLATE, coercion=CoercionOptions())
+    account_of = attrgetter("integrated_account_id")
+    return ChangeFilter(None, plan, is_full=True, completed=CompletedRecords(), find_account=account_of)
+
+
+def hashes_of(rows):
+    """What the state says of each of the rows where it is confirmed."""
+    records = [Record(ordinal=number, **row) for number, row in enumerate(rows)]
+    return {record.key: record.content for record in asyncio.run(make_filter().resolve(records))}
+
+
+def assert_never_ahead(runs, truto, tmp_path):
+    """Whatever the next run takes for confirmed, the CRM has."""
+    held = [
+        {"id": record, "integrated_account_id": account, "body": {"description": truto.text_of(account, record)}}
+        for account in truto.accounts
+        for record in truto.ids
+    ]
+    hashes, copy = hashes_of(held), tmp_path / "copy.sqlite"
+    copy.unlink(missing_ok=True)
+    if runs.generations:
+        shutil.copyfile(f"{runs.folder.path}/{runs.generations[-1]}", copy)
+    with closing(
+        StateDatabase.open(str(copy), is_read_only=False) if runs.generations else StateDatabase.create(str(copy))
+    ) as state:
+        for claim in map(json.loads, (path.read_text() for path in runs.claims)):
+            if claim["is_begun"]:
+                fold_ledger(state, UPath(claim["ledger"]))
+        known = state.find_hashes(list(hashes))
+    assert {key: known[key] for key in known if known[key] not in {None, hashes[key]}} == {}
+
+
+@pytest.mark.slow
+def test_under_kills_and_faults_the_state_is_never_ahead_of_the_crm(make_truto, output, tmp_path, processes):
+    truto = make_truto(accounts=4, records=30)
+    runs, chance = Runs(truto, output), random.Random(7)
+    rows, kills, night = truto.rows("first"), 0, 0
+    while kills < 50:
+        night += 1
+        # Some come back to what they were: a hash that holds wrongly would be found.
+        texts = [f"text {chance.randrange(3)}" for _ in rows]
+        rows = [
+            {**row, "body": {"description": text}} if chance.random() < 0.4 else row
+            for row, text in zip(rows, texts, strict=True)
+        ]
+        truto.break_off(0.3, seed=night)
+        is_abandoned, is_done = chance.random() < 0.4, False
+        for try_number in range(1, 100):
+            result = tmp_path / f"result-{night}-{try_number}"
+            arguments = (str(result), truto.url, truto.token, rows, str(output))
+            options = {
+                "task": runs.task_of(night),
+                "state": StateOptions(folder=runs.folder),
+                "try_number": try_number,
+                "client": {"max_wait": 8},
+            }
+            process = processes.Process(target=in_process, args=arguments, kwargs=options, daemon=True)
+            process.start()
+            process.join(0.1 + chance.random() * 0.4)
+            if process.is_alive() and try_number < 6:
+                process.kill()
+                kills += 1
+            process.join(60)
+            assert process.exitcode in {0, -9}
+            for claim in runs.claims:  # five minutes pass
+                claim.write_text(json.dumps({**json.loads(claim.read_text()), "held_until": 0}))
+            assert_never_ahead(runs, truto, tmp_path)
+            is_done = process.exitcode == 0 and not json.loads(result.read_text())["transient_failures"]
+            if is_done or (is_abandoned and kills):
+                break
+        truto.mend()
+        if is_done:
+            truto.assert_applied(rows)
+            assert not runs.claims
+    runs(rows)
+    truto.assert_applied(rows)
+    assert set(truto.writes().values()) == {1}
+    assert runs(rows)[1] == 0
+    assert_never_ahead(runs, truto, tmp_path)
