@@ -29,7 +29,8 @@ class _Group:
     def describe(self, account: str) -> str:
         more = f", and {self.records - 1} more like it" if self.records > 1 else ""
         whose = f" of customer {account}" if more and account else ""
-        text = f"{describe_row(self.ordinal, self.place)}, {self.id}{more}{whose}: {self.message}"
+        which = describe_row(self.ordinal, self.place, self.id)
+        text = f"{which}{more}{whose}: {self.message}"
         return f"{text[:_LONGEST]}…" if len(text) > _LONGEST else text
 
 

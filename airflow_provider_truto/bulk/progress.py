@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow_provider_truto.bulk.completed import CompletedRecords
 from airflow_provider_truto.bulk.problems import Problems
-from airflow_provider_truto.bulk.record import Record
+from airflow_provider_truto.bulk.record import Record, describe_row
 from airflow_provider_truto.bulk.result_row import ResultRow, show_counts
 from airflow_provider_truto.client.rate_limiter import MARGIN, TIER_SECONDS
 
@@ -88,11 +88,11 @@ class Progress:
             self.problems.add(row)
         if "/id" in row.not_confirmed:
             self.others += 1
-            self.first_other = self.first_other or f"{record.label}, {record.id}"
+            self.first_other = self.first_other or _describe(record)
         if row.not_confirmed and row.is_done:
             self.unconfirmed += 1
             fields = ", ".join(row.not_confirmed)
-            self.first_unconfirmed = self.first_unconfirmed or f"{record.label}, {record.id}: {fields}"
+            self.first_unconfirmed = self.first_unconfirmed or f"{_describe(record)}: {fields}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the numbers as JSON."""
@@ -127,3 +127,7 @@ class RateMeter:
             self._samples.popleft()
         began, done_before = self._samples[0]
         return (done - done_before) / (now - began) if now - began >= RATE_SECONDS else None
+
+
+def _describe(record: Record) -> str:
+    return describe_row(record.ordinal, record.place, record.id)

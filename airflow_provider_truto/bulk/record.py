@@ -91,9 +91,10 @@ class Record(Value):
         return describe_row(self.ordinal, self.place)
 
 
-def describe_row(ordinal: int, place: str | None) -> str:
-    """Name a row for messages: by its number in the ledger, and by where an editor finds it."""
-    return f"row {ordinal}" if place is None else f"row {ordinal} ({place})"
+def describe_row(ordinal: int, place: str | None, record_id: str | None = None) -> str:
+    """Name a row for messages: by its number in the ledger, by where an editor finds it, and by its id if any."""
+    row = f"row {ordinal}" if place is None else f"row {ordinal} ({place})"
+    return row if record_id is None else f"{row}, {record_id}"
 
 
 def parse_record(row: Any, ordinal: int, *, needs_id: bool = True, needs_body: bool = True) -> Record:
