@@ -286,9 +286,7 @@ def test_a_dag_is_on_one_page_only():
 @pytest.mark.skipif(IS_AIRFLOW_2, reason="Airflow 2 has no AssetWatcher")
 def test_the_table_of_the_trigger_s_arguments_is_its_signature():
     parameters = list(inspect.signature(TrutoChangesTrigger.__init__).parameters.values())[1:-1]
-    defaults = {
-        one.name: "required" if one.default is one.empty else shown_default(one.default) for one in parameters
-    }
+    defaults = {one.name: "required" if one.default is one.empty else shown_default(one) for one in parameters}
     assert {name.strip("`"): default for name, default, _ in EVENTS.table("argument of the trigger")} == defaults
 
 

@@ -64,6 +64,11 @@ class CircuitBreaker:
             self.opened_by = error
             self.reason = f"customer {self._account_id or 'without a name'} {reason} (seen at row {ordinal})"
 
+    def give_up(self, error: TrutoError) -> None:
+        """Send no more records of this account in this try."""
+        if self.opened_by is None:
+            self.opened_by, self.reason = error, str(error)
+
 
 def _is_of_record(error: TrutoError) -> bool:
     """Whether a failure may be the record's own."""

@@ -59,6 +59,10 @@ class UnfinishedError(BulkError):
     transient = True
 
 
+class StoppedError(BulkError):
+    """So many records have failed that the try ended before the others were sent; no retry goes on by itself."""
+
+
 class WaitingError(BulkError):
     """Every customer that is left was told to wait for long: ``seconds`` until the first may go on.
 

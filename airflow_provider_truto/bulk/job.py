@@ -94,10 +94,10 @@ class BulkJob:
     def execute(self) -> dict[str, Any]:
         """Send what is not done yet, write down every record, and return the summary that is in the ledger.
 
-        Raises ``TooManyFailuresError`` where more failed than ``max_failures``, ``UnfinishedError``, ``LiveTryError``
-        and ``WaitingError`` where the next try, or another part of this one, has to go on, ``LedgerError``,
-        ``StateError``, ``TooManyRemovedError``, ``SourceError``, ``TrutoSchemaError`` for a source or rows that are
-        not valid, and ``TrutoAuthenticationError`` for a token that is refused.
+        Raises ``TooManyFailuresError`` where more failed than ``max_failures``, ``StoppedError`` for ``stop_after``,
+        ``UnfinishedError``, ``LiveTryError`` and ``WaitingError`` where the next try, or another part of this one,
+        has to go on, ``LedgerError``, ``StateError``, ``TooManyRemovedError``, ``SourceError``, ``TrutoSchemaError``
+        for a source or rows that are not valid, and ``TrutoAuthenticationError`` for a token that is refused.
         """
         try:
             return self._execute()

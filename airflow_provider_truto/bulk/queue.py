@@ -116,6 +116,10 @@ class FairQueue:
             if following.is_sent:
                 return
 
+    def has_others_than(self, account_id: str) -> bool:
+        """Whether records of another account were put here."""
+        return any(known != account_id for known in (*self._accounts, *islice(self._spool, 2)))
+
     def close(self) -> None:
         """Close the spool, and drop what is in it."""
         self._spool.close()

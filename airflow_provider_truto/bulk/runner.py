@@ -16,12 +16,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from airflow_provider_truto.bulk.brakes import FailureBrake, TrutoGivenUpError
 from airflow_provider_truto.bulk.completed import CompletedRecords
-from airflow_provider_truto.bulk.errors import UnfinishedError, WaitingError
+from airflow_provider_truto.bulk.errors import StoppedError, UnfinishedError, WaitingError
 from airflow_provider_truto.bulk.ledger import Ledger
 from airflow_provider_truto.bulk.plan import Plan
 from airflow_provider_truto.bulk.progress import Progress, RateMeter
-from airflow_provider_truto.bulk.queue import FairQueue, Turn
+from airflow_provider_truto.bulk.queue import Account, FairQueue, Turn
 from airflow_provider_truto.bulk.read_ahead import ReadAhead
 from airflow_provider_truto.bulk.record import Record
 from airflow_provider_truto.bulk.result_row import ResultRow, encode_failed_body
@@ -78,6 +79,7 @@ class BulkRunner:
             on_chunk=self._wake.set,
             is_paced=client.settings.requests_per_second != 0,
         )
+        self._brake = None if plan.stop_after is None else FailureBrake(plan.stop_after)
         self._running: set[asyncio.Task[None]] = set()
         self._in_backoff = 0
         #: When those of the running that were told to wait for long may go on.
@@ -91,9 +93,10 @@ class BulkRunner:
     async def run(self, *parts: Iterator[Record]) -> Progress:
         """Send every record that is not done yet, part after part, and return the counts.
 
-        Raises ``UnfinishedError`` where it was stopped or ``max_runtime`` is over, ``WaitingError`` where all
-        customers wait for long, ``TrutoAuthenticationError`` for a refused token, and what reading the source or
-        writing the ledger raises. The next try repeats what is not in the ledger, under the same keys.
+        Raises ``StoppedError`` where so many failed as ``stop_after`` says, ``UnfinishedError`` where it was stopped
+        or ``max_runtime`` is over, ``WaitingError`` where all customers wait for long, ``TrutoAuthenticationError``
+        for a refused token, and what reading the source or writing the ledger raises. The next try repeats what is
+        not in the ledger, under the same keys.
         """
         self._began = time.monotonic()
         reader = asyncio.create_task(self._reader.read(*parts))
@@ -201,7 +204,7 @@ class BulkRunner:
         elif turn.error is not None:
             self._fail(turn, turn.error, skipped_since=turn.skipped_since)
         else:
-            self._write_down(ResultRow.of_unsent(turn.record, account_id=turn.account.id), turn.record)
+            self._write_down(ResultRow.of_unsent(turn.record, account_id=turn.account.id), turn)
 
     async def _process(self, turn: Turn) -> None:
         """Send one record, and write down what became of it.
@@ -223,7 +226,7 @@ class BulkRunner:
                 self.progress.paced += done.result.paced
             fails_unconfirmed = self._plan.verify == "fail"
             row = ResultRow.of_result(done, record, account_id=turn.account.id, fails_unconfirmed=fails_unconfirmed)
-            self._write_down(row, record)
+            self._write_down(row, turn)
         self._queue.finish(turn, error, is_tolerated=is_tolerated)
         if self._fatal is None:
             for following in self._queue.release(turn):
@@ -294,13 +297,27 @@ class BulkRunner:
             skipped_since=skipped_since,
             is_tolerated=is_skipped(error, self._plan.skip_on),
         )
-        self._write_down(row, turn.record)
+        self._write_down(row, turn)
         return row.tolerated
 
-    def _write_down(self, row: ResultRow, record: Record) -> None:
+    def _write_down(self, row: ResultRow, turn: Turn) -> None:
+        record = turn.record
         failed = encode_failed_body(record, on_none=self._plan.coercion.on_none) if row.is_failure else None
         self._ledger.add(row, failed=failed)
         self.progress.add(row, record)
+        if self._brake is not None and (row.status == "failed" or (row.is_done and row.attempts)):
+            self._apply_brake(self._brake, row, turn.account)
+
+    def _apply_brake(self, brake: FailureBrake, row: ResultRow, account: Account) -> None:
+        """Give a customer up, or end the try, where too many records have failed."""
+        is_only = not self._queue.has_others_than(account.id)
+        verdict = brake.count(account.id, has_failed=row.is_failure, is_only_customer=is_only)
+        if verdict == "give up":
+            reason = f"customer {account.id or 'without a name'} was given up for this try: its records alone have"
+            account.circuit.give_up(TrutoGivenUpError(f"{reason} failed as often as stop_after allows"))
+        elif verdict == "stop":
+            self._fatal = self._fatal or StoppedError(brake.describe_stop(self.progress.problems.describe()))
+            self._wake.set()
 
     async def _housekeeping_loop(self) -> None:
         """Regularly write full parts of the ledger, report, and wake the dispatcher to check the time."""

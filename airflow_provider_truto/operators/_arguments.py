@@ -24,6 +24,7 @@ from airflow_provider_truto.operators._parse_collections import (
     parse_path,
     parse_shard_argument,
     parse_source,
+    parse_stop,
 )
 from airflow_provider_truto.operators._parse_scalars import (
     choose_from,
@@ -46,6 +47,7 @@ FLAG = Kind("flag", parse_flag, is_fixed=True)
 COUNT = Kind("count", parse_count, is_fixed=True)
 RATE = Kind("rate", parse_rate, is_fixed=True)
 FAILURES = Kind("failures", parse_failures, is_fixed=True)
+STOP = Kind("stop", parse_stop, is_fixed=True)
 SECONDS = Kind("seconds", parse_seconds, is_fixed=True)
 CODES = Kind("codes", parse_codes, is_fixed=True)
 OBSTACLES = Kind("obstacles", parse_obstacles, is_fixed=True)
@@ -122,6 +124,7 @@ BULK_ARGUMENTS: Mapping[str, Argument] = {
     "shard": Argument(SHARD, is_optional=True),
     "output_path": Argument(OUTPUT),
     "max_failures": Argument(FAILURES, is_optional=True),
+    "stop_after": Argument(STOP, is_optional=True),
     "concurrency": Argument(COUNT),
     "requests_per_second": Argument(RATE, is_optional=True),
     "null_marker": Argument(TEXT, is_optional=True),

@@ -157,6 +157,7 @@ def _make_plan(operator: TrutoBulkOperator, *, longest_wait: float | None) -> Pl
             skip_unchanged=operator.skip_unchanged,
         ),
         verify=operator.verify,
+        stop_after=operator.stop_after,
         skip_on=tuple(operator.skip_on),
         concurrency=operator.concurrency,
         max_runtime=operator.max_runtime,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from airflow_provider_truto.bulk.brakes import StopRule
 from airflow_provider_truto.bulk.shards import parse_shard
 from airflow_provider_truto.bulk.storage import LOCAL
 from airflow_provider_truto.client.errors import Problem
@@ -17,7 +18,14 @@ from airflow_provider_truto.operators._argument import (
     is_path,
     to_renderable,
 )
-from airflow_provider_truto.operators._parse_scalars import coerce_to, describe_value, parse_whole, require_text
+from airflow_provider_truto.operators._parse_scalars import (
+    coerce_to,
+    describe_value,
+    parse_count,
+    parse_failures,
+    parse_whole,
+    require_text,
+)
 from airflow_provider_truto.records.render import Missing
 
 
@@ -56,6 +64,30 @@ def _parse_paths(values: Sequence[Any]) -> list[Any]:
     if problems := [problem for _, found in read for problem in found]:
         raise RefusedError(*problems)
     return [path for path, _ in read]
+
+
+def parse_stop(value: Any) -> StopRule:
+    """Read a number of failures, or a share of the records and from how many on it counts: ``(0.05, 200)``."""
+    if isinstance(value, StopRule):  # it was read before
+        return value
+    pair = _parse_pair(value)
+    if pair is None:
+        return StopRule(parse_count(value))
+    share, after = parse_failures(pair[0]), parse_count(pair[1])
+    if not isinstance(share, float) or not share:
+        raise RefusedError.of(f"expects a share below 1 first, as in (0.05, 200), got {describe_value(pair[0])}")
+    return StopRule(share, after)
+
+
+def _parse_pair(value: Any) -> Sequence[Any] | None:
+    """Return two values that stand in a list, or in its JSON; ``None`` for one value."""
+    is_json = isinstance(value, str) and value.lstrip().startswith("[")
+    made = coerce_to(value, {"type": "array"}) if is_json else value
+    if not isinstance(made, (list, tuple)):
+        return None
+    if len(made) != 2:
+        raise RefusedError.of(f"expects a number or a pair, got {describe_value(value)}")
+    return made
 
 
 def parse_names(value: Any) -> list[str]:

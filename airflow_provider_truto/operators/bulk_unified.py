@@ -67,6 +67,9 @@ class TrutoBulkUnifiedOperator(TrutoBulkOperator):
 
     :param max_failures: how many failed and skipped records the task may have and still succeed: a number, a share
         such as ``0.01``, or ``None`` to report only. You must choose. (templated)
+    :param stop_after: how many failures end the task in the middle, without a retry: a number, or a share once so
+        many records are done, ``(0.05, 200)``. A customer whose records alone fail is given up instead, and the
+        others go on. Clearing the task goes on with what is left. (templated)
     :param skip_on: names of errors, such as ``("not_found",)``: a record that meets one is ``skipped`` and
         ``tolerated``, which is not a failure. Where it holds for a whole customer, as ``"reauthorization_required"``,
         that customer's other records are skipped without a call. (templated)
@@ -137,6 +140,7 @@ class TrutoBulkUnifiedOperator(TrutoBulkOperator):
         on_none: OnNone | str = "error",
         output_path: str | PathLike[str],
         max_failures: float | str | None,
+        stop_after: int | Sequence[float] | str | None = None,
         skip_on: Collection[str] | str = (),
         schema: SchemaSource = PACKAGED,
         extra_fields: Sequence[str] | str | None = None,

@@ -24,7 +24,7 @@ from airflow_provider_truto.records.request import RecordRequest
 from airflow_provider_truto.records.safeguards import Safeguards
 
 TASK = TaskIdentity(dag_id="dag", run_id="run", task_id="bulk", map_index=-1, generation="0")
-_OF_PLAN = {"concurrency", "max_runtime", "is_stopped", "skip_on", "verify"}
+_OF_PLAN = {"concurrency", "max_runtime", "is_stopped", "skip_on", "verify", "stop_after"}
 TEMPLATE = RecordRequest(model="crm", resource="accounts", method="update", id_name="id", needs_id=True)
 
 
@@ -63,11 +63,7 @@ def run_job(url, token, source, output, *, task=TASK, client=None, safeguards=No
         template=TEMPLATE,
         coercion=CoercionOptions(),
         safeguards=safeguards or Safeguards(),
-        **{
-            name: options.pop(name)
-            for name in ("concurrency", "max_runtime", "is_stopped", "skip_on")
-            if name in options
-        },
+        **{name: options.pop(name) for name in _OF_PLAN & options.keys()},
     )
     job = BulkJob(
         folder=folder_of(output, task),
