@@ -6,12 +6,22 @@ import argparse
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from importlib import import_module
 
 from benchmarks.report import as_text, saved
 
 #: Each is a module of this package.
-ROWS = ("importing", "one_update", "bulk_latency", "bulk_peers", "bulk_tiers", "bulk_memory", "bulk_mapped")
+ROWS = (
+    "importing",
+    "one_update",
+    "bulk_latency",
+    "bulk_peers",
+    "bulk_tiers",
+    "bulk_memory",
+    "bulk_mapped",
+    "bulk_changed",
+)
 
 
 def main() -> int:
@@ -26,8 +36,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="truto-bench-") as home:
         _leave_the_environment(home)
         for row in options.rows or ROWS:
-            comparisons.append(import_module(f"benchmarks.{row}").compared())
-            print(as_text(comparisons[-1]), end="\n\n", flush=True)
+            made = import_module(f"benchmarks.{row}").compared()
+            for comparison in made if isinstance(made, Sequence) else [made]:
+                comparisons.append(comparison)
+                print(as_text(comparison), end="\n\n", flush=True)
     if options.save:
         print(f"Written: docs/{saved(comparisons).name}")
     return 0

@@ -1,6 +1,7 @@
 """One bulk in a process of its own: `python -m benchmarks.bulk_process FILE OUTPUT OPTIONS`, the last as JSON.
 
-The last line that it prints is what was measured: ``records``, ``seconds``, ``cpu`` in seconds, ``peak`` in MiB.
+The last line that it prints is what was measured: ``records`` that were updated, those that were ``unchanged``, the
+``requests``, ``seconds``, ``cpu`` in seconds, ``peak`` in MiB.
 """
 
 from __future__ import annotations
@@ -31,12 +32,14 @@ def main() -> None:
     """Measure from the first line of the source to the end of the ledger; importing Airflow comes before."""
     source, output, options = sys.argv[1:]
     import airflow_provider_truto.client.aio
+    import airflow_provider_truto.operators._bulk_job
     import airflow_provider_truto.operators.accounts  # noqa: F401
 
     began, cpu = time.perf_counter(), time.process_time()
     counts: Mapping[str, Any] = bulk_load.bulk(Path(source), Path(output), **json.loads(options))
     seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
-    print(json.dumps({"records": counts["updated"], "seconds": seconds, "cpu": cpu, "peak": _peak()}))
+    measured = {"records": counts["updated"], "seconds": seconds, "cpu": cpu, "peak": _peak()}
+    print(json.dumps({**measured, "unchanged": counts["unchanged"], "requests": counts["requests"]}))
 
 
 def _peak() -> float:

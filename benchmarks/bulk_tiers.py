@@ -8,14 +8,14 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import bulk_process
-from benchmarks.bulk_load import CUSTOMERS, OURS, TOKEN, customer, records, written
+from benchmarks.bulk_load import CUSTOMERS, OURS, TOKEN, records, written
 from benchmarks.comparison import Comparison, Panel, Plot, Target
 
 _WINDOW = 10.0
@@ -91,7 +91,7 @@ def _run(customers: int, *, windows: int) -> _Run:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         source = written(folder / "records.jsonl", count, customers=customers)
-        with _emulator(folder, count, customers) as url:
+        with running_emulator(folder, records(count, customers=customers)) as url:
             run = bulk_process.measured(source, folder / "out", url=url)
             times = sorted(entry["time"] for entry in _executions(url))
         refused = sum(line.endswith(" 429") for line in (folder / "calls.log").read_text().splitlines())
@@ -102,17 +102,16 @@ def _run(customers: int, *, windows: int) -> _Run:
 
 
 @contextmanager
-def _emulator(folder: Path, count: int, customers: int) -> Iterator[str]:
-    """Run an emulator with its limits on, which reports each call in ``calls.log``; give its URL."""
-    accounts = [customer(number) for number in range(customers)]
-    of_account: dict[str, list[dict[str, str]]] = {account: [] for account in accounts}
-    for record in records(count, customers=customers):
-        of_account[record["integrated_account_id"]].append({"id": record["id"], "name": "Initech"})
+def running_emulator(folder: Path, of_records: Iterable[Mapping[str, str]]) -> Iterator[str]:
+    """Run an emulator that has these records, with its limits on; give its URL. It reports calls in ``calls.log``."""
+    of_account: dict[str, list[dict[str, str]]] = {}
+    for record in of_records:
+        of_account.setdefault(record["integrated_account_id"], []).append({"id": record["id"], "name": "Initech"})
     seed = {
         "tokens": [{"token": TOKEN, "expires_at": None}],
         "integrated_accounts": [
             {"id": account, "tenant_id": f"tenant-{number}", "integration": "hubspot", "status": "active"}
-            for number, account in enumerate(accounts)
+            for number, account in enumerate(of_account)
         ],
         "records": {account: {"crm/accounts": rows} for account, rows in of_account.items()},
     }
