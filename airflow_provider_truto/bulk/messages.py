@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_truto.bulk.result_row import count_failures
@@ -73,6 +73,15 @@ def list_doubts(progress: Progress, *, verify: str | None) -> Iterator[str]:
             f" all of their fields, the first of {progress.first_unconfirmed}. The integration may not map these, or"
             " the CRM kept its own values. The ledger has them as not_confirmed"
         )
+
+
+def describe_absent_shards(missing: Sequence[int], *, folder: Any, task_id: str) -> str:
+    """Return which shards of a task have no ledger; none at all where nothing is named as missing."""
+    named = f"those of the shards {', '.join(map(str, missing))} are missing" if missing else "there is none"
+    return (
+        f"Not every shard has a ledger in {folder}: {named}. Did their tasks run? If they did: is output_path that of"
+        f" {task_id!r}, and do all workers share it?"
+    )
 
 
 def describe_duration(seconds: float) -> str:

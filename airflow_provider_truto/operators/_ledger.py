@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_truto._compat import object_storage_path
+from airflow_provider_truto._compat import instance_count, object_storage_path
 from airflow_provider_truto.airflow_errors import TrutoBulkError, translate_errors
 from airflow_provider_truto.airflow_task import read_run
 from airflow_provider_truto.bulk.errors import LedgerError
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 
 class TrutoLedgerOperator(TrutoOperator):
-    """Reads the ledgers of a bulk task of this DAG run."""
+    """Reads the ledgers of a bulk task of this DAG run.
+
+    Where a shard has none, it stores those of the others and fails: the missing one may be on another worker's disk.
+    """
 
     arguments = LEDGER_ARGUMENTS
     bulk_task_id: Any
@@ -34,22 +37,24 @@ class TrutoLedgerOperator(TrutoOperator):
 
     def _copy(self, context: Mapping[str, Any]) -> dict[str, Any]:
         from airflow_provider_truto.bulk.ledger_tables import read_ledgers
+        from airflow_provider_truto.bulk.messages import describe_absent_shards
+        from airflow_provider_truto.bulk.report import merge_ledgers
 
         ti = context.get("ti")
         if ti is None:
             raise TrutoBulkError("the ledgers are found by the DAG run's id: run this as a task of a DAG")
         task = {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": self.bulk_task_id}
         folder = locate_task_folder(object_storage_path(self.output_path), *task.values())
-        found = read_ledgers(folder, **task, run=read_run(context), with_bodies=self.with_bodies)
+        run = read_run(context)
+        found = read_ledgers(folder, **task, run=run, with_bodies=self.with_bodies)
         try:
             ledgers, changes = self._store(found)
+            missing = merge_ledgers(folder, run=run).missing(instance_count(context, self.bulk_task_id))
         except (LedgerError, ValueError) as error:  # the latter: no SQL behind the connection, or no pyarrow
             raise TrutoBulkError(str(error)) from error
-        if not ledgers:
-            raise TrutoBulkError(
-                f"there is no ledger in {folder}. Did {self.bulk_task_id!r} run? If it did: is output_path that of"
-                f" {self.bulk_task_id!r}, and do all workers share it?"
-            )
+        if missing or not ledgers:
+            absent = describe_absent_shards(missing, folder=folder, task_id=self.bulk_task_id)
+            raise TrutoBulkError(f"{ledgers} ledgers with {changes} lines are stored. {absent}")
         self.log.info("%d ledgers with %d lines are stored", ledgers, changes)
         return {"ledgers": ledgers, "changes": changes}
 

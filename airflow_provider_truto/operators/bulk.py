@@ -105,7 +105,7 @@ class TrutoBulkSummaryOperator(TrutoOperator):
         return shown
 
     def _judge(self, report: Report, path: str, *, folder: Any, missing: Sequence[int]) -> None:
-        from airflow_provider_truto.bulk.messages import describe_tolerated
+        from airflow_provider_truto.bulk.messages import describe_absent_shards, describe_tolerated
 
         sums = report.sums
         written = sums["updated"] + sums["created"]
@@ -117,11 +117,8 @@ class TrutoBulkSummaryOperator(TrutoOperator):
         )
         problems = "".join(f"\n  {problem}" for problem in report.problems.describe())
         if missing or not report.shards:
-            named = f"those of the shards {', '.join(map(str, missing))} are missing" if missing else "there is none"
-            raise TrutoBulkError(
-                f"{text}{problems}\nNot every shard has a ledger in {folder}: {named}. Did their tasks run? If they"
-                f" did: is output_path that of {self.bulk_task_id!r}, and do all workers share it?"
-            )
+            absent = describe_absent_shards(missing, folder=folder, task_id=self.bulk_task_id)
+            raise TrutoBulkError(f"{text}{problems}\n{absent}")
         if len(report.parts) > 1:
             raise TrutoBulkError(
                 f"{text}{problems}\nThe ledgers in {folder} are of sources that were split into"

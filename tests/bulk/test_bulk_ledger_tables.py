@@ -211,8 +211,15 @@ def test_as_parquet_each_table_is_a_folder_with_a_file_per_ledger(one, task, out
 
 @pytest.mark.usefixtures("warehouse")
 def test_where_there_is_no_ledger_that_is_said(store):
-    with pytest.raises(AirflowFailException, match=r"there is no ledger in .*Did 'bulk' run"):
+    with pytest.raises(AirflowFailException, match=r"0 ledgers with 0 lines .*: there is none\. Did their tasks run"):
         store()
+
+
+def test_a_shard_without_a_ledger_fails_the_task_after_the_others_are_stored(one, task, warehouse, store):
+    run(task(one.rows(), shard={"index": 1, "count": 3}))
+    with pytest.raises(AirflowFailException, match=r"shards 0, 2 are missing.*do all workers share it\?"):
+        store()
+    assert len(warehouse("select * from truto_runs")) == 1
 
 
 def test_a_connection_without_sql_is_refused(store, monkeypatch):
