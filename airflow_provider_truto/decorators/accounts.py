@@ -84,15 +84,15 @@ class _TrutoUpdateAccountDecoratedOperator(DecoratedOperator, TrutoUpdateAccount
         account_id, body = result if names_account else (None, result)
         if names_account and self.is_given("account_id"):
             message = "is given to the decorator, and the function returned one as well: name it once"
-            self._refuse_when_run(Problem("/account_id", message))
+            self._refuse_when_run("account_id", message)
         elif names_account:
             self._take_when_run("account_id", mark_missing(account_id, source=_SOURCE))
         elif not self.is_given("account_id"):
             message = "is missing: give it to the decorator, or have the function return (account_id, body)"
-            self._refuse_when_run(Problem("/account_id", message))
+            self._refuse_when_run("account_id", message)
         if body is None:  # most likely a forgotten return: on_none is about values in a body
             message = "the function returned None; where nothing is to be written, raise AirflowSkipException"
-            self._refuse_when_run(Problem("/body", message))
+            self._refuse_when_run("body", message)
         else:
             self._take_when_run("body", mark_missing(body, source=_SOURCE))
 

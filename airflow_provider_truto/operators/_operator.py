@@ -105,9 +105,11 @@ class TrutoOperator(TypedRenderingMixin, BaseOperator):
         self.__dict__["_taken_arguments"] = {**self._taken, name: True}
         setattr(self, name, value)
 
-    def _refuse_when_run(self, problem: Problem) -> None:
-        """Have ``_read_arguments`` return one more problem."""
-        self.__dict__["_refused_arguments"] = [*self._refused, problem]
+    def _refuse_when_run(self, name: str, message: str) -> None:
+        """Have ``_read_arguments`` return this problem of an argument instead of reading it."""
+        self.__dict__["_taken_arguments"] = {**self._taken, name: False}
+        self.__dict__["_refused_arguments"] = [*self._refused, Problem(f"/{name}", message)]
+        setattr(self, name, None)
 
     def check_arguments(self) -> None:
         """Replace each attribute by its parsed value. Raises ``TrutoSchemaError`` with all problems."""

@@ -93,7 +93,10 @@ def test_airflow_shows_the_body_that_was_written(airflow, emulator):
 
 #: What is wrong, and what the one try says of it.
 REFUSED = {
-    "nothing": ({"function": "def update():\n    pass"}, "/body: the function returned None; where nothing"),
+    "nothing": (
+        {"function": "def update():\n    pass"},
+        "1 problem, nothing was sent.\n  /body: the function returned None; where nothing",
+    ),
     "a none": (
         {"function": 'def update():\n    return {"website": None}'},
         "/body/website: what the function returned → website is None",
@@ -102,7 +105,7 @@ REFUSED = {
     "no id": ({"arguments": ""}, "/account_id: is missing: give it to the decorator, or have the function return"),
     "two ids": (
         {"function": 'def update():\n    return RECORD, {"name": "x"}'},
-        "/account_id: is given to the decorator, and the function returned one as well",
+        "1 problem, nothing was sent.\n  /account_id: is given to the decorator, and the function returned one",
     ),
     "an id that is none": (
         {"function": 'def update():\n    return None, {"name": "x"}', "arguments": ""},
