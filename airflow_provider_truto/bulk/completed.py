@@ -59,7 +59,7 @@ class CompletedRecords:
         return True
 
     def _mark(self, ordinal: int) -> str:
-        block = self._marks.get(ordinal >> 16)
+        block = self._marks.get(ordinal >> 16) if self._marks else None
         return "" if block is None else _MARKS[block[ordinal & 0xFFFF]]
 
     def _set(self, ordinal: int, mark: str) -> None:

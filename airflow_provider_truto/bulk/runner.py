@@ -120,7 +120,7 @@ class BulkRunner:
     def _put(self, record: Record) -> None:
         self.read_rows = max(self.read_rows, record.ordinal + 1)
         if record.is_unchanged:
-            self.progress.add_unchanged(self._writer.find_account_id(record))
+            self.progress.add_unchanged(record.integrated_account_id or self._writer.find_account_id(record))
         elif not self._completed.is_final(record.ordinal):
             self._queue.put(self._writer.find_account_id(record), record)
 

@@ -99,7 +99,7 @@ class ChangeFilter:
     def _make_key(self, record: Record) -> int | None:
         if record.id is None or record.is_removed or not record.is_sent:
             return None
-        account = self._find_account(record)
+        account = record.integrated_account_id or self._find_account(record)
         hasher = self._accounts.get(account)
         if hasher is None:
             hasher = self._accounts[account] = hashlib.blake2b(f"{account.lower()}\0id\0".encode(), digest_size=8)

@@ -259,3 +259,18 @@ def test_a_worker_that_is_killed_is_resumed_by_another_and_every_record_is_writt
     assert len(truto.writes()) == len(rows)
     truto.assert_applied(rows)
     assert truto.text_of(account_number(0), rows[0]["id"]) is not None
+
+
+def test_the_state_of_changed_only_lies_on_s3_as_well(truto, bucket):
+    rows = truto.rows()
+    connect(truto)
+    first, second = bulk(source=rows, changed_only=True), bulk(source=[*rows[1:], rows[0]], changed_only=True)
+    assert run(first)["updated"] == 40
+    counts = run(second, generation=1)
+    assert (counts["unchanged"], counts["requests"]) == (40, 0)
+    rows[0]["body"] = {"description": "changed"}
+    counts = run(bulk(source=rows, changed_only=True), generation=2)
+    assert (counts["updated"], counts["unchanged"]) == (1, 39)
+    states = names(bucket, "ledgers/dag/bulk/state/")
+    assert [name.rpartition("/")[2][:16] for name in states] == ["state-0000000001", "state-0000000002"]
+    assert any("/pending-" in name for name in names(bucket, "ledgers/dag/run/bulk/"))
