@@ -28,6 +28,10 @@ EXAMPLES = ROOT / "example_dags"
 WAREHOUSE = f"""
 create table account_tiers (crm_id, customer, employees, tier, score);
 insert into account_tiers values ('23423523', '{ACME}', 140, 'gold', 87), ('70010001', '{GLOBEX}', 12, null, 50);
+create table account_profiles (tenant_id, crm_id, name, employees);
+insert into account_profiles values ('acme', '23423523', 'Acme Corporation', 140),
+    ('globex', '70010001', 'Globex Corporation', 12), ('wayne', '31000001', 'Wayne Enterprises', 2000),
+    ('wayne', '31000002', 'Wayne Aerospace', 300);
 """
 
 #: Seconds for a run, or until it asks a person. Airflow 3.2 takes ten for each task on a busy machine.
@@ -61,8 +65,9 @@ def before_airflow_3_1(source):
 class Airflow:
     """A process with Airflow in it, started once for this module."""
 
-    def __init__(self, worker, env, line, log):
+    def __init__(self, worker, env, line, log, warehouse):
         self.worker = worker
+        self.warehouse = warehouse
         self.env = env
         self.line = line
         self.log = log
@@ -165,7 +170,7 @@ def airflow(tmp_path_factory, _emulator):
         theirs.close()
         try:
             with suppress(BrokenPipeError), ours.makefile("rw") as line:
-                yield Airflow(worker, env, line, log)
+                yield Airflow(worker, env, line, log, elsewhere / "warehouse.db")
         finally:
             worker.kill()
             worker.wait()
@@ -221,6 +226,25 @@ def test_every_dag_of_the_pages_runs_and_sends_what_the_page_says(airflow, emula
 def test_xcom_of_a_bulk_has_what_the_page_says(airflow, emulator):
     told = [name.strip("` ") for names, _ in BULK.table("name") for name in names.split(",")]
     assert sorted(told) == sorted(airflow.run("tiers_to_crms").xcom("update_accounts"))
+
+
+@pytest.mark.airflow
+@needs_sqlite
+def test_a_nightly_bulk_sends_what_has_changed_and_refuses_a_source_that_is_half_as_long(airflow, emulator):
+    with closing(sqlite3.connect(airflow.warehouse)) as warehouse:
+        assert airflow.run("nightly_profiles").state == "success"
+        emulator.reset()
+        run = airflow.run("nightly_profiles")
+        counts = run.xcom("update_accounts")
+        assert (run.state, counts["unchanged"], writes(emulator)) == ("success", 4, [])
+        warehouse.execute("update account_profiles set employees = 2001 where crm_id = '31000001'")
+        warehouse.commit()
+        assert airflow.run("nightly_profiles").xcom("update_accounts")["updated"] == 1
+        assert writes(emulator) == [(WAYNE, "31000001")]
+        warehouse.execute("delete from account_profiles where tenant_id = 'wayne'")
+        warehouse.commit()
+        assert airflow.run("nightly_profiles").state == "failed"
+        assert writes(emulator) == [(WAYNE, "31000001")]
 
 
 @pytest.mark.airflow

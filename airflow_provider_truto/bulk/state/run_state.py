@@ -135,7 +135,7 @@ class RunState:
             )
             return
         known = len(database)
-        if on_removed != "report" and not is_within(self._options.max_removed, count, known):
+        if not is_within(self._options.max_removed, count, known):
             raise TooManyRemovedError(
                 f"{count} of {known} records that earlier runs have written are not in the source any more, and"
                 f" max_removed={self._options.max_removed} allows fewer: is the source whole? None of them was"
