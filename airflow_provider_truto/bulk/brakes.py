@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from airflow_provider_truto.client.errors import TrutoError
 
 #: Share of the failures that count from which on they are one customer's own.
 _ALONE = 0.9
+
+#: So many changes are never too many beside what earlier runs had: a quiet night must not stop the next one.
+_FEW = 10
 
 Verdict = Literal["go on", "give up", "stop"]
 
@@ -80,3 +84,44 @@ class FailureBrake:
         self._given_up.add(account_id)
         del self._failures[account_id], self._done[account_id]
         return "give up"
+
+
+class PastRun(NamedTuple):
+    """What a run had: rows of its source, and how many of them changed something."""
+
+    rows: int
+    changes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangeRule:
+    """How many changes a run may make: ``most`` (a number, or a share of the rows below 1), or beside its past.
+
+    Beside its past: at most ``factor`` times as many rows and changes as the last ``runs`` had, and no fewer rows
+    than that part of theirs. What is compared with is the run of these that is nearest.
+    """
+
+    most: float | None = None
+    factor: float = 1.0
+    runs: int = 0
+
+    def __str__(self) -> str:
+        return f"({self.factor:g}, {self.runs})" if self.most is None else str(self.most)
+
+    def explain_refusal(self, *, rows: int, changes: int, past: Sequence[PastRun]) -> str:
+        """Return what is too much, or too little, in words; ``""`` where nothing is."""
+        if self.most is not None:
+            most = self.most * rows if isinstance(self.most, float) else self.most
+            return f"{changes} of {rows} rows would change something" if changes > most else ""
+        if not past:
+            return ""
+        least_rows, most_rows = min(run.rows for run in past), max(run.rows for run in past)
+        most_changes = max(_FEW, *(run.changes for run in past))
+        told = f"the last {len(past)} run{'' if len(past) == 1 else 's'}"
+        if rows * self.factor <= least_rows and rows < least_rows:
+            return f"the source has {rows} rows, and {told} had {least_rows} at least"
+        if rows >= most_rows * self.factor and rows > max(_FEW, most_rows):
+            return f"the source has {rows} rows, and {told} had {most_rows} at most"
+        if changes > most_changes * self.factor:
+            return f"{changes} of {rows} rows would change something, and in {told} it were {most_changes} at most"
+        return ""

@@ -63,6 +63,10 @@ class StoppedError(BulkError):
     """So many records have failed that the try ended before the others were sent; no retry goes on by itself."""
 
 
+class PlanRefusedError(BulkError):
+    """What would be done is not what was expected, or more than may be; nothing was sent."""
+
+
 class WaitingError(BulkError):
     """Every customer that is left was told to wait for long: ``seconds`` until the first may go on.
 

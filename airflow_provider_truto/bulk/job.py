@@ -19,10 +19,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow_provider_truto.bulk.completed import CompletedRecords
 from airflow_provider_truto.bulk.errors import LedgerError, TooManyFailuresError, WaitingError
 from airflow_provider_truto.bulk.garbage import collect_garbage_rarely
+from airflow_provider_truto.bulk.gate import PlanGate
 from airflow_provider_truto.bulk.generations import choose_ledger, forget_failed_checks
 from airflow_provider_truto.bulk.ledger import Ledger
 from airflow_provider_truto.bulk.messages import describe_failures, describe_progress, describe_start, list_doubts
 from airflow_provider_truto.bulk.plan import Plan
+from airflow_provider_truto.bulk.plan_pass import PlanPass
+from airflow_provider_truto.bulk.preview import BulkPreview
 from airflow_provider_truto.bulk.progress import Progress
 from airflow_provider_truto.bulk.record import Record
 from airflow_provider_truto.bulk.report import is_within
@@ -72,6 +75,8 @@ class BulkJob:
     :param on_source_change: ``"error"``, or ``"restart"`` in a new ledger.
     :param on_clear: ``"resume"``, or ``"restart"`` in a new ledger.
     :param state: send only what has changed since it was confirmed; ``None`` sends every record.
+    :param gate: what the plan must be for its first write to be sent.
+    :param previews: say what would be done, and send nothing.
     :param on_progress: called every few seconds and at the end.
     """
 
@@ -88,6 +93,8 @@ class BulkJob:
     on_source_change: Literal["error", "restart"] = "error"
     on_clear: Literal["resume", "restart"] = "resume"
     state: StateOptions | None = None
+    gate: PlanGate = field(default_factory=PlanGate)
+    previews: bool = False
     on_progress: Callable[[Progress], None] = lambda _progress: None
     log: Logger = _LOG
 
@@ -131,8 +138,11 @@ class BulkJob:
             raise _build_source_error(error) from error
         plan = self._add_keys(header)
         with self._open_state(ledger, begun_with, header) as state:
+            if self.previews:
+                return self._preview(plan, source, ledger, state)
             summary = self._send_all(plan, source, ledger, begun_with, header, state)
         self._judge(summary)
+        self.gate.note_end(header.get("plan"))
         return summary
 
     def _send_all(
@@ -141,7 +151,7 @@ class BulkJob:
         source: Source,
         ledger: Ledger,
         begun_with: Mapping[str, Any] | None,
-        header: Mapping[str, Any],
+        header: dict[str, Any],
         state: RunState | None,
     ) -> dict[str, Any]:
         """Check what is to be checked first, send what is not done, and return the summary."""
@@ -150,6 +160,11 @@ class BulkJob:
         completed = None if begun_with is None else ledger.open({**header, "snapshot": source.keep()})
         if self.validate_first:
             self._validate(plan, source, ledger, completed, state)
+        if begun_with is not None:
+            self.gate.check_begun(begun_with, ledger.folder)
+            header["plan"] = begun_with.get("plan")
+        elif self.gate.needs_plan:
+            header["plan"] = self._check_plan(plan, source, state)
         if completed is None:
             completed = ledger.open({**header, "snapshot": source.keep()})
         forget_failed_checks(self.folder, after=header["generation"])
@@ -223,6 +238,49 @@ class BulkJob:
             most = "at least " if len(faults) >= MAX_FAULTS else ""
             what = _CHECKED_FIRST if completed is None else _CHECKED_LATER
             raise TrutoSchemaError("\n".join([f"{most}{len(faults)} {what}", *faults]))
+
+    def _check_plan(self, plan: Plan, source: Source, state: RunState | None) -> dict[str, Any]:
+        """Read the source, and return what the header says of its plan. Raises ``PlanRefusedError``."""
+        is_let_through = False
+        try:
+            found = self._read_plan(plan, source, state, reads=False)
+            self.gate.check(found, log=self.log)
+            is_let_through = True
+        finally:
+            if not is_let_through:
+                source.drop()
+        return {"hash": found.hash, "rows": found.rows, "changes": found.changes}
+
+    def _preview(self, plan: Plan, source: Source, ledger: Ledger, state: RunState | None) -> dict[str, Any]:
+        """Write beside the ledger what would be done, and return it with the paths; a later try reads anew."""
+        try:
+            found = self._read_plan(plan, source, state, reads=True)
+        finally:
+            source.drop()
+        counts = found.as_dict()
+        paths = ledger.write_preview(counts, found.list_samples())
+        self.log.info("Nothing was sent. Samples are in %s", paths["samples"])
+        self.gate.check(found, log=self.log)
+        return {**counts, "account_count": len(counts["accounts"]), **paths}
+
+    def _read_plan(self, plan: Plan, source: Source, state: RunState | None, *, reads: bool) -> BulkPreview:
+        """Decide on every row without a write; ``reads``: records are read as they are now, to show what changes."""
+
+        async def read() -> BulkPreview:
+            async with self.new_client() as client:
+                make_filter = (
+                    None
+                    if state is None
+                    else partial(state.make_filter, plan=plan, completed=CompletedRecords(), sends=False)
+                )
+                writer = RecordWriter(client, plan, make_filter=make_filter)
+                reads_all = reads and plan.safeguards.skip_unchanged
+                planning = PlanPass(writer, reads=reads, reads_all=reads_all, concurrency=plan.concurrency)
+                removed = () if state is None else state.list_removed(first_ordinal=lambda: planning.read_rows)
+                return await planning.run(source.records(), removed=removed)
+
+        with collect_garbage_rarely():
+            return asyncio.run(read())
 
     async def _run(
         self,

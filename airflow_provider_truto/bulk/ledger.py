@@ -7,6 +7,8 @@
         failures-<try>-<uuid>-<n>.jsonl           records that failed, with their bodies, to be fed back
         summary-<try>-<uuid>.json                 counts, at the end of a try
         check-<try>-<uuid>.json                   faults that a check before the first write has found; binds nobody
+        preview-<try>-<uuid>.json                 what would be done, counted; binds nobody
+        samples-<try>-<uuid>.jsonl                some rows of each kind and customer, with what would change
 
 Every try writes files of its own names, so that two live tries of one task never touch each other's. Nothing is
 overwritten; a record may stand in several files, and readers take one row an ordinal: a success before anything else.
@@ -19,7 +21,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -44,7 +46,7 @@ from airflow_provider_truto.bulk.result_row import (
     encode_pending_keys,
     parse_failure_ordinal,
 )
-from airflow_provider_truto.bulk.storage import is_local
+from airflow_provider_truto.bulk.storage import is_local, write_whole
 
 #: A part is closed after so many rows; on remote storage also after so many seconds.
 PART_ROWS = 1_000
@@ -128,6 +130,13 @@ class Ledger:
     def write_faults(self, faults: Sequence[str]) -> None:
         """Write the faults that a check has found, for reports. It does not begin the ledger."""
         self._write(f"check-{self._name}.json", {"faults": list(faults)})
+
+    def write_preview(self, counts: Mapping[str, Any], samples: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+        """Write what a bulk would do, and return the paths. It does not begin the ledger."""
+        lines = (json.dumps(sample, ensure_ascii=False).encode(errors="replace") + b"\n" for sample in samples)
+        path = self.folder / f"samples-{self._name}.jsonl"
+        write_whole(path, lines)
+        return {"preview": str(self._write(f"preview-{self._name}.json", counts)), "samples": str(path)}
 
     def add(self, row: ResultRow, *, failed: FailedBody | None = None) -> None:
         """Write what became of a record; a failure goes to the failures as well, with its body.

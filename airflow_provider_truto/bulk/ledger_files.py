@@ -242,6 +242,10 @@ _RUN: dict[str, tuple[bool, _Fits]] = {
     **dict.fromkeys(("after", "started"), (False, is_none_or(is_text))),
 }
 _STATE: dict[str, tuple[bool, _Fits]] = {"file": (True, is_none_or(is_text)), "full": (True, is_flag)}
+_PLAN: dict[str, tuple[bool, _Fits]] = {
+    "hash": (True, is_text),
+    **dict.fromkeys(("rows", "changes"), (True, is_count)),
+}
 _HEADER: dict[str, tuple[bool, _Fits]] = {
     "run": (False, is_none_or(lambda value: find_fault_in(value, _RUN) is None)),
     "fingerprint": (True, is_text),
@@ -252,6 +256,7 @@ _HEADER: dict[str, tuple[bool, _Fits]] = {
     "shard": (False, is_none_or(lambda value: find_fault_in(value, _SHARD) is None)),
     "state": (False, is_none_or(lambda value: find_fault_in(value, _STATE) is None)),
     "snapshot": (False, is_none_or(lambda value: find_fault_in(value, _SNAPSHOT) is None)),
+    "plan": (False, is_none_or(lambda value: find_fault_in(value, _PLAN) is None)),
 }
 _COUNTS = (
     "records",

@@ -60,7 +60,8 @@ class Record(Value):
     ``left_out`` says why nothing is to be sent, for a row that asks for nothing; ``skip`` for one that is passed over
     on purpose. ``place`` says where to find the row, as ``line 7 of a.csv``.
     ``key``, ``content`` and ``fields`` are for the state, see ``ResultRow``. ``is_unchanged``: it is as it was
-    confirmed last, so that nothing is sent. ``is_removed``: it has left the source, and the record says what then.
+    confirmed last, so that nothing is sent. ``is_repeated``: it is so, and sent since this run sends everything.
+    ``is_removed``: it has left the source, and the record says what then.
     """
 
     ordinal: int
@@ -78,6 +79,7 @@ class Record(Value):
     content: int | None = None
     fields: str | None = None
     is_unchanged: bool = False
+    is_repeated: bool = False
     is_removed: bool = False
 
     @property

@@ -13,7 +13,9 @@ from airflow_provider_truto.bulk.record import Record
 from airflow_provider_truto.bulk.state.changes import ChangeFilter
 from airflow_provider_truto.bulk.tenants import TenantDirectory
 from airflow_provider_truto.client.errors import TrutoError, TrutoNotFoundError, TrutoSchemaError
+from airflow_provider_truto.records.build import build_request
 from airflow_provider_truto.records.coerce import CoercionOptions
+from airflow_provider_truto.records.diff import Change
 from airflow_provider_truto.records.pipeline import RecordResult, prepare_request, send_record, write_record
 from airflow_provider_truto.records.prepared import PreparedWrites
 from airflow_provider_truto.records.request import RecordRequest
@@ -46,6 +48,8 @@ class RecordWriter:
         self._coercion_of_data = replace(plan.coercion, data_of="the record")
         self._requests_before = client.requests
         self._prepared: dict[str, PreparedWrites] = {}
+        #: Like those, of records that were checked and not sent.
+        self._checked: dict[tuple[str, str], PreparedWrites] = {}
         self._customers = CustomerChecks(client, plan.template, plan.safeguards)
         self._safeguards = plan.safeguards.of_record()
         self._tenants = TenantDirectory(client)
@@ -55,6 +59,11 @@ class RecordWriter:
     def max_attempts(self) -> int:
         """How often a record is sent at most."""
         return self._client.settings.max_attempts
+
+    @property
+    def hides_values(self) -> bool:
+        """Whether no value of a record is to be shown."""
+        return self._client.settings.hide_values
 
     @property
     def requests(self) -> int:
@@ -121,15 +130,29 @@ class RecordWriter:
                 raise
         return None
 
-    async def prepare(self, record: Record) -> ValidRequest:
-        """Do all that precedes sending a record, whose customer is looked at first. Raises ``TrutoError``."""
-        await self._customers.check(self.find_account_id(record))
-        return await self._client.do(
-            prepare_request,
+    async def list_changes(self, record: Record) -> tuple[Change, ...]:
+        """Read a record as it is now, and list what a write would change in it. Raises ``TrutoError``."""
+        result = await self._client.do(
+            write_record,
             self._build_request(record),
             coercion=self._choose_coercion(record),
-            safeguards=self._safeguards,
+            safeguards=replace(self._safeguards, preview=True, skip_unchanged=False),
         )
+        return () if result.preview is None else result.preview.changes
+
+    async def prepare(self, record: Record) -> ValidRequest:
+        """Do all that precedes sending a record, whose customer is looked at first. Raises ``TrutoError``."""
+        request, account_id = self._build_request(record), self.find_account_id(record)
+        checked = self._checked.get((account_id, request.method))
+        if checked is not None and (valid := checked.admit(record.id, record.body)):
+            return valid
+        await self._customers.check(account_id)
+        valid = await self._client.do(
+            prepare_request, request, coercion=self._choose_coercion(record), safeguards=self._safeguards
+        )
+        if not self._safeguards.check_custom_fields and (checked is None or checked.is_outdated):
+            self._checked[account_id, request.method] = PreparedWrites(valid.request, build_request(valid))
+        return valid
 
     def find_account_id(self, record: Record) -> str:
         """Return the customer of a record: the one that it names, the plan's, or the connection's; else ``""``."""

@@ -12,6 +12,7 @@ from typing import get_args
 
 from airflow_provider_truto.operators._argument import Argument, Kind
 from airflow_provider_truto.operators._parse_collections import (
+    parse_changes,
     parse_codes,
     parse_fields,
     parse_hook_params,
@@ -36,6 +37,7 @@ from airflow_provider_truto.operators._parse_scalars import (
     parse_function,
     parse_id,
     parse_name,
+    parse_plan_hash,
     parse_probe,
     parse_rate,
     parse_seconds,
@@ -47,6 +49,7 @@ FLAG = Kind("flag", parse_flag, is_fixed=True)
 COUNT = Kind("count", parse_count, is_fixed=True)
 RATE = Kind("rate", parse_rate, is_fixed=True)
 FAILURES = Kind("failures", parse_failures, is_fixed=True)
+CHANGES = Kind("changes", parse_changes, is_fixed=True)
 STOP = Kind("stop", parse_stop, is_fixed=True)
 SECONDS = Kind("seconds", parse_seconds, is_fixed=True)
 CODES = Kind("codes", parse_codes, is_fixed=True)
@@ -57,6 +60,7 @@ EXPRESSION = Kind("expression", parse_expression, is_fixed=True)
 FUNCTION = Kind("function", parse_function, is_fixed=True)
 FIELDS = Kind("fields", parse_fields, is_fixed=True)
 DELIMITER = Kind("delimiter", parse_delimiter, is_fixed=True)
+PLAN_HASH = Kind("hash of a plan", parse_plan_hash)
 TEXT = Kind("text", parse_text)
 NAME = Kind("name", parse_name)
 ID = Kind("id", parse_id)
@@ -125,6 +129,8 @@ BULK_ARGUMENTS: Mapping[str, Argument] = {
     "output_path": Argument(OUTPUT),
     "max_failures": Argument(FAILURES, is_optional=True),
     "stop_after": Argument(STOP, is_optional=True),
+    "max_changes": Argument(CHANGES, is_optional=True),
+    "expect": Argument(PLAN_HASH),
     "concurrency": Argument(COUNT),
     "requests_per_second": Argument(RATE, is_optional=True),
     "null_marker": Argument(TEXT, is_optional=True),

@@ -39,6 +39,8 @@ class TrutoBulkOperator(DeferringOperator):
         has_sql = not {"sql", "query"}.isdisjoint(present)
         if ("source" in present) == has_sql or has_sql != ("sql_conn_id" in present):
             yield Problem("/source", "give either source, or sql with sql_conn_id")
+        if given.get("preview") and "expect" in present:
+            yield Problem("/preview", "sends nothing; expect goes to a later task")
         if {"mapping", "null_marker"} <= set(present):
             yield Problem(
                 "/null_marker",

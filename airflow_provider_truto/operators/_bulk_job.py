@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -14,25 +13,19 @@ from airflow_provider_truto._compat import count_metric, object_storage_path
 from airflow_provider_truto.airflow_errors import TrutoBulkError
 from airflow_provider_truto.airflow_task import RunningTask, read_running_task
 from airflow_provider_truto.bulk.errors import BulkError, TooManyFailuresError, WaitingError
+from airflow_provider_truto.bulk.gate import PlanGate
+from airflow_provider_truto.bulk.history import RunHistory
 from airflow_provider_truto.bulk.job import BulkJob
 from airflow_provider_truto.bulk.ledger_files import locate_task_folder
-from airflow_provider_truto.bulk.mapping import FunctionMapping, TemplateMapping
 from airflow_provider_truto.bulk.plan import Plan
 from airflow_provider_truto.bulk.progress import Progress
-from airflow_provider_truto.bulk.record_parser import RecordParser, RowMapping
 from airflow_provider_truto.bulk.result_row import show_counts
 from airflow_provider_truto.bulk.shards import parse_shard
-from airflow_provider_truto.bulk.sources.files import FileSource
-from airflow_provider_truto.bulk.sources.lists import ListSource, list_rows
-from airflow_provider_truto.bulk.sources.snapshot import QueryResult, SnapshotSource, fingerprint_query
-from airflow_provider_truto.bulk.sources.source import ShardedSource, Source, SourcePlan
 from airflow_provider_truto.bulk.state.run_state import StateOptions
 from airflow_provider_truto.hooks.truto import TrutoHook
-from airflow_provider_truto.operators._argument import is_path
+from airflow_provider_truto.operators._bulk_source import choose_sql, prepare_source
 from airflow_provider_truto.operators._files import find_schema
-from airflow_provider_truto.operators._sql import run_query
 from airflow_provider_truto.records.coerce import CoercionOptions
-from airflow_provider_truto.records.functions import import_function
 from airflow_provider_truto.records.keys import RunSeen, TaskIdentity
 from airflow_provider_truto.records.request import RecordRequest
 from airflow_provider_truto.records.safeguards import Safeguards
@@ -40,6 +33,10 @@ from airflow_provider_truto.records.safeguards import Safeguards
 if TYPE_CHECKING:
     from airflow_provider_truto.operators._bulk import TrutoBulkOperator
     from airflow_provider_truto.operators._deferral import Deferrals
+
+
+#: Accounts of a preview that go to XCom, those with the most changes first; its file has all of them.
+_MOST_ACCOUNTS = 100
 
 
 def run_bulk(operator: TrutoBulkOperator, context: Any, deferrals: Deferrals) -> dict[str, Any]:
@@ -61,6 +58,8 @@ def run_bulk(operator: TrutoBulkOperator, context: Any, deferrals: Deferrals) ->
         raise TrutoBulkError(str(error), transient=True) from error
     except BulkError as error:
         raise TrutoBulkError(str(error), transient=error.transient) from error
+    if operator.preview:
+        return {**summary, "accounts": dict(list(summary["accounts"].items())[:_MOST_ACCOUNTS])}
     if task:
         task.mark_done()
     return {**_select_counts(summary), "deferred_seconds": round(deferrals.seconds, 3)}
@@ -87,6 +86,8 @@ def build_job(operator: TrutoBulkOperator, context: Any, task: RunningTask | Non
         on_source_change=operator.on_source_change,
         on_clear=operator.on_clear,
         state=_make_state_options(operator, identity) if operator.changed_only else None,
+        gate=_make_gate(operator, identity),
+        previews=operator.preview,
         on_progress=_Metrics().count,
         log=operator.log,
     )
@@ -109,6 +110,17 @@ def _make_state_options(operator: TrutoBulkOperator, identity: TaskIdentity) -> 
         on_removed=operator.on_removed,
         max_removed=operator.max_removed,
     )
+
+
+def _make_gate(operator: TrutoBulkOperator, identity: TaskIdentity) -> PlanGate:
+    """Return what the plan must be; each map index has a past of its own."""
+    past = None
+    if operator.max_changes is not None and operator.max_changes.most is None:
+        of_index = (identity.map_index,) if identity.map_index >= 0 else ()
+        names = (identity.dag_id, identity.task_id, "past", *of_index)
+        folder = locate_task_folder(object_storage_path(operator.output_path), *names)
+        past = RunHistory(folder, run_id=identity.run_id)
+    return PlanGate(max_changes=operator.max_changes, expect=operator.expect, past=past)
 
 
 class _Metrics:
@@ -172,74 +184,6 @@ def _describe_text_advice(operator: TrutoBulkOperator) -> str:
         return "make it text in the mapping: `{{ row.… | string }}`"
     if operator.mapping is not None:
         return "make it text in the mapping: str(…)"
-    if _choose_sql(operator) is not None:
+    if choose_sql(operator) is not None:
         return "make it text in the query: cast(… as varchar)"
     return "make it text in the source, in quotes where that is JSON"
-
-
-def prepare_source(operator: TrutoBulkOperator, context: Any, *, hide_values: bool) -> SourcePlan:
-    """Make the source that an operator's rendered arguments mean. Raises ``ValueError``; nothing was sent then."""
-    needs = {"needs_id": operator.needs_id, "needs_body": operator.needs_body}
-    parser = RecordParser(
-        **needs,
-        null_marker=operator.null_marker,
-        sends_nulls=operator.on_none == "null",
-        mapping=_make_mapping(operator, context, needs=needs, hide_values=hide_values),
-        extra_fields=operator.extra_fields or (),
-    )
-    shard = None if operator.shard is None else parse_shard(operator.shard)
-
-    def apply_shard(source: Source) -> Source:
-        return source if shard is None else ShardedSource(source, shard)
-
-    sql, conn_id = _choose_sql(operator), operator.sql_conn_id
-    if sql is None:
-        source = apply_shard(_make_source(operator.source, parser, delimiter=operator.delimiter))
-        return SourcePlan(fingerprint=source.fingerprint(), shard=shard, open=lambda _folder: source)
-    if sql.endswith(tuple(operator.template_ext)) and len(sql.split()) == 1:
-        raise ValueError(
-            f"sql is only the name of a file, {sql!r}: a file is read where its name stands in the DAG file as it"
-            " is, not where a template or another task makes it"
-        )
-    parameters, hook_params = operator.query_parameters, operator.hook_params
-    fingerprint = fingerprint_query(conn_id, sql, parameters, hook_params)
-
-    def ask() -> AbstractContextManager[QueryResult]:
-        return run_query(conn_id, sql, parameters, hook_params)
-
-    def open_snapshot(folder: Any) -> Source:
-        return apply_shard(SnapshotSource(folder, fingerprint, ask, parser))
-
-    named = fingerprint if shard is None else f"{fingerprint}, {shard}"
-    return SourcePlan(fingerprint=named, shard=shard, open=open_snapshot)
-
-
-def _choose_sql(operator: TrutoBulkOperator) -> str | None:
-    sql: str | None = operator.sql if operator.query is None else operator.query
-    return sql
-
-
-def _make_source(value: Any, parser: RecordParser, *, delimiter: str) -> Source:
-    if isinstance(value, str) or is_path(value):
-        value = [value]
-    if isinstance(value, (list, tuple)) and value and all(isinstance(item, str) or is_path(item) for item in value):
-        return FileSource(*map(object_storage_path, value), parser=parser, delimiter=delimiter)
-    rows = list_rows(value)
-    if rows is None:
-        raise ValueError(f"it is a {type(value).__name__}: expects a list of records, or paths")
-    return ListSource(rows, parser)
-
-
-def _make_mapping(
-    operator: TrutoBulkOperator, context: Any, *, needs: dict[str, bool], hide_values: bool
-) -> RowMapping | None:
-    mapping = operator.mapping
-    if mapping is None:
-        return None
-    if isinstance(mapping, Mapping):
-        env = operator.get_template_env()
-        return TemplateMapping(mapping, env=env, context=context, hide_values=hide_values, **needs)
-    function = import_function(mapping, argument="mapping") if isinstance(mapping, str) else mapping
-    if not callable(function):
-        raise ValueError(f"mapping: expects templates, a function or its name, got {type(mapping).__name__}")  # noqa: TRY004
-    return FunctionMapping(function, hide_values=hide_values, **needs)

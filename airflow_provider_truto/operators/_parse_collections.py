@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from airflow_provider_truto.bulk.brakes import StopRule
+from airflow_provider_truto.bulk.brakes import ChangeRule, StopRule
 from airflow_provider_truto.bulk.shards import parse_shard
 from airflow_provider_truto.bulk.storage import LOCAL
 from airflow_provider_truto.client.errors import Problem
@@ -23,6 +23,7 @@ from airflow_provider_truto.operators._parse_scalars import (
     describe_value,
     parse_count,
     parse_failures,
+    parse_number,
     parse_whole,
     require_text,
 )
@@ -77,6 +78,19 @@ def parse_stop(value: Any) -> StopRule:
     if not isinstance(share, float) or not share:
         raise RefusedError.of(f"expects a share below 1 first, as in (0.05, 200), got {describe_value(pair[0])}")
     return StopRule(share, after)
+
+
+def parse_changes(value: Any) -> ChangeRule:
+    """Read a number, a share of the rows, or a factor and how many earlier runs it is of: ``(1.5, 7)``."""
+    if isinstance(value, ChangeRule):  # it was read before
+        return value
+    pair = _parse_pair(value)
+    if pair is None:
+        return ChangeRule(most=parse_failures(value))
+    factor, runs = parse_number(pair[0], "a factor above 1"), parse_count(pair[1])
+    if factor <= 1:
+        raise RefusedError.of(f"expects a factor above 1 first, as in (1.5, 7), got {describe_value(pair[0])}")
+    return ChangeRule(factor=float(factor), runs=runs)
 
 
 def _parse_pair(value: Any) -> Sequence[Any] | None:

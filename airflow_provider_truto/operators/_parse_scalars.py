@@ -103,6 +103,13 @@ def parse_name(value: Any) -> str:
     return require_text(parse_text(value))
 
 
+def parse_plan_hash(value: Any) -> str:
+    made = parse_name(value)
+    if not made.startswith("p2-"):
+        raise RefusedError.of(f"expects the hash of a bulk's preview, p2-…, got {describe_value(made)}")
+    return made
+
+
 def parse_delimiter(value: Any) -> str:
     made = parse_text(value)
     if len(made) != 1 or made in '"\r\n':

@@ -65,6 +65,14 @@ class TrutoBulkUpdateAccountsOperator(TrutoBulkOperator):
     :param stop_after: how many failures end the task in the middle, without a retry: a number, or a share once so
         many records are done, ``(0.05, 200)``. A customer whose records alone fail is given up instead, and the
         others go on. Clearing the task goes on with what is left. (templated)
+    :param max_changes: how many records a run may change, or nothing is sent: a number, a share of the rows below 1,
+        or ``(1.5, 7)``: within that factor of what the last 7 runs of this task had, in rows as well as in changes.
+        The source is read once more for it. (templated)
+    :param preview: read everything and say what would be done, in files beside the ledger, with a hash of it; send
+        nothing. Up to ten records of each customer and kind are read to show what would differ, and with
+        ``skip_unchanged`` all. (templated)
+    :param expect: the hash of a preview, ``p2-…``: send only where just that would be done. The source is read once
+        more for it. (templated)
     :param skip_on: names of errors, such as ``("not_found",)``: a record that meets one is ``skipped`` and
         ``tolerated``, which is not a failure. Where it holds for a whole customer, as ``"reauthorization_required"``,
         that customer's other records are skipped without a call. (templated)
@@ -137,6 +145,9 @@ class TrutoBulkUpdateAccountsOperator(TrutoBulkOperator):
         output_path: str | PathLike[str],
         max_failures: float | str | None,
         stop_after: int | Sequence[float] | str | None = None,
+        max_changes: float | Sequence[float] | str | None = None,
+        preview: bool | str = False,
+        expect: str | ArgNotSet = NOTSET,
         skip_on: Collection[str] | str = (),
         schema: SchemaSource = PACKAGED,
         extra_fields: Sequence[str] | str | None = None,

@@ -22,6 +22,7 @@ from airflow.exceptions import AirflowProviderDeprecationWarning
 
 from airflow_provider_truto import operators, sensors
 from airflow_provider_truto._compat import NOTSET, AirflowFailException, object_storage_path
+from airflow_provider_truto.bulk.brakes import ChangeRule, StopRule
 from airflow_provider_truto.client.errors import TrutoSchemaError
 from airflow_provider_truto.operators._argument import REQUIRED, Argument
 from airflow_provider_truto.operators._operator import TrutoOperator
@@ -167,6 +168,15 @@ VALUES: dict[str, tuple[list[tuple[Any, Any]], list[Any]]] = {
         [(dumps, "json.dumps"), ("my_package.is_ready", "my_package.is_ready")],
         [lambda _: True, "is_ready", "my package.x", partial(dumps), Path.exists, "", 5],
     ),
+    "stop": (
+        [("100", StopRule(100)), ([0.05, "200"], StopRule(0.05, 200)), ("[0.05, 200]", StopRule(0.05, 200))],
+        ["many", "", 0, -1, 0.05, 1.5, True, [100], [5, 200], [0.05, 0], ["0.05"], {}],
+    ),
+    "changes": (
+        [(0, ChangeRule(most=0)), ("0.1", ChangeRule(most=0.1)), ((1.5, 7), ChangeRule(factor=1.5, runs=7))],
+        ["many", "", -1, 1.5, True, [1.5], [1, 7], [1.5, 0], {}],
+    ),
+    "hash of a plan": ([("p2-0123", "p2-0123")], ["p1-0123", "", " ", 5, True, ["p2-0123"], {}]),
     "choice": ([], ["maybe", "", 5, True, ["error"], {}]),
 }
 #: Read by what they are for, see `test_typed.py`, `test_bulk_mapping.py` and the schemas' tests.
@@ -182,6 +192,8 @@ def a_task(case: Case, output: Path, **arguments: Any) -> TrutoOperator:
         given = {**given, asked: "select 1", "sql_conn_id": "w", "source": None, **arguments}
     if case.name == "values":
         given = {**given, "condition": "record.ready"}
+    if case.name in {"full_every", "state_path", "on_removed", "max_removed"}:
+        given = {**given, "changed_only": True}
     if case.name == "integration":
         given = {**given, "tenant_id": "acme"}
     if case.name == "body_file":

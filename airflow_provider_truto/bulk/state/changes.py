@@ -88,7 +88,7 @@ class ChangeFilter:
                 changed.add(key)
                 pending.append(key)
             fields = _describe_clearing(record.body) if self._notes_fields else None
-            resolved.append(record.replace(key=key, content=content, fields=fields))
+            resolved.append(record.replace(key=key, content=content, fields=fields, is_repeated=is_same))
         if pending and self._state is not None:
             self._has_changed = True
             self._state.note_changed(pending)

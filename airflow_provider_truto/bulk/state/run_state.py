@@ -96,11 +96,10 @@ class RunState:
             completed=completed,
             find_account=find_account,
             write_pending=self._write_pending if sends else None,
-            notes_seen=sends and self._options.on_removed != "ignore",
+            notes_seen=self._options.on_removed != "ignore",
             notes_fields=self._options.on_removed == "clear_fields",
         )
-        if sends:
-            self._filter = made
+        self._filter = made
         return made
 
     def begin(self) -> None:

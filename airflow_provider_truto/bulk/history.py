@@ -1,0 +1,59 @@
+"""How many rows the earlier runs of a task had, and how many changes: small files, one per run.
+
+<output_path>/<dag>/<task>/past/<time>-<hash of the run>.json
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime, timezone
+from typing import Any
+
+from airflow_provider_truto.bulk.brakes import PastRun
+from airflow_provider_truto.bulk.errors import LedgerError
+from airflow_provider_truto.bulk.ledger_files import find_fault_in, is_count
+from airflow_provider_truto.bulk.storage import refresh, write_whole
+
+#: Runs that are kept.
+MOST_RUNS = 100
+_WAY_OUT = "Delete it: the run that it tells of is not compared with then"
+
+
+class RunHistory:
+    """The earlier runs of a task, as seen by the run of this id, whose own earlier end does not count."""
+
+    def __init__(self, folder: Any, *, run_id: str) -> None:
+        self._folder = folder
+        self._hash = hashlib.sha256(run_id.encode(errors="surrogatepass")).hexdigest()[:16]
+
+    def read(self, last: int) -> Sequence[PastRun]:
+        """Read the last runs that came to their end, the latest first. Raises ``LedgerError``."""
+        others = [path for path in self._list() if not path.name.endswith(f"-{self._hash}.json")]
+        return [_read(path) for path in others[:last]]
+
+    def add(self, run: PastRun, *, now: datetime | None = None) -> None:
+        """Note the end of this run; the oldest are removed."""
+        ended = (now or datetime.now(timezone.utc)).strftime("%Y%m%dT%H%M%S%fZ")
+        write_whole(self._folder / f"{ended}-{self._hash}.json", [json.dumps(run._asdict()).encode()])
+        for path in self._list()[MOST_RUNS:]:
+            with suppress(FileNotFoundError):  # another run removes it as well
+                path.unlink()
+
+    def _list(self) -> list[Any]:
+        if not refresh(self._folder).exists():
+            return []
+        found = [path for path in self._folder.iterdir() if path.name.endswith(".json")]
+        return sorted(found, key=lambda path: str(path.name), reverse=True)
+
+
+def _read(path: Any) -> PastRun:
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise LedgerError.of_file(path, f"is torn, or not JSON: {error}", _WAY_OUT) from None
+    if fault := find_fault_in(content, dict.fromkeys(PastRun._fields, (True, is_count))):
+        raise LedgerError.of_file(path, f"does not tell of a run: {fault}", _WAY_OUT)
+    return PastRun(**{name: content[name] for name in PastRun._fields})
