@@ -1,6 +1,6 @@
 """The pages say what is there: links lead somewhere, code runs, tables and examples are those of the package.
 
-Also how a page is taken apart, for the other tests that read one: ``test_readme.py`` and ``test_example_dags.py``.
+Also how a page is taken apart, for the other tests that read one: ``test_guides.py`` and ``test_example_dags.py``.
 """
 
 from __future__ import annotations
