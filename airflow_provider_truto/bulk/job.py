@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from logging import Logger, getLogger
@@ -22,6 +22,7 @@ from airflow_provider_truto.bulk.garbage import collect_garbage_rarely
 from airflow_provider_truto.bulk.gate import PlanGate
 from airflow_provider_truto.bulk.generations import choose_ledger, forget_failed_checks
 from airflow_provider_truto.bulk.ledger import Ledger
+from airflow_provider_truto.bulk.matching.index import MatchIndex
 from airflow_provider_truto.bulk.messages import describe_failures, describe_progress, describe_start, list_doubts
 from airflow_provider_truto.bulk.plan import Plan
 from airflow_provider_truto.bulk.plan_pass import PlanPass
@@ -112,7 +113,9 @@ class BulkJob:
             raise LedgerError.of_no_folder(error) from error
 
     def _execute(self) -> dict[str, Any]:
-        may_repeat = self.plan.template.method in _REPEATABLE or self.on_clear == "restart"
+        creates = self.plan.match is not None and self.plan.match.on_missing == "create"
+        is_repeatable = self.plan.template.method in _REPEATABLE and not creates
+        may_repeat = is_repeatable or self.on_clear == "restart"
         begun = begin_try(self.folder, try_number=self.try_number, is_resumed=self.is_resumed, may_repeat=may_repeat)
         if warning := begun:
             self.log.warning("%s", warning)
@@ -137,10 +140,10 @@ class BulkJob:
         except ValueError as error:
             raise _build_source_error(error) from error
         plan = self._add_keys(header)
-        with self._open_state(ledger, begun_with, header) as state:
+        with self._open_state(ledger, begun_with, header) as state, closing(MatchIndex()) as index:
             if self.previews:
                 return self._preview(plan, source, ledger, state)
-            summary = self._send_all(plan, source, ledger, begun_with, header, state)
+            summary = self._send_all(plan, source, ledger, begun_with, header, state, index)
         self._judge(summary)
         self.gate.note_end(header.get("plan"))
         return summary
@@ -153,11 +156,13 @@ class BulkJob:
         begun_with: Mapping[str, Any] | None,
         header: dict[str, Any],
         state: RunState | None,
+        index: MatchIndex,
     ) -> dict[str, Any]:
         """Check what is to be checked first, send what is not done, and return the summary."""
         # A ledger that was begun says what is done. A new one is begun only after the check, since its header fixes
         # the source for all later tries.
-        completed = None if begun_with is None else ledger.open({**header, "snapshot": source.keep()})
+        open_ledger = partial(ledger.open, on_row=index.remember)
+        completed = None if begun_with is None else open_ledger({**header, "snapshot": source.keep()})
         if self.validate_first:
             self._validate(plan, source, ledger, completed, state)
         if begun_with is not None:
@@ -166,13 +171,13 @@ class BulkJob:
         elif self.gate.needs_plan:
             header["plan"] = self._check_plan(plan, source, state)
         if completed is None:
-            completed = ledger.open({**header, "snapshot": source.keep()})
+            completed = open_ledger({**header, "snapshot": source.keep()})
         forget_failed_checks(self.folder, after=header["generation"])
         self._log_completed(ledger, completed)
         if state is not None:
             state.begin()
         with collect_garbage_rarely():
-            summary = asyncio.run(self._run(plan, source, ledger, completed, header, state))
+            summary = asyncio.run(self._run(plan, source, ledger, completed, header, state, index))
         if state is not None:
             state.finish()
         return summary
@@ -275,11 +280,17 @@ class BulkJob:
                 )
                 writer = RecordWriter(client, plan, make_filter=make_filter)
                 reads_all = reads and plan.safeguards.skip_unchanged
-                planning = PlanPass(writer, reads=reads, reads_all=reads_all, concurrency=plan.concurrency)
+                planning = PlanPass(
+                    writer,
+                    reads=reads,
+                    reads_all=reads_all,
+                    concurrency=plan.concurrency,
+                    matcher=None if plan.match is None else writer.make_matcher(plan.match, index),
+                )
                 removed = () if state is None else state.list_removed(first_ordinal=lambda: planning.read_rows)
                 return await planning.run(source.records(), removed=removed)
 
-        with collect_garbage_rarely():
+        with collect_garbage_rarely(), closing(MatchIndex()) as index:
             return asyncio.run(read())
 
     async def _run(
@@ -290,6 +301,7 @@ class BulkJob:
         completed: CompletedRecords,
         header: Mapping[str, Any],
         state: RunState | None,
+        index: MatchIndex,
     ) -> dict[str, Any]:
         """Send what is not done, and write the summary even if the try ends early."""
         rows = source.count()
@@ -309,6 +321,7 @@ class BulkJob:
                 plan,
                 report=self._report,
                 total=rows,
+                index=index,
                 make_filter=None
                 if state is None
                 else partial(state.make_filter, plan=plan, completed=completed, sends=True),

@@ -92,13 +92,16 @@ class Ledger:
         """
         return next(iter(self._read_headers()), None)
 
-    def open(self, header: Mapping[str, Any]) -> CompletedRecords:
+    def open(
+        self, header: Mapping[str, Any], *, on_row: Callable[[ResultRow], None] = lambda _row: None
+    ) -> CompletedRecords:
         """Read what earlier tries did, after making sure that they did it from the same source.
 
         ``header`` has the ``fingerprint`` of the source, as ``snapshot`` which of its readings is sent, if there
         are any, and the ``task_generation`` of the try. What failed in tries of earlier generations is to be done
-        again, since somebody has cleared the task. Raises ``LedgerError`` where the source has changed, or a file
-        cannot be read, and ``LiveTryError`` where another try has begun it with another reading in the meantime.
+        again, since somebody has cleared the task. ``on_row`` is called with each row that counts. Raises
+        ``LedgerError`` where the source has changed, or a file cannot be read, and ``LiveTryError`` where another try
+        has begun it with another reading in the meantime.
         """
         for stored in self._read_headers():
             self._check(stored, header)
@@ -119,6 +122,8 @@ class Ledger:
                 what = f"has no result in line {number}: {error}"
                 raise LedgerError.of_file(path, what, _WAY_OUT_OF_RESULTS) from None
             is_new = completed.add(row, is_cleared=parse_try_number(path.name) < cleared_before)
+            if is_new:
+                on_row(row)
             if is_new and is_open(path):
                 self._results.add(line)
         # The next try then finds these parts closed, and need not copy them again.

@@ -73,6 +73,11 @@ def list_doubts(progress: Progress, *, verify: str | None) -> Iterator[str]:
             f" all of their fields, the first of {progress.first_unconfirmed}. The integration may not map these, or"
             " the CRM kept its own values. The ledger has them as not_confirmed"
         )
+    if progress.repeated:
+        yield (
+            f"{progress.repeated} rows of this try were about a record that an earlier row was about. The first is"
+            f" {progress.first_repeated}. The ledger says so in their messages"
+        )
 
 
 def describe_absent_shards(missing: Sequence[int], *, folder: Any, task_id: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from airflow_provider_truto.bulk.brakes import StopRule
+from airflow_provider_truto.bulk.matching.plan import MatchPlan
 from airflow_provider_truto.records.coerce import CoercionOptions
 from airflow_provider_truto.records.keys import TaskIdentity
 from airflow_provider_truto.records.request import RecordRequest
@@ -23,7 +24,7 @@ class Plan:
     ``longest_wait`` seconds, the try ends; ``None``: it waits as long as the connection says. ``skip_on`` names the
     errors of records that are passed over for them, see ``client.skip_on``. ``verify`` says what becomes of a record
     whose answer does not confirm all of it: ``"fail"`` makes it a failure, ``"warn"`` is told of at the end.
-    ``stop_after`` is how many failures end the try.
+    ``stop_after`` is how many failures end the try. ``match`` says how rows without an id find their records.
     """
 
     template: RecordRequest
@@ -34,6 +35,7 @@ class Plan:
     verify: Literal["warn", "fail"] | None = "warn"
     stop_after: StopRule | None = None
     skip_on: Collection[str] = ()
+    match: MatchPlan | None = None
     concurrency: int = 32
     max_runtime: float | None = None
     longest_wait: float | None = None

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from airflow_provider_truto.bulk.errors import TooManyRemovedError
+from airflow_provider_truto.bulk.matching.matcher import Matcher
 from airflow_provider_truto.bulk.preview import BulkPreview, Decision, decide_error
 from airflow_provider_truto.bulk.read_ahead import read_chunk
 from airflow_provider_truto.bulk.record import Record
@@ -26,11 +27,21 @@ class PlanPass:
     """Decides on every row of a source.
 
     ``reads``: records are read as they are now, those of the samples and with ``reads_all`` every one, so many at a
-    time as ``concurrency`` says. A customer whose records cannot be read is not asked again.
+    time as ``concurrency`` says. A customer whose records cannot be read is not asked again. ``matcher`` finds
+    those of rows without an id as they are before any write: what an earlier row would create is created again.
     """
 
-    def __init__(self, writer: RecordWriter, *, reads: bool, reads_all: bool, concurrency: int) -> None:
+    def __init__(
+        self,
+        writer: RecordWriter,
+        *,
+        reads: bool,
+        reads_all: bool,
+        concurrency: int,
+        matcher: Matcher | None = None,
+    ) -> None:
         self._writer = writer
+        self._matcher = matcher
         self._reads = reads
         self._reads_all = reads_all
         self._slots = asyncio.Semaphore(concurrency)
@@ -75,6 +86,11 @@ class PlanPass:
 
     async def _decide(self, record: Record) -> Decision:
         account_id = self._writer.find_account_id(record)
+        if self._matcher is not None and record.is_nameless:
+            found = await self._matcher.find(account_id, record)
+            if isinstance(found, TrutoError):
+                return decide_error(record, account_id, found)
+            record = found
         if record.skip is not None:
             return Decision(record=record, account_id=account_id, kind="skipped", code=record.skip.code)
         if record.problems:
@@ -83,7 +99,7 @@ class PlanPass:
         if record.is_unchanged or not record.is_sent:
             return Decision(record=record, account_id=account_id, kind="unchanged")
         try:
-            valid = await self._writer.prepare(record)
+            valid = await self._writer.prepare(record, is_looked_up=True)
         except TrutoAuthenticationError:
             raise
         except TrutoError as error:

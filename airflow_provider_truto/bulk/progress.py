@@ -25,7 +25,8 @@ class Progress:
     ``requests`` are all that were sent, each attempt and each read beside the writes. ``rate`` are the records a
     second of late, ``None`` before that can be said. ``others`` are the records whose answers in this try were about
     another one, ``first_other`` says which the first was; ``unconfirmed`` those whose answers do not confirm all
-    fields, of which ``first_unconfirmed`` has the first.
+    fields, of which ``first_unconfirmed`` has the first. ``repeated`` were found by their keys after an earlier row
+    was about the same record; ``first_repeated`` has the first.
     """
 
     total: int | None = None
@@ -43,6 +44,8 @@ class Progress:
     first_other: str = ""
     unconfirmed: int = 0
     first_unconfirmed: str = ""
+    repeated: int = 0
+    first_repeated: str = ""
     problems: Problems = field(default_factory=Problems)
 
     @classmethod
@@ -86,6 +89,9 @@ class Progress:
         if row.is_failure:
             self.transient_failures += row.transient
             self.problems.add(row)
+        if record.note is not None and row.is_done:
+            self.repeated += 1
+            self.first_repeated = self.first_repeated or f"{record.label}: {record.note}"
         if "/id" in row.not_confirmed:
             self.others += 1
             self.first_other = self.first_other or _describe(record)

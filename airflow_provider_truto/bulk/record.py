@@ -62,6 +62,9 @@ class Record(Value):
     ``key``, ``content`` and ``fields`` are for the state, see ``ResultRow``. ``is_unchanged``: it is as it was
     confirmed last, so that nothing is sent. ``is_repeated``: it is so, and sent since this run sends everything.
     ``is_removed``: it has left the source, and the record says what then.
+    ``match_keys`` are what a row without an id finds its record by, in the order of the alternatives, see
+    ``matching.rule``. ``is_remembered``: the id is not the row's, but that of an earlier run for these keys. ``note``
+    is what its line in the ledger says where it goes well.
     """
 
     ordinal: int
@@ -81,6 +84,19 @@ class Record(Value):
     is_unchanged: bool = False
     is_repeated: bool = False
     is_removed: bool = False
+    match_keys: tuple[tuple[str, ...], ...] = ()
+    is_remembered: bool = False
+    note: str | None = None
+
+    @property
+    def match_key(self) -> str:
+        """The first of its keys, which says in all runs which record a row means; ``""`` without one."""
+        return next((key for keys in self.match_keys for key in keys), "")
+
+    @property
+    def is_nameless(self) -> bool:
+        """Whether its keys have to find its record first."""
+        return self.id is None and bool(self.match_keys) and self.is_sent
 
     @property
     def is_sent(self) -> bool:

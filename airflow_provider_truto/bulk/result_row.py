@@ -77,9 +77,10 @@ class ResultRow:
         ``fails_unconfirmed``: it failed where the answer does not confirm all of it, although it was written.
         """
         result = done.result
-        if result is None:
-            return cls(**_record_facts(record, account_id), status="unchanged")
         facts = _record_facts(record, account_id)
+        facts |= {"message": record.note, "match": tuple(key for keys in record.match_keys for key in keys)}
+        if result is None:
+            return cls(**facts, status="unchanged")
         if record.id is None and isinstance(done.response, dict) and isinstance(done.response.get("id"), str):
             facts["id"] = done.response["id"]
         written = cls(

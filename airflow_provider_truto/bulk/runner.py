@@ -1,9 +1,10 @@
 """Sends the records of one try of a bulk, many at once, until all are done or the try must end.
 
-    source → read_ahead → queue → (a slot) → writer → ledger, progress
+    source → read_ahead → queue → (matcher) → (a slot) → writer → ledger, progress
 
 A slot is the permission for one record to be sent; there are ``concurrency`` of them. A record that waits before its
-next attempt does not hold one. A turn is what the queue says to do with a record: send it, or write it down unsent.
+next attempt does not hold one. A turn is what the queue says to do with a record: send it, write it down unsent, or
+ask the customer's CRM first which record it means.
 """
 
 from __future__ import annotations
@@ -11,15 +12,17 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from airflow_provider_truto.bulk.brakes import FailureBrake, TrutoGivenUpError
 from airflow_provider_truto.bulk.completed import CompletedRecords
 from airflow_provider_truto.bulk.errors import StoppedError, UnfinishedError, WaitingError
 from airflow_provider_truto.bulk.ledger import Ledger
+from airflow_provider_truto.bulk.matching.index import MatchIndex
 from airflow_provider_truto.bulk.plan import Plan
 from airflow_provider_truto.bulk.progress import Progress, RateMeter
 from airflow_provider_truto.bulk.queue import Account, FairQueue, Turn
@@ -27,13 +30,19 @@ from airflow_provider_truto.bulk.read_ahead import ReadAhead
 from airflow_provider_truto.bulk.record import Record
 from airflow_provider_truto.bulk.result_row import ResultRow, encode_failed_body
 from airflow_provider_truto.bulk.writer import MakeFilter, RecordWriter
-from airflow_provider_truto.client.errors import TrutoApiError, TrutoAuthenticationError, TrutoError
+from airflow_provider_truto.client.errors import (
+    TrutoApiError,
+    TrutoAuthenticationError,
+    TrutoError,
+    TrutoNotFoundError,
+)
 from airflow_provider_truto.client.skip_on import is_skipped
 from airflow_provider_truto.records.pipeline import RecordResult
 
 if TYPE_CHECKING:
     from airflow_provider_truto.client.aio import AsyncClient  # slow to import; DAG files must not pay for it
 
+T = TypeVar("T")
 #: At most this many records wait before their next attempt without holding a slot; further ones keep theirs.
 _MAX_IN_BACKOFF = 1_000
 #: Seconds that calls in flight may still take when the try ends early. Airflow's supervisor kills after five.
@@ -49,6 +58,7 @@ class BulkRunner:
     """Runs one try. ``report`` is called every few seconds; ``total`` is the number of records, where it is known.
 
     ``make_filter`` makes what marks unchanged records; ``take_renewal`` gives what else has to be written regularly.
+    ``index`` is where rows without an id find their records, with what earlier tries have written.
     """
 
     def __init__(
@@ -60,6 +70,7 @@ class BulkRunner:
         *,
         report: Callable[[Progress], None],
         total: int | None = None,
+        index: MatchIndex | None = None,
         make_filter: MakeFilter | None = None,
         take_renewal: Callable[[], list[Callable[[], None]]] = list,
     ) -> None:
@@ -67,11 +78,13 @@ class BulkRunner:
         self._completed = completed
         self._plan = plan
         self._report = report
+        self._index = index
         self._take_renewal = take_renewal
         self._began = time.monotonic()
         self._wake = asyncio.Event()
         self._writer = RecordWriter(client, plan, on_backoff=self._release_slot, make_filter=make_filter)
-        self._queue = FairQueue(concurrency=plan.concurrency)
+        self._matcher = None if plan.match is None or index is None else self._writer.make_matcher(plan.match, index)
+        self._queue = FairQueue(concurrency=plan.concurrency, finder=self._matcher)
         self._reader = ReadAhead(
             resolve=self._writer.resolve,
             put=self._put,
@@ -197,8 +210,8 @@ class BulkRunner:
                 task.cancel()
 
     def _start(self, turn: Turn) -> None:
-        if turn.is_sent:
-            task = asyncio.create_task(self._process(turn))
+        if turn.is_sent or turn.question is not None:
+            task = asyncio.create_task(self._process(turn) if turn.is_sent else self._ask(turn))
             self._running.add(task)
             task.add_done_callback(self._on_task_done)
         elif turn.error is not None:
@@ -218,6 +231,11 @@ class BulkRunner:
         except TrutoAuthenticationError:
             raise
         except TrutoError as failure:
+            if isinstance(failure, TrutoNotFoundError) and record.is_remembered and self._index is not None:
+                self._index.forget(turn.account.id, record.id or "")
+                self._queue.begin_anew(turn)
+                self._leave_slot()
+                return
             error = failure
             is_tolerated = self._fail(turn, error)
         else:
@@ -228,32 +246,56 @@ class BulkRunner:
             row = ResultRow.of_result(done, record, account_id=turn.account.id, fails_unconfirmed=fails_unconfirmed)
             self._write_down(row, turn)
         self._queue.finish(turn, error, is_tolerated=is_tolerated)
-        if self._fatal is None:
-            for following in self._queue.release(turn):
-                self._start(following)
+        self._leave_slot()
+
+    async def _ask(self, turn: Turn) -> None:
+        """Ask the CRM which record a row means. A failure is that of all rows which need the same answer."""
+        assert self._matcher is not None
+        prepare = partial(
+            self._matcher.prepare,
+            turn.account.id,
+            turn.record,
+            count_rows=lambda: self._queue.count_nameless(turn.account) if self._reader.is_done else None,
+        )
+        error = None
+        try:
+            await self._call(turn, prepare)
+        except TrutoAuthenticationError:
+            raise
+        except TrutoError as failure:
+            error = failure
+        if error is None or turn.question == "all":
+            self._queue.finish_question(turn, error)
+        else:
+            self._queue.finish(turn, error, is_tolerated=self._fail(turn, error))
+        self._leave_slot()
+
+    def _leave_slot(self) -> None:
         if (task := asyncio.current_task()) is not None:
             self._running.discard(task)
         self._fill_slot()
 
-    async def _send(self, turn: Turn, *, attempts: int = 0) -> RecordResult:
-        """Send a record, and again after a long wait that was asked for. Raises ``TrutoError``.
-
-        ``attempts`` are those before such a wait.
-        """
+    async def _send(self, turn: Turn) -> RecordResult:
+        """Send a record, and again after each long wait that is asked for. Raises ``TrutoError``."""
         record = turn.record
-        try:
-            done = await self._writer.write(record, was_refused=self._completed.was_refused(record.ordinal))
-        except TrutoApiError as error:
-            error.attempts = attempts = attempts + error.attempts
-            if not error.is_put_off or error.retry_after is None or attempts >= self._writer.max_attempts:
-                raise
-            seconds = error.retry_after
-        else:
-            if done.result is None or not attempts:
-                return done
-            return replace(done, result=replace(done.result, attempts=attempts + done.result.attempts))
-        await self._wait_for_window(turn, seconds)
-        return await self._send(turn, attempts=attempts)
+        was_refused = self._completed.was_refused(record.ordinal)
+        done, attempts = await self._call(turn, partial(self._writer.write, record, was_refused=was_refused))
+        if done.result is None or not attempts:
+            return done
+        return replace(done, result=replace(done.result, attempts=attempts + done.result.attempts))
+
+    async def _call(self, turn: Turn, call: Callable[[], Awaitable[T]]) -> tuple[T, int]:
+        """Make a call, again after each long wait; return what it gives, and the attempts before the last wait."""
+        attempts = 0
+        while True:
+            try:
+                return await call(), attempts
+            except TrutoApiError as error:
+                error.attempts = attempts = attempts + error.attempts
+                if not error.is_put_off or error.retry_after is None or attempts >= self._writer.max_attempts:
+                    raise
+                seconds = error.retry_after
+            await self._wait_for_window(turn, seconds)
 
     async def _wait_for_window(self, turn: Turn, seconds: float) -> None:
         """Wait while other customers go on. Cancelled where all of them wait, and the try ends."""
@@ -305,6 +347,8 @@ class BulkRunner:
         failed = encode_failed_body(record, on_none=self._plan.coercion.on_none) if row.is_failure else None
         self._ledger.add(row, failed=failed)
         self.progress.add(row, record)
+        if self._index is not None:
+            self._index.remember(row)
         if self._brake is not None and (row.status == "failed" or (row.is_done and row.attempts)):
             self._apply_brake(self._brake, row, turn.account)
 

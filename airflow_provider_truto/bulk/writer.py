@@ -8,6 +8,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from airflow_provider_truto.bulk.customers import CustomerChecks
+from airflow_provider_truto.bulk.matching.index import MatchIndex
+from airflow_provider_truto.bulk.matching.matcher import Matcher, read_keys
+from airflow_provider_truto.bulk.matching.plan import MatchPlan
 from airflow_provider_truto.bulk.plan import Plan
 from airflow_provider_truto.bulk.record import Record
 from airflow_provider_truto.bulk.state.changes import ChangeFilter
@@ -18,9 +21,9 @@ from airflow_provider_truto.records.coerce import CoercionOptions
 from airflow_provider_truto.records.diff import Change
 from airflow_provider_truto.records.pipeline import RecordResult, prepare_request, send_record, write_record
 from airflow_provider_truto.records.prepared import PreparedWrites
-from airflow_provider_truto.records.request import RecordRequest
+from airflow_provider_truto.records.request import PACKAGED, RecordRequest
 from airflow_provider_truto.records.safeguards import Safeguards
-from airflow_provider_truto.records.validate import ValidRequest
+from airflow_provider_truto.records.validate import ValidRequest, load_body_schema
 
 if TYPE_CHECKING:
     from airflow_provider_truto.client.aio import AsyncClient  # slow to import; DAG files must not pay for it
@@ -47,13 +50,14 @@ class RecordWriter:
         self._plan = plan
         self._coercion_of_data = replace(plan.coercion, data_of="the record")
         self._requests_before = client.requests
-        self._prepared: dict[str, PreparedWrites] = {}
+        self._prepared: dict[tuple[str, str], PreparedWrites] = {}
         #: Like those, of records that were checked and not sent.
         self._checked: dict[tuple[str, str], PreparedWrites] = {}
         self._customers = CustomerChecks(client, plan.template, plan.safeguards)
         self._safeguards = plan.safeguards.of_record()
         self._tenants = TenantDirectory(client)
         self._changes = None if make_filter is None else make_filter(self.find_account_id)
+        self._create = _make_create(plan.template)
 
     @property
     def max_attempts(self) -> int:
@@ -71,12 +75,20 @@ class RecordWriter:
         return self._client.requests - self._requests_before
 
     async def resolve(self, records: Sequence[Record]) -> Sequence[Record]:
-        """Return the records with what must be known before they are sent: their accounts, and what is unchanged.
+        """Return the records with what must be known before they are sent.
 
-        Raises ``TrutoError`` where Truto cannot be asked.
+        That is their accounts, what those without an id find their records by, and what is unchanged. Raises
+        ``TrutoError`` where Truto cannot be asked.
         """
         records = await self._tenants.resolve(records)
+        if (match := self._plan.match) is not None:
+            records = [read_keys(record, match.rule) for record in records]
         return records if self._changes is None else await self._changes.resolve(records)
+
+    def make_matcher(self, match: MatchPlan, index: MatchIndex) -> Matcher:
+        """Make what finds the records of rows without an id, over the same client."""
+        template = self._plan.template
+        return Matcher(self._client, match, index, model=template.model or "", resource=template.resource)
 
     async def write(self, record: Record, *, was_refused: bool) -> RecordResult:
         """Send a record, and return its answer. Raises ``TrutoError``.
@@ -87,7 +99,8 @@ class RecordWriter:
         identity = plan.cleared_identity if was_refused else plan.identity
         task = None if identity is None else identity.of(record.ordinal)
         account_id = self.find_account_id(record)
-        prepared = None if record.is_removed else self._prepared.get(account_id)
+        kind = (account_id, self._create.method if _is_new(record) else plan.template.method)
+        prepared = None if record.is_removed else self._prepared.get(kind)
         if prepared is not None and (valid := prepared.admit(record.id, record.body)):
             return await self._client.do(send_record, valid, task=task)
         await self._customers.check(account_id)
@@ -97,7 +110,7 @@ class RecordWriter:
                 write_record,
                 request,
                 coercion=self._choose_coercion(record),
-                safeguards=self._safeguards,
+                safeguards=self._choose_safeguards(record),
                 task=task,
             )
         except TrutoNotFoundError:
@@ -108,7 +121,7 @@ class RecordWriter:
             return result
         may_prepare = self._safeguards == Safeguards()  # they look at each record itself
         if may_prepare and result.result is not None and (prepared is None or prepared.is_outdated):
-            self._prepared[account_id] = PreparedWrites(result.request, result.result.request)
+            self._prepared[kind] = PreparedWrites(result.request, result.result.request)
         return result
 
     async def find_fault(self, record: Record) -> TrutoSchemaError | None:
@@ -140,15 +153,23 @@ class RecordWriter:
         )
         return () if result.preview is None else result.preview.changes
 
-    async def prepare(self, record: Record) -> ValidRequest:
-        """Do all that precedes sending a record, whose customer is looked at first. Raises ``TrutoError``."""
+    async def prepare(self, record: Record, *, is_looked_up: bool = False) -> ValidRequest:
+        """Do all that precedes sending a record, whose customer is looked at first. Raises ``TrutoError``.
+
+        One that has keys and no id is an update of whatever it finds, or a create where it ``is_looked_up``.
+        """
         request, account_id = self._build_request(record), self.find_account_id(record)
+        if _is_new(record) and not is_looked_up:
+            request = request.replace(method=self._plan.template.method, schema=self._plan.template.schema)
         checked = self._checked.get((account_id, request.method))
         if checked is not None and (valid := checked.admit(record.id, record.body)):
             return valid
         await self._customers.check(account_id)
         valid = await self._client.do(
-            prepare_request, request, coercion=self._choose_coercion(record), safeguards=self._safeguards
+            prepare_request,
+            request,
+            coercion=self._choose_coercion(record),
+            safeguards=self._choose_safeguards(record),
         )
         if not self._safeguards.check_custom_fields and (checked is None or checked.is_outdated):
             self._checked[account_id, request.method] = PreparedWrites(valid.request, build_request(valid))
@@ -165,7 +186,9 @@ class RecordWriter:
         return self._plan.template.integrated_account_id if given is None else given
 
     def _build_request(self, record: Record) -> RecordRequest:
-        request = self._plan.template.replace(
+        """Build the request of a record; one that was looked for by its keys and not found is created."""
+        template = self._create if _is_new(record) else self._plan.template
+        request = template.replace(
             record_id=record.id,
             body=record.body,
             integrated_account_id=self._find_named_account(record),
@@ -173,6 +196,27 @@ class RecordWriter:
         is_deleted = record.is_removed and record.body is None
         return request.replace(method="delete", schema=None) if is_deleted else request
 
+    def _choose_safeguards(self, record: Record) -> Safeguards:
+        """Return the safeguards; of what is created, nothing can be unchanged."""
+        safeguards = self._safeguards
+        return replace(safeguards, skip_unchanged=False) if _is_new(record) else safeguards
+
     def _choose_coercion(self, record: Record) -> CoercionOptions:
         """Return how to coerce a record; a null in it may be an accident, so that ``on_none`` says what it means."""
         return self._plan.coercion if record.nulls_are_meant else self._coercion_of_data
+
+
+def _is_new(record: Record) -> bool:
+    """Whether a record was looked for by its keys and not found."""
+    return record.id is None and bool(record.match_keys)
+
+
+def _make_create(update: RecordRequest) -> RecordRequest:
+    """Make the create that stands in for an update whose record there is not; the schema is that of the update.
+
+    Rows are written before anybody knows which of them is found, and are typed and checked in the same way.
+    """
+    create = update.replace(method="create", needs_id=False)
+    if update.schema == PACKAGED and (schema := load_body_schema(update)) is not None:
+        return create.replace(schema=schema.source)
+    return create

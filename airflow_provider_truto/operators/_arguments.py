@@ -17,6 +17,7 @@ from airflow_provider_truto.operators._parse_collections import (
     parse_fields,
     parse_hook_params,
     parse_json_object,
+    parse_match,
     parse_names,
     parse_object,
     parse_obstacles,
@@ -59,6 +60,7 @@ SHARD = Kind("shard", parse_shard_argument, is_fixed=True)
 EXPRESSION = Kind("expression", parse_expression, is_fixed=True)
 FUNCTION = Kind("function", parse_function, is_fixed=True)
 FIELDS = Kind("fields", parse_fields, is_fixed=True)
+MATCH = Kind("match", parse_match, is_fixed=True)
 DELIMITER = Kind("delimiter", parse_delimiter, is_fixed=True)
 PLAN_HASH = Kind("hash of a plan", parse_plan_hash)
 TEXT = Kind("text", parse_text)
@@ -135,6 +137,10 @@ BULK_ARGUMENTS: Mapping[str, Argument] = {
     "requests_per_second": Argument(RATE, is_optional=True),
     "null_marker": Argument(TEXT, is_optional=True),
     "delimiter": Argument(DELIMITER),
+    "match_on": Argument(MATCH, is_optional=True, is_templated=False),
+    "match_by": Argument(choose_from("auto", "list", "filter")),
+    "on_missing": Argument(choose_from("create", "skip", "fail")),
+    "on_ambiguous": Argument(choose_from("fail", "skip")),
     "changed_only": Argument(FLAG),
     "full_every": Argument(SECONDS, is_optional=True),
     "state_path": Argument(OUTPUT, is_optional=True),

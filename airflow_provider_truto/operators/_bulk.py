@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from airflow_provider_truto._compat import warn_deprecated
 from airflow_provider_truto.airflow_errors import translate_errors
 from airflow_provider_truto.client.errors import Problem
+from airflow_provider_truto.operators._argument import is_known_at_parse
 from airflow_provider_truto.operators._arguments import BULK_ARGUMENTS
 from airflow_provider_truto.operators._deferral import DeferringOperator
 from airflow_provider_truto.operators._rendering import is_from_upstream, is_reference
@@ -15,6 +16,11 @@ from airflow_provider_truto.operators._rendering import is_from_upstream, is_ref
 OnSourceChange = Literal["error", "restart"]
 OnClear = Literal["resume", "restart"]
 OnRemoved = Literal["ignore", "report", "clear_fields", "delete"]
+MatchBy = Literal["auto", "list", "filter"]
+OnMissing = Literal["create", "skip", "fail"]
+OnAmbiguous = Literal["fail", "skip"]
+#: What to find records by: the name of a field, a function or its name, or several of them in order.
+MatchOn = str | Callable[[Mapping[str, Any]], Any] | Sequence[str | Callable[[Mapping[str, Any]], Any]]
 
 
 class TrutoBulkOperator(DeferringOperator):
@@ -23,6 +29,7 @@ class TrutoBulkOperator(DeferringOperator):
     arguments = BULK_ARGUMENTS
     query: Any
     changed_only: Any
+    match_on: Any
     is_stopped = False
     template_ext: Sequence[str] = (".sql",)
     template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql", "query": "sql"}
@@ -47,6 +54,27 @@ class TrutoBulkOperator(DeferringOperator):
                 "means nothing beside mapping, which sees what is in the cells: leave one of the two out",
             )
         yield from self._find_contradictions_of_state(given, present)
+        yield from self._find_contradictions_of_match(given)
+
+    def _find_contradictions_of_match(self, given: Mapping[str, Any]) -> Iterator[Problem]:
+        if self.match_on is None:
+            defaults = {"match_by": "auto", "on_missing": "fail", "on_ambiguous": "fail"}
+            changed = [name for name, default in defaults.items() if given.get(name, default) != default]
+            yield from (Problem(f"/{name}", "means nothing without match_on") for name in changed)
+            return
+        method = given.get("method", self.method)
+        if method != "update" and is_known_at_parse(method):
+            advice = "; use update with on_missing='create'" if method == "create" else ""
+            yield Problem("/match_on", f"is for update, not for {method}{advice}")
+        if given.get("on_removed") in {"clear_fields", "delete"}:
+            yield Problem(
+                "/on_removed",
+                "is 'ignore' or 'report' with match_on: a row that is found by another value than before would look"
+                " as if its record had left the source",
+            )
+        shard = given.get("shard")
+        if isinstance(shard, Mapping) and shard.get("by") == "id":
+            yield Problem("/shard", "is by account with match_on: two shards of a customer would create one record")
 
     def _find_contradictions_of_state(self, given: Mapping[str, Any], present: Collection[str]) -> Iterator[Problem]:
         changed_only = given.get("changed_only", self.changed_only)

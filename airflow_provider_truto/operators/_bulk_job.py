@@ -17,6 +17,7 @@ from airflow_provider_truto.bulk.gate import PlanGate
 from airflow_provider_truto.bulk.history import RunHistory
 from airflow_provider_truto.bulk.job import BulkJob
 from airflow_provider_truto.bulk.ledger_files import locate_task_folder
+from airflow_provider_truto.bulk.matching.plan import make_match_plan
 from airflow_provider_truto.bulk.plan import Plan
 from airflow_provider_truto.bulk.progress import Progress
 from airflow_provider_truto.bulk.result_row import show_counts
@@ -170,6 +171,12 @@ def _make_plan(operator: TrutoBulkOperator, *, longest_wait: float | None) -> Pl
         ),
         verify=operator.verify,
         stop_after=operator.stop_after,
+        match=make_match_plan(
+            operator.match_on,
+            by=operator.match_by,
+            on_missing=operator.on_missing,
+            on_ambiguous=operator.on_ambiguous,
+        ),
         skip_on=tuple(operator.skip_on),
         concurrency=operator.concurrency,
         max_runtime=operator.max_runtime,

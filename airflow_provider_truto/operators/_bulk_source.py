@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def prepare_source(operator: TrutoBulkOperator, context: Any, *, hide_values: bool) -> SourcePlan:
     """Make the source that an operator's rendered arguments mean. Raises ``ValueError``; nothing was sent then."""
-    needs = {"needs_id": operator.needs_id, "needs_body": operator.needs_body}
+    needs = {"needs_id": operator.needs_id and operator.match_on is None, "needs_body": operator.needs_body}
     parser = RecordParser(
         **needs,
         null_marker=operator.null_marker,

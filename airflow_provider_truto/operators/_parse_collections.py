@@ -111,6 +111,22 @@ def parse_names(value: Any) -> list[str]:
     return made
 
 
+def parse_match(value: Any) -> tuple[Any, ...]:
+    """Read what to find records by: names of fields, functions and their names. Nothing is imported."""
+    given = tuple(value) if isinstance(value, (list, tuple)) else (value,)
+    problems = []
+    for number, one in enumerate(given):
+        path = one.replace("/", ".").replace(":", ".").strip(".") if isinstance(one, str) else ""
+        if not callable(one) and not all(map(str.strip, path.split("."))):
+            message = f"expects the name of a field, or a function, got {describe_value(one)}"
+            problems.append(Problem(f"/{number}" if given is not value and len(given) > 1 else "", message))
+    if not given:
+        problems.append(Problem("", "names nothing to find records by"))
+    if problems:
+        raise RefusedError(*problems)
+    return given
+
+
 def parse_codes(value: Any) -> list[str]:
     return _parse_choices(value, map_error_codes())
 

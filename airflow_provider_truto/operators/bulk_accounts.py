@@ -9,7 +9,16 @@ from typing import Any
 
 from airflow_provider_truto._compat import NOTSET, ArgNotSet
 from airflow_provider_truto.connection_fields import DEFAULT_CONN_ID
-from airflow_provider_truto.operators._bulk import OnClear, OnRemoved, OnSourceChange, TrutoBulkOperator
+from airflow_provider_truto.operators._bulk import (
+    MatchBy,
+    MatchOn,
+    OnAmbiguous,
+    OnClear,
+    OnMissing,
+    OnRemoved,
+    OnSourceChange,
+    TrutoBulkOperator,
+)
 from airflow_provider_truto.operators._record import Verify
 from airflow_provider_truto.operators._signature import defer_required_check
 from airflow_provider_truto.records.request import PACKAGED, OnNone, SchemaSource
@@ -46,6 +55,15 @@ class TrutoBulkUpdateAccountsOperator(TrutoBulkOperator):
         function of yours, also by its name (``"my_package.my_module.to_record"``), that returns such a record for a
         row, or ``None`` to leave the row out, which is accounted for as ``unchanged``. The same row must give the
         same record each time. A row that it fails on is a failed record. Never rendered by Airflow.
+    :param match_on: what rows without an ``id`` find their record by: the name of a field, such as ``"website"``,
+        ``"custom_fields.external_id"`` or ``"email_addresses"``; a function of yours that reads a value from a body
+        and from a CRM's record alike, also by its name (``"my_package.my_module:read_key"``); or a list of these, of
+        which the first that finds a record decides. Never rendered.
+    :param match_by: how the CRM is asked for them: for one ``"list"`` of all its records, with a ``"filter"`` for
+        each row where Truto documents one, or by whatever costs fewer calls (``"auto"``). (templated)
+    :param on_missing: what becomes of a row whose record there is not: ``"create"`` it, ``"skip"`` the row, or
+        ``"fail"`` it. (templated)
+    :param on_ambiguous: what becomes of a row that several records fit: ``"fail"`` or ``"skip"``. (templated)
     :param shard: which part of the source this task does, an item of ``operators.bulk.shards(n)``:
         ``.partial(…).expand(shard=shards(8))``. Each task reads the whole source, or runs the query, and takes its
         own share of the limits: set ``requests_per_second`` to 50 / n, and with ``shards(n, by="id")``, which splits
@@ -138,6 +156,10 @@ class TrutoBulkUpdateAccountsOperator(TrutoBulkOperator):
         hook_params: Mapping[str, Any] | str | None = None,
         query: str | None = None,
         mapping: Mapping[str, Any] | Callable[[Any], Any] | str | None = None,
+        match_on: MatchOn | None = None,
+        match_by: MatchBy | str = "auto",
+        on_missing: OnMissing | str = "fail",
+        on_ambiguous: OnAmbiguous | str = "fail",
         shard: Mapping[str, Any] | Sequence[int] | str | None = None,
         delimiter: str = ",",
         null_marker: str | None = None,

@@ -105,7 +105,7 @@ def test_what_is_required_inside_of_a_field_says_so_too(truto):
     owner = of_integration(truto, "attio").json()["request_body_schema"]["properties"]["owner"]
     assert owner["properties"]["id"]["required"] is True
     emails = of_integration(truto, "hubspot", key="crm/contacts").json()["request_body_schema"]["properties"][
-        "emails"
+        "email_addresses"
     ]
     assert emails["items"]["properties"]["email"]["required"] is True
 

@@ -14,7 +14,7 @@ FIELD_KEYS = {
 }
 WRITABLE = {
     "crm/accounts": {"name": "New"},
-    "crm/contacts": {"last_name": "New", "emails": [{"email": "new@x.example"}]},
+    "crm/contacts": {"last_name": "New", "email_addresses": [{"email": "new@x.example"}]},
     "crm/opportunities": {"name": "New", "amount": 12.5, "status": "OPEN"},
     "ticketing/tickets": {"name": "New", "priority": "high"},
     "user-directory/users": {"name": "New", "email": "new@x.example", "is_active": True},
@@ -54,7 +54,7 @@ def test_what_a_record_must_have_is_asked_for_by_truto(truto, emulator, key):
         ("crm/opportunities", {"amount": True}),
         ("user-directory/users", {"is_active": 1}),
         ("user-directory/users", {"is_active": "true"}),
-        ("crm/contacts", {"emails": "a@b.example"}),
+        ("crm/contacts", {"email_addresses": "a@b.example"}),
     ],
 )
 def test_values_have_types_in_every_resource(truto, key, body):

@@ -142,6 +142,10 @@ VALUES: dict[str, tuple[list[tuple[Any, Any]], list[Any]]] = {
         ],
         ["", "1/3", 5, [3, 3], [0], {"index": -1, "count": 3}, {"index": 0, "count": "x"}, ["a", "b"], {"by": "id"}],
     ),
+    "match": (
+        [("website", ("website",)), (["a.b", dumps], ("a.b", dumps)), ("my_package:read", ("my_package:read",))],
+        ["", " ", [], ["a", ""], "a..b", 5, {}, [5]],
+    ),
     "delimiter": ([(";", ";"), ("\t", "\t")], ["", ";;", '"', "\n", 5, True, [";"]]),
     "codes": ([(["not_found"], ["not_found"]), ('["conflict"]', ["conflict"]), ((), [])], ["not_found", 5, ["gone"]]),
     "obstacles": (
@@ -194,6 +198,8 @@ def a_task(case: Case, output: Path, **arguments: Any) -> TrutoOperator:
         given = {**given, "condition": "record.ready"}
     if case.name in {"full_every", "state_path", "on_removed", "max_removed"}:
         given = {**given, "changed_only": True}
+    if case.name in {"match_by", "on_missing", "on_ambiguous"} and "match_on" in collect_parameters(case.operator):
+        given = {"match_on": "website", **given}
     if case.name == "integration":
         given = {**given, "tenant_id": "acme"}
     if case.name == "body_file":
@@ -268,7 +274,7 @@ def test_what_means_nothing_for_an_operator_is_not_accepted_there():
 
 
 def test_what_is_not_templated_is_what_the_design_keeps_from_rendering():
-    fixed = {"schema", "mapping", "deferrable", "condition", "function"}
+    fixed = {"schema", "mapping", "match_on", "deferrable", "condition", "function"}
     assert {case.name for case in DECLARED if not case.argument.is_templated} == fixed
 
 

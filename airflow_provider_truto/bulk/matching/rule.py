@@ -103,10 +103,10 @@ class MatchRule:
     def __init__(self, match_on: Any) -> None:
         given = match_on if isinstance(match_on, (list, tuple)) else [match_on]
         if not given:
-            raise ValueError("match_on: names nothing to find records by")
+            raise ValueError("names nothing to find records by")
         self.alternatives = tuple(map(_parse_alternative, given))
         if len({one.name for one in self.alternatives}) < len(self.alternatives):
-            raise ValueError("match_on: names something twice")
+            raise ValueError("names something twice")
 
     @property
     def names(self) -> str:
@@ -152,7 +152,7 @@ def _parse_alternative(given: Any) -> Alternative:
         name = f"{getattr(given, '__module__', '')}:{getattr(given, '__qualname__', type(given).__qualname__)}"
         return Alternative(name=name, kind=_AS_IT_IS, read=given, is_function=True)
     if not isinstance(given, str) or not given.strip("/. "):
-        raise ValueError(f"match_on: expects the name of a field, or a function, got {given!r}")
+        raise ValueError(f"expects the name of a field, or a function, got {given!r}")
     if ":" in given:
         function = import_function(given, argument="match_on")
         return Alternative(name=given, kind=_AS_IT_IS, read=function, is_function=True)

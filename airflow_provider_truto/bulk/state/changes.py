@@ -55,7 +55,7 @@ class ChangeFilter:
         nulls = operation.copy()
         nulls.update(b"nulls are meant")
         self._operations = {False: operation, True: nulls}
-        self._accounts: dict[str, Any] = {}
+        self._accounts: dict[tuple[str, str], Any] = {}
         self._has_changed = False
         #: Rows of which nobody can say which record they are.
         self.unknown_rows = 0
@@ -64,10 +64,13 @@ class ChangeFilter:
         """Return the records, those that are to be sent with ``key`` and ``content``, the others ``is_unchanged``."""
         keys = [self._make_key(record) for record in records]
         known: Mapping[int, int | None] = {}
+        ids: Mapping[int, str] = {}
         changed: set[int] = set()
         if self._state is not None:
             asked = [key for key in keys if key is not None]
             known = self._state.find_hashes(asked)
+            nameless = zip(records, keys, strict=True)
+            ids = self._state.find_ids([key for record, key in nameless if key is not None and record.id is None])
             if self._has_changed:
                 changed = self._state.find_changed(list(known))
             if self._notes_seen:
@@ -88,6 +91,8 @@ class ChangeFilter:
                 changed.add(key)
                 pending.append(key)
             fields = _describe_clearing(record.body) if self._notes_fields else None
+            if key in ids:
+                record = record.replace(id=ids[key], is_remembered=True)
             resolved.append(record.replace(key=key, content=content, fields=fields, is_repeated=is_same))
         if pending and self._state is not None:
             self._has_changed = True
@@ -97,14 +102,17 @@ class ChangeFilter:
         return resolved
 
     def _make_key(self, record: Record) -> int | None:
-        if record.id is None or record.is_removed or not record.is_sent:
+        """Return the hash of a record's customer, and of its id or what it is found by."""
+        kind, name = ("id", record.id) if record.id is not None else ("match", record.match_key)
+        if not name or record.is_removed or not record.is_sent:
             return None
         account = record.integrated_account_id or self._find_account(record)
-        hasher = self._accounts.get(account)
+        hasher = self._accounts.get((account, kind))
         if hasher is None:
-            hasher = self._accounts[account] = hashlib.blake2b(f"{account.lower()}\0id\0".encode(), digest_size=8)
+            hasher = hashlib.blake2b(f"{account.lower()}\0{kind}\0".encode(), digest_size=8)
+            self._accounts[account, kind] = hasher
         hasher = hasher.copy()
-        hasher.update(record.id.encode(errors="surrogatepass"))
+        hasher.update(name.encode(errors="surrogatepass"))
         return _to_number(hasher)
 
     def _hash_content(self, record: Record) -> int:

@@ -86,7 +86,7 @@ CRM_CONTACTS = Resource(
         Field("first_name", "firstName", str),
         Field("last_name", "lastName", str, required=True),
         Field("title", "jobTitle", str),
-        Field("emails", "emails", list, inside=EMAILS),
+        Field("email_addresses", "emails", list, inside=EMAILS),
         _PHONE_NUMBERS,
         _ACCOUNT,
         _OWNER,
