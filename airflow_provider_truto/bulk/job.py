@@ -168,7 +168,7 @@ class BulkJob:
         if begun_with is not None:
             self.gate.check_begun(begun_with, ledger.folder)
             header["plan"] = begun_with.get("plan")
-        elif self.gate.needs_plan:
+        elif self.gate.needs_plan or (self.state is not None and self.state.on_removed != "ignore"):
             header["plan"] = self._check_plan(plan, source, state)
         if completed is None:
             completed = open_ledger({**header, "snapshot": source.keep()})

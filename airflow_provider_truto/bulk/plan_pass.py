@@ -59,6 +59,8 @@ class PlanPass:
         try:
             await self._read(iter(removed))
         except TooManyRemovedError as error:
+            if not self._reads:
+                raise  # it precedes a run; a preview shows the rest as well
             self._preview.warnings.append(str(error))
         return self._preview
 

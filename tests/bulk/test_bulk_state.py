@@ -280,10 +280,19 @@ def test_no_more_records_are_removed_than_may_be(runs, truto):
     runs(rows)
     with pytest.raises(TooManyRemovedError, match=r"20 of 40 records .* max_removed=0.01 allows fewer"):
         runs(changed(rows, 0)[:20], run="half", on_removed="delete", max_removed=0.01)
+    truto.assert_applied(rows)
     assert {len(truto.state.records[account]["crm/accounts"]) for account in truto.accounts} == {10}
-    truto.assert_applied(changed(rows, 0)[:20])
     runs(changed(rows, 0)[:20], run="half", on_removed="delete", max_removed=20, try_number=2)
     assert sum(len(truto.state.records[account]["crm/accounts"]) for account in truto.accounts) == 20
+
+
+def test_what_is_to_be_written_is_noted_also_after_the_source_was_read_once_before(runs, truto):
+    rows = [row for row in truto.rows() for _ in range(30)]  # more than is read at a time
+    runs(rows[::30])
+    runs(changed(rows, *range(len(rows))), on_removed="report")
+    folder = Path(folder_of(runs.output, runs.task_of(2)).path) / "0"
+    lines = [json.loads(line) for path in folder.glob("pending-*") for line in path.read_text().splitlines()]
+    assert sorted(key for line in lines for key in line["keys"]) == sorted(hashes_of(rows[::30]))
 
 
 def test_nothing_is_removed_where_a_row_does_not_say_which_record_it_is(runs, truto, caplog):

@@ -45,6 +45,8 @@ class ChangeFilter:
         notes_fields: bool = False,
     ) -> None:
         self._state = state
+        if state is not None:
+            state.forget_notes()
         self._is_full = is_full
         self._completed = completed
         self._find_account = find_account

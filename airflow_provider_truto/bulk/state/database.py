@@ -140,6 +140,10 @@ class StateDatabase:
 
     # ---------------------------------------------------------------------------------------------- notes of this try
 
+    def forget_notes(self) -> None:
+        """Forget what was noted of an earlier reading of the source."""
+        self._connection.executescript("DELETE FROM changed; DELETE FROM seen")
+
     def note_changed(self, keys: Iterable[int]) -> None:
         """Note records that this run writes, so that a later row of theirs is never taken for unchanged."""
         self._note("INSERT OR IGNORE INTO changed VALUES (?)", keys)

@@ -138,8 +138,8 @@ class RunState:
             raise TooManyRemovedError(
                 f"{count} of {known} records that earlier runs have written are not in the source any more, and"
                 f" max_removed={self._options.max_removed} allows fewer: is the source whole? None of them was"
-                f" touched (on_removed={on_removed!r}); all others are done. If they have left it, set max_removed"
-                " higher and clear the task"
+                f" touched (on_removed={on_removed!r}). If they have left it, set max_removed higher, and clear the"
+                " task"
             )
         for ordinal, record in enumerate(database.list_unseen(), first_ordinal()):
             yield _make_removed(record, ordinal, on_removed)
