@@ -56,7 +56,7 @@ from airflow_provider_truto.emulator import ACME, Emulator
 from airflow_provider_truto.get_provider_info import get_provider_info
 from airflow_provider_truto.operators import _bulk_job
 from airflow_provider_truto.operators._argument import REQUIRED
-from airflow_provider_truto.operators.accounts import TrutoBulkUpdateAccountsOperator
+from airflow_provider_truto.operators.accounts import TrutoBulkUpdateAccountsOperator, TrutoUpdateAccountOperator
 from airflow_provider_truto.operators.bulk import TrutoBulkSummaryOperator
 from airflow_provider_truto.operators.ledgers import TrutoLedgerToSqlOperator
 from airflow_provider_truto.records.coerce import coerce
@@ -303,6 +303,15 @@ ARGUMENT_TABLES = [
     (BULK_SHARDS, "argument of the summary", TrutoBulkSummaryOperator),
     (LEDGER_TABLES, "argument of the tables", TrutoLedgerToSqlOperator),
 ]
+
+
+def test_the_table_of_what_only_a_single_update_has_is_the_difference_of_the_signatures():
+    single, bulk = (
+        {name for name, one in inspect.signature(cls.__init__).parameters.items() if one.kind is one.KEYWORD_ONLY}
+        for cls in (TrutoUpdateAccountOperator, TrutoBulkUpdateAccountsOperator)
+    )
+    rows = BULK.table("only in `TrutoUpdateAccountOperator`")
+    assert sorted(re.findall(r"`(\w+)`", "".join(names for names, _ in rows))) == sorted(single - bulk)
 
 
 @pytest.mark.parametrize(("page", "first", "operator"), ARGUMENT_TABLES)

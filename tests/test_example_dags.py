@@ -24,14 +24,18 @@ from airflow_provider_truto.emulator.state.resources import RESOURCES
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "example_dags"
+PROFILES = """
+delete from account_profiles;
+insert into account_profiles values ('acme', '23423523', 'Acme Corporation', 140),
+    ('globex', '70010001', 'Globex Corporation', 12), ('wayne', '31000001', 'Wayne Enterprises', 2000),
+    ('wayne', '31000002', 'Wayne Aerospace', 300);
+"""
 #: What the pages ask their `warehouse` for.
 WAREHOUSE = f"""
 create table account_tiers (crm_id, customer, employees, tier, score);
 insert into account_tiers values ('23423523', '{ACME}', 140, 'gold', 87), ('70010001', '{GLOBEX}', 12, null, 50);
 create table account_profiles (tenant_id, crm_id, name, employees);
-insert into account_profiles values ('acme', '23423523', 'Acme Corporation', 140),
-    ('globex', '70010001', 'Globex Corporation', 12), ('wayne', '31000001', 'Wayne Enterprises', 2000),
-    ('wayne', '31000002', 'Wayne Aerospace', 300);
+{PROFILES}
 """
 
 #: Seconds for a run, or until it asks a person. Airflow 3.2 takes ten for each task on a busy machine.
@@ -47,15 +51,19 @@ CUSTOMER, RECORD = "truto_wait_for_customer", "truto_wait_for_record"
 #: Examples that wait, and how often they look.
 LOOKING = {SYNC_JOB: "poll_interval=10", CUSTOMER: "poke_interval=60", RECORD: "poke_interval=60"}
 TASKFLOW = "truto_taskflow"
-BY_VARIABLE = "truto_preview_approve_apply_by_variable"
+BULK_APPROVAL = "truto_bulk_preview_approve_apply"
+#: The examples with an approval, and what they are called where they are as an older Airflow sees them.
+BY_VARIABLE = f"{APPROVAL}_by_variable"
+BULK_BY_VARIABLE = f"{BULK_APPROVAL}_by_variable"
 
 
-def before_airflow_3_1(source):
+def before_airflow_3_1(dag_id):
     """The example with an approval as an older Airflow sees it; it looks every second instead of every minute."""
+    source = (EXAMPLES / f"{dag_id}.py").read_text()
     for old, new in {
         "airflow.providers.standard.operators.hitl": "airflow.providers.standard.operators.not_there_yet",
         "poke_interval=60": "poke_interval=1",
-        f'dag_id="{APPROVAL}"': f'dag_id="{BY_VARIABLE}"',
+        f'dag_id="{dag_id}"': f'dag_id="{dag_id}_by_variable"',
     }.items():
         assert source.count(old) == 1, old
         source = source.replace(old, new)
@@ -148,7 +156,8 @@ def airflow(tmp_path_factory, _emulator):
         file.write_text(source.replace(f"{interval},", f"{interval.partition('=')[0]}=0.1,"))
     if IS_AIRFLOW_2:
         (folder / f"{CHANGES}.py").unlink()
-    (folder / "by_variable.py").write_text(before_airflow_3_1((EXAMPLES / f"{APPROVAL}.py").read_text()))
+    for dag_id in (APPROVAL, BULK_APPROVAL):
+        (folder / f"{dag_id}_by_variable.py").write_text(before_airflow_3_1(dag_id))
     elsewhere = tmp_path_factory.mktemp("bucket")
     for page in PAGES:
         page.put_files(folder, elsewhere)
@@ -162,6 +171,7 @@ def airflow(tmp_path_factory, _emulator):
     ours.settimeout(PATIENCE)
     with airflow_home(conn=conn, dags_folder=folder) as env, log.open("w") as output, ours, theirs:
         env["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS"] = "True"
+        env["AIRFLOW_VAR_TRUTO_LEDGERS"] = str(elsewhere / "ledgers")
         env["AIRFLOW_CONN_WAREHOUSE"] = json.dumps({"conn_type": "sqlite", "host": str(elsewhere / "warehouse.db")})
         command = [sys.executable, str(ROOT / "tests" / "example_worker.py"), str(theirs.fileno()), str(folder)]
         worker = subprocess.Popen(
@@ -524,12 +534,58 @@ either_way = pytest.mark.parametrize("approval", [pytest.param(APPROVAL, marks=n
 
 def hash_of(airflow, dag_id, question):
     run = Run(Path(airflow.env["AIRFLOW_HOME"]) / "airflow.db", dag_id, run_id=question["run_id"], state="running")
-    return run.xcom("preview", "truto")["preview"]["hash"]
+    is_bulk = dag_id.startswith(BULK_APPROVAL)
+    return (run.xcom("preview") if is_bulk else run.xcom("preview", "truto")["preview"])["hash"]
 
 
 def yes(airflow, dag_id, question):
-    assert question["kind"] == ("hitl" if dag_id == APPROVAL else "variable")
-    return "Approve" if dag_id == APPROVAL else hash_of(airflow, dag_id, question)
+    is_asked = dag_id in {APPROVAL, BULK_APPROVAL}
+    assert question["kind"] == ("hitl" if is_asked else "variable")
+    return "Approve" if is_asked else hash_of(airflow, dag_id, question)
+
+
+@pytest.mark.slow
+@pytest.mark.airflow
+@pytest.mark.parametrize("approval", [pytest.param(BULK_APPROVAL, marks=needs_human_in_the_loop), BULK_BY_VARIABLE])
+def test_a_bulk_that_a_person_approves_is_applied_and_another_one_is_not(airflow, emulator, approval):
+    questions = []
+
+    def person(question):
+        questions.append((question, writes(emulator)))
+        if len(questions) == 2:
+            emulator.state.accounts[GLOBEX].record["tenant_id"] = "somebody-else"
+        return yes(airflow, approval, question)
+
+    run = airflow.run(approval, person=person)
+    assert run.tasks == dict.fromkeys(["preview", "is_any_change", "approval", "apply"], "success")
+    ((asked, written_before),) = questions
+    assert written_before == []
+    assert writes(emulator) == [(GLOBEX, "70010001"), (ACME, "23423523")]
+    if approval == BULK_APPROVAL:
+        assert "2 of 2 rows would change something" in asked["body"]
+        assert f"- {ACME}: 1 changed" in asked["body"]
+    emulator.reset()
+    run = airflow.run(approval, person=person)
+    assert (run.state, run.tasks["apply"], writes(emulator)) == ("failed", "failed", [])
+    assert "what would be done is not what was previewed" in airflow.log.read_text()
+
+
+@pytest.mark.airflow
+@needs_sqlite
+def test_a_careful_bulk_sends_what_it_has_previewed_and_refuses_half_a_source(airflow, emulator):
+    with closing(sqlite3.connect(airflow.warehouse)) as warehouse:
+        warehouse.executescript(PROFILES + "update account_profiles set employees = employees + 1")
+        rows = airflow.run("careful_profiles").xcom("preview")["rows"]
+        assert len(writes(emulator)) == rows > 1
+        emulator.reset()
+        assert airflow.run("careful_profiles").tasks["apply"] == "skipped"
+        warehouse.execute("delete from account_profiles where crm_id <> '23423523'")
+        warehouse.execute("update account_profiles set employees = employees + 1")
+        warehouse.commit()
+        run = airflow.run("careful_profiles")
+        assert (run.state, run.tasks["preview"], run.tasks["apply"]) == ("failed", "success", "failed")
+        assert writes(emulator) == []
+    assert "max_changes=(2, 7)" in airflow.log.read_text()
 
 
 @pytest.mark.slow
