@@ -77,6 +77,24 @@ def test_where_all_that_are_left_wait_the_task_is_deferred_and_goes_on_after_it(
     assert_all_is_written_once(one)
 
 
+def test_a_deferred_bulk_keeps_other_runs_away_from_its_state(one, task, output):
+    for account in one.accounts:
+        one.emulator.fault(**HOUR, account=account, skip=2, times=None)
+    trigger = defer(task(one.rows(), changed_only=True))
+    one.emulator.clear_faults()
+    (claim,) = (output / "dag" / "bulk" / "state").glob("claim-*")
+    assert json.loads(claim.read_text())["held_until"] > trigger.until + 600
+    other = task(one.rows("other"), changed_only=True)
+    context = context_of(other)
+    context["ti"].run_id = "another"
+    with pytest.raises(TrutoBulkError, match="the run 'run' of this task lives"):
+        other.execute(context)
+    assert resume(task(one.rows(), changed_only=True), trigger.event)["updated"] == 40
+    assert_all_is_written_once(one)
+    counts = run(task(one.rows(), changed_only=True), generation=5)
+    assert (counts["unchanged"], counts["requests"]) == (40, 0)
+
+
 def test_another_try_begins_without_the_deferrals_of_the_one_before(one, task):
     for account in one.accounts:
         one.emulator.fault(**HOUR, account=account, times=None)
