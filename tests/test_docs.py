@@ -276,6 +276,11 @@ def test_pre_commit_runs_what_make_lint_runs():
     assert hooks == re.findall(r"\$\(BIN\)/(.*)", recipe)
 
 
+def test_no_python_is_on_a_page_that_nothing_runs():
+    """What is not a DAG or a file is run by ``test_guides.py``, of the one page that has any."""
+    assert [page for page in PAGES if page.scripts] == [page_of("hook")]
+
+
 def test_a_dag_is_on_one_page_only():
     assert len(PAGE_DAGS) == sum(len(page.dags) for page in RUNNABLE)
 
