@@ -340,12 +340,14 @@ def shown_default(parameter):
         return "required"
     if isinstance(default, ArgNotSet):
         return "the connection's" if parameter.name == "integrated_account_id" else "not given"
-    return f'`"{default}"`' if isinstance(default, str) else f"`{default!r}`"
+    if parameter.name == "deferrable":
+        return "Airflow's"
+    return f'`"{default}"`' if isinstance(default, str) else f"`{default!r}`".replace("datetime.", "")
 
 
 def test_the_table_of_obstacles_is_what_fail_on_takes():
     told = [
-        name.strip("` ") for names, _ in page_of("wait_for_customer").table("`fail_on`") for name in names.split(",")
+        name.strip("` ") for names, _ in page_of("wait_for_customer").table("obstacle") for name in names.split(",")
     ]
     assert sorted(told) == sorted(OBSTACLES)
 

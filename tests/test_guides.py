@@ -28,7 +28,11 @@ from airflow_provider_truto.emulator.state.seed import default_seed
 from airflow_provider_truto.operators._signature import collect_parameters
 from airflow_provider_truto.operators.accounts import TrutoUpdateAccountOperator
 from airflow_provider_truto.operators.proxy import TrutoProxyOperator
+from airflow_provider_truto.operators.sync_jobs import TrutoSyncJobRunOperator
 from airflow_provider_truto.operators.unified import TrutoUnifiedOperator
+from airflow_provider_truto.sensors.integrated_accounts import TrutoIntegratedAccountSensor
+from airflow_provider_truto.sensors.records import TrutoRecordSensor
+from airflow_provider_truto.sensors.sync_jobs import TrutoSyncJobRunSensor
 
 CONNECTION, HOOK, ERRORS, TUTORIAL = map(page_of, ("connection", "hook", "errors", "tutorial"))
 
@@ -75,8 +79,18 @@ def expected_of(operator):
     }
 
 
-def test_the_table_of_the_account_update_is_the_signature():
-    assert told(page_of("update_account"), "argument of an account update") == expected_of(TrutoUpdateAccountOperator)
+ARGUMENT_TABLES = [
+    ("update_account", "argument of an account update", TrutoUpdateAccountOperator),
+    ("sync_jobs", "argument of the run", TrutoSyncJobRunOperator),
+    ("sync_jobs", "argument of the run's sensor", TrutoSyncJobRunSensor),
+    ("wait_for_customer", "argument of the customer's sensor", TrutoIntegratedAccountSensor),
+    ("wait_for_record", "argument of the record's sensor", TrutoRecordSensor),
+]
+
+
+@pytest.mark.parametrize(("page", "first", "operator"), ARGUMENT_TABLES)
+def test_the_table_of_arguments_is_the_signature(page, first, operator):
+    assert told(page_of(page), first) == expected_of(operator)
 
 
 def test_the_table_of_other_calls_has_what_they_take_beside_that():
