@@ -21,6 +21,7 @@ ROWS = (
     "bulk_memory",
     "bulk_mapped",
     "bulk_changed",
+    "bulk_match",
 )
 
 

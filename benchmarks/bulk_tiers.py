@@ -102,11 +102,17 @@ def _run(customers: int, *, windows: int) -> _Run:
 
 
 @contextmanager
-def running_emulator(folder: Path, of_records: Iterable[Mapping[str, str]]) -> Iterator[str]:
-    """Run an emulator that has these records, with its limits on; give its URL. It reports calls in ``calls.log``."""
+def running_emulator(
+    folder: Path, of_records: Iterable[Mapping[str, str]], *, has_limits: bool = True
+) -> Iterator[str]:
+    """Run an emulator that has these records; give its URL. It reports calls in ``calls.log``.
+
+    A record's ``website`` is that of the account, if it has one.
+    """
     of_account: dict[str, list[dict[str, str]]] = {}
     for record in of_records:
-        of_account.setdefault(record["integrated_account_id"], []).append({"id": record["id"], "name": "Initech"})
+        known = {name: record[name] for name in ("id", "website") if name in record}
+        of_account.setdefault(record["integrated_account_id"], []).append({**known, "name": "Initech"})
     seed = {
         "tokens": [{"token": TOKEN, "expires_at": None}],
         "integrated_accounts": [
@@ -116,8 +122,8 @@ def running_emulator(folder: Path, of_records: Iterable[Mapping[str, str]]) -> I
         "records": {account: {"crm/accounts": rows} for account, rows in of_account.items()},
     }
     (folder / "seed.json").write_text(json.dumps(seed))
-    command = [sys.executable, "-m", "airflow_provider_truto.emulator", "--port", "0", "--rate-limits"]
-    command += ["--seed", str(folder / "seed.json")]
+    command = [sys.executable, "-m", "airflow_provider_truto.emulator", "--port", "0"]
+    command += ["--seed", str(folder / "seed.json"), *(["--rate-limits"] if has_limits else [])]
     with (
         (folder / "calls.log").open("w") as log,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process,

@@ -258,6 +258,19 @@ def test_a_nightly_bulk_sends_what_has_changed_and_refuses_a_source_that_is_half
 
 
 @pytest.mark.airflow
+def test_companies_are_found_by_their_websites_and_by_the_id_that_the_first_run_gave_them(airflow, emulator):
+    assert airflow.run("companies_by_website").state == "success"
+    found = emulator.state.records[ACME]["crm/accounts"]
+    (created,) = [record for record in found.values() if record["properties"]["name"] == "Litware"]
+    assert found["23423523"]["properties"]["customProperties"]["external_id"] == "C-1"
+    assert writes(emulator) == sorted([(ACME, "23423523"), (ACME, created["id"]), (GLOBEX, "70010001")])
+    created["properties"]["website"] = "https://moved.example"  # the id is surer
+    before = len(found)
+    assert airflow.run("companies_by_website").state == "success"
+    assert len(found) == before
+
+
+@pytest.mark.airflow
 def test_what_became_of_a_bulk_that_failed_is_in_the_warehouse_and_the_run_has_failed(airflow, emulator):
     conflict = {"message": "The domain is taken", "truto_is_remote_error": True}
     emulator.fault(method="PATCH", account=GLOBEX, status=409, body=conflict)

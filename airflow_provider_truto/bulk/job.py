@@ -113,9 +113,7 @@ class BulkJob:
             raise LedgerError.of_no_folder(error) from error
 
     def _execute(self) -> dict[str, Any]:
-        creates = self.plan.match is not None and self.plan.match.on_missing == "create"
-        is_repeatable = self.plan.template.method in _REPEATABLE and not creates
-        may_repeat = is_repeatable or self.on_clear == "restart"
+        may_repeat = self.plan.template.method in _REPEATABLE or self.on_clear == "restart"
         begun = begin_try(self.folder, try_number=self.try_number, is_resumed=self.is_resumed, may_repeat=may_repeat)
         if warning := begun:
             self.log.warning("%s", warning)

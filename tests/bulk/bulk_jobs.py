@@ -11,7 +11,9 @@ from upath import UPath
 from airflow_provider_truto.bulk.errors import TooManyFailuresError
 from airflow_provider_truto.bulk.job import BulkJob
 from airflow_provider_truto.bulk.ledger_files import locate_task_folder
+from airflow_provider_truto.bulk.matching.plan import make_match_plan
 from airflow_provider_truto.bulk.plan import Plan
+from airflow_provider_truto.bulk.record_parser import RecordParser
 from airflow_provider_truto.bulk.sources.files import FileSource
 from airflow_provider_truto.bulk.sources.lists import ListSource
 from airflow_provider_truto.bulk.sources.source import SourcePlan
@@ -48,28 +50,29 @@ def folder_of(output, task=TASK):
     return locate_task_folder(root, task.dag_id, task.run_id, task.task_id, task.map_index)
 
 
-def source_plan(source):
+def source_plan(source, parser=None):
     """``source`` is one, or a list of rows, or the path of a file."""
     if isinstance(source, list):
-        source = ListSource(source)
+        source = ListSource(source, parser)
     elif isinstance(source, (str, Path)):
-        source = FileSource(UPath(source))
+        source = FileSource(UPath(source), parser=parser)
     return SourcePlan(fingerprint=source.fingerprint(), open=lambda _folder: source)
 
 
-def run_job(url, token, source, output, *, task=TASK, client=None, safeguards=None, **options):
-    """Run a try to its end; gives the summary that it leaves, whatever has failed."""
+def run_job(url, token, source, output, *, task=TASK, client=None, safeguards=None, match=None, **options):
+    """Run a try to its end; gives the summary that it leaves, whatever has failed. ``match`` are arguments."""
     plan = Plan(
         template=TEMPLATE,
         coercion=CoercionOptions(),
         safeguards=safeguards or Safeguards(),
+        match=make_match_plan(**(match or {"match_on": None})),
         **{name: options.pop(name) for name in _OF_PLAN & options.keys()},
     )
     job = BulkJob(
         folder=folder_of(output, task),
         identity=task,
         plan=plan,
-        prepare_source=lambda: source_plan(source),
+        prepare_source=lambda: source_plan(source, RecordParser(needs_id=match is None)),
         new_client=lambda: new_client(url, token, **(client or {})),
         **options,
     )

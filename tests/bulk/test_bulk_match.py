@@ -192,6 +192,12 @@ def test_rows_for_one_record_are_sent_in_their_order_and_told(sites, match, outp
     assert "4 rows of this try were about a record that an earlier row was about" in logged()
 
 
+def test_a_row_that_finds_a_record_waits_for_an_earlier_one_that_names_it(sites, match):
+    sites.emulator.fault(method="PATCH", delay_before=0.5)
+    assert run(match([{**row("r1.example", "first"), "id": "r1"}, row("r1.example", "second")]))["updated"] == 2
+    assert sites.text_of(ACCOUNT, "r1") == "second"
+
+
 # ------------------------------------------------------------------------------------------------------------ creates
 
 
@@ -387,6 +393,13 @@ def test_auto_reads_no_more_pages_than_rows_wait(one, match, records, rows, expe
     assert run(match([row(f"n{records - 1 - number}.example") for number in range(rows)]))["updated"] == rows
     asked = [call for call in calls(one, "GET") if call["path"][-1] == "accounts"]
     assert names_of(asked) == expected
+
+
+def test_a_record_on_a_page_that_was_read_may_not_be_the_only_one(one, match, output):
+    fill(one, 950)
+    stored(one)["n900"]["properties"]["website"] = "n0.example"
+    with pytest.raises(AirflowFailException, match="2 accounts of this customer have website 'n0"):
+        run(match([row("n0.example")]))
 
 
 def test_auto_takes_no_filter_s_word_for_it_that_there_is_no_such_record(one, match, output):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from airflow_provider_truto.bulk.circuit import CircuitBreaker
@@ -108,6 +110,34 @@ def test_what_waited_for_a_record_goes_on_as_that_one_ended(queue, error, follow
     queue.finish(first, error)
     turns = [(turn.record.ordinal, turn.is_sent, turn.error and turn.error.code) for turn in take_all(queue)]
     assert turns == following
+
+
+def test_what_is_about_one_thing_by_any_of_its_names_is_done_in_its_order():
+    chance = random.Random(3)
+    queue = FairQueue(concurrency=8, finder=NothingFound())
+    keys = [tuple(chance.sample("pqrstuvw", chance.randint(1, 3))) for _ in range(300)]
+    for ordinal, own in enumerate(keys):
+        queue.put("a", Record(ordinal=ordinal, body={}, match_keys=(own,)))
+    flight, done = [], []
+    while turn := queue.take(running=len(flight)) or (flight and chance.choice(flight)):
+        if turn in flight:
+            flight.remove(turn)
+            done.append(turn.record.ordinal)
+            queue.finish(turn, OK)
+        else:
+            assert not {*keys[turn.record.ordinal]} & {key for one in flight for key in keys[one.record.ordinal]}
+            flight.append(turn)
+    assert sorted(done) == list(range(300))
+    for key in "pqrstuvw":
+        own = [ordinal for ordinal in done if key in keys[ordinal]]
+        assert own == sorted(own)
+
+
+class NothingFound:
+    """Every record is to be created."""
+
+    def look_up(self, _account_id, record):
+        return record
 
 
 def test_all_that_is_allowed_goes_to_an_account_that_has_answered_well(queue):
