@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from airflow_provider_truto.client.errors import TrutoError
 
@@ -19,13 +19,19 @@ _ALONE = 0.9
 #: So many changes are never too many beside what earlier runs had: a quiet night must not stop the next one.
 _FEW = 10
 
-Verdict = Literal["go on", "give up", "stop"]
-
 
 class TrutoGivenUpError(TrutoError):
     """So many records of a customer have failed that its others are left to the next try."""
 
     transient = True
+
+    @classmethod
+    def of(cls, account_id: str) -> TrutoGivenUpError:
+        """Build the error of a customer's other records."""
+        return cls(
+            f"customer {account_id or 'without a name'} was given up for this try: its records alone have failed as"
+            " often as stop_after allows"
+        )
 
 
 class StopRule(NamedTuple):
@@ -44,6 +50,12 @@ class StopRule(NamedTuple):
         return f"({self.failures}, {self.after})" if isinstance(self.failures, float) else str(self.failures)
 
 
+class Verdict(NamedTuple):
+    """What too many failures mean: this customer is given up, or the bulk stopped (``None``)."""
+
+    given_up: str | None
+
+
 class FailureBrake:
     """Counts what becomes of the records of one try, without those of customers that were given up."""
 
@@ -51,39 +63,40 @@ class FailureBrake:
         self._rule = rule
         self._failures: Counter[str] = Counter()
         self._done: Counter[str] = Counter()
+        self._all_failures = 0
+        self._all_done = 0
         self._given_up: set[str] = set()
 
     def describe_stop(self, problems: Sequence[str]) -> str:
         """Return why the bulk stops, what is left, and how to go on; ``problems`` are the first that were met."""
-        customers = len(+self._failures)
+        customers = len(self._failures)
         what = (
-            f"bulk stopped: {self.failures} of the {sum(self._done.values())} records that this try has sent have"
-            f" failed, of {customers} customer{'' if customers == 1 else 's'} (stop_after={self._rule}). What was not"
-            " sent is not done. Clear the task to go on: it sends what has failed and what is left. To let more fail"
-            " first, raise stop_after, or leave it out"
+            f"bulk stopped: {self._all_failures} of the {self._all_done} records that this try has done have failed,"
+            f" of {customers} customer{'' if customers == 1 else 's'} (stop_after={self._rule}). What was not sent is"
+            " not done. Clear the task to go on: it sends what has failed and what is left. To let more fail first,"
+            " raise stop_after, or leave it out"
         )
         return "\n  ".join([what, *problems])
 
-    @property
-    def failures(self) -> int:
-        """Failures that count."""
-        return sum(self._failures.values())
-
-    def count(self, account_id: str, *, has_failed: bool, is_only_customer: bool) -> Verdict:
-        """Count a record; say whether its customer is to be given up, or the bulk to be stopped."""
+    def count(self, account_id: str, *, has_failed: bool, is_only_customer: bool) -> Verdict | None:
+        """Count a record; return what it means that so many have failed, ``None`` where they are not too many."""
         if account_id in self._given_up:
-            return "go on"
+            return None
         self._done[account_id] += 1
+        self._all_done += 1
         if not has_failed:
-            return "go on"
+            return None
         self._failures[account_id] += 1
-        if not self._rule.is_met(failures=self.failures, done=sum(self._done.values())):
-            return "go on"
-        if is_only_customer or self._failures[account_id] < _ALONE * self.failures:
-            return "stop"
-        self._given_up.add(account_id)
-        del self._failures[account_id], self._done[account_id]
-        return "give up"
+        self._all_failures += 1
+        if not self._rule.is_met(failures=self._all_failures, done=self._all_done):
+            return None
+        ((worst, failures),) = self._failures.most_common(1)
+        if is_only_customer or failures < _ALONE * self._all_failures:
+            return Verdict(None)
+        self._given_up.add(worst)
+        self._all_failures -= self._failures.pop(worst)
+        self._all_done -= self._done.pop(worst)
+        return Verdict(worst)
 
 
 class PastRun(NamedTuple):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import Literal, Protocol
 
 from airflow_provider_truto.bulk.circuit import CircuitBreaker
@@ -154,9 +154,13 @@ class FairQueue:
         self._free(account, account.lines.leave(record.ordinal, only=_name_id(record.id or "")))
         self._set_ready(record.replace(id=None, is_remembered=False), account, is_first=True)
 
+    def give_up(self, account_id: str, error: TrutoError) -> None:
+        """Send no more records of an account of which some were sent."""
+        self._accounts[account_id].circuit.give_up(error)
+
     def has_others_than(self, account_id: str) -> bool:
         """Whether records of another account were put here."""
-        return any(known != account_id for known in (*self._accounts, *islice(self._spool, 2)))
+        return any(known != account_id for known in chain(self._accounts, islice(self._spool, 2)))
 
     def close(self) -> None:
         """Close the spool, and drop what is in it."""

@@ -25,7 +25,7 @@ from airflow_provider_truto.bulk.ledger import Ledger
 from airflow_provider_truto.bulk.matching.index import MatchIndex
 from airflow_provider_truto.bulk.plan import Plan
 from airflow_provider_truto.bulk.progress import Progress, RateMeter
-from airflow_provider_truto.bulk.queue import Account, FairQueue, Turn
+from airflow_provider_truto.bulk.queue import FairQueue, Turn
 from airflow_provider_truto.bulk.read_ahead import ReadAhead
 from airflow_provider_truto.bulk.record import Record
 from airflow_provider_truto.bulk.result_row import ResultRow, encode_failed_body
@@ -350,18 +350,19 @@ class BulkRunner:
         if self._index is not None:
             self._index.remember(row)
         if self._brake is not None and (row.status == "failed" or (row.is_done and row.attempts)):
-            self._apply_brake(self._brake, row, turn.account)
+            self._apply_brake(self._brake, turn.account.id, has_failed=row.is_failure)
 
-    def _apply_brake(self, brake: FailureBrake, row: ResultRow, account: Account) -> None:
+    def _apply_brake(self, brake: FailureBrake, account_id: str, *, has_failed: bool) -> None:
         """Give a customer up, or end the try, where too many records have failed."""
-        is_only = not self._queue.has_others_than(account.id)
-        verdict = brake.count(account.id, has_failed=row.is_failure, is_only_customer=is_only)
-        if verdict == "give up":
-            reason = f"customer {account.id or 'without a name'} was given up for this try: its records alone have"
-            account.circuit.give_up(TrutoGivenUpError(f"{reason} failed as often as stop_after allows"))
-        elif verdict == "stop":
-            self._fatal = self._fatal or StoppedError(brake.describe_stop(self.progress.problems.describe()))
-            self._wake.set()
+        is_only = not self._queue.has_others_than(account_id)
+        verdict = brake.count(account_id, has_failed=has_failed, is_only_customer=is_only)
+        if verdict is None:
+            return
+        if verdict.given_up is not None:
+            self._queue.give_up(verdict.given_up, TrutoGivenUpError.of(verdict.given_up))
+            return
+        self._fatal = self._fatal or StoppedError(brake.describe_stop(self.progress.problems.describe()))
+        self._wake.set()
 
     async def _housekeeping_loop(self) -> None:
         """Regularly write full parts of the ledger, report, and wake the dispatcher to check the time."""

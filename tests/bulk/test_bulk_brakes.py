@@ -7,7 +7,7 @@ from bulk_operator import broken, run
 from bulk_world import read_ledger
 
 from airflow_provider_truto._compat import AirflowException, AirflowFailException
-from airflow_provider_truto.bulk.brakes import FailureBrake, StopRule
+from airflow_provider_truto.bulk.brakes import FailureBrake, StopRule, Verdict
 
 # ------------------------------------------------------------------------------------------------------- stop_after
 
@@ -15,16 +15,19 @@ from airflow_provider_truto.bulk.brakes import FailureBrake, StopRule
 @pytest.mark.parametrize(
     ("rule", "records", "verdict"),
     [
-        (StopRule(3), "a+ a- b- b+ a-", "stop"),
-        (StopRule(3), "a+ a- b- b+", "go on"),
-        (StopRule(3), "a- a- a-", "give up"),
-        (StopRule(3), "a- a- a- a- b- b+ b-", "go on"),  # those of a customer who was given up do not count
-        (StopRule(3), "a- a- a- b- c- b-", "stop"),
-        (StopRule(3), "a- a- a- b- b- b-", "give up"),
-        (StopRule(0.5, 4), "a- b- a-", "go on"),
-        (StopRule(0.5, 4), "a- b- a- b-", "stop"),
-        (StopRule(0.5, 4), "a- b- a+ b+", "go on"),
-        (StopRule(0.5, 4), "a- a- b+ a-", "give up"),
+        (StopRule(3), "a+ a- b- b+ a-", Verdict(None)),
+        (StopRule(3), "a+ a- b- b+", None),
+        (StopRule(3), "a- a- a-", Verdict("a")),
+        (StopRule(3), "a- a- a- a- b- b+ b-", None),  # those of a customer who was given up do not count
+        (StopRule(3), "a- a- a- b- c- b-", Verdict(None)),
+        (StopRule(3), "a- a- a- b- b- b-", Verdict("b")),
+        (StopRule(10), "a- a- a- a- a- a- a- a- a- b-", Verdict("a")),  # whose failure was the last one is no matter
+        (StopRule(10), "a- a- a- a- a- a- a- a- b- b-", Verdict(None)),
+        (StopRule(0.5, 4), "a- b- a-", None),
+        (StopRule(0.5, 4), "a- b- a- b-", Verdict(None)),
+        (StopRule(0.5, 4), "a- b- a+ b+", None),
+        (StopRule(0.5, 4), "a- a- b+ a-", Verdict("a")),
+        (StopRule(0.5, 4), "a- a- b+ a- b- b+", None),
     ],
 )
 def test_failures_of_several_customers_stop_and_those_of_one_give_it_up(rule, records, verdict):
@@ -37,7 +40,7 @@ def test_failures_of_several_customers_stop_and_those_of_one_give_it_up(rule, re
 
 def test_the_only_customer_cannot_fail_alone():
     brake = FailureBrake(StopRule(2))
-    assert [brake.count("a", has_failed=True, is_only_customer=True) for _ in range(2)] == ["go on", "stop"]
+    assert [brake.count("a", has_failed=True, is_only_customer=True) for _ in range(2)] == [None, Verdict(None)]
 
 
 def test_a_bulk_that_fails_everywhere_is_stopped_and_a_clear_goes_on_with_what_is_left(one, task, output):
@@ -45,7 +48,7 @@ def test_a_bulk_that_fails_everywhere_is_stopped_and_a_clear_goes_on_with_what_i
     with pytest.raises(AirflowFailException) as failure:
         run(task(one.rows(), stop_after=6, max_failures=None, concurrency=1))
     text = str(failure.value)
-    assert text.startswith("bulk stopped: 6 of the 6 records that this try has sent have failed, of 4 customers")
+    assert text.startswith("bulk stopped: 6 of the 6 records that this try has done have failed, of 4 customers")
     assert "(stop_after=6)" in text
     assert "Clear the task to go on" in text
     assert "\n  row " in text

@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from bulk_operator import broken, run
+from bulk_operator import broken, context_of, run
 from bulk_world import account_number
 
 from airflow_provider_truto._compat import AirflowException, AirflowFailException
@@ -247,11 +247,9 @@ def test_records_that_need_no_write_are_not_counted_as_changes(one, bulk, tmp_pa
     assert counts["updated"] == 40, "what is sent again since everything is, is not a change"
 
 
-def nightly(bulk, rows, night, **arguments):
+def nightly(bulk, rows, night, *, try_number=1, **arguments):
     operator = bulk("nightly", rows, **arguments)
-    from bulk_operator import context_of
-
-    context = context_of(operator)
+    context = context_of(operator, try_number=try_number)
     context["ti"].run_id = f"night-{night}"
     return operator.execute(context)
 
@@ -263,6 +261,26 @@ def test_a_source_that_is_suddenly_half_as_long_is_refused(one, bulk, output):
         nightly(bulk, one.rows("3")[:20], 3, max_changes=(2, 2))
     assert len(list(output.rglob("past/*.json"))) == 3
     assert nightly(bulk, one.rows("3")[:20], 3)["updated"] == 20
+
+
+def test_a_run_counts_for_the_next_ones_when_a_retry_has_brought_it_to_its_end(one, bulk, output):
+    one.emulator.fault(path="r4$", times=4, status=500)
+    with pytest.raises(AirflowException, match="4 of 40 records failed"):
+        nightly(bulk, one.rows(), 0, max_changes=(2, 7))
+    assert list(output.rglob("past/*.json")) == []
+    nightly(bulk, one.rows(), 0, max_changes=(2, 7), try_number=2)
+    (path,) = output.rglob("past/*.json")
+    assert json.loads(path.read_text()) == {"rows": 40, "changes": 40}
+
+
+def test_a_past_that_is_torn_says_so_and_nothing_is_sent(one, bulk, output):
+    nightly(bulk, one.rows(), 0, max_changes=(2, 7))
+    (path,) = output.rglob("past/*.json")
+    path.write_text('{"rows": 4')
+    writes = len(one.writes())
+    with pytest.raises(AirflowFailException, match=r"is torn, or not JSON.*Delete it"):
+        nightly(bulk, one.rows("1"), 1, max_changes=(2, 7))
+    assert len(one.writes()) == writes
 
 
 def test_more_changes_than_in_the_last_nights_are_refused(one, bulk, tmp_path):
@@ -291,7 +309,7 @@ def test_a_retry_is_not_refused_for_what_it_counts_differently(one, bulk):
     assert len(one.emulator.requests) - before == 4
 
 
-def test_rows_of_a_warehouse_that_were_refused_are_asked_for_again(one, bulk, sqlite, tmp_path):
+def test_rows_of_a_warehouse_that_were_refused_are_asked_for_again(one, bulk, sqlite, tmp_path, output):
     sqlite("create table t (id, integrated_account_id, description); ")
     database = sqlite3.connect(tmp_path / "warehouse.db")
     for row in one.rows():
@@ -301,6 +319,7 @@ def test_rows_of_a_warehouse_that_were_refused_are_asked_for_again(one, bulk, sq
     given = {"sql": "select * from t", "sql_conn_id": "warehouse", "max_changes": 10}
     with pytest.raises(AirflowFailException, match="40 of 40 rows"):
         run(bulk("apply", **given))
+    assert list(output.rglob("snapshot-*")) == []
     database.execute("delete from t where id <> 'r1'")
     database.commit()
     database.close()
