@@ -16,6 +16,11 @@ except ImportError:  # Airflow 2.11, and 3.0, whose airflow.sdk has no BaseHook
     from airflow.models.baseoperator import BaseOperator
 
 try:
+    from airflow.sdk import BaseOperatorLink
+except ImportError:  # Airflow 2.11
+    from airflow.models.baseoperatorlink import BaseOperatorLink
+
+try:
     from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 except ImportError:  # before Airflow 3.2
     from airflow.exceptions import AirflowException, AirflowFailException, AirflowSkipException
@@ -43,6 +48,7 @@ __all__ = [
     "ArgNotSet",
     "BaseHook",
     "BaseOperator",
+    "BaseOperatorLink",
     "conf",
     "count_metric",
     "earlier_tries",
@@ -53,6 +59,7 @@ __all__ = [
     "is_literal",
     "mask_secret",
     "object_storage_path",
+    "read_xcom",
     "warn_deprecated",
 ]
 
@@ -84,6 +91,15 @@ def mask_secret(secret: str) -> None:
         except ImportError:
             from airflow.utils.log.secrets_masker import mask_secret as mask  # Airflow 2.11
     mask(secret)
+
+
+def read_xcom(ti_key: Any, key: str) -> Any:
+    """Read what a task instance has pushed under a key; ``None`` where it has pushed nothing."""
+    try:
+        from airflow.sdk.execution_time.xcom import XCom
+    except ImportError:  # Airflow 2.11
+        from airflow.models.xcom import XCom
+    return XCom.get_value(ti_key=ti_key, key=key)
 
 
 def warn_deprecated(message: str, *, stacklevel: int) -> None:

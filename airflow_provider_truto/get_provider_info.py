@@ -56,6 +56,15 @@ def get_provider_info() -> dict[str, Any]:
                 "class-name": "airflow_provider_truto.decorators.accounts.truto_update_account_task",
             }
         ],
+        "extra-links": [
+            f"airflow_provider_truto.links.{name}"
+            for name in (
+                "TrutoIntegratedAccountsLink",
+                "TrutoLedgerLink",
+                "TrutoReferenceLink",
+                "TrutoSyncJobRunReferenceLink",
+            )
+        ],
         "connection-types": [
             {
                 "connection-type": connection_fields.CONNECTION_TYPE,
@@ -85,6 +94,23 @@ def get_provider_info() -> dict[str, Any]:
                         "type": "boolean",
                         "example": "True",
                         "default": "False",
+                    },
+                    "app_url": {
+                        "description": "Base URL of Truto's app, where the links of tasks lead.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "https://app.truto.one",
+                        "default": "https://app.truto.one",
+                    },
+                    "ledger_url": {
+                        "description": (
+                            "Where a browser shows the folder of a bulk's ledger: a URL with {bucket} and {key} in"
+                            " it; empty for no link."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "https://files.example.com/{bucket}/{key}",
+                        "default": "",
                     },
                 },
             }

@@ -21,6 +21,7 @@ from airflow_provider_truto.connection_fields import (
     RELABELING,
     build_form_fields,
 )
+from airflow_provider_truto.get_provider_info import get_provider_info
 
 AIRFLOW = Version(airflow.__version__)
 PREFIX = "extra__truto__"
@@ -57,6 +58,7 @@ print(json.dumps({
     "widgets": sorted(name for name in manager.connection_form_widgets if "__truto__" in name),
     "behaviour": manager.field_behaviours.get("truto"),
     "version": manager.providers["airflow-provider-truto"].version,
+    "links": sorted(manager.extra_links_class_names),
     "config": [conf.get("truto", "allowed_hosts"), conf.getboolean("truto", "hide_values")],
 }))
 """
@@ -77,6 +79,7 @@ def test_the_provider_manager_finds_the_hook_the_connection_type_and_the_configu
     assert found["hook"] == ["airflow_provider_truto.hooks.truto.TrutoHook", "Truto", "truto_conn_id", True]
     assert found["version"] == version("airflow-provider-truto")
     assert found["config"] == ["", False]
+    assert set(get_provider_info()["extra-links"]) <= set(found["links"])
     complaints = [line for line in logged.splitlines() if "truto" in line.lower() and "warn" in line.lower()]
     assert complaints == []
 

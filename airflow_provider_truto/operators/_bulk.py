@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 from airflow_provider_truto._compat import warn_deprecated
 from airflow_provider_truto.airflow_errors import translate_errors
 from airflow_provider_truto.client.errors import Problem
+from airflow_provider_truto.links import TrutoIntegratedAccountsLink, TrutoLedgerLink, TrutoReferenceLink
 from airflow_provider_truto.operators._argument import is_known_at_parse
 from airflow_provider_truto.operators._arguments import BULK_ARGUMENTS
 from airflow_provider_truto.operators._deferral import DeferringOperator
@@ -27,6 +28,7 @@ class TrutoBulkOperator(DeferringOperator):
     """Many writes in one task, kept in flight for many customers at once; every record is accounted for."""
 
     arguments = BULK_ARGUMENTS
+    operator_extra_links = (TrutoIntegratedAccountsLink(), TrutoReferenceLink(), TrutoLedgerLink())
     query: Any
     changed_only: Any
     match_on: Any

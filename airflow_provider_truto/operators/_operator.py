@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_truto._compat import AirflowFailException, ArgNotSet, BaseOperator
 from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
+from airflow_provider_truto.links import LinkingMixin
 from airflow_provider_truto.operators._argument import (
     REQUIRED,
     Argument,
@@ -31,7 +32,7 @@ XCOM_KEY = "truto"
 _DEFERRED_TRY = "deferred_try"
 
 
-class TrutoOperator(TypedRenderingMixin, BaseOperator):
+class TrutoOperator(TypedRenderingMixin, LinkingMixin, BaseOperator):
     """An operator whose arguments are those of one table.
 
     What can never be right is a ``ValueError`` while the DAG file is parsed. A row of a mapped task is different: its

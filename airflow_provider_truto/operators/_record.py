@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from airflow_provider_truto.airflow_errors import translate_errors
 from airflow_provider_truto.client.errors import Problem
+from airflow_provider_truto.links import TrutoIntegratedAccountsLink, TrutoLink, TrutoReferenceLink
 from airflow_provider_truto.operators._deferral import DeferringOperator
 from airflow_provider_truto.records.request import SchemaSource
 
@@ -19,6 +20,7 @@ class TrutoRecordOperator(DeferringOperator):
     What a public operator does not take as an argument has the value here.
     """
 
+    operator_extra_links: Collection[TrutoLink] = (TrutoIntegratedAccountsLink(), TrutoReferenceLink())
     #: What the operator calls the record's id.
     id_name: ClassVar[str] = "record_id"
     needs_id: ClassVar[bool] = False

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from airflow_provider_truto._compat import NOTSET, ArgNotSet
 from airflow_provider_truto.connection_fields import DEFAULT_CONN_ID
+from airflow_provider_truto.links import TrutoIntegratedAccountsLink
 from airflow_provider_truto.operators._record import TrutoRecordOperator, Verify
 from airflow_provider_truto.operators._signature import defer_required_check
 from airflow_provider_truto.records.request import OnNone
@@ -97,4 +98,5 @@ class TrutoProxyOperator(TrutoRecordOperator):
         super().__init__(**kwargs)
         self._take(locals())
 
+    operator_extra_links = (TrutoIntegratedAccountsLink(),)  # the reference of a proxy call is the CRM's own
     template_fields_renderers: ClassVar[dict[str, str]] = {"body": "json", "query": "json"}

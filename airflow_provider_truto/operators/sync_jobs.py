@@ -16,6 +16,7 @@ from airflow_provider_truto.client.api import ErrorHandling
 from airflow_provider_truto.client.errors import Problem
 from airflow_provider_truto.client.sync_job_runs import is_over
 from airflow_provider_truto.connection_fields import DEFAULT_CONN_ID
+from airflow_provider_truto.links import TrutoIntegratedAccountsLink, TrutoSyncJobRunReferenceLink
 from airflow_provider_truto.operators._arguments import SYNC_JOB_ARGUMENTS
 from airflow_provider_truto.operators._operator import TrutoOperator
 from airflow_provider_truto.operators._record import Verify
@@ -82,6 +83,7 @@ class TrutoSyncJobRunOperator(TrutoOperator):
     """
 
     arguments = SYNC_JOB_ARGUMENTS
+    operator_extra_links = (TrutoIntegratedAccountsLink(), TrutoSyncJobRunReferenceLink())
 
     @defer_required_check
     def __init__(
