@@ -276,6 +276,11 @@ def test_pre_commit_runs_what_make_lint_runs():
     assert hooks == re.findall(r"\$\(BIN\)/(.*)", recipe)
 
 
+def test_every_example_is_on_its_page():
+    examples = [path.stem for path in (ROOT / "example_dags").glob("*.py")]
+    assert sorted(re.findall(r"^## (\w+)$", page_of("examples").text, re.MULTILINE)) == sorted(examples)
+
+
 def test_no_python_is_on_a_page_that_nothing_runs():
     """What is not a DAG or a file is run by ``test_guides.py``, of the one page that has any."""
     assert [page for page in PAGES if page.scripts] == [page_of("hook")]
