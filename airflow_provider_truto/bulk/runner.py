@@ -231,8 +231,7 @@ class BulkRunner:
         except TrutoAuthenticationError:
             raise
         except TrutoError as failure:
-            if isinstance(failure, TrutoNotFoundError) and record.is_remembered and self._index is not None:
-                self._index.forget(turn.account.id, record.id or "")
+            if isinstance(failure, TrutoNotFoundError) and record.is_remembered:
                 self._queue.begin_anew(turn)
                 self._leave_slot()
                 return

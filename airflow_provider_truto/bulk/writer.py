@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from airflow_provider_truto.client.aio import AsyncClient  # slow to import; DAG files must not pay for it
 
 
+#: Stands for the id of a record that is not looked up yet.
+_UNKNOWN_ID = "?"
 #: Makes what marks the records that are as they were confirmed last, of what names a record's customer.
 MakeFilter = Callable[[Callable[[Record], str]], ChangeFilter]
 
@@ -160,7 +162,8 @@ class RecordWriter:
         """
         request, account_id = self._build_request(record), self.find_account_id(record)
         if _is_new(record) and not is_looked_up:
-            request = request.replace(method=self._plan.template.method, schema=self._plan.template.schema)
+            template = self._plan.template
+            request = request.replace(method=template.method, schema=template.schema, record_id=_UNKNOWN_ID)
         checked = self._checked.get((account_id, request.method))
         if checked is not None and (valid := checked.admit(record.id, record.body)):
             return valid

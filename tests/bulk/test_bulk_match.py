@@ -74,6 +74,15 @@ def test_a_row_with_an_id_needs_no_list(sites, match):
     assert calls(sites, "GET") == []
 
 
+def test_an_empty_id_is_none(sites, match, tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text(f"id,integrated_account_id,website,description\n,{ACCOUNT},r1.example,csv\n")
+    assert run(match(str(path)))["updated"] == 1
+    other = match([{**row("r2.example", "json"), "id": ""}], output_path=f"file://{tmp_path}/other")
+    assert run(other)["updated"] == 1
+    assert [sites.text_of(ACCOUNT, record) for record in ("r1", "r2")] == ["csv", "json"]
+
+
 def test_every_page_of_a_list_is_read(one, match):
     for number in range(250):
         one.state.records[ACCOUNT]["crm/accounts"][f"n{number}"] = {
@@ -227,6 +236,37 @@ def test_what_is_created_is_checked_and_typed_as_an_update_is(sites, match, outp
     created, wrong = told(output)
     assert stored(sites)[created["id"]]["properties"]["employeeCount"] == 12
     assert (wrong["status"], len(stored(sites))) == ("failed", 11)
+
+
+def test_rows_are_checked_before_the_first_write_without_a_list(sites, match):
+    rows = [row("n/a"), row("new.example"), row("r1.example", number_of_employees="many")]
+    with pytest.raises(AirflowFailException, match="2 rows of the source are not valid"):
+        run(match(rows, validate_first=True, on_missing="create", skip_unchanged=True))
+    assert calls(sites) == []
+
+
+@pytest.mark.parametrize("schema", ["packaged", "live", None])
+def test_rows_that_are_checked_first_are_updated_or_created_then(sites, match, schema):
+    rows = [row("r1.example"), row("new.example", name="New")]
+    counts = run(match(rows, validate_first=True, on_missing="create", schema=schema))
+    assert (counts["updated"], counts["created"]) == (1, 1)
+
+
+def test_what_is_created_is_not_compared_with_what_there_was(sites, match):
+    rows = [row("new.example", name="New"), row("https://www.r1.example/", None)]
+    del rows[1]["body"]["description"]
+    counts = run(match(rows, on_missing="create", skip_unchanged=True))
+    assert (counts["created"], counts["unchanged"]) == (1, 1)
+
+
+def test_a_create_that_is_not_confirmed_is_found_all_the_same(sites, match, output):
+    sites.emulator.fault(method="POST", headers={}, apply=True, body={"id": "n1", "name": "Another"})
+    stored(sites)["n1"] = {"id": "n1", "properties": {"name": "Another", "website": "else.example"}}
+    rows = [row("new.example", name="New"), row("new.example", "two")]
+    with pytest.raises(AirflowFailException, match="The write HAS happened"):
+        run(match(rows, on_missing="create", verify="fail"))
+    assert [line["status"] for line in told(output)] == ["failed", "updated"]
+    assert [line["id"] for line in told(output)] == ["n1", "n1"]
 
 
 @pytest.mark.parametrize("is_shown", [True, False])

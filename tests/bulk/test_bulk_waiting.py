@@ -226,6 +226,20 @@ def test_a_resumed_part_that_does_not_see_the_ledger_creates_nothing_twice(one, 
     assert len(one.emulator.executions) == 4
 
 
+def test_a_list_that_is_told_to_wait_waits_as_a_write_does(one, task, output):
+    for account in one.accounts:
+        for record, stored in one.state.records[account]["crm/accounts"].items():
+            stored["properties"]["website"] = f"{record}.example"
+    rows = [{**row, "body": {**row["body"], "website": f"{row['id']}.example"}, "id": None} for row in one.rows()]
+    one.emulator.fault(**HOUR | {"method": "GET"}, account=one.accounts[1], times=None)
+    trigger = defer(task(rows, match_on="website"))
+    assert statuses(output) == {"updated": 30}
+    one.emulator.clear_faults()
+    assert resume(task(rows, match_on="website"), trigger.event)["updated"] == 40
+    one_listing_each = [call for call in one.emulator.requests if call["method"] == "GET"]
+    assert len(one_listing_each) == 5  # and the one that was told to wait
+
+
 def test_a_report_counts_the_last_part_of_a_try(one, task, output):
     one.emulator.fault(**HOUR, skip=13, times=None)
     trigger = defer(task(one.rows()))

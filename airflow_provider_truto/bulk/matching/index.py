@@ -69,11 +69,6 @@ class MatchIndex:
             values = (self._number(account_id), record_id, row.ordinal)
             self._database.execute("INSERT OR IGNORE INTO sources VALUES (?, ?, ?)", values)
 
-    def forget(self, account_id: str, record_id: str) -> None:
-        """Forget a record that does not exist any more."""
-        values = (self._number(account_id), record_id)
-        self._database.execute("DELETE FROM found WHERE account = ? AND id = ?", values)
-
     def note_asked(self, account_id: str, key: str) -> None:
         """Note that the CRM itself was asked for the records of a row, whose first key this is."""
         values = (self._number(account_id), bytes.fromhex(key))

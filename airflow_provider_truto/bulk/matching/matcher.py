@@ -39,10 +39,10 @@ CountRows = Callable[[], int | None]
 
 def read_keys(record: Record, rule: MatchRule) -> Record:
     """Return a record with the keys that find its record, or with why none can; one with an id needs none."""
-    if record.id is not None or not record.is_sent:
+    if record.id or not record.is_sent:
         return record
     keys, problems = rule.read_row(record.body)
-    return record.replace(match_keys=keys, problems=tuple(problems))
+    return record.replace(id=None, match_keys=keys, problems=tuple(problems))
 
 
 class Matcher:
