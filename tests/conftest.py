@@ -26,6 +26,14 @@ from airflow_provider_truto.client.settings import ClientSettings
 from airflow_provider_truto.client.sync import SyncClient
 from airflow_provider_truto.client.tokens import ApiToken, Token
 from airflow_provider_truto.emulator import ACME, Emulator
+from airflow_provider_truto.testing import plugin
+
+
+def pytest_configure(config):
+    """Have the plugin of this tree, whether or not an installed one is loaded already."""
+    if not config.pluginmanager.has_plugin("truto"):
+        config.pluginmanager.register(plugin, "truto")
+
 
 # Before anything imports Airflow: a developer's own ~/airflow is none of the tests' business.
 _AIRFLOW_HOME = tempfile.TemporaryDirectory(prefix="truto-tests-")

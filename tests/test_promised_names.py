@@ -63,6 +63,10 @@ PROMISED = {
     "webhooks.parse_event": "body",
     "decorators.accounts.truto_update_account_task": "python_callable multiple_outputs",
     "emulator.Emulator": "",
+    "testing.plugin.truto": "",
+    "testing.emulated.EmulatedTruto.run": "operator params",
+    "testing.emulated.EmulatedTruto.record": "customer resource record_id",
+    "testing.emulated.EmulatedTruto.fault": "",
 }
 #: Each error, what it is one of, and an attribute that it has.
 ERRORS = {

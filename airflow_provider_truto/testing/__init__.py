@@ -1,0 +1,4 @@
+"""What a DAG author's own tests use: the pytest fixture `truto`, see docs/testing.md.
+
+`plugin.py` is what pytest loads, `emulated.py` what the fixture is, `worker.py` runs a task without a database.
+"""
