@@ -1,6 +1,6 @@
 """What each HTTP status means, one row per status: error class, who tries again, cause, fix.
 
-The errors, the retry loop, what Airflow is told and the README's table come from here. Sources: Truto's
+The errors, the retry loop, what Airflow is told and the table of docs/errors.md come from here. Sources: Truto's
 docs/api-reference/overview/errors and Truto's own reference texts on errors; 408, 425 and 501 as HTTP means them.
 """
 

@@ -1,6 +1,6 @@
 """The connection form, its test and a run, as people see them: Airflow's UI in a real browser.
 
-With TRUTO_SCREENSHOTS=1 the tests also take the pictures of the README.
+With TRUTO_SCREENSHOTS=1 the tests also take the pictures of the guides.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def stored(page, conn_id):
 
 
 def screenshot(page, name, element):
-    """Take a picture for the README."""
+    """Take a picture for the guides."""
     IMAGES.mkdir(parents=True, exist_ok=True)
     # What lights up under the mouse or passes by is no part of the picture.
     page.mouse.move(0, 0)
