@@ -11,6 +11,9 @@ from airflow_runs import PLANTED, Airflow
 
 from airflow_provider_truto.emulator import ACME, GLOBEX, Emulator, default_seed
 
+# What DAG authors know as `truto`: that name is the session's Truto here.
+from airflow_provider_truto.testing.plugin import truto as worker  # noqa: F401
+
 
 @pytest.fixture(scope="session")
 def truto():

@@ -104,27 +104,21 @@ def test_an_operator_can_be_deep_copied_and_keeps_what_was_not_given():
     assert not twin._taken["integrated_account_id"]
 
 
-@pytest.fixture
-def connected(emulator, connection):
-    connection(emulator.url, emulator.token, max_attempts=1)
-    return emulator
-
-
-def test_an_operator_runs_without_any_airflow_around_it(connected):
+def test_an_operator_runs_without_any_airflow_around_it(worker):
     value = an_operator().execute({})
     assert value["id"] == "23423523"
-    assert connected.executions[0]["body"] == BODY
+    assert worker.requests[0].body == BODY
 
 
-def test_without_a_task_each_call_is_a_write_of_its_own(connected):
+def test_without_a_task_each_call_is_a_write_of_its_own(worker):
     operator = an_operator()
     operator.execute({})
     operator.execute({})
-    assert len(connected.executions) == 2
+    assert len(worker.emulator.executions) == 2
 
 
-def test_without_a_task_a_passing_error_is_raised_as_it_is(connected):
-    connected.fault(status=502)
+def test_without_a_task_a_passing_error_is_raised_as_it_is(worker):
+    worker.fault(status=502, times=None)
     with pytest.raises(TrutoServerError):
         an_operator().execute({})
 
@@ -137,9 +131,9 @@ def test_rendering_by_hand_keeps_types_too():
     assert repr(operator.body["website"]) == "<missing: {{ nothing }} is None>"
 
 
-def test_values_are_hidden_in_every_message_where_the_config_says_so(connected, monkeypatch):
+def test_values_are_hidden_in_every_message_where_the_config_says_so(worker, monkeypatch):
     monkeypatch.setenv("AIRFLOW__TRUTO__HIDE_VALUES", "True")
-    connected.fault(status=422, body={"truto_is_remote_error": True, "message": "SECRET name is taken"})
+    worker.fault(status=422, body={"truto_is_remote_error": True, "message": "SECRET name is taken"})
     seen = []
     for body in (
         {"name": "SECRET name"},
