@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import random
 import shutil
+import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -14,13 +16,21 @@ from pathlib import Path
 
 import pytest
 from bulk_jobs import TASK, TEMPLATE, folder_of, in_process
+from bulk_operator import run
 from bulk_world import read_ledger
 from upath import UPath
 
 from airflow_provider_truto.bulk.completed import CompletedRecords
-from airflow_provider_truto.bulk.errors import LiveTryError, StateError, TooManyRemovedError, UnfinishedError
+from airflow_provider_truto.bulk.errors import (
+    LiveTryError,
+    SourceError,
+    StateError,
+    TooManyRemovedError,
+    UnfinishedError,
+)
 from airflow_provider_truto.bulk.plan import Plan
 from airflow_provider_truto.bulk.record import Record
+from airflow_provider_truto.bulk.sources.files import FileSource
 from airflow_provider_truto.bulk.state.changes import ChangeFilter
 from airflow_provider_truto.bulk.state.database import StateDatabase
 from airflow_provider_truto.bulk.state.fold import fold_ledger
@@ -130,6 +140,26 @@ def test_a_row_with_another_body_or_record_is_changed(runs, truto, change):
     assert runs([{**row, **change}])[1] == 1
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"mapping": lambda row: {**row, "body": {**row["body"], "name": "mapped"}}},
+        {"schema": {"type": "object"}},
+        {"on_none": "omit"},
+        {"extra_fields": ["nickname"]},
+        {"allow_empty": True},
+        {"check_custom_fields": True},
+    ],
+    ids=lambda arguments: next(iter(arguments)),
+)
+def test_what_may_change_the_body_that_is_sent_sends_it_again(one, task, arguments):
+    rows = one.rows()[:3]
+    run(task(rows, changed_only=True))
+    assert run(task(rows, changed_only=True, concurrency=4), generation=5)["unchanged"] == 3
+    assert run(task(rows, changed_only=True, **arguments), generation=10)["updated"] == 3
+    assert run(task(rows, changed_only=True, **arguments), generation=15)["unchanged"] == 3
+
+
 def test_the_order_of_fields_is_no_change(runs, truto):
     row = {**truto.rows()[0], "body": {"description": "a", "name": "b"}}
     runs([row])
@@ -208,6 +238,15 @@ def test_a_ledger_that_is_gone_makes_the_next_run_send_everything(runs, truto, c
     assert runs(rows)[1] == 40
     assert "its ledger" in caplog.text
     assert "is gone" in caplog.text
+
+
+def rewrite(path, statement):
+    """Have another program write the file, whole."""
+    with closing(sqlite3.connect(path)) as database:
+        database.execute(statement)
+        database.commit()
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    path.rename(path.with_name(f"{path.name[:16]}-{digest}.sqlite"))
 
 
 @pytest.mark.parametrize(
@@ -301,6 +340,23 @@ def test_nothing_is_removed_where_a_row_does_not_say_which_record_it_is(runs, tr
     summary, _ = runs([*rows[:38], {"id": "", "body": {}}], on_removed="delete")
     assert (summary["failed"], summary["records"]) == (1, 39)
     assert "nothing is taken for removed" in caplog.text
+
+
+def test_nothing_is_removed_where_the_source_ends_early(runs, truto, output):
+    rows = truto.rows()
+    runs(rows)
+    path = output.parent / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows[:39]))
+    source = FileSource(UPath(path))
+    source.records = lambda: broken_off(rows[:38])
+    with pytest.raises(SourceError, match="broken off"):
+        runs(source, on_removed="delete")
+    assert {len(truto.state.records[account]["crm/accounts"]) for account in truto.accounts} == {10}
+
+
+def broken_off(rows):
+    yield from (Record(ordinal=number, **row) for number, row in enumerate(rows))
+    raise SourceError("broken off")
 
 
 def test_a_record_that_is_gone_already_counts_as_removed(runs, truto):
