@@ -257,6 +257,8 @@ def rewrite(path, statement):
         pytest.param(
             lambda path: path.rename(path.with_name("state-2.sqlite")), "none has such a name", id="foreign"
         ),
+        pytest.param(lambda path: rewrite(path, "PRAGMA user_version = 0"), "is a state of version 0", id="older"),
+        pytest.param(lambda path: rewrite(path, "PRAGMA application_id = 1"), "and not a state", id="another's"),
     ],
 )
 def test_a_state_that_cannot_be_used_is_an_error_with_a_way_out(runs, truto, damage, message):
