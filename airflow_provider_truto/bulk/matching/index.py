@@ -25,6 +25,7 @@ ON CONFLICT (account, key, id) DO UPDATE SET is_own = max(is_own, excluded.is_ow
 """
 #: Ids that are told where several records have one key.
 MOST_IDS = 20
+_FIND = "SELECT id FROM found WHERE account = ? AND key = ? AND is_own >= ? LIMIT ?"
 
 
 class MatchIndex:
@@ -51,13 +52,13 @@ class MatchIndex:
 
     def find(self, account_id: str, keys: Sequence[str], *, only_own: bool = False) -> list[str]:
         """Return the ids of the records that have any of these keys, one more than ``MOST_IDS`` at most."""
-        marks = ", ".join("?" * len(keys))
-        query = (
-            f"SELECT DISTINCT id FROM found WHERE account = ? AND is_own >= ? AND key IN ({marks})"  # noqa: S608
-            f" LIMIT {MOST_IDS + 1}"
-        )
-        values = (self._number(account_id), only_own, *map(bytes.fromhex, keys))
-        return sorted(record_id for (record_id,) in self._database.execute(query, values))
+        account, found = self._number(account_id), set[str]()
+        for key in keys:
+            values = (account, bytes.fromhex(key), only_own, MOST_IDS + 1)
+            found.update(record_id for (record_id,) in self._database.execute(_FIND, values))
+            if len(found) > MOST_IDS:
+                break
+        return sorted(found)[: MOST_IDS + 1]
 
     def remember(self, row: ResultRow) -> None:
         """Add what a row of this run's ledger has written, so that the next rows find it."""
