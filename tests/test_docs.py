@@ -42,6 +42,7 @@ from airflow_provider_truto.bulk import (
 from airflow_provider_truto.bulk.ledger_files import locate_task_folder
 from airflow_provider_truto.bulk.mapping import TemplateMapping
 from airflow_provider_truto.bulk.messages import describe_duration, describe_progress, describe_start
+from airflow_provider_truto.bulk.preview import KINDS
 from airflow_provider_truto.bulk.progress import Progress
 from airflow_provider_truto.bulk.readers.rows import LONGEST_LINE
 from airflow_provider_truto.bulk.record import parse_record
@@ -313,6 +314,11 @@ ARGUMENT_TABLES = [
     (BULK_SHARDS, "argument of the summary", TrutoBulkSummaryOperator),
     (LEDGER_TABLES, "argument of the tables", TrutoLedgerToSqlOperator),
 ]
+
+
+def test_the_counts_of_a_preview_are_those_of_the_code():
+    told = re.findall(r"`(\w+)`", "".join(names for names, _ in Page("docs/before_you_let_it_run.md").table("count")))
+    assert sorted(told) == sorted(["rows", "changes", *KINDS])
 
 
 def test_the_table_of_what_only_a_single_update_has_is_the_difference_of_the_signatures():

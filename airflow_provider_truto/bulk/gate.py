@@ -8,7 +8,7 @@ from logging import Logger
 from typing import Any
 
 from airflow_provider_truto.bulk.brakes import ChangeRule, PastRun
-from airflow_provider_truto.bulk.errors import PlanRefusedError
+from airflow_provider_truto.bulk.errors import PlanRefusedError, UnfinishedError
 from airflow_provider_truto.bulk.history import RunHistory
 from airflow_provider_truto.bulk.preview import BulkPreview
 
@@ -27,8 +27,18 @@ class PlanGate:
         return self.max_changes is not None or self.expect is not None
 
     def check(self, plan: BulkPreview, *, log: Logger) -> None:
-        """Raise ``PlanRefusedError`` where nothing of this plan may be sent."""
+        """Raise ``PlanRefusedError`` where nothing of a plan may be sent, ``UnfinishedError`` where that is unclear.
+
+        What is unclear counts as a change.
+        """
         log.info("Before the first write: %s. Hash: %s", plan.describe(), plan.hash)
+        unclear = plan.counts["unclear"]
+        if self.expect is not None and plan.hash != self.expect and unclear:
+            raise UnfinishedError(
+                f"{unclear} rows could not be decided on, since their customers could not be asked:"
+                f" {plan.describe()}. Whether this is the plan of expect={self.expect!r} is not known, and nothing"
+                " was sent; a retry asks again"
+            )
         if self.expect is not None and plan.hash != self.expect:
             raise PlanRefusedError(
                 f"what would be done is not what was previewed: {plan.describe()}. Its hash is {plan.hash}, and"
@@ -41,7 +51,7 @@ class PlanGate:
         past = [] if self.past is None or rule.most is not None else self.past.read(rule.runs)
         if rule.most is None and not past:
             log.info("No earlier run of this task is known: max_changes=%s begins to hold with the next one", rule)
-        if reason := rule.explain_refusal(rows=plan.rows, changes=plan.changes, past=past):
+        if reason := rule.explain_refusal(rows=plan.rows, changes=plan.changes + unclear, past=past):
             raise PlanRefusedError(
                 f"{reason} (max_changes={rule}). Nothing was sent. In all: {plan.describe()}. Look at the source; if"
                 " it is right, clear this task with a higher max_changes, or with max_changes=None"

@@ -283,6 +283,7 @@ class BulkJob:
                     reads=reads,
                     reads_all=reads_all,
                     concurrency=plan.concurrency,
+                    is_stopped=plan.is_stopped,
                     matcher=None if plan.match is None else writer.make_matcher(plan.match, index),
                 )
                 removed = () if state is None else state.list_removed(first_ordinal=lambda: planning.read_rows)

@@ -6,10 +6,10 @@ source → resolve → (match) → prepare → BulkPreview
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from airflow_provider_truto.bulk.errors import TooManyRemovedError
+from airflow_provider_truto.bulk.errors import TooManyRemovedError, UnfinishedError
 from airflow_provider_truto.bulk.matching.matcher import Matcher
 from airflow_provider_truto.bulk.preview import BulkPreview, Decision, decide_error
 from airflow_provider_truto.bulk.read_ahead import read_chunk
@@ -27,7 +27,8 @@ class PlanPass:
     """Decides on every row of a source.
 
     ``reads``: records are read as they are now, those of the samples and with ``reads_all`` every one, so many at a
-    time as ``concurrency`` says. A customer whose records cannot be read is not asked again. ``matcher`` finds
+    time as ``concurrency`` says. A customer who cannot be asked is not asked again: its rows are ``unclear`` where
+    that may pass, and the others go on. ``is_stopped`` is called before each chunk. ``matcher`` finds
     those of rows without an id as they are before any write: what an earlier row would create is created again.
     """
 
@@ -38,6 +39,7 @@ class PlanPass:
         reads: bool,
         reads_all: bool,
         concurrency: int,
+        is_stopped: Callable[[], bool],
         matcher: Matcher | None = None,
     ) -> None:
         self._writer = writer
@@ -45,7 +47,10 @@ class PlanPass:
         self._reads = reads
         self._reads_all = reads_all
         self._slots = asyncio.Semaphore(concurrency)
+        self._is_stopped = is_stopped
         self._unreadable: set[str] = set()
+        #: What was in the way of customers, which holds for all their rows.
+        self._errors: dict[str, TrutoError] = {}
         self._preview = BulkPreview(hides_values=writer.hides_values)
         #: One more than the highest place in the source of a row that was read.
         self.read_rows = 0
@@ -53,7 +58,8 @@ class PlanPass:
     async def run(self, records: Iterator[Record], *, removed: Iterable[Record] = ()) -> BulkPreview:
         """Return what would be done. ``removed`` is read after all others.
 
-        Raises what reading the source raises, and ``TrutoError`` where Truto cannot be asked.
+        Raises what reading the source raises, ``UnfinishedError`` where it was stopped, and ``TrutoError`` where no
+        customer at all can be asked.
         """
         await self._read(records)
         try:
@@ -62,10 +68,16 @@ class PlanPass:
             if not self._reads:
                 raise  # it precedes a run; a preview shows the rest as well
             self._preview.warnings.append(str(error))
+        passing = [error for error in self._errors.values() if error.transient]
+        if passing and not self._preview.has_decided:
+            raise passing[0]
+        self._preview.warnings += [f"a customer could not be asked, which may pass: {error}" for error in passing]
         return self._preview
 
     async def _read(self, records: Iterator[Record]) -> None:
         while True:
+            if self._is_stopped():
+                raise UnfinishedError("the plan is not made: the task was told to stop; nothing was sent")
             chunk, error = await asyncio.to_thread(read_chunk, records)
             if error is not None:
                 raise error
@@ -88,6 +100,20 @@ class PlanPass:
 
     async def _decide(self, record: Record) -> Decision:
         account_id = self._writer.find_account_id(record)
+        if record.is_sent and not record.is_unchanged and (known := self._errors.get(account_id)) is not None:
+            return decide_error(record, account_id, known)
+        try:
+            return await self._decide_on(record, account_id)
+        except TrutoAuthenticationError:
+            raise
+        except TrutoSchemaError as error:
+            return decide_error(record, account_id, error)
+        except TrutoError as error:
+            self._errors[account_id] = error  # what is asked before a write is about the customer
+            return decide_error(record, account_id, error)
+
+    async def _decide_on(self, record: Record, account_id: str) -> Decision:
+        """Decide on a row as the run would. Raises ``TrutoError`` for what is in its way."""
         if self._matcher is not None and record.is_nameless:
             found = await self._matcher.find(account_id, record)
             if isinstance(found, TrutoError):
@@ -96,18 +122,10 @@ class PlanPass:
         if record.skip is not None:
             return Decision(record=record, account_id=account_id, kind="skipped", code=record.skip.code)
         if record.problems:
-            error = TrutoSchemaError.of("the row is not a record", record.problems)
-            return decide_error(record, account_id, error)
+            raise TrutoSchemaError.of("the row is not a record", record.problems)
         if record.is_unchanged or not record.is_sent:
             return Decision(record=record, account_id=account_id, kind="unchanged")
-        try:
-            valid = await self._writer.prepare(record, is_looked_up=True)
-        except TrutoAuthenticationError:
-            raise
-        except TrutoError as error:
-            if error.transient:
-                raise
-            return decide_error(record, account_id, error)
+        valid = await self._writer.prepare(record, is_looked_up=True)
         method = valid.request.method
         decision = Decision(record=record, account_id=account_id, kind="changed", method=method, body=valid.body)
         if record.is_removed:

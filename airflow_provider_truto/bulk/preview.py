@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from airflow_provider_truto.bulk.record import Record
 from airflow_provider_truto.client.errors import TrutoError
@@ -19,14 +19,15 @@ SAMPLES = 10
 _LONGEST_MESSAGE = 1_000
 
 #: What becomes of a row. ``repeated``: it is as it was confirmed last, and is sent since this run sends everything.
-Kind = Literal["created", "changed", "repeated", "removed", "unchanged", "skipped", "ambiguous", "missing", "wrong"]
-KINDS: tuple[Kind, ...] = (
-    "created", "changed", "repeated", "removed", "unchanged", "skipped", "ambiguous", "missing", "wrong",
-)  # fmt: skip
+#: ``unclear``: its customer could not be asked, which may pass.
+Kind = Literal[
+    "created", "changed", "repeated", "removed", "unchanged", "skipped", "ambiguous", "missing", "wrong", "unclear"
+]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 #: Kinds of what changes something in a CRM.
 _CHANGES = ("created", "changed", "removed")
 #: Kinds of which rows are shown.
-_SHOWN = frozenset({"created", "changed", "removed", "ambiguous", "missing", "wrong"})
+_SHOWN = frozenset({"created", "changed", "removed", "ambiguous", "missing", "wrong", "unclear"})
 #: Errors that say that a row has found no record, or several.
 _KINDS_OF_ERRORS: Mapping[str, Kind] = {"no_match": "missing", "not_found": "missing", "ambiguous_match": "ambiguous"}
 
@@ -67,16 +68,10 @@ class Decision:
         return {name: value for name, value in shown.items() if value is not None}
 
 
-def choose_kind(code: str) -> Kind:
-    """Return the kind of a row that is not sent for an error of this name."""
-    return _KINDS_OF_ERRORS.get(code, "wrong")
-
-
 def decide_error(record: Record, account_id: str, error: TrutoError) -> Decision:
     """Decide on a row that cannot be sent."""
-    return Decision(
-        record=record, account_id=account_id, kind=choose_kind(error.code), code=error.code, message=str(error)
-    )
+    kind: Kind = "unclear" if error.transient else _KINDS_OF_ERRORS.get(error.code, "wrong")
+    return Decision(record=record, account_id=account_id, kind=kind, code=error.code, message=str(error))
 
 
 @dataclass
@@ -96,6 +91,11 @@ class BulkPreview:
     def changes(self) -> int:
         """How many records would be created, changed or removed."""
         return sum(self.counts[kind] for kind in _CHANGES)
+
+    @property
+    def has_decided(self) -> bool:
+        """Whether any row is clear."""
+        return sum(self.counts.values()) > self.counts["unclear"]
 
     @property
     def hash(self) -> str:

@@ -141,10 +141,30 @@ def test_a_preview_does_not_keep_its_rows_of_the_warehouse(one, bulk, output, sq
     assert list(output.rglob("snapshot-*")) == []
 
 
-def test_a_preview_that_cannot_be_made_yet_is_retried(one, bulk):
+def test_customers_who_cannot_be_asked_are_unclear_and_asked_once_and_the_others_go_on(one, bulk):
+    one.emulator.fault(method="GET", path=f"integrated-account/{one.accounts[2]}", times=None, status=500)
+    shown = preview(bulk, one.rows(), preflight=True)
+    assert (shown["unclear"], shown["changed"], shown["accounts"][one.accounts[2]]) == (10, 30, {"unclear": 10})
+    asked = [call for call in one.emulator.requests if call["path"] == ["integrated-account", one.accounts[2]]]
+    assert len(asked) == 1
+    assert "500 Internal Server Error" in shown["warnings"][0]
+    one.emulator.clear_faults()
+    with pytest.raises(AirflowFailException, match="not what was previewed"):
+        run(bulk("apply", one.rows(), preflight=True, expect=shown["hash"]))
+
+
+def test_a_preview_for_which_no_customer_can_be_asked_is_retried(one, bulk):
     one.emulator.fault(method="GET", path="integrated-account", times=None, status=500)
     with pytest.raises(TrutoServerError):
         preview(bulk, one.rows(), preflight=True)
+
+
+def test_a_preview_that_is_told_to_stop_ends(one, bulk):
+    operator = bulk("look", one.rows(), preview=True)
+    operator.on_kill()
+    with pytest.raises(AirflowException, match="told to stop; nothing was sent"):
+        run(operator)
+    assert one.emulator.requests == []
 
 
 # ----------------------------------------------------------------------------------------------------------- expect
@@ -214,6 +234,19 @@ def test_what_is_not_the_hash_of_a_bulk_is_refused(one, bulk, expect):
     with pytest.raises(AirflowFailException, match=r"/expect: (expects the hash of a bulk's preview, p2-|is empty)"):
         run(bulk("apply", one.rows(), expect=expect))
     assert one.emulator.requests == []
+
+
+def test_where_a_customer_cannot_be_asked_whether_it_is_the_plan_is_asked_again(one, bulk):
+    expected = preview(bulk, one.rows(), preflight=True)["hash"]
+    one.emulator.fault(method="GET", path=f"integrated-account/{one.accounts[2]}", times=None, status=500)
+    apply = {"preflight": True, "expect": expected}
+    with pytest.raises(AirflowException, match="10 rows could not be decided on") as failure:
+        run(bulk("apply", one.rows(), **apply))
+    assert not isinstance(failure.value, AirflowFailException)
+    with pytest.raises(AirflowFailException, match="40 of 40 rows would change"):
+        run(bulk("apply", one.rows(), preflight=True, max_changes=39))
+    one.emulator.clear_faults()
+    assert run(bulk("apply", one.rows(), **apply), try_number=2)["updated"] == 40
 
 
 # ------------------------------------------------------------------------------------------------------ max_changes
