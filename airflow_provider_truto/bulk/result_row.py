@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
@@ -31,6 +32,8 @@ DONE = frozenset({"updated", "created", "unchanged"})
 #: What is counted: the statuses, of which ``skipped`` is without the rows that were passed over on purpose.
 OUTCOMES: tuple[str, ...] = (*get_args(Status), "tolerated")
 _LONGEST_MESSAGE = 2_000
+#: What ``matching.rule`` makes.
+_KEY = re.compile("(?:[0-9a-f]{2})+")
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
@@ -224,7 +227,8 @@ _ROW = {
     "is_removed": (False, is_flag),
     **dict.fromkeys(("http_status", "attempts"), (False, is_count)),
     **dict.fromkeys(("transient", "tolerated"), (False, is_flag)),
-    **dict.fromkeys(("not_confirmed", "match"), (False, is_list_of(is_text))),
+    "not_confirmed": (False, is_list_of(is_text)),
+    "match": (False, is_list_of(lambda value: is_text(value) and _KEY.fullmatch(value) is not None)),
 }
 _PENDING = {"keys": (True, is_list_of(is_whole_number))}
 _FAILURE = {"ordinal": (True, is_count), "error": (True, lambda value: isinstance(value, dict))}

@@ -686,7 +686,18 @@ def test_a_row_is_read_as_it_was_written(status):
 
 
 @pytest.mark.parametrize(
-    "line", [b"", b"{", b"[]\n", b"null\n", b"{}\n", b'{"ordinal":1}\n', b'{"x":1}\n', b"\xff\n"]
+    "line",
+    [
+        b"",
+        b"{",
+        b"[]\n",
+        b"null\n",
+        b"{}\n",
+        b'{"ordinal":1}\n',
+        b'{"x":1}\n',
+        b"\xff\n",
+        b'{"ordinal":1,"status":"updated","match":["x"]}\n',
+    ],
 )
 def test_a_torn_row_is_none(line):
     with pytest.raises(ValueError):
