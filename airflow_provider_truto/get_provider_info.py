@@ -74,6 +74,7 @@ def get_provider_info() -> dict[str, Any]:
                 "conn-fields": connection_fields.build_form_fields(),
             }
         ],
+        "cli": ["airflow_provider_truto.command_line.airflow_commands.get_commands"],
         "config": {
             "truto": {
                 "description": "Settings of the Truto provider.",

@@ -18,7 +18,8 @@ ALLOWED = {
     )
 }
 #: Parts that may know Airflow.
-KNOW_AIRFLOW = {"_compat", "hooks", "triggers", "operators", "sensors", "decorators", "retries", "testing"}
+KNOW_AIRFLOW = {"_compat", "hooks", "triggers", "operators", "sensors", "decorators", "retries"}
+KNOW_AIRFLOW |= {"testing", "command_line"}
 
 
 def part_of(path: Path) -> str:

@@ -135,7 +135,7 @@ async def prepare_request(
         request = request.replace(schema=None)
     is_typed = coercion is not None and request.body is not None
     if coercion is not None and is_typed:
-        request, untyped = _coerce(request, coercion, hide_values=settings.hide_values)
+        request, untyped = coerce_body(request, coercion, hide_values=settings.hide_values)
         problems += untyped
     valid = validate(request, earlier=problems, is_typed=is_typed, hide_values=settings.hide_values)
     for warning in valid.warnings:
@@ -204,9 +204,10 @@ async def check_customer(client: Client, request: RecordRequest, *, safeguards: 
         check_tenant(record, account, safeguards.expected_tenant_id)
 
 
-def _coerce(
+def coerce_body(
     request: RecordRequest, coercion: CoercionOptions, *, hide_values: bool
 ) -> tuple[RecordRequest, list[Problem]]:
+    """Type a body by its schema; return the request with it, and the problems of what could not be converted."""
     schema = load_body_schema(request)
     body = coerce(
         request.body,

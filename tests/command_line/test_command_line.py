@@ -1,0 +1,284 @@
+"""`python -m airflow_provider_truto`: what each command says, as text and as JSON, and its exit code."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import airflow
+import pytest
+from packaging.version import Version
+from test_docs import page_of
+
+from airflow_provider_truto.command_line.commands import COMMANDS
+from airflow_provider_truto.command_line.run import main
+from airflow_provider_truto.emulator import ACME, GLOBEX, UMBRELLA, default_seed
+from airflow_provider_truto.operators.accounts import TrutoBulkUpdateAccountsOperator
+
+ROOT = Path(__file__).parent.parent.parent
+RECORD = "23423523"
+
+
+@pytest.fixture
+def run(capsys):
+    """A function that runs a command: returns its exit code, its answer and stderr."""
+
+    def run(*arguments):
+        capsys.readouterr()
+        answer = io.StringIO()
+        code = main([str(one) for one in arguments], stdout=answer)
+        return code, answer.getvalue(), capsys.readouterr().err
+
+    return run
+
+
+@pytest.fixture
+def told(run):
+    """A function that runs a command with `--json`: returns its exit code and what it has found."""
+
+    def told(*arguments):
+        code, out, _ = run(*arguments, "--json")
+        return code, json.loads(out)
+
+    return told
+
+
+# ------------------------------------------------------------------------------------------------- under a connection
+
+
+def test_check_tries_a_connection(truto, run, told, connection):
+    assert told("check")[0] == 0
+    connection(truto.url, truto.token, conn_id="umbrella", integrated_account_id=UMBRELLA)
+    code, out, _ = run("check", "umbrella")
+    assert code == 1
+    assert "the customer must connect or reconnect it" in out
+    connection(truto.url, "wrong-token", conn_id="wrong")
+    code, found = told("check", "wrong")
+    assert (code, found["works"]) == (1, False)
+    assert "refused the API token" in found["message"]
+    code, out, err = run("check", "nowhere")
+    assert (code, out) == (3, "")
+    assert "nowhere" in err
+
+
+@pytest.mark.parametrize(
+    ("filters", "tenants"),
+    [
+        ((), sorted(one["tenant_id"] for one in default_seed()["integrated_accounts"])),
+        (("--integration", "hubspot"), ["acme", "stark", "wayne"]),
+        (("--status", "needs_reauth"), ["umbrella"]),
+        (("--tenant", "globex"), ["globex"]),
+        (("--tenant", "nobody"), []),
+    ],
+)
+def test_accounts_lists_the_customers(truto, run, told, filters, tenants):
+    code, found = told("accounts", *filters)
+    assert [account["tenant_id"] for account in found] == tenants
+    assert code == (0 if tenants else 1)
+    code, out, _ = run("accounts", *filters)
+    assert all(tenant in out for tenant in tenants or ["no integrated account"])
+
+
+def test_capabilities_lists_what_can_be_called(truto, run, told):
+    code, out, _ = run("capabilities", ACME)
+    assert code == 0
+    (row,) = [line.split(maxsplit=2) for line in out.splitlines() if line.startswith("unified  crm/accounts ")]
+    assert row[2] == "list, get, create, update, delete, assign-owner"
+    assert told("capabilities", ACME)[1]["account"]["id"] == ACME
+    assert told("capabilities", "--integration", "attio")[1]["integration"]["name"] == "attio"
+    code, out, err = run("capabilities", "3a12e000-0000-4000-8000-000000000000")
+    assert (code, out) == (3, "")
+    assert "404" in err
+
+
+# ------------------------------------------------------------------------------------------------------------- bodies
+
+
+def test_schema_shows_the_fields_of_the_package_of_a_customer_and_of_a_crm(truto, run, told):
+    code, out, _ = run("schema")
+    assert code == 0
+    assert ["addresses[].city", "string"] in [line.split() for line in out.splitlines()]
+    assert "urls" in told("schema")[1]["properties"]
+    assert truto.requests == []
+    assert "urls" not in told("schema", "--account", GLOBEX)[1]["properties"]
+    assert "industry" not in told("schema", "--integration", "attio")[1]["properties"]
+    assert told("schema", "--operation", "crm.notes.create") == (1, None)
+    assert run("schema", "--operation", "accounts")[0] == 3
+
+
+BODIES = {
+    "right": ("body.json", '{"name": "Initrode", "number_of_employees": "120"}', (), 1, []),
+    "misspelt": ("body.json", '{"nmae": "Initrode"}', (), 1, [["/body/nmae"]]),
+    "named as extra": ("body.json", '{"nmae": "Initrode"}', ("--extra-field", "nmae"), 1, []),
+    "no body": ("body.json", "[]", (), 1, [["/body"]]),
+    "records": (
+        "rows.jsonl",
+        '{"id": "1", "body": {"name": "x"}}\n{"id": "", "body": {}}\n{"id": "1", "body": {"a": null, "owner": 5}}\n',
+        (),
+        3,
+        [["/id"], ["/body/a", "/body/owner"]],
+    ),
+    "a CSV": (
+        "rows.csv",
+        f"integrated_account_id;id;number_of_employees\n{ACME};1;5\n{ACME};1;five\nacme;1;5\n",
+        ("--delimiter", ";"),
+        3,
+        [["/body/number_of_employees"], ["/integrated_account_id"]],
+    ),
+    "new records": ("rows.jsonl", '{"body": {"name": "x"}}\n', ("--operation", "crm.accounts.create"), 1, []),
+}
+
+
+@pytest.mark.parametrize(("name", "text", "options", "checked", "pointers"), BODIES.values(), ids=BODIES)
+def test_validate_tells_all_that_is_wrong_and_where(tmp_path, run, told, name, text, options, checked, pointers):
+    (tmp_path / name).write_text(text)
+    code, found = told("validate", tmp_path / name, *options)
+    assert found["checked"] == checked
+    assert [[problem["pointer"] for problem in row["problems"]] for row in found["rows"]] == pointers
+    code_of_text, out, _ = run("validate", tmp_path / name, *options)
+    assert code == code_of_text == (1 if pointers else 0)
+    assert all(pointer in out for row in pointers for pointer in row)
+    assert f"{checked} checked, {len(pointers)} with problems" in out
+
+
+def test_validate_takes_the_author_s_schema_and_stops_at_a_hundred(tmp_path, told, run):
+    rows, schema = tmp_path / "rows.jsonl", tmp_path / "schema.json"
+    rows.write_text('{"id": "1", "body": {"color": "red"}}\n' * 150)
+    code, found = told("validate", rows)
+    assert (code, len(found["rows"]), found["is_whole"]) == (1, 100, False)
+    assert "the rest was not checked" in run("validate", rows)[1]
+    schema.write_text('{"type": "object", "properties": {"color": {"enum": ["red"]}}}')
+    assert told("validate", rows, "--schema", schema) == (0, {"checked": 150, "is_whole": True, "rows": []})
+    assert run("validate", tmp_path / "nowhere.csv")[0] == 3
+
+
+# ------------------------------------------------------------------------------------------------------------ ledgers
+
+
+@pytest.fixture
+def ledgers(truto, tmp_path):
+    """The output_path of a bulk that failed, and went on in another try: of three records one is wrong."""
+    bodies = {RECORD: {"name": "Initrode"}, "23423524": {"nmae": "x"}, "23423525": {"name": "Initech"}}
+    rows = [{"id": name, "body": body, "integrated_account_id": ACME} for name, body in bodies.items()]
+    bulk = TrutoBulkUpdateAccountsOperator(
+        task_id="bulk", source=rows, output_path=f"file://{tmp_path}", max_failures=0, retries=1
+    )
+    truto.fault(method="PATCH", path="23423525", status=500, times=5)
+    for _ in range(2):
+        with pytest.raises(Exception, match="failed"):
+            truto.run(bulk)
+    return tmp_path
+
+
+def test_ledger_counts_and_lists_failures_without_their_bodies(ledgers, run, told):
+    code, (found,) = told("ledger", ledgers)
+    assert code == 1
+    counts = {name: count for name, count in found["counts"].items() if count}
+    assert counts == {"updated": 2, "failed": 1}
+    assert (found["task_id"], found["run_id"], found["map_index"], found["last_try"]) == (
+        "bulk",
+        "manual__test",
+        "-1",
+        2,
+    )
+    (failure,) = found["failures"]
+    assert (failure["id"], failure["error"]["error"], "body" in failure) == ("23423524", "schema", False)
+    code, out, _ = run("ledger", next(ledgers.iterdir()))
+    assert code == 1
+    assert "updated 2, failed 1" in out
+    assert "did you mean `name`?" in out
+    assert "and 1 more: --failures 1" in run("ledger", ledgers, "--failures", "0")[1]
+
+
+def test_ledger_follows_a_record_over_its_tries(ledgers, run, told):
+    code, history = told("ledger", ledgers, "--record", "23423525")
+    assert code == 0
+    assert [(one["try"], one["status"]) for one in history] == [(1, "failed"), (2, "updated")]
+    assert len({one["idempotency_key"] for one in history}) == 1
+    assert "500" in run("ledger", ledgers, "--record", "23423525")[1]
+    assert told("ledger", ledgers, "--record", "23423524")[0] == 1
+    assert told("ledger", ledgers, "--record", "0") == (1, [])
+
+
+def test_ledger_tells_a_folder_without_one_from_one_that_is_torn(ledgers, run, tmp_path_factory):
+    for path in (tmp_path_factory.mktemp("empty"), "/no/such/folder"):
+        code, out, err = run("ledger", path)
+        assert (code, out) == (3, "")
+        assert "there is no" in err
+    (header,) = sorted(ledgers.rglob("header-1-*"))
+    header.write_text("{")
+    assert "is torn" in run("ledger", ledgers)[2]
+
+
+# ------------------------------------------------------------------------------------------------------ as a process
+
+
+def start(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_help_needs_nothing_of_airflow_and_teaches_each_command():
+    program = (
+        "import sys; from airflow_provider_truto.command_line.run import main\n"
+        "try: main(['--help'])\n"
+        "finally: print([name for name in ('airflow', 'requests', 'starlette') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("[]\n")
+    assert all(f"    {command.name}" in done.stdout for command in COMMANDS)
+    for command in COMMANDS:
+        assert f"Example: {command.name}" in command.description
+        assert all(options["help"] for _, options in command.arguments)
+
+
+def test_wrong_arguments_end_in_2():
+    assert start("airflow_provider_truto", "chek").returncode == 2
+    assert start("airflow_provider_truto", "emulator", "--seed", "/no/such/file").returncode == 2
+
+
+def test_stdout_has_the_answer_and_nothing_that_is_logged(truto):
+    done = start("airflow_provider_truto", "accounts", "--tenant", "acme", "--json")
+    assert [one["id"] for one in json.loads(done.stdout)] == [ACME]
+    assert done.returncode == 0
+
+
+def test_the_emulator_is_started_by_either_command():
+    command = [sys.executable, "-m", "airflow_provider_truto", "emulator", "--port", "0", "--quiet"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    ) as it:
+        assert it.stdout.readline().startswith("listening on http://127.0.0.1:")
+        it.terminate()
+    assert it.returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.airflow
+@pytest.mark.skipif(
+    Version(airflow.__version__) < Version("3.2"), reason="no commands of providers before Airflow 3.2"
+)
+def test_airflow_has_the_same_commands(truto, tmp_path):
+    home = {"AIRFLOW_HOME": str(tmp_path)}
+    done = start("airflow", "truto", "--help", **home)
+    assert all(command.name in done.stdout for command in COMMANDS), done.stderr
+    done = start("airflow", "truto", "accounts", "--tenant", "acme", "--json", **home)
+    assert [one["id"] for one in json.loads(done.stdout)] == [ACME], done.stderr
+    assert start("airflow", "truto", "check", "nowhere", **home).returncode == 3
+
+
+def test_the_page_has_every_command_and_option():
+    page = page_of("command_line")
+    assert [row[0].strip("`").split()[0] for row in page.table("command")] == [command.name for command in COMMANDS]
+    for command in COMMANDS[:-1]:
+        for flags, _ in command.arguments:
+            assert flags[0] in page.text or not flags[0].startswith("-"), (command.name, flags)
