@@ -156,7 +156,7 @@ COMMANDS = (
         name="emulator",
         help="run a Truto on this machine",
         description=(
-            "Run the emulator until Ctrl-C; needs the extra emulator. Its customers are in docs/testing.md."
+            "Run the emulator until Ctrl-C, with a page for your browser; needs the extra emulator."
             " Example: emulator --port 8765 --rate-limits"
         ),
         function="airflow_provider_truto.emulator.__main__:serve",

@@ -113,7 +113,6 @@ def test_remote_data_that_is_not_an_object_is_refused(truto):
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", "/"),
         ("GET", "/unified"),
         ("GET", "/unified/crm/accounts/1/2/3"),
         ("GET", "/unified/crm/leads"),

@@ -24,6 +24,7 @@ from airflow_provider_truto.emulator.http.request import Request, split_path
 from airflow_provider_truto.emulator.http.response import Body, Response, json_response
 from airflow_provider_truto.emulator.routes import dispatch
 from airflow_provider_truto.emulator.routes.control import build_control_routes
+from airflow_provider_truto.emulator.routes.page import build_page_routes
 from airflow_provider_truto.emulator.state.state import State
 
 _log = logging.getLogger(__name__)
@@ -34,8 +35,9 @@ _NOTHING = Response(500, b"")  # stands in for the answer of a connection that i
 
 
 def build_application(state: State, *, report: Callable[[str], None] | None = None) -> Router:
-    """Serve one state, with the control routes beside it. `report` gets a line for every answer of Truto's."""
-    return Router([build_control_routes(state)], redirect_slashes=False, default=Api(state, report=report))
+    """Serve one state, with the page and the control routes. `report` gets a line for every answer of Truto's."""
+    routes = [*build_page_routes(state), build_control_routes(state)]
+    return Router(routes, redirect_slashes=False, default=Api(state, report=report))
 
 
 class Api:
@@ -55,8 +57,9 @@ class Api:
         fault = self._state.find_fault(request)
         async with self._state.replays.take_turn(find_idempotency_scope(request)):
             response = self._execute(request) if fault is None else await self._play_fault(request, fault)
+        request.status = None if fault and fault.reset else response.status
         if self._report:
-            self._report(f"{request.method} {request.target} {'reset' if fault and fault.reset else response.status}")
+            self._report(f"{request.method} {request.target} {request.status or 'reset'}")
         transport: asyncio.Transport = scope["state"]["transport"]
         if fault and fault.reset:
             _reset(transport)

@@ -31,6 +31,7 @@ class Request:
     `path` is split on the slashes of the wire and then decoded, so that the record `a%2Fb` has the id `a/b`.
     `query` is nested as `qs` reads it. Header names are lower-case; `authorization` holds no token.
     `token` is None unless the call carried one that is known and not expired. `time` is `time.monotonic()`.
+    `status` is that of the answer: None before, and where the connection was reset instead.
     """
 
     method: str
@@ -43,6 +44,7 @@ class Request:
     body: bytes
     time: float
     connection: int
+    status: int | None = None
 
     @property
     def is_for_data(self) -> bool:

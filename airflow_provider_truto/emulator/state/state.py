@@ -87,7 +87,7 @@ class State:
     def crm(self, account: IntegratedAccount, resource: Resource) -> Crm:
         """Return the part of a customer's CRM that holds one resource, for one call."""
         account_id = account.record["id"]
-        self._apply_changes()
+        self.apply_changes()
         for change in self.changes:
             if (change.account_id, change.resource) == (account_id, resource.key):
                 change.calls -= 1
@@ -101,7 +101,8 @@ class State:
             raise ValueError(f"there is no integrated account {change.account_id!r}")
         self.changes.append(change)
 
-    def _apply_changes(self) -> None:
+    def apply_changes(self) -> None:
+        """Make the changes of records whose time has come."""
         for change in [one for one in self.changes if one.is_due()]:
             self.changes.remove(change)
             change.apply(self.records.setdefault(change.account_id, {}).setdefault(change.resource, {}))
@@ -160,7 +161,7 @@ class State:
 
     def dump(self) -> dict[str, Any]:
         """Return what is there now: the accounts as the API shows them, the records as their CRMs store them."""
-        self._apply_changes()
+        self.apply_changes()
         return {
             "integrated_accounts": [account.record for account in self.accounts.values()],
             "records": {
