@@ -55,8 +55,10 @@ __all__ = [
     "find_current_context",
     "get_async_connection",
     "instance_count",
+    "is_asset_alias",
     "is_killed_before_on_kill",
     "is_literal",
+    "make_asset",
     "mask_secret",
     "object_storage_path",
     "read_xcom",
@@ -158,6 +160,24 @@ def is_literal(value: Any) -> bool:
     except ImportError:  # Airflow 2.11
         from airflow.template.templater import LiteralValue
     return isinstance(value, LiteralValue)
+
+
+def make_asset(uri: str, extra: dict[str, Any]) -> Any:
+    """Make an ``Asset``, or what it was called on Airflow 2: a ``Dataset``."""
+    try:
+        from airflow.sdk import Asset
+    except ImportError:  # Airflow 2.11
+        from airflow.datasets import Dataset as Asset
+    return Asset(uri=uri, extra=extra)
+
+
+def is_asset_alias(value: Any) -> bool:
+    """Whether an outlet is an alias, whose assets are known only when the task runs."""
+    try:
+        from airflow.sdk import AssetAlias
+    except ImportError:  # Airflow 2.11
+        from airflow.datasets import DatasetAlias as AssetAlias
+    return isinstance(value, AssetAlias)
 
 
 def object_storage_path(path: Any) -> Any:

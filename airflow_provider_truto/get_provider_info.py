@@ -7,6 +7,11 @@ from typing import Any
 from airflow_provider_truto import connection_fields
 
 _INTEGRATION = "Truto"
+_ASSETS = {
+    "schemes": ["truto"],
+    "handler": "airflow_provider_truto.assets.sanitize_uri",
+    "factory": "airflow_provider_truto.assets.create_asset",
+}
 
 
 def get_provider_info() -> dict[str, Any]:
@@ -65,6 +70,8 @@ def get_provider_info() -> dict[str, Any]:
                 "TrutoSyncJobRunReferenceLink",
             )
         ],
+        # The name of the key since Airflow 3, and before.
+        **{key: [_ASSETS] for key in ("asset-uris", "dataset-uris")},
         "connection-types": [
             {
                 "connection-type": connection_fields.CONNECTION_TYPE,

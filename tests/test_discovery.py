@@ -53,11 +53,13 @@ manager.initialize_providers_configuration()
 hook = manager.hooks["truto"]
 from airflow.configuration import conf
 
+factories = manager.dataset_factories if hasattr(manager, "dataset_factories") else manager.asset_factories
 print(json.dumps({
     "hook": [hook.hook_class_name, hook.hook_name, hook.connection_id_attribute_name, hook.connection_testable],
     "widgets": sorted(name for name in manager.connection_form_widgets if "__truto__" in name),
     "behaviour": manager.field_behaviours.get("truto"),
     "version": manager.providers["airflow-provider-truto"].version,
+    "assets": factories["truto"].__module__,
     "links": sorted(manager.extra_links_class_names),
     "config": [conf.get("truto", "allowed_hosts"), conf.getboolean("truto", "hide_values")],
 }))
@@ -79,6 +81,7 @@ def test_the_provider_manager_finds_the_hook_the_connection_type_and_the_configu
     assert found["hook"] == ["airflow_provider_truto.hooks.truto.TrutoHook", "Truto", "truto_conn_id", True]
     assert found["version"] == version("airflow-provider-truto")
     assert found["config"] == ["", False]
+    assert found["assets"] == "airflow_provider_truto.assets"
     assert set(get_provider_info()["extra-links"]) <= set(found["links"])
     complaints = [line for line in logged.splitlines() if "truto" in line.lower() and "warn" in line.lower()]
     assert complaints == []

@@ -85,10 +85,12 @@ def imported_as_here(source):
     """On Airflow 2.11, names come from where the comment beside the import says."""
     if find_spec("airflow.sdk") is not None:
         return source
-    places = {"DAG": "airflow.models.dag", "task": "airflow.decorators"}
+    places = {"DAG": "airflow.models.dag", "task": "airflow.decorators", "AssetAlias": "airflow.datasets"}
+    names = {"AssetAlias": "DatasetAlias as AssetAlias"}
 
     def imports(found):
-        return "\n".join(f"{found[1]}from {places[name]} import {name}" for name in found[2].split(", "))
+        imported = found[2].split(", ")
+        return "\n".join(f"{found[1]}from {places[name]} import {names.get(name, name)}" for name in imported)
 
     return re.sub(r"^( *)from airflow\.sdk import ([\w, ]+?)(?:  #.*)?$", imports, source, flags=re.MULTILINE)
 

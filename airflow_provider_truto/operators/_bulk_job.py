@@ -26,6 +26,7 @@ from airflow_provider_truto.bulk.state.run_state import StateOptions
 from airflow_provider_truto.hooks.truto import TrutoHook
 from airflow_provider_truto.operators._bulk_source import choose_sql, prepare_source
 from airflow_provider_truto.operators._files import find_schema
+from airflow_provider_truto.operators._outlets import emit_events
 from airflow_provider_truto.records.coerce import CoercionOptions
 from airflow_provider_truto.records.keys import RunSeen, TaskIdentity
 from airflow_provider_truto.records.request import RecordRequest
@@ -61,6 +62,7 @@ def run_bulk(operator: TrutoBulkOperator, context: Any, deferrals: Deferrals) ->
         raise TrutoBulkError(str(error), transient=error.transient) from error
     if operator.preview:
         return {**summary, "accounts": dict(list(summary["accounts"].items())[:_MOST_ACCOUNTS])}
+    emit_events(operator, context, summary["accounts"])
     if task:
         task.mark_done()
     return {**_select_counts(summary), "deferred_seconds": round(deferrals.seconds, 3)}

@@ -11,6 +11,7 @@ from airflow_provider_truto.client.core import putting_off
 from airflow_provider_truto.client.errors import Problem, TrutoApiError, TrutoSchemaError
 from airflow_provider_truto.hooks.truto import TrutoHook
 from airflow_provider_truto.operators._files import find_schema
+from airflow_provider_truto.operators._outlets import emit_events
 from airflow_provider_truto.operators._record_list import read_list
 from airflow_provider_truto.operators._record_xcom import (
     describe_error,
@@ -128,7 +129,18 @@ class RecordCall:
         if operator.verify is not None:
             self._judge(result, verification)
         operator.push_outcome(self._context, self._outcome)
+        self._emit_event(result, value)
         return value
+
+    def _emit_event(self, result: RecordResult, value: Any) -> None:
+        """Say in the events of the outlets what became of the record, where it is not a read."""
+        request = result.request
+        if request.is_read or self._operator.preview or request.integrated_account_id is None:
+            return
+        became = "created" if request.method == "create" else "updated"
+        counts = {request.integrated_account_id: {became if result.result else "unchanged": 1}}
+        record_id = request.record_id or (value.get("id") if isinstance(value, dict) else None)
+        emit_events(self._operator, self._context, counts, method=request.method, record_id=record_id)
 
     def _log_unsent(self, result: RecordResult) -> None:
         if result.result is not None or result.preview is None:

@@ -230,7 +230,7 @@ class Airflow:
             f"select task_id, map_index, key, value from xcom {of_run}", dag_id, run_id
         ):
             if not key.startswith("_link_"):  # Airflow's own, see test_links_on_airflow.py
-                tasks[_name(task_id, index)].xcom[key] = _decoded(value)
+                tasks[_name(task_id, index)].xcom[key] = decode_xcom(value)
         for task_id, index, fields in self.query(
             f"select task_id, map_index, rendered_fields from rendered_task_instance_fields {of_run}", dag_id, run_id
         ):
@@ -242,7 +242,7 @@ def _name(task_id: str, map_index: int) -> str:
     return task_id if map_index < 0 else f"{task_id}[{map_index}]"
 
 
-def _decoded(value: Any) -> Any:
+def decode_xcom(value: Any) -> Any:
     """Read a stored XCom: JSON, since Airflow 3 as text within JSON; SQLite itself reads JSON that is a number."""
     if not isinstance(value, (str, bytes)):
         return value

@@ -178,6 +178,11 @@ class Scheduled:
 
         self._wait(f"{state} of the run", is_so)
 
+    def until_any_run(self, dag_id, state):
+        """Wait for a run of a DAG that Airflow triggers."""
+        statement = "select count(*) from dag_run where dag_id = ? and state = ?"
+        self._wait(f"a run of {dag_id}", lambda: self.query(statement, dag_id, state) != [(0,)])
+
     def _wait(self, what, condition):
         deadline = time.monotonic() + LONGEST
         while not condition():
