@@ -36,8 +36,8 @@ test-all: $(VENV)/dev.stamp ## kills, real schedulers, servers, a browser, other
 	@$(MAKE) --no-print-directory test-services
 	@$(PYTEST) --hypothesis-profile thorough || { [ $$? = 1 ] && $(AGAIN) --hypothesis-profile thorough; }
 
-test-services: $(SERVICES)/services.stamp ## a real S3 server and PostgreSQL under bulks, a receiver of webhooks, Vault
-	@$(SERVICES)/bin/python -m pytest tests/bulk/services tests/test_inbound_webhooks.py tests/test_vault.py
+test-services: $(SERVICES)/services.stamp ## a real S3 server and PostgreSQL under bulks, a receiver of webhooks, Vault, OpenLineage
+	@$(SERVICES)/bin/python -m pytest tests/bulk/services tests/test_inbound_webhooks.py tests/test_vault.py tests/operators/test_openlineage.py
 
 docs: $(DOCS)/docs.stamp ## the site, in docs/_build/html: built, every link checked, readable without a network
 	@rm -rf docs/_build/html

@@ -11,6 +11,7 @@ _ASSETS = {
     "schemes": ["truto"],
     "handler": "airflow_provider_truto.assets.sanitize_uri",
     "factory": "airflow_provider_truto.assets.create_asset",
+    "to_openlineage_converter": "airflow_provider_truto.assets.convert_to_openlineage",
 }
 
 

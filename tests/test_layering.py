@@ -18,7 +18,7 @@ ALLOWED = {
     )
 }
 #: Parts that may know Airflow.
-KNOW_AIRFLOW = {"_compat", "hooks", "triggers", "operators", "sensors", "decorators", "retries"}
+KNOW_AIRFLOW = {"_compat", "assets", "hooks", "triggers", "operators", "sensors", "decorators", "retries"}
 KNOW_AIRFLOW |= {"testing", "command_line"}
 
 

@@ -51,6 +51,7 @@ def run_bulk(operator: TrutoBulkOperator, context: Any, deferrals: Deferrals) ->
     try:
         summary = job.execute()
     except TooManyFailuresError as error:
+        operator.written = error.summary["accounts"]
         raise TrutoBulkError(str(error), transient=error.transient, counts=_select_counts(error.summary)) from error
     except WaitingError as error:
         if not error.is_fruitless:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
+from airflow_provider_truto.operators._lineage import LineageMixin
 from airflow_provider_truto.operators._operator import TrutoOperator, is_of_other_try
 
 #: Up to so many seconds are added to a wait, since many tasks may be told the same moment.
@@ -31,7 +32,7 @@ class Deferrals:
     seconds: float = 0.0
 
 
-class DeferringOperator(TrutoOperator):
+class DeferringOperator(LineageMixin, TrutoOperator):
     """An operator that is deferred where it is told to wait longer than ``defer_wait_over``."""
 
     defer_wait_over: Any = None

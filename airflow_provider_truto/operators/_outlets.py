@@ -7,6 +7,7 @@ from typing import Any
 
 from airflow_provider_truto._compat import is_asset_alias
 from airflow_provider_truto.assets import build_uri, create_asset
+from airflow_provider_truto.operators._lineage import count_written
 
 
 def emit_events(operator: Any, context: Any, counts: Mapping[str, Mapping[str, int]], **ids: str | None) -> None:
@@ -15,6 +16,7 @@ def emit_events(operator: Any, context: Any, counts: Mapping[str, Mapping[str, i
     An outlet that is the asset of a customer gets the counts into the event that Airflow emits for it. An alias gets
     an event for each customer of whom anything was written.
     """
+    operator.written = counts
     events = context.get("outlet_events")
     if events is None:
         return
@@ -25,7 +27,7 @@ def emit_events(operator: Any, context: Any, counts: Mapping[str, Mapping[str, i
         known = {"integrated_account_id": account, "model": model, "resource": operator.resource, **ids}
         extra = {**{name: value for name, value in known.items() if value is not None}, **of_account}
         uri = build_uri(account, model, operator.resource)
-        is_written = of_account.get("updated", 0) + of_account.get("created", 0) > 0
+        is_written = count_written(of_account) > 0
         for outlet in operator.outlets:
             if getattr(outlet, "uri", None) == uri:
                 events[outlet].extra.update(extra)

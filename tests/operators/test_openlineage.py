@@ -1,0 +1,89 @@
+"""What Airflow's OpenLineage provider writes of tasks, over its file transport.
+
+`make test-services` runs it: the other environments do not have that provider.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+
+import pytest
+from airflow_home import airflow_home
+from airflow_runs import PLANTED, Airflow
+
+from airflow_provider_truto.emulator import ACME, GLOBEX
+
+pytest.importorskip("airflow.providers.openlineage")
+pytestmark = pytest.mark.airflow
+
+OF_ACME = (f"truto://{ACME}", "crm/accounts")
+OF_GLOBEX = (f"truto://{GLOBEX}", "crm/accounts")
+
+
+def outputs_of(path):
+    """The last event of each task: what it is, and the rows of each dataset."""
+    found = {}
+    for line in path.read_text().splitlines():
+        event = json.loads(line)
+        if event["eventType"] in {"COMPLETE", "FAIL"} and "." in event["job"]["name"]:
+            rows = {
+                (one["namespace"], one["name"]): one.get("outputFacets", {})
+                .get("outputStatistics", {})
+                .get("rowCount")
+                for one in event["outputs"]
+            }
+            found[event["job"]["name"].partition(".")[2]] = (event["eventType"], rows)
+    return found
+
+
+def test_a_task_tells_whose_records_it_has_written_and_how_many(emulator, tmp_path):
+    extra = {"max_attempts": 1, "requests_per_second": 0}
+    conn = {"conn_type": "truto", "host": emulator.url, "password": PLANTED, "extra": extra}
+    (dags := tmp_path / "dags").mkdir()
+    events = tmp_path / "events.jsonl"
+    transport = {"type": "file", "log_file_path": str(events), "append": True}
+    with airflow_home(conn=conn, dags_folder=dags) as env:
+        env |= {
+            "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(transport),
+            "AIRFLOW__OPENLINEAGE__NAMESPACE": "tests",
+            "AIRFLOW__OPENLINEAGE__EXECUTION_TIMEOUT": "60",
+        }
+        with closing(Airflow(env)) as airflow:
+            airflow.run(f"""
+                from airflow_provider_truto.assets import create_asset
+                from airflow_provider_truto.operators.accounts import TrutoBulkUpdateAccountsOperator
+
+                def plain():
+                    pass
+
+                def bulk(task_id, max_failures):
+                    TrutoBulkUpdateAccountsOperator(
+                        task_id=task_id,
+                        source=[
+                            {{"id": record_id, "integrated_account_id": account, "body": {{"name": task_id}}}}
+                            for record_id, account in [
+                                (RECORD, ACME), ("23423524", ACME), ("70010001", GLOBEX), ("no", HOOLI)
+                            ]
+                        ],
+                        output_path="file://{tmp_path}/ledgers",
+                        max_failures=max_failures,
+                    )
+
+                update(body={{"name": "Acme"}}, outlets=[create_asset(integrated_account_id=ACME)])
+                update(task_id="refused", body={{"nonsense": 1}})
+                update(task_id="preview", body={{"name": "Other"}}, preview=True)
+                bulk("tolerant", None)
+                bulk("strict", 0)
+                task(outlets=[create_asset(integrated_account_id=GLOBEX)])(plain)()
+            """)
+    of_bulk = {OF_ACME: 2, OF_GLOBEX: 1}
+    assert outputs_of(events) == {
+        "update": ("COMPLETE", {OF_ACME: 1}),
+        "refused": ("FAIL", {}),
+        "preview": ("COMPLETE", {}),
+        "tolerant": ("COMPLETE", of_bulk),
+        "strict": ("FAIL", of_bulk),
+        "plain": ("COMPLETE", {OF_GLOBEX: None}),
+    }
+    assert PLANTED not in events.read_text()
