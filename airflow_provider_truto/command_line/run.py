@@ -18,6 +18,12 @@ _UNKNOWN = 3
 
 def main(arguments: Sequence[str] | None = None, *, stdout: TextIO | None = None) -> int:
     """Run `python -m airflow_provider_truto`; return its exit code. `stdout` takes the answer instead of fd 1."""
+    given = build_parser().parse_args(arguments)
+    return run(given.command, given, stdout=stdout)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands; what it has parsed has the `Command` as `command`."""
     parser = argparse.ArgumentParser(
         prog="python -m airflow_provider_truto",
         description="Look into Truto, its customers, bodies and ledgers of bulks from a shell.",
@@ -31,8 +37,7 @@ def main(arguments: Sequence[str] | None = None, *, stdout: TextIO | None = None
         for flags, options in command.arguments:
             of_command.add_argument(*flags, **options)
         of_command.set_defaults(command=command)
-    given = parser.parse_args(arguments)
-    return run(given.command, given, stdout=stdout)
+    return parser
 
 
 def run(command: Command, given: argparse.Namespace, *, stdout: TextIO | None = None) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from airflow_provider_truto.emulator.http.faults import Fault
     from airflow_provider_truto.emulator.state.accounts import IntegratedAccount
     from airflow_provider_truto.testing.worker import Worker
+
+
+CONNECTION_VARIABLE = "AIRFLOW_CONN_TRUTO_DEFAULT"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +65,12 @@ class EmulatedTruto:
     def token(self) -> str:
         """The API token, for a connection of the test's own."""
         return self.emulator.token
+
+    @property
+    def connection(self) -> str:
+        """An Airflow connection that leads here, as JSON for an environment variable."""
+        extra = {"requests_per_second": 0}
+        return json.dumps({"conn_type": "truto", "host": self.url, "password": self.token, "extra": extra})
 
     @property
     def requests(self) -> list[ReceivedRequest]:
@@ -106,12 +117,27 @@ class EmulatedTruto:
 
         `params` are what a DAG run is triggered with. What earlier tasks of the same test have pushed can be pulled.
         A deferred task goes on until it ends. Raises what the task raises; after that, the same task is a retry.
+        Raises `RuntimeError` where Airflow would take the connection `truto_default` from somewhere else.
         """
+        self._refuse_other_connection()
         return self._worker.run(operator, conf=params or {})
 
     def xcom(self, task_id: str, key: str = "return_value", *, map_index: int = -1) -> Any:
         """Return what a task of this test has pushed last under a key; `None` where it has pushed nothing there."""
         return self._worker.xcoms.get(task_id, key, map_index)
+
+    def _refuse_other_connection(self) -> None:
+        """Make sure that no test writes to a real CRM: a secrets backend comes before the environment."""
+        from airflow_provider_truto._compat import BaseHook
+
+        if os.environ.get(CONNECTION_VARIABLE) != self.connection:
+            return  # the test has set another one itself
+        host = BaseHook.get_connection("truto_default").host
+        if host != self.url:
+            raise RuntimeError(
+                f"The connection truto_default leads to {host}, and not to the emulator: Airflow finds it in a"
+                " secrets backend, which comes before the environment. Unset [secrets] backend for the tests"
+            )
 
     def _find_account(self, customer: str) -> IntegratedAccount:
         accounts = self.emulator.state.accounts.values()

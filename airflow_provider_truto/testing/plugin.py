@@ -6,7 +6,6 @@ fixture needs is imported when a test asks for it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -41,22 +40,17 @@ def truto(truto_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulated
     from airflow_provider_truto.client import shared
     from airflow_provider_truto.client.transports.aiohttp import AiohttpTransport
     from airflow_provider_truto.client.transports.requests import RequestsTransport
-    from airflow_provider_truto.testing.emulated import EmulatedTruto
+    from airflow_provider_truto.testing.emulated import CONNECTION_VARIABLE, EmulatedTruto
 
     truto_emulator.reset()
     shared.reset()  # what this process remembers of the API's answers
-    connection = {
-        "conn_type": "truto",
-        "host": truto_emulator.url,
-        "password": truto_emulator.token,
-        "extra": {"requests_per_second": 0},
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_TRUTO_DEFAULT", json.dumps(connection))
+    truto = EmulatedTruto(truto_emulator)
+    monkeypatch.setenv(CONNECTION_VARIABLE, truto.connection)
     for name in ("no_proxy", "NO_PROXY"):  # a proxy of the environment cannot reach loopback
         monkeypatch.setenv(name, "127.0.0.1", prepend=",")
     for transport in (RequestsTransport, AiohttpTransport):
         monkeypatch.setattr(transport, "sleep", _sleep_not)
-    return EmulatedTruto(truto_emulator)
+    return truto
 
 
 async def _sleep_not(_transport: Any, _seconds: float) -> None:

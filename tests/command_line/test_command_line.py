@@ -15,7 +15,7 @@ from packaging.version import Version
 from test_docs import page_of
 
 from airflow_provider_truto.command_line.commands import COMMANDS
-from airflow_provider_truto.command_line.run import main
+from airflow_provider_truto.command_line.run import build_parser, main
 from airflow_provider_truto.emulator import ACME, GLOBEX, UMBRELLA, default_seed
 from airflow_provider_truto.operators.accounts import TrutoBulkUpdateAccountsOperator
 
@@ -274,6 +274,31 @@ def test_airflow_has_the_same_commands(truto, tmp_path):
     done = start("airflow", "truto", "accounts", "--tenant", "acme", "--json", **home)
     assert [one["id"] for one in json.loads(done.stdout)] == [ACME], done.stderr
     assert start("airflow", "truto", "check", "nowhere", **home).returncode == 3
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_each_example_is_one_that_the_command_takes(command):
+    example = command.description.partition("Example: ")[2].split()
+    parser = build_parser()
+    assert parser.parse_args(example).command is command
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_page_run(ledgers, tmp_path):
+    (tmp_path / "ledgers").mkdir()
+    (ledgers / "adhoc_airflow").rename(tmp_path / "ledgers" / "crm")
+    (tmp_path / "changes.csv").write_text("id,name\n23423523,Initrode\n")
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    check, rest = [block.text for block in page_of("command_line").blocks if block.language == "bash"]
+    for script, code in ((check, 0), (rest, 1)):  # a record of the ledger has failed
+        done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == code, done.stderr
+    assert "1 checked, 0 with problems" in done.stdout
+    assert "updated 2, failed 1" in done.stdout
 
 
 def test_the_page_has_every_command_and_option():

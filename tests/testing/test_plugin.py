@@ -235,6 +235,12 @@ def test_a_bulk_writes_its_ledger_and_a_retry_continues_from_it(truto, tmp_path)
     assert list(tmp_path.rglob("*.jsonl*"))
 
 
+def test_a_connection_of_the_test_s_own_is_used(truto, connection):
+    connection(truto.url, "wrong-token")
+    with pytest.raises(AirflowFailException, match="401"):
+        truto.run(update(body={"name": "Initrode"}))
+
+
 # ------------------------------------------------------------------------------------------------- as pytest loads it
 
 SUITE = """
@@ -281,7 +287,7 @@ def installed(tmp_path):
         "[pytest11]\n" + entry_points.partition("\n\n")[0].replace('"', "") + "\n"
     )
 
-    def run(*arguments, **files):
+    def run(*arguments, environment=None, **files):
         folder = tmp_path / "suite"
         folder.mkdir()
         for name, text in files.items():
@@ -290,7 +296,7 @@ def installed(tmp_path):
         done = subprocess.run(
             [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": path, "AIRFLOW_CONN_TRUTO_DEFAULT": "as it was"},
+            env={**os.environ, "PYTHONPATH": path, "AIRFLOW_CONN_TRUTO_DEFAULT": "as it was", **(environment or {})},
             capture_output=True,
             text=True,
             check=False,
@@ -318,6 +324,32 @@ def test_without_the_extra_a_suite_runs_and_only_the_fixture_fails(installed):
     assert code == 1
     assert "1 passed, 1 error" in output
     assert "pip install 'airflow-provider-truto[emulator]'" in output
+
+
+VAULT = """
+from airflow.secrets import BaseSecretsBackend
+
+
+class Vault(BaseSecretsBackend):
+    def get_conn_value(self, conn_id, **_):
+        return '{"conn_type": "truto", "host": "https://api.truto.one", "password": "real"}'
+"""
+REAL = """
+import pytest
+from airflow_provider_truto.operators.accounts import TrutoUpdateAccountOperator
+
+
+def test(truto):
+    task = TrutoUpdateAccountOperator(task_id="t", account_id="1", body={"name": "x"})
+    with pytest.raises(RuntimeError, match="leads to https://api.truto.one, and not to the emulator"):
+        truto.run(task)
+"""
+
+
+def test_a_secrets_backend_never_leads_a_test_to_the_real_truto(installed):
+    environment = {"AIRFLOW__SECRETS__BACKEND": "vault.Vault", "AIRFLOW__WORKERS__SECRETS_BACKEND": "vault.Vault"}
+    code, output, _ = installed(environment=environment, vault=VAULT, test_suite=REAL)
+    assert code == 0, output
 
 
 # --------------------------------------------------------------------------------------------------- docs/testing.md
