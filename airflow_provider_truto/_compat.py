@@ -49,6 +49,7 @@ __all__ = [
     "BaseHook",
     "BaseOperator",
     "BaseOperatorLink",
+    "collect_output",
     "conf",
     "count_metric",
     "earlier_tries",
@@ -169,6 +170,19 @@ def make_asset(uri: str, extra: dict[str, Any]) -> Any:
     except ImportError:  # Airflow 2.11
         from airflow.datasets import Dataset as Asset
     return Asset(uri=uri, extra=extra)
+
+
+def collect_output(hook: Any, uri: str) -> None:
+    """Tell the collector of hook lineage that a hook has written an asset; it does nothing where nobody reads it."""
+    try:
+        from airflow.sdk.lineage import get_hook_lineage_collector
+    except ImportError:  # before Airflow 3.2
+        from airflow.lineage.hook import get_hook_lineage_collector
+    collector = get_hook_lineage_collector()
+    if IS_AIRFLOW_2:
+        collector.add_output_dataset(context=hook, uri=uri)
+    else:
+        collector.add_output_asset(context=hook, uri=uri)
 
 
 def is_asset_alias(value: Any) -> bool:

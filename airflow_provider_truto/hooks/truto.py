@@ -28,6 +28,7 @@ from airflow_provider_truto.connection_fields import (
 )
 from airflow_provider_truto.hooks._account_updates import AccountUpdates
 from airflow_provider_truto.hooks._connection_test import run_connection_test
+from airflow_provider_truto.hooks._lineage import collect_write
 from airflow_provider_truto.hooks._task_keys import find_task_keys, find_task_keys_async
 from airflow_provider_truto.hooks.connection import (
     AirflowConnection,
@@ -130,8 +131,12 @@ class _ConnectionHook(BaseHook, AccountUpdates):
 
     def _make_observer(self, on_token: Callable[[str], object]) -> Observer:
         return Observer(
-            on_response=self._log_call, on_warning=self.log.warning, on_wait=self.log.info, on_token=on_token
+            on_response=self._note_call, on_warning=self.log.warning, on_wait=self.log.info, on_token=on_token
         )
+
+    def _note_call(self, result: Result) -> None:
+        self._log_call(result)
+        collect_write(self, result.request)
 
     def _log_call(self, result: Result, level: int = logging.INFO) -> None:
         self.log.log(

@@ -57,6 +57,15 @@ def test_a_task_tells_whose_records_it_has_written_and_how_many(emulator, tmp_pa
                 def plain():
                     pass
 
+                @task
+                def by_hook():
+                    accounts = TrutoHook(integrated_account_id=ACME).unified("crm", "accounts")
+                    accounts.get(RECORD)
+                    accounts.update(RECORD, {{"name": "by hook"}})
+                    TrutoHook().proxy("companies", integrated_account_id=GLOBEX).get("70010001")
+
+                by_hook()
+
                 def bulk(task_id, max_failures):
                     TrutoBulkUpdateAccountsOperator(
                         task_id=task_id,
@@ -84,6 +93,7 @@ def test_a_task_tells_whose_records_it_has_written_and_how_many(emulator, tmp_pa
         "preview": ("COMPLETE", {}),
         "tolerant": ("COMPLETE", of_bulk),
         "strict": ("FAIL", of_bulk),
+        "by_hook": ("COMPLETE", {OF_ACME: None}),
         "plain": ("COMPLETE", {OF_GLOBEX: None}),
     }
     assert PLANTED not in events.read_text()
