@@ -735,6 +735,7 @@ def test_there_is_a_test_for_every_example():
         FAN_OUT,
         CONTACTS,
         APPROVAL,
+        BULK_APPROVAL,
         SYNC_JOB,
         CHANGES,
         CUSTOMER,

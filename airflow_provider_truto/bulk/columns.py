@@ -56,7 +56,10 @@ class Columns:
         self._sends_nulls = sends_nulls
         _check_names(names, self._ids, fields)
         if needs_id and "id" not in names:
-            raise ValueError(f"the header has no column `id`: it has {', '.join(names) or 'nothing'}")
+            raise ValueError(
+                f"the header has no column `id`: it has {', '.join(names) or 'nothing'}. Name the column of the"
+                " record's id so (in SQL: … AS id), or give a mapping; match_on finds records without one"
+            )
         self._needs_id = needs_id
         self._paths = {name: _parse_path(name) for name in names if name not in self._ids}
         _check_paths(self._paths)

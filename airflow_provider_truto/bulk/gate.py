@@ -54,7 +54,8 @@ class PlanGate:
         if reason := rule.explain_refusal(rows=plan.rows, changes=plan.changes + unclear, past=past):
             raise PlanRefusedError(
                 f"{reason} (max_changes={rule}). Nothing was sent. In all: {plan.describe()}. Look at the source; if"
-                " it is right, clear this task with a higher max_changes, or with max_changes=None"
+                " it is right, clear this task with a higher max_changes: later runs are then compared with this"
+                " one as well"
             )
 
     def check_begun(self, begun_with: Mapping[str, Any], ledger: Any) -> None:

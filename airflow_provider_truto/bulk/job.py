@@ -23,7 +23,13 @@ from airflow_provider_truto.bulk.gate import PlanGate
 from airflow_provider_truto.bulk.generations import choose_ledger, forget_failed_checks
 from airflow_provider_truto.bulk.ledger import Ledger
 from airflow_provider_truto.bulk.matching.index import MatchIndex
-from airflow_provider_truto.bulk.messages import describe_failures, describe_progress, describe_start, list_doubts
+from airflow_provider_truto.bulk.messages import (
+    describe_end,
+    describe_failures,
+    describe_progress,
+    describe_start,
+    list_doubts,
+)
 from airflow_provider_truto.bulk.plan import Plan
 from airflow_provider_truto.bulk.plan_pass import PlanPass
 from airflow_provider_truto.bulk.preview import BulkPreview
@@ -142,6 +148,7 @@ class BulkJob:
             if self.previews:
                 return self._preview(plan, source, ledger, state)
             summary = self._send_all(plan, source, ledger, begun_with, header, state, index)
+        self.log.info("%s", describe_end(summary))
         self._judge(summary)
         self.gate.note_end(header.get("plan"))
         return summary

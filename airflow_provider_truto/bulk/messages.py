@@ -39,6 +39,15 @@ def describe_progress(progress: Progress) -> str:
     return f"{text}; {progress.failures} failed or skipped"
 
 
+def describe_end(summary: Mapping[str, Any]) -> str:
+    """Return what became of the records of a bulk that came to its end."""
+    return (
+        f"{summary['records']} records are done: {summary['updated']} updated, {summary['created']} created,"
+        f" {summary['unchanged']} unchanged, {summary['failed']} failed, {summary['skipped']} skipped, by"
+        f" {summary['requests']} calls of this try"
+    )
+
+
 def describe_failures(summary: Mapping[str, Any]) -> str:
     """Return how many records failed, where they are, and what the first problems were."""
     failures = count_failures(summary)

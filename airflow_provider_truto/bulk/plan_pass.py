@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from airflow_provider_truto.bulk.errors import TooManyRemovedError, UnfinishedError
 from airflow_provider_truto.bulk.matching.matcher import Matcher
-from airflow_provider_truto.bulk.preview import BulkPreview, Decision, decide_error
+from airflow_provider_truto.bulk.preview import BulkPreview, Decision, Kind, decide_error
 from airflow_provider_truto.bulk.read_ahead import read_chunk
 from airflow_provider_truto.bulk.record import Record
 from airflow_provider_truto.bulk.writer import RecordWriter
@@ -124,7 +124,8 @@ class PlanPass:
         if record.problems:
             raise TrutoSchemaError.of("the row is not a record", record.problems)
         if record.is_unchanged or not record.is_sent:
-            return Decision(record=record, account_id=account_id, kind="unchanged")
+            kind: Kind = "reported" if record.is_removed else "unchanged"
+            return Decision(record=record, account_id=account_id, kind=kind)
         valid = await self._writer.prepare(record, is_looked_up=True)
         method = valid.request.method
         decision = Decision(record=record, account_id=account_id, kind="changed", method=method, body=valid.body)

@@ -21,8 +21,9 @@ _LONGEST_MESSAGE = 1_000
 #: What becomes of a row. ``repeated``: it is as it was confirmed last, and is sent since this run sends everything.
 #: ``unclear``: its customer could not be asked, which may pass.
 Kind = Literal[
-    "created", "changed", "repeated", "removed", "unchanged", "skipped", "ambiguous", "missing", "wrong", "unclear"
-]
+    "created", "changed", "repeated", "removed", "reported", "unchanged", "skipped", "ambiguous", "missing", "wrong",
+    "unclear",
+]  # fmt: skip
 KINDS: tuple[Kind, ...] = get_args(Kind)
 #: Kinds of what changes something in a CRM.
 _CHANGES = ("created", "changed", "removed")

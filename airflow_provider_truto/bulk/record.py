@@ -61,7 +61,7 @@ class Record(Value):
     on purpose. ``place`` says where to find the row, as ``line 7 of a.csv``.
     ``key``, ``content`` and ``fields`` are for the state, see ``ResultRow``. ``is_unchanged``: it is as it was
     confirmed last, so that nothing is sent. ``is_repeated``: it is so, and sent since this run sends everything.
-    ``is_removed``: it has left the source, and the record says what then.
+    ``on_removed``: it has left the source, and this is what is done then.
     ``match_keys`` are what a row without an id finds its record by, in the order of the alternatives, see
     ``matching.rule``. ``is_remembered``: the id is not the row's, but that of an earlier run for these keys. ``note``
     is what its line in the ledger says where it goes well.
@@ -83,7 +83,7 @@ class Record(Value):
     fields: str | None = None
     is_unchanged: bool = False
     is_repeated: bool = False
-    is_removed: bool = False
+    on_removed: str | None = None
     match_keys: tuple[tuple[str, ...], ...] = ()
     is_remembered: bool = False
     note: str | None = None
@@ -97,6 +97,11 @@ class Record(Value):
     def is_nameless(self) -> bool:
         """Whether its keys have to find its record first."""
         return self.id is None and bool(self.match_keys) and self.is_sent
+
+    @property
+    def is_removed(self) -> bool:
+        """Whether it is not in the source any more."""
+        return self.on_removed is not None
 
     @property
     def is_sent(self) -> bool:

@@ -49,7 +49,8 @@ class ResultRow:
     ``match`` are the keys by which the row found its record or created it, see ``matching.rule``; the first one says
     which row it is.
     For the state of ``changed_only``: ``key`` and ``content`` are hashes of which record it is and of what it is to
-    be; ``fields`` are the JSON pointers that it sets, as JSON; ``is_removed``: it has left the source.
+    be; ``fields`` are the JSON pointers that it sets, as JSON; ``on_removed``: what was done about one that left the
+    source.
     """
 
     ordinal: int
@@ -69,7 +70,7 @@ class ResultRow:
     key: int | None = None
     content: int | None = None
     fields: str | None = None
-    is_removed: bool = False
+    on_removed: str | None = None
 
     @classmethod
     def of_result(
@@ -213,7 +214,7 @@ def _record_facts(record: Record, account_id: str) -> dict[str, Any]:
         "key": record.key,
         "content": record.content,
         "fields": record.fields,
-        "is_removed": record.is_removed,
+        "on_removed": record.on_removed,
     }
 
 
@@ -221,10 +222,10 @@ _ROW = {
     "ordinal": (True, is_count),
     "status": (True, lambda value: is_text(value) and value in get_args(Status)),
     **dict.fromkeys(
-        ("id", "integrated_account_id", "idempotency_key", "error", "message", "place", "fields"), (False, is_text)
+        ("id", "integrated_account_id", "idempotency_key", "error", "message", "place", "fields", "on_removed"),
+        (False, is_text),
     ),
     **dict.fromkeys(("key", "content"), (False, is_whole_number)),
-    "is_removed": (False, is_flag),
     **dict.fromkeys(("http_status", "attempts"), (False, is_count)),
     **dict.fromkeys(("transient", "tolerated"), (False, is_flag)),
     "not_confirmed": (False, is_list_of(is_text)),

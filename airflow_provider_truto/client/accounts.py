@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -30,7 +31,7 @@ from airflow_provider_truto.client.settings import ClientSettings
 #: The one status of an account that can be called, and the one after its credentials were refused.
 ACTIVE = "active"
 NEEDS_REAUTH = "needs_reauth"
-_UNTOLD = "the customer cannot be told"
+_UNTOLD = "which customer is meant is not known"
 
 
 def resolve_account(settings: ClientSettings, given: str | None) -> str:
@@ -74,12 +75,16 @@ def _is_uuid(text: str) -> bool:
 
 
 class TenantAccounts(NamedTuple):
-    """A customer's integrated accounts: those ``fitting`` the integration that is asked for, and all."""
+    """A customer's integrated accounts: those ``fitting`` the integration that is asked for, and all.
+
+    ``near`` is the id of another customer that is spelt nearly so, where others are known.
+    """
 
     tenant_id: str
     integration: str | None
     fitting: Sequence[dict[str, Any]]
     all: Sequence[dict[str, Any]]
+    near: str | None = None
 
     def choose(self, settings: ClientSettings) -> dict[str, Any]:
         """Return the one account that fits.
@@ -101,9 +106,12 @@ class TenantAccounts(NamedTuple):
         listed_ones = "; ".join(f"{a.get('id')} ({get_integration_name(a)}, {a.get('status')})" for a in there[:20])
         found = f"{len(self.fitting)} integrated accounts have" if self.fitting else "no integrated account has"
         also = f" There {'is' if self.fitting else 'is only'}: {listed_ones}." if there else ""
-        raise TrutoSchemaError.of(
-            _UNTOLD, [Problem("/tenant_id", f"{found} {asked}.{also} Name one by integrated_account_id")]
-        )
+        if there:
+            advice = "Name one by integrated_account_id"
+        else:
+            near = f"; did you mean {self.near!r}" if self.near else ""
+            advice = f"Is it the customer's id in Truto{near}? Or the customer has not connected yet"
+        raise TrutoSchemaError.of(_UNTOLD, [Problem("/tenant_id", f"{found} {asked}.{also} {advice}")])
 
 
 async def find_account(client: Client, tenant_id: str, integration: str | None) -> str:
@@ -149,6 +157,8 @@ def choose_account(
 ) -> str:
     """Choose a tenant's account out of ``list_tenants``; see ``TenantAccounts.choose`` for what is raised."""
     accounts = _select_accounts(tenants.get(tenant_id, ()), tenant_id, integration)
+    if not accounts.all:
+        accounts = accounts._replace(near=next(iter(get_close_matches(tenant_id, tenants, n=1, cutoff=0.75)), None))
     return str(accounts.choose(settings)["id"])
 
 

@@ -239,6 +239,8 @@ class RetryLoop:
     def _build_transport_error(self, failure: TransportFailure) -> TrutoTransportError:
         reason = shorten(self._scrub_text(failure.reason))
         outcome = self._describe_outcome() if self._request.is_write else ""
+        if failure.transient and not self._may_have_executed:
+            outcome = f" Fix: check the connection's Base URL and proxy, and the worker's network.{outcome}"
         attempts = "1 attempt" if self._attempts == 1 else f"{self._attempts} attempts"
         error = TrutoTransportError(
             f"{self._request.describe()}: no usable answer after {attempts}: {reason}.{outcome}"

@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from importlib import import_module
 from typing import Any
 
-from airflow_provider_truto._compat import BaseHook
+from airflow_provider_truto._compat import AirflowException, BaseHook
 from airflow_provider_truto.bulk.sources.snapshot import QueryResult
 from airflow_provider_truto.operators._columns import Cast, find_casts, keep_json_exact, read_cells
 from airflow_provider_truto.operators._statements import has_several
@@ -18,7 +18,14 @@ _ROWS = 2_000
 
 def find_hook(conn_id: str, hook_params: Mapping[str, Any] | None) -> Any:
     """Return the hook of a connection. Raises ``ValueError`` where it is of a type that has no SQL."""
-    hook = BaseHook.get_connection(conn_id).get_hook(hook_params=dict(hook_params or {}))
+    connection = BaseHook.get_connection(conn_id)
+    try:
+        hook = connection.get_hook(hook_params=dict(hook_params or {}))
+    except AirflowException as error:
+        raise ValueError(
+            f"the connection {conn_id!r} is of type {connection.conn_type!r}, which Airflow knows no hook of: install"
+            f" its provider, such as apache-airflow-providers-{connection.conn_type} ({error})"
+        ) from error
     if not hasattr(hook, "get_conn") or not hasattr(hook, "get_records"):
         raise ValueError(
             f"the connection {conn_id!r} leads to a {type(hook).__name__}, which runs no SQL: name one"

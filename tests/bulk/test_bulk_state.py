@@ -307,13 +307,18 @@ def test_the_fields_of_records_that_left_the_source_are_cleared(runs, truto):
     truto.assert_applied(rows)
 
 
-def test_records_that_left_the_source_are_reported_and_stay(runs, truto):
+def test_records_that_left_the_source_are_reported_once_and_stay(runs, truto, caplog):
     rows = truto.rows()
     runs(rows)
-    for _ in range(2):
-        summary, writes = runs(rows[:39], on_removed="report")
-        assert (writes, summary["unchanged"], summary["records"]) == (0, 40, 40)
-    assert "is not in the source any more" in read_ledger(runs.output, task=runs.task_of(3)).rows[39]["message"]
+    summary, writes = runs(rows[:39], on_removed="report", max_removed=1)
+    assert (writes, summary["unchanged"], summary["records"]) == (0, 40, 40)
+    assert "is not in the source any more" in read_ledger(runs.output, task=runs.task_of(2)).rows[39]["message"]
+    assert "r9 of acc00000" in caplog.text
+    assert runs(rows[:39], on_removed="report", max_removed=1)[0]["records"] == 39, "it is told once"
+    assert runs(rows[:38], on_removed="report", max_removed=1)[0]["records"] == 39
+    assert runs(rows, on_removed="report", max_removed=1)[1] == 2, "what comes back is sent"
+    runs(rows[:39], on_removed="delete", max_removed=1)
+    assert "r9" not in truto.state.records[truto.accounts[3]]["crm/accounts"]
 
 
 def test_no_more_records_are_removed_than_may_be(runs, truto):

@@ -61,7 +61,10 @@ LOST = {
         "integrated_account_id='{{ none }}', tenant_id='acme'",
         "/integrated_account_id: {{ none }} is None",
     ),
-    "no such tenant": ("tenant_id='nobody'", "/tenant_id: no integrated account has tenant_id 'nobody'. Name one"),
+    "no such tenant": (
+        "tenant_id='nobody'",
+        "/tenant_id: no integrated account has tenant_id 'nobody'. Is it the customer's id",
+    ),
     "a tenant in another case": ("tenant_id='ACME'", "/tenant_id: no integrated account has tenant_id 'ACME'"),
     "no such integration of the tenant": (
         "tenant_id='acme', integration='{{ params.tenant }}'",

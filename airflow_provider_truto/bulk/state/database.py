@@ -23,7 +23,9 @@ _TABLES = f"""
     CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT);
     CREATE TABLE ledgers (ledger TEXT PRIMARY KEY);
     CREATE TABLE texts (number INTEGER PRIMARY KEY, text TEXT UNIQUE);
-    CREATE TABLE records (key INTEGER PRIMARY KEY, account INTEGER, id TEXT, hash INTEGER, fields INTEGER);
+    CREATE TABLE records (
+        key INTEGER PRIMARY KEY, account INTEGER, id TEXT, hash INTEGER, fields INTEGER, reported INTEGER
+    );
 """
 #: Kept beside the file while it is read, or while the next one is made; SQLite puts them onto the worker's disk.
 _NOTES = """
@@ -55,6 +57,7 @@ class Rank(IntEnum):
     UNKNOWN = 1
     WRITTEN = 2
     REMOVED = 3
+    REPORTED = 4
 
 
 class Outcome(NamedTuple):
@@ -156,19 +159,23 @@ class StateDatabase:
         """Note records that the source has."""
         self._note("INSERT OR IGNORE INTO seen VALUES (?)", keys)
 
-    def count_unseen(self) -> int:
-        """Count the records that the source does not have any more."""
+    def count_unseen(self, *, with_reported: bool) -> int:
+        """Count the records that left the source; ``with_reported``: those that were reported before as well."""
         ((count,),) = self._connection.execute(
             "SELECT count(*) FROM records WHERE NOT EXISTS (SELECT 1 FROM seen WHERE seen.key = records.key)"
+            " AND coalesce(reported, 0) <= ?",
+            (with_reported,),
         )
         return int(count)
 
-    def list_unseen(self) -> Iterator[KnownRecord]:
+    def list_unseen(self, *, with_reported: bool) -> Iterator[KnownRecord]:
         """List them, always in the same order."""
         rows = self._connection.execute(
             "SELECT key, (SELECT text FROM texts WHERE number = account), id,"
             " (SELECT text FROM texts WHERE number = fields)"
-            " FROM records WHERE NOT EXISTS (SELECT 1 FROM seen WHERE seen.key = records.key) ORDER BY key"
+            " FROM records WHERE NOT EXISTS (SELECT 1 FROM seen WHERE seen.key = records.key)"
+            " AND coalesce(reported, 0) <= ? ORDER BY key",
+            (with_reported,),
         )
         return (KnownRecord(*row) for row in rows)
 
@@ -227,6 +234,8 @@ class StateDatabase:
         content = None
         if outcome.rank == Rank.REMOVED:
             execute("DELETE FROM records WHERE key = ?", (key,))
+        elif outcome.rank == Rank.REPORTED:  # one that comes back is sent
+            execute("UPDATE records SET hash = NULL, reported = 1 WHERE key = ?", (key,))
         elif outcome.rank == Rank.UNKNOWN:
             execute("UPDATE records SET hash = NULL WHERE key = ?", (key,))
         else:
@@ -234,7 +243,8 @@ class StateDatabase:
             fields = None if outcome.fields is None else self._number(outcome.fields)
             account = self._number(outcome.integrated_account_id)
             execute(
-                "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?)", (key, account, outcome.id, content, fields)
+                "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, 0)",
+                (key, account, outcome.id, content, fields),
             )
         execute("INSERT OR REPLACE INTO safe VALUES (?, ?)", (key, content))
 

@@ -46,7 +46,9 @@ def _read_outcomes(ledger: Any) -> Iterator[Outcome]:
 
 def _choose_rank(row: ResultRow) -> Rank:
     if row.is_done:
-        return Rank.REMOVED if row.is_removed else Rank.WRITTEN
+        if row.on_removed is None:
+            return Rank.WRITTEN
+        return Rank.REPORTED if row.on_removed == "report" else Rank.REMOVED
     is_refused = row.attempts == 1 and row.http_status in _REFUSALS
     return Rank.NOT_WRITTEN if is_refused or not row.attempts else Rank.UNKNOWN
 

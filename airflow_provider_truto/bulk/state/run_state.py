@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from itertools import islice
 from logging import Logger
 from typing import Any, Literal
 
@@ -28,6 +29,8 @@ from airflow_provider_truto.bulk.state.store import StateStore
 from airflow_provider_truto.client.errors import Problem
 
 OnRemoved = Literal["ignore", "report", "clear_fields", "delete"]
+#: Records that a message names.
+_MOST_NAMED = 5
 #: How long a deferred run holds its claim beyond the wait: a worker has to be found for it.
 _SLACK_SECONDS = 900.0
 
@@ -68,6 +71,7 @@ class RunState:
         self._filter: ChangeFilter | None = None
         self._is_full = False
         self._is_given_up = False
+        self._has_told_removed = False
 
     def take(self, begun_with: Mapping[str, Any] | None, *, is_restarted: bool) -> dict[str, Any]:
         """Claim the state, and return what the ledger's header says of it; ``begun_with`` is an earlier one.
@@ -122,7 +126,10 @@ class RunState:
         Nothing, where rows could not be read, or this is the first run. Raises ``TooManyRemovedError``.
         """
         database, on_removed = self._database, self._options.on_removed
-        if database is None or on_removed == "ignore" or not (count := database.count_unseen()):
+        if database is None or on_removed == "ignore":
+            return
+        with_reported = on_removed != "report"  # each is reported once
+        if not (count := database.count_unseen(with_reported=with_reported)):
             return
         if self._filter is not None and (unknown := self._filter.unknown_rows):
             self._log.warning(
@@ -134,14 +141,27 @@ class RunState:
             )
             return
         known = len(database)
+        first = islice(database.list_unseen(with_reported=with_reported), _MOST_NAMED)
+        named = ", ".join(f"{one.id} of {one.integrated_account_id}" for one in first)
         if not is_within(self._options.max_removed, count, known):
             raise TooManyRemovedError(
-                f"{count} of {known} records that earlier runs have written are not in the source any more, and"
+                f"{count} of {known} records that earlier runs have written are not in the source any more (first:"
+                f" {named}), and"
                 f" max_removed={self._options.max_removed} allows fewer: is the source whole? None of them was"
                 f" touched (on_removed={on_removed!r}). If they have left it, set max_removed higher, and clear the"
                 " task"
             )
-        for ordinal, record in enumerate(database.list_unseen(), first_ordinal()):
+        if not self._has_told_removed:
+            self._has_told_removed = True
+            self._log.warning(
+                "%d of %d records that earlier runs have written are not in the source any more (on_removed=%r); the"
+                " first: %s",
+                count,
+                known,
+                on_removed,
+                named,
+            )
+        for ordinal, record in enumerate(database.list_unseen(with_reported=with_reported), first_ordinal()):
             yield _make_removed(record, ordinal, on_removed)
 
     def finish(self) -> None:
@@ -272,10 +292,16 @@ class RunState:
 
 def _make_removed(known: KnownRecord, ordinal: int, on_removed: OnRemoved) -> Record:
     """Make the record that says what is to be done about one that has left the source."""
-    record = Record(ordinal=ordinal, id=known.id, integrated_account_id=known.integrated_account_id, is_removed=True)
+    record = Record(
+        ordinal=ordinal,
+        id=known.id,
+        integrated_account_id=known.integrated_account_id,
+        on_removed=on_removed,
+        key=known.key,
+        place="not in the source any more",
+    )
     if on_removed == "report":
         return record.replace(left_out="is not in the source any more; it stays as it is (on_removed='report')")
-    record = record.replace(key=known.key, place="not in the source any more")
     if on_removed == "delete":
         return record
     if known.fields is None:
