@@ -566,6 +566,12 @@ def test_a_connection_that_asks_no_sql_is_an_error(monkeypatch):
         ask("select 1", conn_id="truto_default")
 
 
+def test_a_connection_whose_provider_is_not_installed_says_which_one_it_is(monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "not_there"}))
+    with pytest.raises(ValueError, match="install its provider, such as apache-airflow-providers-not_there"):
+        ask("select 1")
+
+
 class Cursor:
     """A cursor of a driver that leaves the rows with the server by itself."""
 

@@ -61,6 +61,7 @@ def test_a_tenant_of_several_accounts_needs_the_integration(one, task, output, i
     ("given", "pointer", "reason"),
     [
         ({"tenant_id": "nobody"}, "/tenant_id", "no integrated account has tenant_id 'nobody'"),
+        ({"tenant_id": "tenatn-1"}, "/tenant_id", "did you mean 'tenant-1'"),
         ({"tenant_id": "tenant-1", "integration": "pipedrive"}, "/tenant_id", "There is only: "),
         ({"tenant_id": None}, "/tenant_id", "must not go to the default one"),
         ({"tenant_id": " "}, "/tenant_id", "must not go to the default one"),
