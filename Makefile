@@ -4,8 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt
 
-# A file stays with one worker, so that what its tests share is made once.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --durations 10
+# A file stays with one worker, so that what its tests share is made once. One worker more than cores: many tests wait.
+PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --durations 10
 # What failed, once more and alone: a server may miss its time on a busy machine.
 AGAIN := $(BIN)/python -m pytest --last-failed --last-failed-no-failures none
 

@@ -12,7 +12,7 @@ import pytest
 
 from airflow_provider_truto.emulator import ACME, GLOBEX
 
-pytestmark = pytest.mark.airflow
+pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
 #: What the web servers of Airflow 2 and 3 do for the list of links of a task instance.
 SHOW = """

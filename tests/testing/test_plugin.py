@@ -317,6 +317,7 @@ def installed(tmp_path):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_each_process_of_a_suite_has_one_emulator_with_the_seed_of_the_suite(installed, workers):
     spread = ["-n", "2", "--dist", "each", "--tx", "2*popen"] if workers == 2 else ["-p", "no:xdist"]
@@ -357,6 +358,7 @@ def test(truto):
 """
 
 
+@pytest.mark.slow
 def test_a_secrets_backend_never_leads_a_test_to_the_real_truto(installed):
     environment = {"AIRFLOW__SECRETS__BACKEND": "vault.Vault", "AIRFLOW__WORKERS__SECRETS_BACKEND": "vault.Vault"}
     code, output, _ = installed(environment=environment, vault=VAULT, test_suite=REAL)
