@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from airflow_home import airflow_home
-from test_docs import BULK, EVENTS, PAGE_DAGS, PAGES
+from test_docs import BULK, EVENTS, PAGE_DAGS, PAGES, README
 
 from airflow_provider_truto._compat import IS_AIRFLOW_2
 from airflow_provider_truto.emulator import ACME, GLOBEX, STARK, WAYNE, Emulator
@@ -219,7 +219,13 @@ def sent(emulator):
 @pytest.mark.parametrize(
     "dag_id",
     [
-        pytest.param(dag_id, marks=needs_sqlite if "sql_conn_id" in dag.source else ())
+        pytest.param(
+            dag_id,
+            marks=[
+                *([needs_sqlite] if "sql_conn_id" in dag.source else []),
+                *([] if dag_id in README.dags else [pytest.mark.slow]),
+            ],
+        )
         for dag_id, dag in PAGE_DAGS.items()
     ],
 )

@@ -413,6 +413,7 @@ def of_any_method(one_airflow, truto):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OUTCOMES)
 @pytest.mark.parametrize("method", OF_ANY_METHOD)
 def test_every_method_fails_in_the_same_terms(of_any_method, method, name):
