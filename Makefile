@@ -4,8 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt
 
-# A file stays with one worker, so that what its tests share is made once. One worker more than cores: many tests wait.
-PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --durations 10
+# A file stays with one worker, so that what its tests share is made once.
+PYTEST := $(BIN)/python -m pytest --dist loadfile --durations 10
 # What failed, once more and alone: a server may miss its time on a busy machine.
 AGAIN := $(BIN)/python -m pytest --last-failed --last-failed-no-failures none
 
@@ -29,12 +29,12 @@ ui: $(VENV)/run.stamp ## Airflow in the browser beside the emulator; Ctrl-C stop
 	@$(BIN)/python scripts/ui.py
 
 test: $(VENV)/dev.stamp ## the test suite but for what takes long, in five minutes on two cores
-	@$(PYTEST) -m "not slow" || { [ $$? = 1 ] && $(AGAIN) -m "not slow"; }
+	@$(PYTEST) -n 3 -m "not slow" || { [ $$? = 1 ] && $(AGAIN) -m "not slow"; }
 
 test-all: $(VENV)/dev.stamp ## kills, real schedulers, servers, a browser, other Pythons, more random cases as well
 	@$(PYTHON) scripts/test_constraints.py pythons
 	@$(MAKE) --no-print-directory test-services
-	@$(PYTEST) --hypothesis-profile thorough || { [ $$? = 1 ] && $(AGAIN) --hypothesis-profile thorough; }
+	@$(PYTEST) -n 2 --hypothesis-profile thorough || { [ $$? = 1 ] && $(AGAIN) --hypothesis-profile thorough; }
 
 test-services: $(SERVICES)/services.stamp ## a real S3 server and PostgreSQL under bulks, a receiver of webhooks, Vault, OpenLineage
 	@$(SERVICES)/bin/python -m pytest tests/bulk/services tests/test_inbound_webhooks.py tests/test_vault.py tests/operators/test_openlineage.py
