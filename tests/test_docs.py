@@ -190,7 +190,7 @@ class Page:
                 if block.title.endswith(".parquet"):
                     exec(block.text.replace(f'"{block.title}"', repr(str(target / block.title))), {})
                 else:
-                    (target / block.title).write_text(block.text)
+                    (target / block.title).write_text(imported_as_here(block.text))
 
 
 def json_lines(text):
