@@ -13,8 +13,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from airflow_provider_truto.bulk.brakes import PastRun
-from airflow_provider_truto.bulk.errors import LedgerError
-from airflow_provider_truto.bulk.ledger_files import find_fault_in, is_count
+from airflow_provider_truto.bulk.ledger_files import is_count, parse_checked
 from airflow_provider_truto.bulk.storage import refresh, write_whole
 
 #: Runs that are kept.
@@ -50,10 +49,6 @@ class RunHistory:
 
 
 def _read(path: Any) -> PastRun:
-    try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise LedgerError.of_file(path, f"is torn, or not JSON: {error}", _WAY_OUT) from None
-    if fault := find_fault_in(content, dict.fromkeys(PastRun._fields, (True, is_count))):
-        raise LedgerError.of_file(path, f"does not tell of a run: {fault}", _WAY_OUT)
+    shape = dict.fromkeys(PastRun._fields, (True, is_count))
+    content = parse_checked(path, path.read_bytes(), shape, otherwise="does not tell of a run", way_out=_WAY_OUT)
     return PastRun(**{name: content[name] for name in PastRun._fields})

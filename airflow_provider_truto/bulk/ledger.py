@@ -23,7 +23,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from airflow_provider_truto.bulk.completed import CompletedRecords
@@ -33,9 +33,9 @@ from airflow_provider_truto.bulk.ledger_files import (
     Part,
     is_open,
     list_ledger_files,
+    parse_lines,
     parse_try_number,
     read_headers,
-    read_lines,
     read_summaries,
     write_file,
 )
@@ -59,6 +59,8 @@ _WAY_OUT_OF_RESULTS = (
 _WAY_OUT_OF_FAILURES = (
     "Put the file back as it was, or take the line out, and clear the task: everything that failed is then sent again"
 )
+
+_Parsed = TypeVar("_Parsed")
 
 
 class Ledger:
@@ -115,12 +117,7 @@ class Ledger:
             raise
         completed = CompletedRecords()
         cleared_before = self._find_first_try(header.get("task_generation"))
-        for path, number, line in self._read_lines("results"):
-            try:
-                row = ResultRow.read(line)
-            except ValueError as error:
-                what = f"has no result in line {number}: {error}"
-                raise LedgerError.of_file(path, what, _WAY_OUT_OF_RESULTS) from None
+        for path, line, row in self._parse_lines("result", ResultRow.read, way_out=_WAY_OUT_OF_RESULTS):
             is_new = completed.add(row, is_cleared=parse_try_number(path.name) < cleared_before)
             if is_new:
                 on_row(row)
@@ -225,25 +222,22 @@ class Ledger:
         if not completed.counts["failed"] and not completed.counts["skipped"]:
             return
         kept = set()
-        for path, number, line in self._read_lines("failures"):
-            try:
-                ordinal = parse_failure_ordinal(line)
-            except ValueError as error:
-                what = f"has no failure in line {number}: {error}"
-                raise LedgerError.of_file(path, what, _WAY_OUT_OF_FAILURES) from None
+        for _, line, ordinal in self._parse_lines("failure", parse_failure_ordinal, way_out=_WAY_OUT_OF_FAILURES):
             if ordinal not in kept and completed.has_failed(ordinal):
                 kept.add(ordinal)
                 self._failures.add(line)
         completed.lost_failures = completed.counts["failed"] + completed.counts["skipped"] - len(kept)
 
-    def _read_lines(self, kind: str) -> Iterator[tuple[Any, int, bytes]]:
-        """Read the lines of other tries, those of open parts last, with their files and their numbers from 1.
+    def _parse_lines(
+        self, kind: str, parse: Callable[[bytes], _Parsed], *, way_out: str
+    ) -> Iterator[tuple[Any, bytes, _Parsed]]:
+        """Read the lines of other tries, those of open parts last, with their files and what they say.
 
         What a torn one said is done again, under the same key.
         """
-        paths = [path for path in list_ledger_files(self.folder, kind) if self._name not in path.name]
+        paths = [path for path in list_ledger_files(self.folder, f"{kind}s") if self._name not in path.name]
         for path in sorted(paths, key=is_open):
-            yield from read_lines(path)
+            yield from parse_lines(path, parse, kind=kind, way_out=way_out)
 
     def _write(self, name: str, value: Mapping[str, Any]) -> Any:
         data = json.dumps(value, ensure_ascii=False, indent=2).encode(errors="replace")  # ids may hold anything

@@ -13,10 +13,10 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
-from airflow_provider_truto.bulk.errors import LedgerError
+from airflow_provider_truto.bulk.errors import BulkError, LedgerError
 from airflow_provider_truto.bulk.storage import is_local, refresh, sync_folder, to_buffered
 
 LEDGER_VERSION = 2
@@ -29,6 +29,7 @@ _NAME = re.compile(
 _SNAPSHOT_NAME = re.compile(r"snapshot-[0-9a-z]+\.jsonl\.gz")
 
 _Fits = Callable[[Any], bool]
+_Parsed = TypeVar("_Parsed")
 
 
 def locate_task_folder(output_path: Any, *names: Any) -> Any:
@@ -127,6 +128,21 @@ def read_lines(path: Any) -> Iterator[tuple[Any, int, bytes]]:
                 yield path, number, line
 
 
+def parse_lines(
+    path: Any, parse: Callable[[bytes], _Parsed], *, kind: str, way_out: str
+) -> Iterator[tuple[Any, bytes, _Parsed]]:
+    """Read the lines of a file, each with the file, whatever it is called now, and with what ``parse`` makes of it.
+
+    Raises ``LedgerError`` where that is a ``ValueError``, since the line is not of this ``kind``.
+    """
+    for file, number, line in read_lines(path):
+        try:
+            parsed = parse(line)
+        except ValueError as error:
+            raise LedgerError.of_file(file, f"has no {kind} in line {number}: {error}", way_out) from None
+        yield file, line, parsed
+
+
 def find_fault_in(value: Any, shape: Mapping[str, tuple[bool, _Fits]]) -> str | None:
     """Return what is wrong with an object: a name that it lacks, or whose value is of another kind."""
     if not isinstance(value, dict):
@@ -167,19 +183,32 @@ def _read(path: Any, shape: Mapping[str, tuple[bool, _Fits]], way_out: str) -> d
         data = path.read_bytes()
     except FileNotFoundError:  # a header that its try has withdrawn since the folder was listed
         return None
-    return _parse_checked(path, data, shape, way_out)
+    return parse_checked(
+        path, data, shape, otherwise=f"is not the {path.name.partition('-')[0]} of a ledger", way_out=way_out
+    )
 
 
-def _parse_checked(path: Any, data: bytes, shape: Mapping[str, tuple[bool, _Fits]], way_out: str) -> dict[str, Any]:
+def parse_checked(
+    path: Any,
+    data: bytes,
+    shape: Mapping[str, tuple[bool, _Fits]],
+    *,
+    otherwise: str,
+    way_out: str,
+    raises: type[BulkError] = LedgerError,
+) -> dict[str, Any]:
+    """Parse the object in a file; raise an error that names the file for anything else.
+
+    ``otherwise`` says what one that has another shape is not.
+    """
     if not data.strip():
-        raise LedgerError.of_file(path, "is empty", way_out)
+        raise raises.of_file(path, "is empty", way_out)
     try:
         value = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise LedgerError.of_file(path, f"is torn, or not JSON: {error}", way_out) from None
+        raise raises.of_file(path, f"is torn, or not JSON: {error}", way_out) from None
     if fault := find_fault_in(value, shape):
-        kind = path.name.partition("-")[0]
-        raise LedgerError.of_file(path, f"is not the {kind} of a ledger: {fault}", way_out)
+        raise raises.of_file(path, f"{otherwise}: {fault}", way_out)
     found: dict[str, Any] = value
     return found
 

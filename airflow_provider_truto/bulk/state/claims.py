@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_truto.bulk.errors import LiveTryError, StateError
-from airflow_provider_truto.bulk.ledger_files import find_fault_in, is_flag, is_text
+from airflow_provider_truto.bulk.ledger_files import is_flag, is_text, parse_checked
 from airflow_provider_truto.bulk.storage import refresh, write_whole
 
 #: Seconds for which a claim holds that is not renewed, and between two renewals.
@@ -160,10 +160,7 @@ def _read(path: Any) -> Claim | None:
         data = refresh(path).read_bytes()
     except FileNotFoundError:
         return None
-    try:
-        content = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise StateError.of_file(path, f"is torn, or not JSON: {error}", _WAY_OUT) from None
-    if fault := find_fault_in(content, _SHAPE):
-        raise StateError.of_file(path, f"is not the claim of a run: {fault}", _WAY_OUT)
+    content = parse_checked(
+        path, data, _SHAPE, otherwise="is not the claim of a run", way_out=_WAY_OUT, raises=StateError
+    )
     return Claim(path=path, **{name: content[name] for name in _SHAPE})

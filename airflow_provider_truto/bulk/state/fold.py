@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from airflow_provider_truto.bulk.errors import LedgerError
-from airflow_provider_truto.bulk.ledger_files import list_ledger_files, read_lines
+from airflow_provider_truto.bulk.ledger_files import list_ledger_files, parse_lines
 from airflow_provider_truto.bulk.result_row import ResultRow, parse_pending_keys
 from airflow_provider_truto.bulk.state.database import Outcome, Rank, StateDatabase
 
@@ -21,7 +20,7 @@ def fold_ledger(database: StateDatabase, ledger: Any) -> int:
 
     It may be added again, as by a later try of the same run. Raises ``LedgerError`` for a line that cannot be read.
     """
-    for keys in _read(ledger, "pending", parse_pending_keys):
+    for keys in _read(ledger, "pending", "keys", parse_pending_keys):
         database.doubt(keys)
     database.note_outcomes(_read_outcomes(ledger))
     count = database.apply_outcomes()
@@ -30,7 +29,7 @@ def fold_ledger(database: StateDatabase, ledger: Any) -> int:
 
 
 def _read_outcomes(ledger: Any) -> Iterator[Outcome]:
-    for row in _read(ledger, "results", ResultRow.read):
+    for row in _read(ledger, "results", "result", ResultRow.read):
         if row.key is None:
             continue
         yield Outcome(
@@ -53,11 +52,7 @@ def _choose_rank(row: ResultRow) -> Rank:
     return Rank.NOT_WRITTEN if is_refused or not row.attempts else Rank.UNKNOWN
 
 
-def _read(ledger: Any, kind: str, parse: Callable[[bytes], _T]) -> Iterator[_T]:
-    for listed in list_ledger_files(ledger, kind):
-        number, path = 0, listed
-        try:
-            for path, number, line in read_lines(listed):  # noqa: B007  (for the message)
-                yield parse(line)
-        except ValueError as error:
-            raise LedgerError.of_file(path, f"cannot be read in line {number}: {error}", _WAY_OUT) from None
+def _read(ledger: Any, files: str, kind: str, parse: Callable[[bytes], _T]) -> Iterator[_T]:
+    for path in list_ledger_files(ledger, files):
+        for _, _, parsed in parse_lines(path, parse, kind=kind, way_out=_WAY_OUT):
+            yield parsed
