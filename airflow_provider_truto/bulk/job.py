@@ -42,7 +42,7 @@ from airflow_provider_truto.bulk.sources.source import Source, SourcePlan
 from airflow_provider_truto.bulk.state.run_state import RunState, StateOptions
 from airflow_provider_truto.bulk.tries import begin_try
 from airflow_provider_truto.bulk.validation import MAX_FAULTS, find_faults
-from airflow_provider_truto.bulk.writer import RecordWriter
+from airflow_provider_truto.bulk.writer import MakeFilter, RecordWriter
 from airflow_provider_truto.client.errors import TrutoSchemaError
 from airflow_provider_truto.records.keys import RunSeen, TaskIdentity
 
@@ -227,10 +227,7 @@ class BulkJob:
         async def check() -> list[tuple[Record, TrutoSchemaError]]:
             async with self.new_client() as client:
                 done = completed or CompletedRecords()
-                make_filter = (
-                    None if state is None else partial(state.make_filter, plan=plan, completed=done, sends=False)
-                )
-                writer = RecordWriter(client, plan, make_filter=make_filter)
+                writer = RecordWriter(client, plan, make_filter=_choose_filter(state, plan, done, sends=False))
                 return await find_faults(source.records(), writer, done)
 
         is_valid = False
@@ -278,11 +275,7 @@ class BulkJob:
 
         async def read() -> BulkPreview:
             async with self.new_client() as client:
-                make_filter = (
-                    None
-                    if state is None
-                    else partial(state.make_filter, plan=plan, completed=CompletedRecords(), sends=False)
-                )
+                make_filter = _choose_filter(state, plan, CompletedRecords(), sends=False)
                 writer = RecordWriter(client, plan, make_filter=make_filter)
                 reads_all = reads and plan.safeguards.skip_unchanged
                 planning = PlanPass(
@@ -328,9 +321,7 @@ class BulkJob:
                 report=self._report,
                 total=rows,
                 index=index,
-                make_filter=None
-                if state is None
-                else partial(state.make_filter, plan=plan, completed=completed, sends=True),
+                make_filter=_choose_filter(state, plan, completed, sends=True),
                 take_renewal=list if state is None else state.take_renewal,
             )
             removed = () if state is None else (state.list_removed(first_ordinal=lambda: runner.read_rows),)
@@ -389,6 +380,13 @@ class BulkJob:
 
 def _list_counts(counts: Mapping[str, int]) -> dict[str, int]:
     return {outcome: number for outcome, number in show_counts(counts).items() if number}
+
+
+def _choose_filter(
+    state: RunState | None, plan: Plan, completed: CompletedRecords, *, sends: bool
+) -> MakeFilter | None:
+    """Return what makes the filter of unchanged records, if the job has a state; see ``RunState.make_filter``."""
+    return None if state is None else partial(state.make_filter, plan=plan, completed=completed, sends=sends)
 
 
 def _build_source_error(error: ValueError) -> TrutoSchemaError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -66,6 +67,7 @@ class RunState:
         self._log = log
         self._now = now or datetime.now(timezone.utc)
         self._base: Any = None
+        self._base_copy: str | None = None
         self._database: StateDatabase | None = None
         self._files: list[str] = []
         self._filter: ChangeFilter | None = None
@@ -146,10 +148,9 @@ class RunState:
         if not is_within(self._options.max_removed, count, known):
             raise TooManyRemovedError(
                 f"{count} of {known} records that earlier runs have written are not in the source any more (first:"
-                f" {named}), and"
-                f" max_removed={self._options.max_removed} allows fewer: is the source whole? None of them was"
-                f" touched (on_removed={on_removed!r}). If they have left it, set max_removed higher, and clear the"
-                " task"
+                f" {named}), and max_removed={self._options.max_removed} allows fewer: is the source whole? None of"
+                f" them was touched (on_removed={on_removed!r}). If they have left it, set max_removed higher, and"
+                " clear the task"
             )
         if not self._has_told_removed:
             self._has_told_removed = True
@@ -230,13 +231,8 @@ class RunState:
 
     def _fold(self, base: Any, ledger: Any, *, is_full: bool) -> None:
         """Write the generation that follows ``base``, unless it would be the same."""
-        path = self._make_temporary()
-        if base is None:
-            os.unlink(path)  # noqa: PTH108
-            database = StateDatabase.create(path)
-        else:
-            self._store.copy(base, path)
-            database = StateDatabase.open(path, is_read_only=False)
+        path = self._fetch(base)
+        database = StateDatabase.create(path) if base is None else StateDatabase.open(path, is_read_only=False)
         try:
             rows = fold_ledger(database, ledger)
             if is_full:
@@ -256,17 +252,15 @@ class RunState:
 
     def _open(self) -> None:
         if self._base is not None:
-            path = self._make_temporary()
-            self._store.copy(self._base, path)
-            self._database = StateDatabase.open(path, is_read_only=True)
+            self._base_copy = self._fetch(self._base)
+            self._database = StateDatabase.open(self._base_copy, is_read_only=True)
 
     @contextmanager
     def _opened(self, generation: Any) -> Iterator[StateDatabase | None]:
         if generation is None:
             yield None
             return
-        path = self._make_temporary()
-        self._store.copy(generation, path)
+        path = self._fetch(generation)
         database = StateDatabase.open(path, is_read_only=True)
         try:
             yield database
@@ -278,10 +272,15 @@ class RunState:
         for write in self._ledger.add_pending(keys):
             await asyncio.to_thread(write)
 
-    def _make_temporary(self) -> str:
+    def _fetch(self, generation: Any) -> str:
+        """Copy a generation to a temporary file, which is empty for ``None``; the base comes from afar once."""
         descriptor, path = tempfile.mkstemp(prefix="truto-state-", suffix=".sqlite")
         os.close(descriptor)
         self._files.append(path)
+        if generation is not None and generation == self._base and self._base_copy is not None:
+            shutil.copyfile(self._base_copy, path)
+        elif generation is not None:
+            self._store.copy(generation, path)
         return path
 
     def _remove(self, path: str) -> None:
