@@ -25,6 +25,8 @@ from airflow_provider_truto.records.keys import TaskIdentity
 from airflow_provider_truto.records.request import RecordRequest
 from airflow_provider_truto.records.safeguards import Safeguards
 
+#: Seconds after which something hangs.
+LONGEST = 60
 TASK = TaskIdentity(dag_id="dag", run_id="run", task_id="bulk", map_index=-1, generation="0")
 _OF_PLAN = {"concurrency", "max_runtime", "is_stopped", "skip_on", "verify", "stop_after"}
 TEMPLATE = RecordRequest(model="crm", resource="accounts", method="update", id_name="id", needs_id=True)
@@ -80,6 +82,30 @@ def run_job(url, token, source, output, *, task=TASK, client=None, safeguards=No
         return job.execute()
     except TooManyFailuresError as error:
         return error.summary
+
+
+def start(processes, truto, result, source, output, **options):
+    """Run a try in a process of its own."""
+    arguments = (str(result), truto.url, truto.token, source, str(output))
+    process = processes.Process(target=in_process, args=arguments, kwargs=options, daemon=True)
+    process.start()
+    return process
+
+
+def end_or_kill(process, *, after, may_kill):
+    """Wait so many seconds, and kill a try that still runs and may be killed; tell whether it was."""
+    process.join(after)
+    is_killed = may_kill and process.is_alive()
+    if is_killed:
+        process.kill()
+    process.join(LONGEST)
+    assert process.exitcode in {0, -9}
+    return is_killed
+
+
+def is_done(process, result):
+    """Whether a try came to its end, with no failure that may pass."""
+    return process.exitcode == 0 and not json.loads(result.read_text())["transient_failures"]
 
 
 def in_process(result, *arguments, **options):

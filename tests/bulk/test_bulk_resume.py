@@ -13,20 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from bulk_jobs import TASK, folder_of, in_process
+from bulk_jobs import LONGEST, TASK, end_or_kill, folder_of, is_done, start
 from bulk_world import read_ledger
 
 from airflow_provider_truto.bulk.errors import LedgerError, UnfinishedError
-
-#: Seconds after which something hangs.
-LONGEST = 60
-
-
-def start(processes, truto, result, source, output, **options):
-    arguments = (str(result), truto.url, truto.token, source, str(output))
-    process = processes.Process(target=in_process, args=arguments, kwargs=options, daemon=True)
-    process.start()
-    return process
 
 
 def files_of(output):
@@ -54,14 +44,10 @@ def test_a_worker_that_is_killed_over_and_over_loses_nothing_and_does_nothing_tw
                 processes, truto, result, source, output, try_number=try_number, task=task, client={"max_wait": 8}
             )
             # Many kills before and while the first rows are written, some late.
-            process.join(chance.choice([0.05, 0.15, 0.3, 0.8]) * chance.random() + 0.03)
-            if process.is_alive() and try_number < 100:
-                process.kill()
-                kills += 1
-            process.join(LONGEST)
-            if process.exitcode == 0 and not json.loads(result.read_text())["transient_failures"]:
+            after = chance.choice([0.05, 0.15, 0.3, 0.8]) * chance.random() + 0.03
+            kills += end_or_kill(process, after=after, may_kill=try_number < 100)
+            if is_done(process, result):
                 break
-            assert process.exitcode in {0, -9}
         truto.mend()
         assert failed
         truto.assert_applied(good)

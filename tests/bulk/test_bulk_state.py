@@ -15,7 +15,7 @@ from operator import attrgetter
 from pathlib import Path
 
 import pytest
-from bulk_jobs import TASK, TEMPLATE, folder_of, in_process
+from bulk_jobs import TASK, TEMPLATE, end_or_kill, folder_of, is_done, start
 from bulk_operator import run
 from bulk_world import read_ledger
 from upath import UPath
@@ -439,32 +439,25 @@ def test_under_kills_and_faults_the_state_is_never_ahead_of_the_crm(make_truto, 
             for row, text in zip(rows, texts, strict=True)
         ]
         truto.break_off(0.3, seed=night)
-        is_abandoned, is_done = chance.random() < 0.4, False
+        is_abandoned, is_over = chance.random() < 0.4, False
         for try_number in range(1, 100):
             result = tmp_path / f"result-{night}-{try_number}"
-            arguments = (str(result), truto.url, truto.token, rows, str(output))
             options = {
                 "task": runs.task_of(night),
                 "state": StateOptions(folder=runs.folder),
                 "try_number": try_number,
                 "client": {"max_wait": 8},
             }
-            process = processes.Process(target=in_process, args=arguments, kwargs=options, daemon=True)
-            process.start()
-            process.join(0.1 + chance.random() * 0.4)
-            if process.is_alive() and try_number < 6:
-                process.kill()
-                kills += 1
-            process.join(60)
-            assert process.exitcode in {0, -9}
+            process = start(processes, truto, result, rows, output, **options)
+            kills += end_or_kill(process, after=0.1 + chance.random() * 0.4, may_kill=try_number < 6)
             for claim in runs.claims:  # five minutes pass
                 claim.write_text(json.dumps({**json.loads(claim.read_text()), "held_until": 0}))
             assert_never_ahead(runs, truto, tmp_path)
-            is_done = process.exitcode == 0 and not json.loads(result.read_text())["transient_failures"]
-            if is_done or (is_abandoned and kills):
+            is_over = is_done(process, result)
+            if is_over or (is_abandoned and kills):
                 break
         truto.mend()
-        if is_done:
+        if is_over:
             truto.assert_applied(rows)
             assert not runs.claims
     runs(rows)

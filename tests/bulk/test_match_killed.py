@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from bulk_jobs import TASK, folder_of, in_process
+from bulk_jobs import TASK, end_or_kill, folder_of, is_done, start
 from bulk_world import PASSING, read_ledger
 
 from airflow_provider_truto.bulk.state.run_state import StateOptions
@@ -97,17 +97,10 @@ def test_no_record_is_created_twice_however_often_a_worker_is_killed(
         break_off(truto, chance)
         for try_number in range(1, 100):
             result = tmp_path / f"result-{night}-{try_number}"
-            arguments = (str(result), truto.url, truto.token, rows, str(output))
             options = {"task": task, "try_number": try_number, "match": MATCH, "client": {"max_wait": 8}, **state}
-            process = processes.Process(target=in_process, args=arguments, kwargs=options, daemon=True)
-            process.start()
-            process.join(0.1 + chance.random() * 0.4)
-            if process.is_alive() and try_number < 12:
-                process.kill()
-                kills += 1
-            process.join(60)
-            assert process.exitcode in {0, -9}
-            if process.exitcode == 0 and not json.loads(result.read_text())["transient_failures"]:
+            process = start(processes, truto, result, rows, output, **options)
+            kills += end_or_kill(process, after=0.1 + chance.random() * 0.4, may_kill=try_number < 12)
+            if is_done(process, result):
                 break
         truto.mend()
         summary = json.loads(result.read_text())
