@@ -23,7 +23,7 @@ def open_hook(conn_id: str) -> TrutoHook:
 def check(given: Namespace) -> Answer:
     """Try a connection."""
     hook = open_hook(given.conn_id)
-    TrutoHook.get_connection(given.conn_id)  # that there is none is no answer of a connection's
+    TrutoHook.get_connection(given.conn_id)  # a missing one fails here: it is not an answer of the test
     works, message = hook.test_connection()
     return Answer(value={"works": works, "message": message}, lines=[message], is_good=works)
 

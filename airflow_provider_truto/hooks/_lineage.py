@@ -1,4 +1,4 @@
-"""Hook lineage: what a plain task has written through a hook, for whoever collects that in Airflow."""
+"""Hook lineage: what a plain task has written through a hook, told to the collector of Airflow."""
 
 from __future__ import annotations
 

@@ -206,7 +206,7 @@ def _run_parts(operator: Any, ti: TaskInstance) -> Any:
         context = _make_context(ti.task, ti)
         with ExitStack() as stack:
             stack.enter_context(set_current_context(context))
-            # It warns of whoever calls `execute` and is not Airflow.
+            # It warns where `execute` is not called by Airflow.
             stack.enter_context(patch.object(ExecutorSafeguard, "test_mode", True))
             if IS_AIRFLOW_2:
                 stack.enter_context(_session_of_airflow_2())

@@ -28,7 +28,7 @@ class StateStore:
         self.folder = folder
 
     def find_latest(self) -> Any:
-        """Return the path of the latest generation, ``None`` where there is none."""
+        """Return the path of the latest generation, ``None`` before the first."""
         generations = self._list()
         return generations[-1] if generations else None
 
