@@ -35,6 +35,7 @@ from airflow_provider_truto.bulk.state.changes import ChangeFilter
 from airflow_provider_truto.bulk.state.database import StateDatabase
 from airflow_provider_truto.bulk.state.fold import fold_ledger
 from airflow_provider_truto.bulk.state.run_state import RunState, StateOptions
+from airflow_provider_truto.client.errors import TrutoAuthenticationError
 from airflow_provider_truto.records.coerce import CoercionOptions
 from airflow_provider_truto.records.safeguards import Safeguards
 
@@ -207,6 +208,19 @@ def test_what_a_run_that_ended_early_has_confirmed_is_not_lost_and_its_retry_doe
         runs(later, run="stopped", try_number=2)
     truto.assert_applied(newest)
     assert runs(newest)[1] == 0
+
+
+def test_of_a_run_that_has_left_no_result_nobody_knows_what_it_has_written(runs, truto):
+    rows = truto.rows()[:3]
+    runs(rows)
+    truto.emulator.fault(path="r1$", status=401, apply=True, times=None)
+    with pytest.raises(TrutoAuthenticationError):  # it ends the try, and leaves no line of the record
+        runs(changed(rows, 1), run="ended", client={"max_attempts": 1})
+    truto.emulator.clear_faults()
+    assert truto.text_of(truto.accounts[0], "r1") == "changed 1"
+    assert runs(rows)[1] == 1
+    truto.assert_applied(rows)
+    assert runs(rows)[1] == 0
 
 
 def test_of_two_runs_at_once_one_says_so_and_sends_nothing(runs, truto, make_truto):

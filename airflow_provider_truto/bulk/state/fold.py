@@ -15,17 +15,20 @@ _WAY_OUT = "Put the file back as it was, or take the line out, and clear the tas
 _T = TypeVar("_T")
 
 
-def fold_ledger(database: StateDatabase, ledger: Any) -> int:
-    """Add what the ledger in a folder says; return the number of rows that it says something of.
+def fold_ledger(database: StateDatabase, ledger: Any) -> bool:
+    """Add what the ledger in a folder says; return whether it says anything of any record.
 
-    It may be added again, as by a later try of the same run. Raises ``LedgerError`` for a line that cannot be read.
+    That a record was about to be written is something: without its outcome, nobody knows what the CRM has. A ledger
+    may be added again, as by a later try of its run. Raises ``LedgerError`` for a line that cannot be read.
     """
+    has_doubts = False
     for keys in _read(ledger, "pending", "keys", parse_pending_keys):
         database.doubt(keys)
+        has_doubts = True
     database.note_outcomes(_read_outcomes(ledger))
-    count = database.apply_outcomes()
+    outcomes = database.apply_outcomes()
     database.note_ledger(str(ledger))
-    return count
+    return has_doubts or outcomes > 0
 
 
 def _read_outcomes(ledger: Any) -> Iterator[Outcome]:

@@ -234,12 +234,12 @@ class RunState:
         path = self._fetch(base)
         database = StateDatabase.create(path) if base is None else StateDatabase.open(path, is_read_only=False)
         try:
-            rows = fold_ledger(database, ledger)
+            is_other = fold_ledger(database, ledger) or is_full
             if is_full:
                 database.set_fact("full_at", self._now.isoformat())
         finally:
             database.close()
-        if rows or is_full:
+        if is_other:
             self._store.save(path, keep=base)
         self._remove(path)
 
