@@ -119,6 +119,7 @@ def store_and_be_killed(output, connection):
     task.execute(context_of(task))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_stored", [False, True])
 def test_a_kill_between_the_tables_leaves_them_as_they_were(
     one, task, warehouse, store, output, processes, is_stored

@@ -246,6 +246,7 @@ def test_wrong_arguments_end_in_2():
     assert start("airflow_provider_truto", "emulator", "--seed", "/no/such/file").returncode == 2
 
 
+@pytest.mark.slow
 def test_stdout_has_the_answer_and_nothing_that_is_logged(truto):
     done = start("airflow_provider_truto", "accounts", "--tenant", "acme", "--json")
     assert [one["id"] for one in json.loads(done.stdout)] == [ACME]

@@ -23,6 +23,9 @@ from airflow_provider_truto.emulator.state.accounts import IntegratedAccount
 
 FOLDER = Path(__file__).parent
 
+#: Whether Airflow renders to native objects. Both modes give the same, so that one of them is enough in a hurry.
+MODES = [pytest.param(False, id="text mode"), pytest.param(True, id="native mode", marks=pytest.mark.slow)]
+
 #: The token of all connections; it may be seen on the wire and nowhere else.
 PLANTED = "planted-4d1f0c6a-never-to-be-seen"
 PRELUDE = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from airflow_runs import MODES
 
 from airflow_provider_truto.emulator import ACME, GLOBEX
 
@@ -15,7 +16,7 @@ ROWS = """
 """
 
 
-@pytest.fixture(params=[False, True], ids=["text mode", "native mode"])
+@pytest.fixture(params=MODES)
 def run(request, airflow):
     def run(body, *, rows=None, **options):
         upstream = ROWS.format(rows=rows) if rows is not None else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from airflow_runs import MODES
 
 pytestmark = pytest.mark.airflow
 
@@ -203,7 +204,7 @@ KEYS = {
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(False, id="text mode"), pytest.param(True, id="native mode", marks=pytest.mark.slow)],
+    params=MODES,
 )
 def arrived(request, one_airflow, truto):
     truto.reset()

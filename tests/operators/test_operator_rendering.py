@@ -6,13 +6,13 @@ import json
 import re
 
 import pytest
-from airflow_runs import before
+from airflow_runs import MODES, before
 
 from airflow_provider_truto.emulator import ACME, GLOBEX
 
 pytestmark = pytest.mark.airflow
 
-both_modes = pytest.mark.parametrize("native", [False, True], ids=["text mode", "native mode"])
+both_modes = pytest.mark.parametrize("native", MODES)
 PARAMS = {
     "number": 120,
     "ratio": 0.1,
@@ -93,7 +93,7 @@ EXPRESSIONS = {
 }
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["text mode", "native mode"])
+@pytest.fixture(scope="module", params=MODES)
 def arrived(request, one_airflow, truto):
     truto.reset()
     templates = {name: template for name, (template, _) in EXPRESSIONS.items()}
@@ -238,7 +238,7 @@ BODY_FILE = """
 """
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["text mode", "native mode"])
+@pytest.fixture(scope="module", params=MODES)
 def bodies(request, one_airflow, truto):
     truto.reset()
     tasks = [
@@ -289,7 +289,7 @@ NOTHING = """
 """
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["text mode", "native mode"])
+@pytest.fixture(scope="module", params=MODES)
 def nothings(request, one_airflow, truto):
     truto.reset()
     ways = [NOTHING.format(way=way) for way in ("error", "omit", "null")]
@@ -529,7 +529,7 @@ NOBODY = {
 }
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["text mode", "native mode"])
+@pytest.fixture(scope="module", params=MODES)
 def nobodies(request, one_airflow, truto):
     truto.reset()
     tasks = [
@@ -601,7 +601,7 @@ FALSY = {
 }
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["text mode", "native mode"])
+@pytest.fixture(scope="module", params=MODES)
 def falsy(request, one_airflow, truto):
     truto.reset()
     tasks = [

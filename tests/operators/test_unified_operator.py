@@ -113,7 +113,6 @@ def methods(one_airflow, truto):
     return run, truto.requests
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_of_every_resource_can_be_called(methods, name):
     run, _ = methods

@@ -368,6 +368,7 @@ def test_a_secrets_backend_never_leads_a_test_to_the_real_truto(installed):
 # --------------------------------------------------------------------------------------------------- docs/testing.md
 
 
+@pytest.mark.slow
 def test_the_example_of_the_page_passes(installed):
     files = {name: imported_as_here(TESTING.block(f"{name}.py")) for name in ("crm", "test_crm")}
     code, output, _ = installed(**files)
