@@ -35,7 +35,7 @@ from airflow_provider_truto.bulk import (
     progress,
     read_ahead,
     result_row,
-    runner,
+    slots,
     spool,
     validation,
 )
@@ -497,7 +497,7 @@ def test_numbers_in_the_text_are_those_of_the_code():
     text = " ".join(BULK.text.split())
     assert f"in the last {ledger.PART_SECONDS:.0f} seconds (or {ledger.PART_ROWS:,} records) before the kill" in text
     assert f"The rate is that of the last {progress.RATE_SECONDS:.0f} seconds" in text
-    assert f"waits up to {runner.GRACE_SECONDS:.0f} seconds for those in flight" in text
+    assert f"waits up to {slots.GRACE_SECONDS:.0f} seconds for those in flight" in text
     assert (
         f"the first {ACCOUNT_RATE * TIER_SECONDS:.0f} of a customer, {TOKEN_RATE * TIER_SECONDS:.0f} of all" in text
     )

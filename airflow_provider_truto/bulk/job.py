@@ -17,6 +17,7 @@ from logging import Logger, getLogger
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_truto.bulk.completed import CompletedRecords
+from airflow_provider_truto.bulk.dry_run import DryRun
 from airflow_provider_truto.bulk.errors import LedgerError, TooManyFailuresError, WaitingError
 from airflow_provider_truto.bulk.garbage import collect_garbage_rarely
 from airflow_provider_truto.bulk.gate import PlanGate
@@ -31,18 +32,13 @@ from airflow_provider_truto.bulk.messages import (
     list_doubts,
 )
 from airflow_provider_truto.bulk.plan import Plan
-from airflow_provider_truto.bulk.plan_pass import PlanPass
-from airflow_provider_truto.bulk.preview import BulkPreview
 from airflow_provider_truto.bulk.progress import Progress
-from airflow_provider_truto.bulk.record import Record
 from airflow_provider_truto.bulk.report import is_within
 from airflow_provider_truto.bulk.result_row import count_failures, show_counts
 from airflow_provider_truto.bulk.runner import BulkRunner
 from airflow_provider_truto.bulk.sources.source import Source, SourcePlan
-from airflow_provider_truto.bulk.state.run_state import RunState, StateOptions
+from airflow_provider_truto.bulk.state.run_state import RunState, StateOptions, choose_filter
 from airflow_provider_truto.bulk.tries import begin_try
-from airflow_provider_truto.bulk.validation import MAX_FAULTS, find_faults
-from airflow_provider_truto.bulk.writer import MakeFilter, RecordWriter
 from airflow_provider_truto.client.errors import TrutoSchemaError
 from airflow_provider_truto.records.keys import RunSeen, TaskIdentity
 
@@ -52,17 +48,6 @@ if TYPE_CHECKING:
 _LOG = getLogger(__name__)
 #: Methods that may be executed twice without harm; anything else may make a second record.
 _REPEATABLE = frozenset({"update", "delete"})
-#: What ``validate_first`` says after the number of invalid rows: before anything was sent, and in a later try.
-_CHECKED_FIRST = (
-    "rows of the source are not valid; nothing was sent. Correct them where they come from and clear the task, which"
-    " then reads the source anew; or leave out validate_first, so that the others are sent and these are failures."
-)
-_CHECKED_LATER = (
-    "rows that are not done yet are not valid; this try has sent nothing. Earlier ones have sent from this source,"
-    " and their ledger holds for its rows as they are. Leave out validate_first and clear the task, so that the"
-    " others are sent and these are failures; or correct the rows and clear the task with on_clear='restart', so that"
-    " every record is written again, in a new ledger."
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,9 +130,18 @@ class BulkJob:
             raise _build_source_error(error) from error
         plan = self._add_keys(header)
         with self._open_state(ledger, begun_with, header) as state, closing(MatchIndex()) as index:
+            dry_run = DryRun(
+                plan=plan,
+                source=source,
+                ledger=ledger,
+                state=state,
+                gate=self.gate,
+                new_client=self.new_client,
+                log=self.log,
+            )
             if self.previews:
-                return self._preview(plan, source, ledger, state)
-            summary = self._send_all(plan, source, ledger, begun_with, header, state, index)
+                return dry_run.preview()
+            summary = self._send_all(plan, source, ledger, begun_with, header, state, index, dry_run)
         self.log.info("%s", describe_end(summary))
         self._judge(summary)
         self.gate.note_end(header.get("plan"))
@@ -162,6 +156,7 @@ class BulkJob:
         header: dict[str, Any],
         state: RunState | None,
         index: MatchIndex,
+        dry_run: DryRun,
     ) -> dict[str, Any]:
         """Check what is to be checked first, send what is not done, and return the summary."""
         # A ledger that was begun says what is done. A new one is begun only after the check, since its header fixes
@@ -169,12 +164,12 @@ class BulkJob:
         open_ledger = partial(ledger.open, on_row=index.remember)
         completed = None if begun_with is None else open_ledger({**header, "snapshot": source.keep()})
         if self.validate_first:
-            self._validate(plan, source, ledger, completed, state)
+            dry_run.validate(completed)
         if begun_with is not None:
             self.gate.check_begun(begun_with, ledger.folder)
             header["plan"] = begun_with.get("plan")
         elif self.gate.needs_plan or (self.state is not None and self.state.on_removed != "ignore"):
-            header["plan"] = self._check_plan(plan, source, state)
+            header["plan"] = dry_run.check_plan()
         if completed is None:
             completed = open_ledger({**header, "snapshot": source.keep()})
         forget_failed_checks(self.folder, after=header["generation"])
@@ -216,82 +211,6 @@ class BulkJob:
             cleared_identity=replace(self.identity, generation=cleared),
         )
 
-    def _validate(
-        self, plan: Plan, source: Source, ledger: Ledger, completed: CompletedRecords | None, state: RunState | None
-    ) -> None:
-        """Check every record that is not done; where one is invalid, the next try may read a corrected source.
-
-        ``completed`` is ``None`` where no try has begun the ledger. Raises ``TrutoSchemaError`` with the faults.
-        """
-
-        async def check() -> list[tuple[Record, TrutoSchemaError]]:
-            async with self.new_client() as client:
-                done = completed or CompletedRecords()
-                writer = RecordWriter(client, plan, make_filter=_choose_filter(state, plan, done, sends=False))
-                return await find_faults(source.records(), writer, done)
-
-        is_valid = False
-        try:
-            faults = [f"{record.label}: {error}" for record, error in asyncio.run(check())]
-            is_valid = not faults
-        finally:
-            if completed is None and not is_valid:
-                source.drop()
-            elif not is_valid:
-                for write in ledger.take_full_parts(all_of_them=True):  # the failures that it has taken over
-                    write()
-        if faults:
-            ledger.write_faults(faults)
-            most = "at least " if len(faults) >= MAX_FAULTS else ""
-            what = _CHECKED_FIRST if completed is None else _CHECKED_LATER
-            raise TrutoSchemaError("\n".join([f"{most}{len(faults)} {what}", *faults]))
-
-    def _check_plan(self, plan: Plan, source: Source, state: RunState | None) -> dict[str, Any]:
-        """Read the source, and return what the header says of its plan. Raises ``PlanRefusedError``."""
-        is_let_through = False
-        try:
-            found = self._read_plan(plan, source, state, reads=False)
-            self.gate.check(found, log=self.log)
-            is_let_through = True
-        finally:
-            if not is_let_through:
-                source.drop()
-        return {"hash": found.hash, "rows": found.rows, "changes": found.changes}
-
-    def _preview(self, plan: Plan, source: Source, ledger: Ledger, state: RunState | None) -> dict[str, Any]:
-        """Write beside the ledger what would be done, and return it with the paths; a later try reads anew."""
-        try:
-            found = self._read_plan(plan, source, state, reads=True)
-        finally:
-            source.drop()
-        counts = found.as_dict()
-        paths = ledger.write_preview(counts, found.list_samples())
-        self.log.info("Nothing was sent. Samples are in %s", paths["samples"])
-        self.gate.check(found, log=self.log)
-        return {**counts, "account_count": len(counts["accounts"]), **paths}
-
-    def _read_plan(self, plan: Plan, source: Source, state: RunState | None, *, reads: bool) -> BulkPreview:
-        """Decide on every row without a write; ``reads``: records are read as they are now, to show what changes."""
-
-        async def read() -> BulkPreview:
-            async with self.new_client() as client:
-                make_filter = _choose_filter(state, plan, CompletedRecords(), sends=False)
-                writer = RecordWriter(client, plan, make_filter=make_filter)
-                reads_all = reads and plan.safeguards.skip_unchanged
-                planning = PlanPass(
-                    writer,
-                    reads=reads,
-                    reads_all=reads_all,
-                    concurrency=plan.concurrency,
-                    is_stopped=plan.is_stopped,
-                    matcher=None if plan.match is None else writer.make_matcher(plan.match, index),
-                )
-                removed = () if state is None else state.list_removed(first_ordinal=lambda: planning.read_rows)
-                return await planning.run(source.records(), removed=removed)
-
-        with collect_garbage_rarely(), closing(MatchIndex()) as index:
-            return asyncio.run(read())
-
     async def _run(
         self,
         plan: Plan,
@@ -321,7 +240,7 @@ class BulkJob:
                 report=self._report,
                 total=rows,
                 index=index,
-                make_filter=_choose_filter(state, plan, completed, sends=True),
+                make_filter=choose_filter(state, plan, completed, sends=True),
                 take_renewal=list if state is None else state.take_renewal,
             )
             removed = () if state is None else (state.list_removed(first_ordinal=lambda: runner.read_rows),)
@@ -380,13 +299,6 @@ class BulkJob:
 
 def _list_counts(counts: Mapping[str, int]) -> dict[str, int]:
     return {outcome: number for outcome, number in show_counts(counts).items() if number}
-
-
-def _choose_filter(
-    state: RunState | None, plan: Plan, completed: CompletedRecords, *, sends: bool
-) -> MakeFilter | None:
-    """Return what makes the filter of unchanged records, if the job has a state; see ``RunState.make_filter``."""
-    return None if state is None else partial(state.make_filter, plan=plan, completed=completed, sends=sends)
 
 
 def _build_source_error(error: ValueError) -> TrutoSchemaError:

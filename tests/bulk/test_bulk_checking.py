@@ -11,7 +11,7 @@ from bulk_operator import broken, run
 from upath import UPath
 
 from airflow_provider_truto._compat import AirflowException, AirflowFailException
-from airflow_provider_truto.bulk import job
+from airflow_provider_truto.bulk import dry_run
 from airflow_provider_truto.bulk.report import merge_ledgers
 from airflow_provider_truto.bulk.validation import MAX_FAULTS
 from airflow_provider_truto.client.errors import TrutoTransportError
@@ -101,7 +101,7 @@ def test_a_check_that_is_broken_off_leaves_no_rows_of_the_warehouse(one, task, w
         next(records)
         raise TrutoTransportError("the schema cannot be asked for")
 
-    monkeypatch.setattr(job, "find_faults", check)
+    monkeypatch.setattr(dry_run, "find_faults", check)
     with pytest.raises(TrutoTransportError):
         run(task(**warehouse(broken(one.rows(), 3)), validate_first=True))
     assert files() == []

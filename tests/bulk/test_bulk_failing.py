@@ -325,7 +325,7 @@ def test_counters_tell_what_each_try_did_of_its_own(one, task, monkeypatch):
 def test_metrics_are_counted_while_it_runs(one, task, monkeypatch):
     counted = []
     monkeypatch.setattr(_bulk_job, "count_metric", lambda name, count: counted.append((name, count)))
-    monkeypatch.setattr("airflow_provider_truto.bulk.runner._REPORT_SECONDS", 0.0)
+    monkeypatch.setattr("airflow_provider_truto.bulk.housekeeping._REPORT_SECONDS", 0.0)
     one.emulator.fault(times=None, delay_before=0.1)
     run(task(one.rows(), concurrency=2))
     updated = [count for name, count in counted if name == "truto.bulk.updated" and count]
@@ -341,7 +341,7 @@ def test_before_the_first_write_the_log_tells_rows_limit_and_the_shortest_time(o
 
 
 def test_progress_is_logged_with_rate_and_time_left(one, task, logged, monkeypatch):
-    monkeypatch.setattr("airflow_provider_truto.bulk.runner._REPORT_SECONDS", 0.0)
+    monkeypatch.setattr("airflow_provider_truto.bulk.housekeeping._REPORT_SECONDS", 0.0)
     monkeypatch.setattr("airflow_provider_truto.bulk.progress.RATE_SECONDS", 0.6)
     one.emulator.fault(times=None, delay_before=0.1)
     run(task(one.rows(), concurrency=2))

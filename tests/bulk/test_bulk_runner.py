@@ -11,7 +11,7 @@ import pytest
 from bulk_jobs import TEMPLATE, new_client, run_job
 from bulk_world import PASSING, account_number, read_ledger
 
-from airflow_provider_truto.bulk import progress, queue, read_ahead, runner
+from airflow_provider_truto.bulk import housekeeping, progress, queue, read_ahead, slots
 from airflow_provider_truto.bulk.completed import CompletedRecords
 from airflow_provider_truto.bulk.errors import UnfinishedError
 from airflow_provider_truto.bulk.plan import Plan
@@ -462,7 +462,7 @@ def test_a_try_that_is_told_to_stop_starts_nothing_more_and_keeps_what_still_com
 
 
 def test_a_try_that_is_told_to_stop_does_not_wait_for_a_call_that_waits_for_minutes(make_truto, output, monkeypatch):
-    monkeypatch.setattr(runner, "GRACE_SECONDS", 0.2)
+    monkeypatch.setattr(slots, "GRACE_SECONDS", 0.2)
     truto = make_truto(accounts=2, records=5)
     truto.emulator.fault(path="r0", account=truto.accounts[0], status=429, headers={"retry-after": "200"})
     began = len(truto.emulator.requests)
@@ -527,7 +527,7 @@ def test_a_check_of_the_whole_source_finds_its_faults_and_writes_nothing(truto, 
 
 
 def test_progress_is_reported_with_what_was_done(make_truto, output, monkeypatch):
-    monkeypatch.setattr(runner, "_REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(housekeeping, "_REPORT_SECONDS", 0.0)
     truto = make_truto(accounts=2, records=100)
     truto.emulator.fault(times=None, delay_before=0.02)
     seen = []

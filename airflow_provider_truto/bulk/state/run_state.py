@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from itertools import islice
 from logging import Logger
 from typing import Any, Literal
@@ -287,6 +288,13 @@ class RunState:
         self._files.remove(path)
         with suppress(FileNotFoundError):
             os.unlink(path)  # noqa: PTH108  (a temporary file)
+
+
+def choose_filter(
+    state: RunState | None, plan: Plan, completed: CompletedRecords, *, sends: bool
+) -> Callable[[Callable[[Record], str]], ChangeFilter] | None:
+    """Return what makes the filter of unchanged records, if the job has a state; see ``RunState.make_filter``."""
+    return None if state is None else partial(state.make_filter, plan=plan, completed=completed, sends=sends)
 
 
 def _make_removed(known: KnownRecord, ordinal: int, on_removed: OnRemoved) -> Record:
