@@ -467,12 +467,13 @@ def test_all_who_waited_for_a_minting_that_failed_fail_alike_and_apart(driver, r
 
 def test_a_minting_that_is_cancelled_is_taken_over(raw_server):
     token_cache = Counting()
-    cancelled = threading.Event()
+    minting, cancelled = threading.Event(), threading.Event()
 
     def answer(conversation):
         if conversation.target != MINT:
             conversation.answer({"id": "1"})
         elif len(conversation.server.requests) == 1:
+            minting.set()
             cancelled.wait(LONGEST)
             conversation.close()
         else:
@@ -485,7 +486,7 @@ def test_a_minting_that_is_cancelled_is_taken_over(raw_server):
             settings_for(server.url), tokens_of("t"), token_cache=token_cache, sleep=no_sleep
         ) as client:
             leader = asyncio.create_task(get(client))
-            await asyncio.to_thread(token_cache.arrived, 1)
+            assert await asyncio.to_thread(minting.wait, LONGEST)
             followers = [asyncio.create_task(get(client)) for _ in range(10)]
             await asyncio.to_thread(token_cache.arrived, 11)
             leader.cancel()

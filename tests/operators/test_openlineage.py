@@ -51,8 +51,15 @@ def test_a_task_tells_whose_records_it_has_written_and_how_many(emulator, tmp_pa
         }
         with closing(Airflow(env)) as airflow:
             airflow.run(f"""
+                from airflow.sdk.lineage import get_hook_lineage_collector
                 from airflow_provider_truto.assets import create_asset
                 from airflow_provider_truto.operators.accounts import TrutoBulkUpdateAccountsOperator
+
+                def collect_anew(context):
+                    # All tasks share this process; one of a worker begins with a collector of its own.
+                    get_hook_lineage_collector.cache_clear()
+
+                dag.default_args["on_execute_callback"] = collect_anew
 
                 def plain():
                     pass
