@@ -7,7 +7,8 @@ PIP := $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt
 # A file stays with one worker, so that what its tests share is made once.
 PYTEST := $(BIN)/python -m pytest --dist loadfile --durations 10
 # What failed, once more and alone: a server may miss its time on a busy machine.
-AGAIN := $(BIN)/python -m pytest --last-failed --last-failed-no-failures none
+FAILED := --last-failed --last-failed-no-failures none
+AGAIN := $(BIN)/python -m pytest $(FAILED)
 
 # An environment of its own, with what is compared; truto-python-sdk needs Python 3.12.
 BENCH := .venv-bench
@@ -15,6 +16,8 @@ BENCH := .venv-bench
 DOCS := .venv-docs
 # Another, with what reaches an S3 server and a PostgreSQL, and both of them.
 SERVICES := .venv-services
+PYTEST_SERVICES := $(SERVICES)/bin/python -m pytest tests/bulk/services tests/test_inbound_webhooks.py \
+  tests/test_vault.py tests/operators/test_openlineage.py
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all test-services ui docs lint format test-constraints constraints bench clean
@@ -37,7 +40,7 @@ test-all: $(VENV)/dev.stamp ## kills, real schedulers, servers, a browser, other
 	@$(PYTEST) -n 2 --hypothesis-profile thorough || { [ $$? = 1 ] && $(AGAIN) --hypothesis-profile thorough; }
 
 test-services: $(SERVICES)/services.stamp ## a real S3 server and PostgreSQL under bulks, a receiver of webhooks, Vault, OpenLineage
-	@$(SERVICES)/bin/python -m pytest tests/bulk/services tests/test_inbound_webhooks.py tests/test_vault.py tests/operators/test_openlineage.py
+	@$(PYTEST_SERVICES) || { [ $$? = 1 ] && $(PYTEST_SERVICES) $(FAILED); }
 
 docs: $(DOCS)/docs.stamp ## the site, in docs/_build/html: built, every link checked, readable without a network
 	@rm -rf docs/_build/html
