@@ -51,14 +51,14 @@ __all__ = [
     "BaseOperatorLink",
     "collect_output",
     "conf",
+    "count_instances",
     "count_metric",
-    "earlier_tries",
     "find_current_context",
     "get_async_connection",
-    "instance_count",
     "is_asset_alias",
     "is_killed_before_on_kill",
     "is_literal",
+    "list_earlier_tries",
     "make_asset",
     "mask_secret",
     "object_storage_path",
@@ -122,7 +122,7 @@ def count_metric(name: str, count: int) -> None:
         Stats.incr(name, count)
 
 
-def instance_count(context: Any, task_id: str) -> int | None:
+def count_instances(context: Any, task_id: str) -> int | None:
     """Count the instances of a task in this DAG run, as of a mapped one; ``None`` where nobody knows."""
     ti = context["ti"]
     if hasattr(ti, "get_ti_count"):  # Airflow 3
@@ -203,7 +203,7 @@ def object_storage_path(path: Any) -> Any:
     return path if isinstance(path, ObjectStoragePath) else ObjectStoragePath(str(path))
 
 
-def earlier_tries(ti: Any) -> list[tuple[int, int, datetime | None]] | None:
+def list_earlier_tries(ti: Any) -> list[tuple[int, int, datetime | None]] | None:
     """List the tries of a task before this one: number, ``max_tries`` then, when it began.
 
     ``None`` where nobody tells: only Airflow 2 lets a task see them.
@@ -232,11 +232,11 @@ async def is_killed_before_on_kill(ti: Any) -> bool:
     from asgiref.sync import sync_to_async
 
     if IS_AIRFLOW_2:
-        return bool(await sync_to_async(_state_in_database)(ti) != "deferred")
-    return await sync_to_async(_state_of_supervisor)(ti) in _ENDED
+        return bool(await sync_to_async(_read_state_from_database)(ti) != "deferred")
+    return await sync_to_async(_ask_supervisor_for_state)(ti) in _ENDED
 
 
-def _state_in_database(ti: Any) -> Any:
+def _read_state_from_database(ti: Any) -> Any:
     from airflow.models.taskinstance import TaskInstance
     from airflow.utils.session import create_session
 
@@ -245,7 +245,7 @@ def _state_in_database(ti: Any) -> Any:
         return session.query(TaskInstance.state).filter_by(**named).scalar()
 
 
-def _state_of_supervisor(ti: Any) -> Any:
+def _ask_supervisor_for_state(ti: Any) -> Any:
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
     states = RuntimeTaskInstance.get_task_states(

@@ -17,7 +17,7 @@ from airflow_provider_truto.client.request import Request
 from airflow_provider_truto.client.retry import Result, RetryLoop, RetryPolicy, parse_value
 from airflow_provider_truto.client.settings import ClientSettings
 from airflow_provider_truto.client.tokens import ApiToken, Owner, Token, TokenCache, TokenRefresh, unwrap_refresh
-from airflow_provider_truto.client.transports.base import Transport, settle
+from airflow_provider_truto.client.transports.base import Transport, maybe_await
 
 #: Characters of a warning: it may contain text of a server, of any length.
 _LONGEST_WARNING = 4_000
@@ -144,7 +144,7 @@ class Client:
         if (account_id := self._find_token_account(request)) is not None:
             return await self._get_account_token(account_id, refused=refused)
         if self.tokens.get_unless(refused) is None:
-            self.tokens.replace(await settle(self.tokens.reread()))
+            self.tokens.replace(await maybe_await(self.tokens.reread()))
         return self.tokens.get_unless(refused)
 
     def _find_token_account(self, request: Request) -> str | None:
@@ -162,7 +162,7 @@ class Client:
             if isinstance(acquired, TokenRefresh):
                 with acquired as refresh:
                     token = _parse_minted_token(await self.run(mint_request(account_id)))
-                    await settle(self.observer.on_token(token.reveal()))
+                    await maybe_await(self.observer.on_token(token.reveal()))
                     return refresh.store(token, life=self.settings.account_token_life)
             if other := unwrap_refresh(await self.transport.wait_for(acquired)):
                 return other

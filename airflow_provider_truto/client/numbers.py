@@ -104,7 +104,7 @@ def _is_double(value: int) -> bool:
         return False
 
 
-def _float(text: str) -> float | Inexact:
+def _parse_float(text: str) -> float | Inexact:
     """Read a number with a fraction or an exponent, in the digits that it is written with."""
     number = float(text)
     if repr(number) == text:
@@ -122,7 +122,7 @@ def _float(text: str) -> float | Inexact:
     return Inexact(text)
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) != len(pairs):
         names = [name for name, _ in pairs]
@@ -131,8 +131,10 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return made
 
 
-def _refused_constant(name: str) -> Any:
+def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-_DECODER = json.JSONDecoder(parse_float=_float, parse_constant=_refused_constant, object_pairs_hook=_object)
+_DECODER = json.JSONDecoder(
+    parse_float=_parse_float, parse_constant=_refuse_constant, object_pairs_hook=_build_object
+)

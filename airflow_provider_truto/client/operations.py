@@ -17,7 +17,7 @@ from airflow_provider_truto.client.errors import (
 from airflow_provider_truto.client.keys import FindKeys, KeyVersionStore
 from airflow_provider_truto.client.pages import Pages
 from airflow_provider_truto.client.request import Request
-from airflow_provider_truto.client.transports.base import settle
+from airflow_provider_truto.client.transports.base import maybe_await
 
 
 async def fetch_account_value(
@@ -35,7 +35,7 @@ async def assign_key(request: Request, find_keys: FindKeys) -> tuple[Request, Ke
     """Return a write that has no key of its caller's with the key that it takes, and what keeps its version."""
     if not request.is_write or request.idempotency_key is not None:
         return request, None
-    keys = await settle(find_keys())
+    keys = await maybe_await(find_keys())
     key = keys.make_key(request)
     return request.replace(idempotency_key=key), keys.find_versions(key)
 

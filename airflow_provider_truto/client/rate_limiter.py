@@ -84,7 +84,7 @@ class RateLimiter:
             # Under the lock, so that moments enter the windows in order.
             now = self._clock()
             wait = self._token.wait(now)
-            limit = None if account is None else self._account(account, now)
+            limit = None if account is None else self._get_account_limit(account, now)
             if limit is not None:
                 wait = max(wait, limit.wait(now))
             if wait > _SHORTEST:
@@ -130,18 +130,18 @@ class RateLimiter:
     ) -> None:
         with self._lock:
             now = self._clock()
-            limit = self._token if account is None else self._account(account, now)
+            limit = self._token if account is None else self._get_account_limit(account, now)
             if late is not None:
                 seconds, sent_after = late
                 for counting in {self._token, limit}:
-                    counting.was_late(now - seconds, sent_after)
+                    counting.on_late_start(now - seconds, sent_after)
             if limit is not self._token:
                 self._token.end(now, None, has_reached_provider=has_reached_provider)
             limit.end(now, said, has_reached_provider=has_reached_provider)
             if pause is not None:
                 limit.pause(now + pause, by_provider=has_reached_provider)
 
-    def _account(self, account: str, now: float) -> _Limit:
+    def _get_account_limit(self, account: str, now: float) -> _Limit:
         """Find or make the account's state, and drop the state of an account whose calls nothing delays any more.
 
         Accounts are in the order of their last use; dropping one at a time is enough, and cheap.
@@ -186,7 +186,7 @@ class _Limit:
         self._in_flight += 1
         self._last = now
 
-    def was_late(self, begun: float, seconds: float) -> None:
+    def on_late_start(self, begun: float, seconds: float) -> None:
         """Note that a call which was counted at that moment was sent ``seconds`` later."""
         self._window.postpone(begun, seconds)
 

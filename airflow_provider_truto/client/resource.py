@@ -37,7 +37,7 @@ class Resource:
 
     def get(self, record_id: str, *, query: Mapping[str, Any] | None = None, stream: bool = False) -> Any:
         """Return one record; ``stream`` returns the CRM's bytes as an iterable."""
-        return self._done("get", None, record_id=record_id, query=query, streamed=stream)
+        return self._run("get", None, record_id=record_id, query=query, streamed=stream)
 
     def create(
         self,
@@ -50,7 +50,7 @@ class Resource:
     ) -> Any:
         """Create a record, and return it."""
         given = {"body": body, "query": query, "idempotency_key": idempotency_key, "streamed": stream}
-        return self._done("create", context, **given)
+        return self._run("create", context, **given)
 
     def update(
         self,
@@ -68,7 +68,7 @@ class Resource:
         """
         _check_target(record_id, body)
         given = {"body": body, "query": query, "idempotency_key": idempotency_key, "streamed": stream}
-        return self._done("update", context, record_id=record_id, **given)
+        return self._run("update", context, record_id=record_id, **given)
 
     def delete(
         self,
@@ -82,7 +82,7 @@ class Resource:
         """Delete a record; returns ``{"id"}``. The id is ``None`` where the integration takes it in the body."""
         _check_target(record_id, body)
         given = {"body": body, "query": query, "idempotency_key": idempotency_key}
-        return self._done("delete", context, record_id=record_id, **given)
+        return self._run("delete", context, record_id=record_id, **given)
 
     def call(
         self,
@@ -96,9 +96,9 @@ class Resource:
     ) -> Any:
         """Call a custom method of the resource."""
         given = {"body": body, "query": query, "idempotency_key": idempotency_key, "streamed": stream}
-        return self._done(method, context, **given)
+        return self._run(method, context, **given)
 
-    def _done(self, method: str, context: Any, **given: Any) -> Any:
+    def _run(self, method: str, context: Any, **given: Any) -> Any:
         body = given.get("body")
         if other := find_other_account(body if isinstance(body, Mapping) else ()):
             raise ValueError(f"a body names no customer ({other!r}): that is the argument integrated_account_id")

@@ -33,7 +33,7 @@ from airflow_provider_truto.client.statuses import (
     find_meaning,
 )
 from airflow_provider_truto.client.tokens import Token
-from airflow_provider_truto.client.transports.base import Transport, TransportFailure, settle
+from airflow_provider_truto.client.transports.base import Transport, TransportFailure, maybe_await
 
 _FIRST_BACKOFF = 1.0
 _LONGEST_BACKOFF = 60.0
@@ -322,7 +322,7 @@ class RetryLoop:
             return
         if self._key_versions is not None:
             known = {"refusals": self._refusals, "may_have_executed": self._may_have_executed}
-            await settle(self._key_versions.put_off(**known))  # type: ignore[arg-type]
+            await maybe_await(self._key_versions.put_off(**known))  # type: ignore[arg-type]
         if isinstance(error, TrutoApiError):
             error.retry_after = seconds
         error.is_put_off = True
@@ -345,7 +345,7 @@ class RetryLoop:
             and self._refusals >= 2
             and not self._may_have_executed
         ):
-            await settle(key_versions.save(self._key_version + 1))
+            await maybe_await(key_versions.save(self._key_version + 1))
             self._use_key_version(self._key_version + 1)
 
     def _use_key_version(self, version: int) -> None:

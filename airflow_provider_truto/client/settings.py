@@ -124,13 +124,13 @@ class ClientSettings(Confined):
             self._check_proxy()
         if self.ca_bundle and not Path(self.ca_bundle).exists():
             raise ValueError(f"ca_bundle: there is no file {self.ca_bundle!r}")
-        self._check_patience()
+        self._check_limits()
         if self.data_auth not in get_args(DataAuth):
             raise ValueError(f"data_auth: expects one of {', '.join(get_args(DataAuth))}, got {self.data_auth!r}")
         if self.requests_per_second is not None and not 0 <= self.requests_per_second <= FASTEST:
             raise ValueError(f"requests_per_second: must be from 0 (no pacing) to {FASTEST:.0f}")
 
-    def _check_patience(self) -> None:
+    def _check_limits(self) -> None:
         if self.read_timeout <= 0 or self.connect_timeout <= 0:
             raise ValueError("timeout: must be more than 0 seconds")
         if self.deadline <= 0:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
-from airflow_provider_truto.command_line.answer import Answer, draw_table
+from airflow_provider_truto.command_line.output import Output, draw_table
 from airflow_provider_truto.records.coerce import CoercionOptions
 from airflow_provider_truto.records.pipeline import coerce_body
 from airflow_provider_truto.records.request import PACKAGED, RecordRequest
@@ -24,7 +24,7 @@ _SOME_ACCOUNT = "00000000-0000-4000-8000-000000000000"
 _SOME_RECORD = "1"
 
 
-def show_schema(given: Namespace) -> Answer:
+def show_schema(given: Namespace) -> Output:
     """Show the fields of a body."""
     model, resource, method = _split_operation(given.operation)
     if given.account or given.integration:
@@ -38,9 +38,9 @@ def show_schema(given: Namespace) -> Answer:
         packaged = load_packaged_schema(given.operation, "request")
         schema = dict(packaged.source) if packaged else None
     if schema is None:
-        return Answer(value=None, lines=[f"there is no schema for the body of {given.operation}"], is_good=False)
+        return Output(value=None, lines=[f"there is no schema for the body of {given.operation}"], is_good=False)
     fields = list(_iterate_fields(schema))
-    return Answer(value=schema, lines=draw_table(fields, ("field", "type", "about")))
+    return Output(value=schema, lines=draw_table(fields, ("field", "type", "about")))
 
 
 def _split_operation(operation: str) -> tuple[str, str, str]:
@@ -67,7 +67,7 @@ def _iterate_fields(schema: Mapping[str, Any], prefix: str = "") -> Iterator[dic
         yield from _iterate_fields(inner, f"{prefix}{name}{step}")
 
 
-def validate_file(given: Namespace) -> Answer:
+def validate_file(given: Namespace) -> Output:
     """Check a body or the records of a bulk."""
     checked = 0
     wrong: list[dict[str, Any]] = []
@@ -87,7 +87,7 @@ def validate_file(given: Namespace) -> Answer:
     else:
         lines.append(f"{checked} checked, {len(wrong)} with problems")
     value = {"checked": checked, "is_whole": len(wrong) < _MOST_ROWS, "rows": wrong}
-    return Answer(value=value, lines=lines, is_good=not wrong)
+    return Output(value=value, lines=lines, is_good=not wrong)
 
 
 def _check_rows(given: Namespace) -> Iterator[tuple[str, list[Problem]]]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_truto.client.accounts import get_integration_name
-from airflow_provider_truto.command_line.answer import Answer, draw_table
+from airflow_provider_truto.command_line.output import Output, draw_table
 from airflow_provider_truto.hooks.truto import TrutoHook
 
 _ACCOUNT_COLUMNS = ("id", "tenant_id", "integration", "status", "is_sandbox")
@@ -20,22 +20,22 @@ def open_hook(conn_id: str) -> TrutoHook:
     return TrutoHook(conn_id)
 
 
-def check(given: Namespace) -> Answer:
+def check(given: Namespace) -> Output:
     """Try a connection."""
     hook = open_hook(given.conn_id)
     TrutoHook.get_connection(given.conn_id)  # a missing one fails here: it is not an answer of the test
     works, message = hook.test_connection()
-    return Answer(value={"works": works, "message": message}, lines=[message], is_good=works)
+    return Output(value={"works": works, "message": message}, lines=[message], is_good=works)
 
 
-def list_accounts(given: Namespace) -> Answer:
+def list_accounts(given: Namespace) -> Output:
     """List integrated accounts."""
     listing = open_hook(given.conn_id).integrated_accounts(
         tenant_id=given.tenant, integration=given.integration, status=given.status
     )
     accounts = sorted(map(_describe_account, listing), key=lambda account: str(account["tenant_id"]))
     lines = draw_table(accounts, _ACCOUNT_COLUMNS) if accounts else ["no integrated account"]
-    return Answer(value=accounts, lines=lines, is_good=bool(accounts))
+    return Output(value=accounts, lines=lines, is_good=bool(accounts))
 
 
 def _describe_account(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def _describe_account(record: Mapping[str, Any]) -> dict[str, Any]:
     return {**known, "integration": get_integration_name(record)}
 
 
-def show_capabilities(given: Namespace) -> Answer:
+def show_capabilities(given: Namespace) -> Output:
     """Show what can be called."""
     found = open_hook(given.conn_id).capabilities(given.account, integration=given.integration)
     rows = [
@@ -57,7 +57,7 @@ def show_capabilities(given: Namespace) -> Answer:
         if (names := ", ".join(map(_name_method, entry.get("methods") or ())))
     ]
     lines = draw_table(rows, ("api", "resource", "methods")) if rows else ["nothing can be called"]
-    return Answer(value=found, lines=lines, is_good=bool(rows))
+    return Output(value=found, lines=lines, is_good=bool(rows))
 
 
 def _name_method(method: Any) -> str:

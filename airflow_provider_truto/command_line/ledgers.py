@@ -21,13 +21,13 @@ from airflow_provider_truto.bulk.record import describe_row
 from airflow_provider_truto.bulk.report import find_last_summary
 from airflow_provider_truto.bulk.result_row import OUTCOMES, ResultRow
 from airflow_provider_truto.bulk.storage import refresh
-from airflow_provider_truto.command_line.answer import Answer
+from airflow_provider_truto.command_line.output import Output
 
 #: What the folders of a ledger are called for, from the inside.
 _LEVELS = ("generation", "map_index", "task_id", "run_id", "dag_id")
 
 
-def show_ledger(given: Namespace) -> Answer:
+def show_ledger(given: Namespace) -> Output:
     """Count, list failures, or follow one record."""
     root = object_storage_path(given.path)
     if not refresh(root).exists():
@@ -39,7 +39,7 @@ def show_ledger(given: Namespace) -> Answer:
         return _follow_record(ledgers, given.record)
     found = [_read_ledger(ledger, most_failures=given.failures) for ledger in ledgers]
     lines = [line for one in found for line in _describe_ledger(one)]
-    return Answer(value=found, lines=lines, is_good=not any(one["failing"] for one in found))
+    return Output(value=found, lines=lines, is_good=not any(one["failing"] for one in found))
 
 
 def _find_ledgers(folder: Any) -> Iterator[Any]:
@@ -118,7 +118,7 @@ def _describe_ledger(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"  and {left} more: --failures {found['failing']}"
 
 
-def _follow_record(ledgers: list[Any], record_id: str) -> Answer:
+def _follow_record(ledgers: list[Any], record_id: str) -> Output:
     history = [
         {"ledger": str(ledger), "try": number, **json.loads(row.line())}
         for ledger in ledgers
@@ -127,7 +127,7 @@ def _follow_record(ledgers: list[Any], record_id: str) -> Answer:
     ]
     lines = [line for entry in history for line in _describe_entry(entry)]
     last_is_good = bool(history) and history[-1]["status"] not in {"failed", "skipped"}
-    return Answer(value=history, lines=lines or [f"no record {record_id!r}"], is_good=last_is_good)
+    return Output(value=history, lines=lines or [f"no record {record_id!r}"], is_good=last_is_good)
 
 
 def _describe_entry(entry: Mapping[str, Any]) -> Iterator[str]:

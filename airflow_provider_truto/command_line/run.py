@@ -45,23 +45,23 @@ def run(command: Command, given: argparse.Namespace, *, stdout: TextIO | None = 
     module, _, name = command.function.partition(":")
     if command.name == "emulator":
         return int(getattr(import_module(module), name)(given))
-    with nullcontext(stdout) if stdout else _only_answers_on_stdout() as answers:
+    with nullcontext(stdout) if stdout else _redirect_logs_to_stderr() as out:
         try:
-            answer = getattr(import_module(module), name)(given)
+            output = getattr(import_module(module), name)(given)
         except Exception as error:
             sys.stderr.write(f"{_describe(error)}\n")
             return _UNKNOWN
-        lines = [json.dumps(answer.value, indent=2, ensure_ascii=False)] if given.json else answer.lines
+        lines = [json.dumps(output.value, indent=2, ensure_ascii=False)] if given.json else output.lines
         try:
-            answers.writelines(f"{line}\n" for line in lines)
-            answers.flush()
+            out.writelines(f"{line}\n" for line in lines)
+            out.flush()
         except BrokenPipeError:  # a pager that was left
             pass
-    return 0 if answer.is_good else 1
+    return 0 if output.is_good else 1
 
 
 @contextmanager
-def _only_answers_on_stdout() -> Iterator[TextIO]:
+def _redirect_logs_to_stderr() -> Iterator[TextIO]:
     """Have what Airflow logs to stdout go to stderr, so that the output can be read by a program."""
     sys.stdout.flush()
     real = os.dup(1)

@@ -57,7 +57,7 @@ def _read_task(context: Mapping[str, Any]) -> WriteKeys:
 
 
 async def _read_task_in_thread(context: Mapping[str, Any]) -> WriteKeys:
-    return _KeysKeptInThread(await _in_thread(_read_task, context))
+    return _KeysKeptInThread(await _run_in_thread(_read_task, context))
 
 
 class _KeysKeptInThread:
@@ -80,11 +80,11 @@ class _VersionsKeptInThread:
         self._versions = versions
 
     def save(self, version: int) -> Awaitable[object]:
-        return _in_thread(self._versions.save, version)
+        return _run_in_thread(self._versions.save, version)
 
     def put_off(self, *, refusals: int, may_have_executed: bool) -> Awaitable[object]:
-        return _in_thread(partial(self._versions.put_off, refusals=refusals, may_have_executed=may_have_executed))
+        return _run_in_thread(partial(self._versions.put_off, refusals=refusals, may_have_executed=may_have_executed))
 
 
-async def _in_thread(function: Callable[..., T], *args: Any) -> T:
+async def _run_in_thread(function: Callable[..., T], *args: Any) -> T:
     return await asyncio.get_running_loop().run_in_executor(None, function, *args)

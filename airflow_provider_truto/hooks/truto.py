@@ -258,7 +258,7 @@ class TrutoAsyncHook(_ConnectionHook):
 
     async def do(self, function: Function[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a coroutine function on the client, and return its result."""
-        return await (await self._client()).do(function, *args, **kwargs)
+        return await (await self._get_client()).do(function, *args, **kwargs)
 
     def listing(self, function: Function[P, Pages], *args: P.args, **kwargs: P.kwargs) -> AsyncListing:
         """Return an async iterator over the records of the pages that a coroutine function opens."""
@@ -282,7 +282,7 @@ class TrutoAsyncHook(_ConnectionHook):
 
     _opened: asyncio.Task[AsyncClient] | None = None
 
-    async def _client(self) -> AsyncClient:
+    async def _get_client(self) -> AsyncClient:
         if self._opened is None:  # a task, so that coroutines that come at once read the connection once
             self._opened = asyncio.ensure_future(self._new_client())
         opened = self._opened

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_truto._compat import instance_count, object_storage_path
+from airflow_provider_truto._compat import count_instances, object_storage_path
 from airflow_provider_truto.airflow_errors import TrutoBulkError, translate_errors
 from airflow_provider_truto.airflow_task import read_run
 from airflow_provider_truto.bulk.errors import LedgerError
@@ -49,7 +49,7 @@ class TrutoLedgerOperator(TrutoOperator):
         found = read_ledgers(folder, **task, run=run, with_bodies=self.with_bodies)
         try:
             ledgers, changes = self._store(found)
-            missing = merge_ledgers(folder, run=run).missing(instance_count(context, self.bulk_task_id))
+            missing = merge_ledgers(folder, run=run).missing(count_instances(context, self.bulk_task_id))
         except (LedgerError, ValueError) as error:  # the latter: no SQL behind the connection, or no pyarrow
             raise TrutoBulkError(str(error)) from error
         if missing or not ledgers:

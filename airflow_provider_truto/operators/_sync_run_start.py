@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_provider_truto._compat import earlier_tries
+from airflow_provider_truto._compat import list_earlier_tries
 from airflow_provider_truto.airflow_errors import TrutoSyncJobRunError
 from airflow_provider_truto.airflow_task import RunningTask
 from airflow_provider_truto.client.accounts import resolve_account
@@ -113,7 +113,7 @@ class StartedRuns:
         run_began = getattr(self._context.get("dag_run"), "start_date", None) or datetime.fromtimestamp(
             0, timezone.utc
         )
-        tries = earlier_tries(ti)
+        tries = list_earlier_tries(ti)
         if tries is None or ti.try_number - 1 not in {number for number, _, _ in tries}:
             return Doubt(run_began, is_exact=False)
         of_generation = [began or run_began for _, max_tries, began in tries if max_tries == ti.max_tries]

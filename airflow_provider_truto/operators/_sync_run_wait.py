@@ -10,7 +10,7 @@ from airflow_provider_truto.airflow_errors import TrutoSyncJobRunError
 from airflow_provider_truto.client.errors import TrutoError
 from airflow_provider_truto.client.sync_job_runs import is_over
 from airflow_provider_truto.triggers.base import FailedPolls
-from airflow_provider_truto.triggers.sync_jobs import tell_status
+from airflow_provider_truto.triggers.sync_jobs import log_status
 
 if TYPE_CHECKING:
     from airflow_provider_truto.hooks.truto import TrutoHook
@@ -42,7 +42,7 @@ def wait_in_worker(
             failed.reset()
             if run.get("status") != told:
                 told = run.get("status")
-                tell_status(log, run)
+                log_status(log, run)
         if is_last or is_over(run):
             return run
         _pause(min(poll_interval, max(0.0, deadline - time.time())), is_killed)

@@ -8,7 +8,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from airflow_provider_truto._compat import instance_count, object_storage_path
+from airflow_provider_truto._compat import count_instances, object_storage_path
 from airflow_provider_truto.airflow_errors import TrutoBulkError, translate_errors
 from airflow_provider_truto.airflow_task import read_run
 from airflow_provider_truto.bulk.errors import LedgerError
@@ -99,7 +99,7 @@ class TrutoBulkSummaryOperator(TrutoOperator):
         accounts = dict(list(whole["accounts"].items())[:_MOST_ACCOUNTS])
         shown = {**whole, "accounts": accounts, "account_count": len(report.accounts), "report": str(path)}
         self.push_outcome(context, shown)  # a task that fails returns nothing
-        known = [self.expected_shards, instance_count(context, self.bulk_task_id)]
+        known = [self.expected_shards, count_instances(context, self.bulk_task_id)]
         least = max((number for number in known if number is not None), default=None)
         self._judge(report, str(path), folder=folder, missing=report.missing(least))
         return shown

@@ -143,7 +143,7 @@ class TrutoSyncJobRunOperator(TrutoOperator):
             if not self.wait:
                 return self._finish(context, run)
             self._watched = (hook, run["id"])
-            return self._go_on(context, hook, run, time.time() + self.timeout)
+            return self._finish_or_wait(context, hook, run, time.time() + self.timeout)
 
     def execute_complete(self, context: Any, event: Mapping[str, Any]) -> Any:
         """Look at the run after the triggerer has; finish, or go on waiting."""
@@ -156,7 +156,7 @@ class TrutoSyncJobRunOperator(TrutoOperator):
                     transient=True,
                     run=run,
                 )
-            return self._go_on(context, hook, run, event["deadline"])
+            return self._finish_or_wait(context, hook, run, event["deadline"])
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
         """Look once more where Airflow gives a deferred task up: for its ``execution_timeout``, or a lost trigger."""
@@ -190,7 +190,7 @@ class TrutoSyncJobRunOperator(TrutoOperator):
         self.check_arguments()
         return TrutoHook(self.truto_conn_id)
 
-    def _go_on(self, context: Any, hook: TrutoHook, run: Mapping[str, Any], deadline: float) -> Any:
+    def _finish_or_wait(self, context: Any, hook: TrutoHook, run: Mapping[str, Any], deadline: float) -> Any:
         if not is_over(run) and not self.deferrable:
             run = self._wait_here(run, deadline)
         if is_over(run):

@@ -44,7 +44,7 @@ async def load_customer_schema(client: Client, request: RecordRequest, *, check_
             live = convert_schema(schema)
             for warning in live.warnings:
                 client.warn(f"the live schema of {request}: {warning}")
-            request = request.replace(schema=_with_remote_data(live.schema), is_schema_valid=True)
+            request = request.replace(schema=_add_remote_data(live.schema), is_schema_valid=True)
         else:
             client.warn(f"Truto has no schema for the {request}: its body is not checked")
             request = request.replace(schema=None)
@@ -56,7 +56,7 @@ async def load_customer_schema(client: Client, request: RecordRequest, *, check_
     return request
 
 
-def _with_remote_data(schema: dict[str, Any]) -> dict[str, Any]:
+def _add_remote_data(schema: dict[str, Any]) -> dict[str, Any]:
     """Add ``remote_data``, which goes to the CRM as it is, so that Truto's schema need not name it."""
     if "properties" not in schema:
         return schema

@@ -191,8 +191,8 @@ def is_same_in_another_form(asked: str, got: str, at: str) -> bool:
     if is_same_moment(asked, got):
         return True
     if "phone" in at:  # elsewhere the same digits mean nothing: ids, postal codes, money
-        return _same_phone(asked, got)
-    return _same_url(asked, got)
+        return _is_same_phone(asked, got)
+    return _is_same_url(asked, got)
 
 
 def is_same_moment(asked: str, got: str) -> bool:
@@ -215,13 +215,13 @@ def extract_phone_digits(text: str) -> str | None:
     return re.sub(r"\D", "", text) if re.fullmatch(r"\+?[\d\s().\-/]{5,}", text) else None
 
 
-def _same_phone(asked: str, got: str) -> bool:
+def _is_same_phone(asked: str, got: str) -> bool:
     """Whether two phone numbers have the same digits, one maybe without its country code."""
     digits = sorted((extract_phone_digits(text) or "" for text in (asked, got)), key=len)
     return len(digits[0]) >= 7 and digits[1].endswith(digits[0])
 
 
-def _same_url(asked: str, got: str) -> bool:
+def _is_same_url(asked: str, got: str) -> bool:
     """Whether both name the same site: with or without scheme, ``www.`` and a final slash.
 
     The case of a host does not count where a scheme or ``www.`` says that it is one.

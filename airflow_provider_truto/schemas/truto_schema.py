@@ -237,7 +237,7 @@ class _Conversion:
         for keyword in schema:
             if keyword not in _READERS and keyword not in _IGNORED:
                 self.open(node, at, f"its `{keyword[:_MAX_NAME_LENGTH]}` is not a keyword that is read here")
-        for name in _unknown_types(schema.get("type")):
+        for name in _list_unknown_types(schema.get("type")):
             self.warn(at, f"its type, {describe_value(name)}, is not known")
 
     def open(self, node: _Node, at: str, why: str) -> None:
@@ -349,7 +349,7 @@ def _tells_something(part: Mapping[str, Any]) -> bool:
     return bool(telling - {"required"}) or isinstance(part.get("required"), list)
 
 
-def _unknown_types(value: Any) -> list[str]:
+def _list_unknown_types(value: Any) -> list[str]:
     names = [value] if isinstance(value, str) else value
     return [folded for name in names if (folded := _fold(name)) not in _TYPES] if _are_names(names) else []
 

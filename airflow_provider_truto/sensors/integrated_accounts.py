@@ -10,7 +10,7 @@ from airflow_provider_truto.client.account_state import look_at_account
 from airflow_provider_truto.connection_fields import DEFAULT_CONN_ID
 from airflow_provider_truto.operators._signature import defer_required_check
 from airflow_provider_truto.sensors._sensor import TrutoSensor
-from airflow_provider_truto.triggers.integrated_accounts import TrutoIntegratedAccountTrigger, tell_state
+from airflow_provider_truto.triggers.integrated_accounts import TrutoIntegratedAccountTrigger, log_state
 
 if TYPE_CHECKING:
     from airflow_provider_truto.hooks.truto import TrutoHook
@@ -75,7 +75,7 @@ class TrutoIntegratedAccountSensor(TrutoSensor):
     def look(self, hook: TrutoHook) -> Any:
         """Look at the account once. Raises the ``TrutoError`` of what ``fail_on`` names."""
         state = hook.do(look_at_account, **self._customer, probe=self.probe)
-        tell_state(self.log, state)
+        log_state(self.log, state)
         if state.obstacle is None:
             return state.subject
         if state.obstacle in self.fail_on:

@@ -10,7 +10,7 @@ from airflow_provider_truto.client.errors import Problem
 from airflow_provider_truto.connection_fields import DEFAULT_CONN_ID
 from airflow_provider_truto.operators._signature import defer_required_check
 from airflow_provider_truto.sensors._sensor import TrutoSensor
-from airflow_provider_truto.triggers.records import TrutoRecordTrigger, tell_unmet
+from airflow_provider_truto.triggers.records import TrutoRecordTrigger, log_unmet
 
 if TYPE_CHECKING:
     from airflow_provider_truto.hooks.truto import TrutoHook
@@ -128,7 +128,7 @@ class TrutoRecordSensor(TrutoSensor):
         watch = RecordWatch(**self._subject)
         record = hook.do(watch.read)
         unmet = watch.explain_unmet(record)
-        tell_unmet(self.log, watch, unmet)
+        log_unmet(self.log, watch, unmet)
         if unmet:
             return None
         value = build_xcom_value(record, self.record_id, without_remote_data=self.ignore_remote_data)

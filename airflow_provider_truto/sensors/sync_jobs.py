@@ -11,7 +11,7 @@ from airflow_provider_truto.operators._record import Verify
 from airflow_provider_truto.operators._signature import defer_required_check
 from airflow_provider_truto.operators._sync_run_end import judge_run
 from airflow_provider_truto.sensors._sensor import TrutoSensor
-from airflow_provider_truto.triggers.sync_jobs import TrutoSyncJobRunTrigger, tell_status
+from airflow_provider_truto.triggers.sync_jobs import TrutoSyncJobRunTrigger, log_status
 
 if TYPE_CHECKING:
     from airflow_provider_truto.hooks.truto import TrutoHook
@@ -56,7 +56,7 @@ class TrutoSyncJobRunSensor(TrutoSensor):
     def look(self, hook: TrutoHook) -> Any:
         """Look at the run once. Raises ``TrutoSyncJobRunError`` where it ended in another way than completed."""
         run = hook.sync_job_run(self.sync_job_run_id)
-        tell_status(self.log, run)
+        log_status(self.log, run)
         if not is_over(run):
             return None
         judge_run(hook, run, verify=self.verify, log=self.log, is_own=False)

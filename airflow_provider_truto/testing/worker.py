@@ -209,7 +209,7 @@ def _run_parts(operator: Any, ti: TaskInstance) -> Any:
             # It warns where `execute` is not called by Airflow.
             stack.enter_context(patch.object(ExecutorSafeguard, "test_mode", True))
             if IS_AIRFLOW_2:
-                stack.enter_context(_session_of_airflow_2())
+                stack.enter_context(_open_session_of_airflow_2())
             if not hasattr(ti.task, "_get_specified_expand_input"):
                 ti.task.resolve_template_files()
             ti.task.render_template_fields(context)  # of a mapped task, this puts that of the row in its place
@@ -314,7 +314,7 @@ def _keep_params(operator: Any) -> Iterator[None]:
 
 
 @contextmanager
-def _session_of_airflow_2() -> Iterator[None]:
+def _open_session_of_airflow_2() -> Iterator[None]:
     """Have a session where Airflow 2 looks for one; nothing is asked of it."""
     from airflow.utils.session import create_session
     from airflow.utils.task_instance_session import set_current_task_instance_session

@@ -167,7 +167,7 @@ class _Follower:
         self._cursor: Cursor | None = None
         self._is_saved = False
         self._failed = 0
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
 
     async def follow(self) -> None:
         """Look, sleep, and look again, until it is cancelled."""
@@ -177,7 +177,7 @@ class _Follower:
                 pause = await self._look(looks)
                 self._failed = 0
             except Exception as error:  # a trigger that raises is started again each second
-                pause = self._tell(error)
+                pause = self._log_failure(error)
             await asyncio.sleep(pause)
 
     async def _look(self, looks: SharedLooks) -> float:
@@ -190,7 +190,7 @@ class _Follower:
         # The first look may be a sibling's, of shortly before.
         cursor = self._cursor or Cursor(watermark=min(self._begun, look.started))
         ids, cursor = find_changed(look, cursor, overlap=self._overlap)
-        self._tell_of_list(look)
+        self._warn_of_list(look)
         if ids:
             await self._fire(ids, look, since=since)
             self._is_saved = False
@@ -247,7 +247,7 @@ class _Follower:
         await store.aset(self._key, cursor.to_json())
         self._is_saved = True
 
-    def _tell(self, error: Exception) -> float:
+    def _log_failure(self, error: Exception) -> float:
         """Log and count a look that failed; return the seconds until the next one."""
         self._failed += 1
         count_metric("truto.changes.failed_looks", 1)
@@ -270,14 +270,14 @@ class _Follower:
         )
         return pause
 
-    def _tell_of_list(self, look: Look) -> None:
+    def _warn_of_list(self, look: Look) -> None:
         """Warn once of a list in which changes cannot be seen, or that costs more than it should."""
-        if look.undated and "undated" not in self._told:
-            self._told.add("undated")
+        if look.undated and "undated" not in self._warned:
+            self._warned.add("undated")
             text = "%s: %d records have no updated_at (or no id): their changes are not seen"
             self._log.warning(text, self._watched, look.undated)
-        if look.older and "older" not in self._told:
-            self._told.add("older")
+        if look.older and "older" not in self._warned:
+            self._warned.add("older")
             text = "%s: this CRM does not filter by updated_at, so that every look reads all records: %d older ones"
             self._log.warning(text, self._watched, look.older)
 

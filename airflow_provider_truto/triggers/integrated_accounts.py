@@ -59,11 +59,11 @@ class TrutoIntegratedAccountTrigger(PollingTrigger):
         )
         if state != self._told:
             self._told = state
-            tell_state(self.log, state)
+            log_state(self.log, state)
         return state.obstacle is None or state.obstacle in self.fail_on
 
 
-def tell_state(log: Any, state: AccountState) -> None:
+def log_state(log: Any, state: AccountState) -> None:
     """Log what was seen of an account; warn of what only the customer or Truto can change."""
     if state.obstacle is None:
         log.info("Integrated account %s is active", state.integrated_account_id)

@@ -86,11 +86,11 @@ class TrutoRecordTrigger(PollingTrigger):
         unmet = await asyncio.to_thread(self._watch.explain_unmet, record)
         if unmet != self._told:
             self._told = unmet
-            tell_unmet(self.log, self._watch, unmet)
+            log_unmet(self.log, self._watch, unmet)
         return not unmet
 
 
-def tell_unmet(log: Any, watch: RecordWatch, unmet: str) -> None:
+def log_unmet(log: Any, watch: RecordWatch, unmet: str) -> None:
     """Log what is still waited for."""
     if unmet:
         log.info("%s: waiting, since %s", watch, unmet)

@@ -38,7 +38,7 @@ class TrutoSyncJobRunTrigger(PollingTrigger):
         run = await hook.sync_job_run(self.sync_job_run_id)
         if (status := run.get("status")) != self._status:
             self._status = status
-            tell_status(self.log, run)
+            log_status(self.log, run)
         return is_over(run)
 
     async def on_kill(self) -> None:
@@ -59,7 +59,7 @@ class TrutoSyncJobRunTrigger(PollingTrigger):
             self.log.info("Sync job run %s is stopped", self.sync_job_run_id)
 
 
-def tell_status(log: Any, run: Mapping[str, Any]) -> None:
+def log_status(log: Any, run: Mapping[str, Any]) -> None:
     """Log the status of a run, as a warning where nobody knows it."""
     status = run.get("status")
     if is_over(run) or status in LIVE:

@@ -50,7 +50,7 @@ class DrivenTime:
         """A worker is done."""
         with self._lock:
             self._workers -= 1
-            self._go_on()
+            self._wake_next()
 
     def sleep(self, seconds):
         awake = threading.Event()
@@ -65,9 +65,9 @@ class DrivenTime:
     def _lie_down(self, seconds, wake):
         with self._lock:
             self._sleepers.append((self.now + seconds, wake))
-            self._go_on()
+            self._wake_next()
 
-    def _go_on(self):
+    def _wake_next(self):
         if self._sleepers and len(self._sleepers) >= self._workers:
             self.now = max(self.now, min(moment for moment, _ in self._sleepers))
             woken = [wake for moment, wake in self._sleepers if moment <= self.now]

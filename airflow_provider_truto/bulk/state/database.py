@@ -32,7 +32,7 @@ _NOTES = """
     PRAGMA temp_store = file;
     CREATE TEMP TABLE changed (key INTEGER PRIMARY KEY);
     CREATE TEMP TABLE seen (key INTEGER PRIMARY KEY);
-    CREATE TEMP TABLE outcomes (
+    CREATE TEMP TABLE results (
         ordinal INTEGER PRIMARY KEY, rank INTEGER, key INTEGER, account TEXT, id TEXT, hash INTEGER, fields TEXT
     );
     CREATE TEMP TABLE safe (key INTEGER PRIMARY KEY, hash INTEGER);
@@ -51,7 +51,7 @@ class KnownRecord(NamedTuple):
 
 
 class Rank(IntEnum):
-    """What became of a row; of several outcomes of one row, the highest counts."""
+    """What became of a row; of several results of one row, the highest counts."""
 
     NOT_WRITTEN = 0
     UNKNOWN = 1
@@ -60,7 +60,7 @@ class Rank(IntEnum):
     REPORTED = 4
 
 
-class Outcome(NamedTuple):
+class RowResult(NamedTuple):
     """What became of one row. ``content`` is ``None`` where the CRM did not confirm all of it."""
 
     ordinal: int
@@ -180,7 +180,7 @@ class StateDatabase:
         return (KnownRecord(*row) for row in rows)
 
     def _note(self, insert: str, keys: Iterable[int]) -> None:
-        with self._in_one_step() as connection:
+        with self._begin_transaction() as connection:
             connection.executemany(insert, ((key,) for key in keys))
 
     # -------------------------------------------------------------------------------------------- the next generation
@@ -200,51 +200,51 @@ class StateDatabase:
         return found is not None
 
     def doubt(self, keys: Iterable[int]) -> None:
-        """Note that records may have been written: they have no hash until an outcome says something of them."""
+        """Note that records may have been written: they have no hash until an result says something of them."""
         named = [(key,) for key in keys]
-        with self._in_one_step() as connection:
+        with self._begin_transaction() as connection:
             connection.executemany("INSERT OR IGNORE INTO safe SELECT key, hash FROM records WHERE key = ?", named)
             connection.executemany("UPDATE records SET hash = NULL WHERE key = ?", named)
 
-    def note_outcomes(self, outcomes: Iterable[Outcome]) -> None:
-        """Note what became of rows, in any order; of several outcomes of one row, that of the highest rank counts."""
-        with self._in_one_step() as connection:
+    def add_results(self, results: Iterable[RowResult]) -> None:
+        """Note what became of rows, in any order; of several results of one row, that of the highest rank counts."""
+        with self._begin_transaction() as connection:
             connection.executemany(
-                "INSERT INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?)"
+                "INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT (ordinal) DO UPDATE SET rank = excluded.rank, key = excluded.key,"
                 " account = excluded.account, id = excluded.id, hash = excluded.hash, fields = excluded.fields"
                 " WHERE excluded.rank > rank",
-                outcomes,
+                results,
             )
 
-    def apply_outcomes(self) -> int:
-        """Make the records what the outcomes say, in the order of the rows; return how many there were."""
+    def apply_results(self) -> int:
+        """Make the records what the results say, in the order of the rows; return how many there were."""
         count = 0
-        with self._in_one_step():
-            for row in self._connection.execute("SELECT * FROM outcomes ORDER BY ordinal"):
-                self._apply(Outcome(*row))
+        with self._begin_transaction():
+            for row in self._connection.execute("SELECT * FROM results ORDER BY ordinal"):
+                self._apply(RowResult(*row))
                 count += 1
         return count
 
-    def _apply(self, outcome: Outcome) -> None:
-        key, execute = outcome.key, self._connection.execute
-        if outcome.rank == Rank.NOT_WRITTEN:
+    def _apply(self, result: RowResult) -> None:
+        key, execute = result.key, self._connection.execute
+        if result.rank == Rank.NOT_WRITTEN:
             execute("UPDATE records SET hash = (SELECT hash FROM safe WHERE safe.key = ?1) WHERE key = ?1", (key,))
             return
         content = None
-        if outcome.rank == Rank.REMOVED:
+        if result.rank == Rank.REMOVED:
             execute("DELETE FROM records WHERE key = ?", (key,))
-        elif outcome.rank == Rank.REPORTED:  # one that comes back is sent
+        elif result.rank == Rank.REPORTED:  # one that comes back is sent
             execute("UPDATE records SET hash = NULL, reported = 1 WHERE key = ?", (key,))
-        elif outcome.rank == Rank.UNKNOWN:
+        elif result.rank == Rank.UNKNOWN:
             execute("UPDATE records SET hash = NULL WHERE key = ?", (key,))
         else:
-            content = outcome.content
-            fields = None if outcome.fields is None else self._number(outcome.fields)
-            account = self._number(outcome.integrated_account_id)
+            content = result.content
+            fields = None if result.fields is None else self._number(result.fields)
+            account = self._number(result.integrated_account_id)
             execute(
                 "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, 0)",
-                (key, account, outcome.id, content, fields),
+                (key, account, result.id, content, fields),
             )
         execute("INSERT OR REPLACE INTO safe VALUES (?, ?)", (key, content))
 
@@ -256,7 +256,7 @@ class StateDatabase:
             self._numbers[text] = number
         return number
 
-    def _in_one_step(self) -> sqlite3.Connection:
+    def _begin_transaction(self) -> sqlite3.Connection:
         self._connection.execute("BEGIN")
         return self._connection  # as a context, it ends the transaction
 

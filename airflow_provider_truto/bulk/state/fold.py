@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from airflow_provider_truto.bulk.ledger_files import list_ledger_files, parse_lines
 from airflow_provider_truto.bulk.result_row import ResultRow, parse_pending_keys
-from airflow_provider_truto.bulk.state.database import Outcome, Rank, StateDatabase
+from airflow_provider_truto.bulk.state.database import Rank, RowResult, StateDatabase
 
 #: Answers that say of a write that was sent once that it was not executed, but for these.
 _REFUSALS = frozenset(range(400, 500)) - {408, 409, 425}
@@ -25,17 +25,17 @@ def fold_ledger(database: StateDatabase, ledger: Any) -> bool:
     for keys in _read(ledger, "pending", "keys", parse_pending_keys):
         database.doubt(keys)
         has_doubts = True
-    database.note_outcomes(_read_outcomes(ledger))
-    outcomes = database.apply_outcomes()
+    database.add_results(_read_results(ledger))
+    added = database.apply_results()
     database.note_ledger(str(ledger))
-    return has_doubts or outcomes > 0
+    return has_doubts or added > 0
 
 
-def _read_outcomes(ledger: Any) -> Iterator[Outcome]:
+def _read_results(ledger: Any) -> Iterator[RowResult]:
     for row in _read(ledger, "results", "result", ResultRow.read):
         if row.key is None:
             continue
-        yield Outcome(
+        yield RowResult(
             ordinal=row.ordinal,
             rank=_choose_rank(row),
             key=row.key,

@@ -193,7 +193,7 @@ class RunState:
         self._is_full = stored["full"]
         latest = self._store.find_latest()
         if (None if latest is None else latest.name) != stored["file"]:
-            with self._opened(latest) as database:
+            with self._open_generation(latest) as database:
                 is_own = database is not None and database.get_fact("ledger") == str(self._ledger.folder)
             if not is_own:
                 raise StateError(
@@ -210,7 +210,7 @@ class RunState:
         latest = self._store.find_latest()
         is_known = True
         if claim.is_begun:
-            with self._opened(latest) as database:
+            with self._open_generation(latest) as database:
                 is_new = database is None or (
                     database.get_fact("ledger") == claim.ledger or not database.has_ledger(claim.ledger)
                 )
@@ -257,7 +257,7 @@ class RunState:
             self._database = StateDatabase.open(self._base_copy, is_read_only=True)
 
     @contextmanager
-    def _opened(self, generation: Any) -> Iterator[StateDatabase | None]:
+    def _open_generation(self, generation: Any) -> Iterator[StateDatabase | None]:
         if generation is None:
             yield None
             return

@@ -27,17 +27,17 @@ from airflow_provider_truto.client.request import Request
 from airflow_provider_truto.client.response import Response
 from airflow_provider_truto.client.settings import ClientSettings
 from airflow_provider_truto.client.tokens import ApiToken, Token
-from airflow_provider_truto.client.transports.base import CHUNK, TransportFailure, request_headers
+from airflow_provider_truto.client.transports.base import CHUNK, TransportFailure, build_request_headers
 from airflow_provider_truto.client.transports.failures import (
-    broken_stream,
-    connect_timeout,
-    connection_failure,
-    deadline_passed,
-    interim_answer,
-    proxy_failure,
-    read_timeout,
-    tls_failure,
-    too_large,
+    build_connect_timeout,
+    build_connection_failure,
+    build_deadline_failure,
+    build_interim_failure,
+    build_proxy_failure,
+    build_read_timeout,
+    build_size_failure,
+    build_stream_error,
+    build_tls_failure,
 )
 
 if sys.version_info >= (3, 11):
@@ -96,14 +96,14 @@ class AiohttpTransport:
         url = self._settings.base_url.rstrip("/") + request.target
         proxy = self._proxy
         if proxy is not None and not proxy.startswith(("http://", "https://")):
-            return proxy_failure(
+            return build_proxy_failure(
                 self._settings, ValueError("aiohttp goes through http proxies only"), transient=False
             )
         sending = _Sending()
         try:
             session = self._session()
         except OSError as error:  # a CA bundle which cannot be read
-            return tls_failure(self._settings, error, is_gone=False, maybe_sent=False)
+            return build_tls_failure(self._settings, error, is_gone=False, maybe_sent=False)
         self.requests += 1
         # The wait for a place is not part of the attempt: nothing was sent yet.
         async with self._places:
@@ -114,7 +114,7 @@ class AiohttpTransport:
                         request.method,
                         URL(url, encoded=True),
                         data=request.body,
-                        headers={**request_headers(request), "Authorization": f"Bearer {token.reveal()}"},
+                        headers={**build_request_headers(request), "Authorization": f"Bearer {token.reveal()}"},
                         # aiohttp would name a type for nothing. A list to skip costs each call a copy of its headers.
                         skip_auto_headers=("Content-Type",) if request.body is None else None,
                         proxy=proxy,
@@ -123,7 +123,7 @@ class AiohttpTransport:
                     )
                     if response.status < 200:
                         response.close()
-                        return interim_answer(response.status)
+                        return build_interim_failure(response.status)
                     headers = {name.lower(): ", ".join(response.headers.getall(name)) for name in response.headers}
                     stream = None
                     if request.streamed and response.ok:
@@ -133,9 +133,9 @@ class AiohttpTransport:
                     body = await _read_body(response, self._settings) if stream is None else b""
             except _LOSSES as error:
                 is_over = time.monotonic() >= until
-                return deadline_passed(self._settings) if is_over else _translate_error(error, self._settings)
+                return build_deadline_failure(self._settings) if is_over else _translate_error(error, self._settings)
         if body is None:
-            return too_large(self._settings, response.status)
+            return build_size_failure(self._settings, response.status)
         return Response(
             status=response.status,
             headers=headers,
@@ -280,7 +280,7 @@ class AsyncChunks:
             while chunk := await _read_chunk(self._response, self._settings):
                 yield chunk
         except _LOSSES as error:
-            raise broken_stream(self._request, error, self._scrub) from None
+            raise build_stream_error(self._request, error, self._scrub) from None
         finally:
             self.close()
 
@@ -334,19 +334,19 @@ def _find_ca_bundle() -> str | None:
 def _translate_error(error: BaseException, settings: ClientSettings) -> TransportFailure:
     match error:
         case aiohttp.ConnectionTimeoutError():
-            return connect_timeout(settings)
+            return build_connect_timeout(settings)
         case asyncio.TimeoutError():
-            return read_timeout(settings)
+            return build_read_timeout(settings)
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
             root = _find_root_cause(error)
             is_gone = isinstance(root, (ssl.SSLEOFError, ssl.SSLZeroReturnError)) or not isinstance(
                 root, ssl.SSLError
             )
-            return tls_failure(settings, root, is_gone=is_gone, maybe_sent=False)
+            return build_tls_failure(settings, root, is_gone=is_gone, maybe_sent=False)
         case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
-            return proxy_failure(settings, _find_root_cause(error))
+            return build_proxy_failure(settings, _find_root_cause(error))
     # A connector's error is one of connecting, a handshake that was broken off included.
-    return connection_failure(
+    return build_connection_failure(
         settings, _find_root_cause(error), maybe_sent=not isinstance(error, aiohttp.ClientConnectorError)
     )
 

@@ -46,7 +46,7 @@ class Transport(Protocol):
         """Wait for a future that another thread or coroutine completes, and return its result."""
 
 
-def request_headers(request: Request) -> dict[str, str]:
+def build_request_headers(request: Request) -> dict[str, str]:
     """Return a call's own headers, beside those that go with every call."""
     headers = dict(request.headers)
     if (request.streamed or request.any_content) and "accept" not in map(str.lower, headers):
@@ -58,6 +58,6 @@ def request_headers(request: Request) -> dict[str, str]:
     return headers
 
 
-async def settle(value: T | Awaitable[T]) -> T:
+async def maybe_await(value: T | Awaitable[T]) -> T:
     """Return what a callback of the caller's returned: a value, or on aiohttp what has to be awaited for it."""
     return await value if inspect.isawaitable(value) else value

@@ -53,20 +53,20 @@ class Deadline:
         """Whether it has passed."""
         return time.monotonic() >= self._at
 
-    def left(self) -> float:
+    def get_remaining(self) -> float:
         """Return the seconds that are left."""
         left = self._at - time.monotonic()
         if left <= 0:
             raise TimeoutError("the attempt's deadline has passed")
         return left
 
-    def lift(self) -> None:
+    def remove(self) -> None:
         """Remove the deadline: what is read from now on may take longer."""
         self._at = math.inf
 
-    def hurry(self, sock: socket.socket, silence: float | None) -> None:
+    def limit_timeout(self, sock: socket.socket, silence: float | None) -> None:
         """Set the timeout of the next wait on a socket: ``silence``, but no more than is left of the deadline."""
-        left = self.left()
+        left = self.get_remaining()
         if silence is None or left < silence:
             silence = left if math.isfinite(left) else None
         if sock.gettimeout() != silence:  # setting it asks the kernel
@@ -148,20 +148,20 @@ class _TimelyConnection(HTTPConnection):
 
     def _new_conn(self) -> socket.socket:
         """Connect. All addresses of a host share the time that urllib3 would give to each."""
-        until = time.monotonic() + _find_deadline().left()
+        until = time.monotonic() + _find_deadline().get_remaining()
         if isinstance(self.timeout, (int, float)):
             until = min(until, time.monotonic() + self.timeout)
         given = self._dns_host, self.timeout
         try:
             addresses = [] if hasattr(self, "_socks_options") else _find_addresses(self._dns_host, self.port)
             for address in addresses[:-1]:
-                self._dns_host, self.timeout = address, _at_least_a_moment(until - time.monotonic())
+                self._dns_host, self.timeout = address, _keep_above_zero(until - time.monotonic())
                 try:
                     return super()._new_conn()
                 except (NewConnectionError, ConnectTimeoutError):
                     continue
             self._dns_host = addresses[-1] if addresses else given[0]
-            self.timeout = _at_least_a_moment(until - time.monotonic())
+            self.timeout = _keep_above_zero(until - time.monotonic())
             return super()._new_conn()
         finally:
             self._dns_host, self.timeout = given
@@ -169,13 +169,13 @@ class _TimelyConnection(HTTPConnection):
     def _tunnel(self) -> None:
         super()._tunnel()
         if self.sock is not None:
-            _find_deadline().hurry(self.sock, self.sock.gettimeout())  # TLS comes next
+            _find_deadline().limit_timeout(self.sock, self.sock.gettimeout())  # TLS comes next
 
     def send(self, data: Any) -> None:
         """Send a part of a request; connect first where that is still to be done."""
         if self.sock is None:
             self.connect()
-        _find_deadline().hurry(self.sock, self.sock.gettimeout())
+        _find_deadline().limit_timeout(self.sock, self.sock.gettimeout())
         super().send(data)
 
 
@@ -188,7 +188,7 @@ def _find_addresses(host: str, port: int | None) -> list[str]:
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
-def _at_least_a_moment(seconds: float) -> float:
+def _keep_above_zero(seconds: float) -> float:
     return max(seconds, 0.001)  # 0 would mean not to wait at all
 
 
@@ -269,7 +269,7 @@ class _Source(io.RawIOBase):
         """Read what comes next; 0 at the end."""
         if self.is_at_end:
             return 0
-        self._deadline.hurry(self._sock, self._silence)
+        self._deadline.limit_timeout(self._sock, self._silence)
         return self._file.readinto(buffer)
 
     @property

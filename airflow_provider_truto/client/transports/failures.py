@@ -16,33 +16,33 @@ from airflow_provider_truto.client.transports.base import TransportFailure
 _STRICT_TLS = range(80, 95)
 
 
-def connect_timeout(settings: ClientSettings) -> TransportFailure:
+def build_connect_timeout(settings: ClientSettings) -> TransportFailure:
     """Build the failure of a connection that was not made in time."""
     return TransportFailure(
         f"no connection to {settings.origin.host} within {settings.connect_timeout:g} s", maybe_sent=False
     )
 
 
-def read_timeout(settings: ClientSettings) -> TransportFailure:
+def build_read_timeout(settings: ClientSettings) -> TransportFailure:
     """Build the failure of a connection over which no answer came in time."""
     return TransportFailure(
         f"{settings.origin.host} did not answer within {settings.read_timeout:g} s ({settings.timeout_name})"
     )
 
 
-def deadline_passed(settings: ClientSettings) -> TransportFailure:
+def build_deadline_failure(settings: ClientSettings) -> TransportFailure:
     """Build the failure of an answer that was not complete at the attempt's deadline."""
     return TransportFailure(
         f"{settings.origin.host} gave no whole answer within {settings.deadline:g} s (the connection's deadline)"
     )
 
 
-def interim_answer(status: int) -> TransportFailure:
+def build_interim_failure(status: int) -> TransportFailure:
     """Build the failure of an interim answer (1xx) that came instead of a final one, which is not waited for."""
     return TransportFailure(f"HTTP {status} is an interim answer, which nobody asked for")
 
 
-def tls_failure(
+def build_tls_failure(
     settings: ClientSettings, cause: BaseException, *, is_gone: bool, maybe_sent: bool
 ) -> TransportFailure:
     """Build the failure of a TLS handshake. A peer that closed it may come back; an untrusted one will not change."""
@@ -59,7 +59,9 @@ def tls_failure(
     return TransportFailure(reason, transient=is_gone, maybe_sent=maybe_sent)
 
 
-def proxy_failure(settings: ClientSettings, cause: BaseException, *, transient: bool = True) -> TransportFailure:
+def build_proxy_failure(
+    settings: ClientSettings, cause: BaseException, *, transient: bool = True
+) -> TransportFailure:
     """Build the failure of a call that the proxy did not forward; not ``transient`` for an unusable kind of proxy."""
     return TransportFailure(
         f"the proxy in front of {settings.origin.host} failed ({describe_error(cause)})",
@@ -68,21 +70,21 @@ def proxy_failure(settings: ClientSettings, cause: BaseException, *, transient: 
     )
 
 
-def connection_failure(settings: ClientSettings, cause: BaseException, *, maybe_sent: bool) -> TransportFailure:
+def build_connection_failure(settings: ClientSettings, cause: BaseException, *, maybe_sent: bool) -> TransportFailure:
     """Build the failure of a connection that was refused, reset or closed, or over which no HTTP came."""
     return TransportFailure(
         f"the connection to {settings.origin.host} failed ({describe_error(cause)})", maybe_sent=maybe_sent
     )
 
 
-def too_large(settings: ClientSettings, status: int) -> TransportFailure:
+def build_size_failure(settings: ClientSettings, status: int) -> TransportFailure:
     """Build the failure of an answer that is too large for memory."""
     return TransportFailure(
         f"HTTP {status} with a body of more than {settings.response_limit} bytes", transient=False
     )
 
 
-def broken_stream(request: Request, cause: BaseException, scrub: Callable[[str], str]) -> TrutoTransportError:
+def build_stream_error(request: Request, cause: BaseException, scrub: Callable[[str], str]) -> TrutoTransportError:
     """Make the error of a streamed answer that broke off: the call itself did succeed."""
     done = " The write itself was answered with success." if request.is_write else ""
     said = shorten(scrub(describe_error(cause)))

@@ -21,18 +21,18 @@ from airflow_provider_truto.client.request import Request
 from airflow_provider_truto.client.response import Response
 from airflow_provider_truto.client.settings import ClientSettings, Origin
 from airflow_provider_truto.client.tokens import ApiToken, Token
-from airflow_provider_truto.client.transports.base import CHUNK, TransportFailure, request_headers
+from airflow_provider_truto.client.transports.base import CHUNK, TransportFailure, build_request_headers
 from airflow_provider_truto.client.transports.connections import Deadline, TimelyAdapter, was_connecting
 from airflow_provider_truto.client.transports.failures import (
-    broken_stream,
-    connect_timeout,
-    connection_failure,
-    deadline_passed,
-    interim_answer,
-    proxy_failure,
-    read_timeout,
-    tls_failure,
-    too_large,
+    build_connect_timeout,
+    build_connection_failure,
+    build_deadline_failure,
+    build_interim_failure,
+    build_proxy_failure,
+    build_read_timeout,
+    build_size_failure,
+    build_stream_error,
+    build_tls_failure,
 )
 
 T = TypeVar("T")
@@ -99,7 +99,7 @@ class TrutoSession(requests.Session):
         with deadline or Deadline(self._settings.deadline) as until:
             response = super().send(request, **kwargs)
         if deadline is None:
-            until.lift()  # a body that was not read by now is a stream
+            until.remove()  # a body that was not read by now is a stream
         return response
 
     def resolve_redirects(self, *_: Any, **__: Any) -> Iterator[Any]:
@@ -117,7 +117,7 @@ class TrutoSession(requests.Session):
         prepared.url = self._base_url + request.target
         prepared.body = request.body
         prepared.hooks = self.hooks
-        headers: dict[str, Any] = {**self.headers, **request_headers(request)}
+        headers: dict[str, Any] = {**self.headers, **build_request_headers(request)}
         headers["Authorization"] = f"Bearer {token.reveal()}"
         prepared.headers = CaseInsensitiveDict(headers)
         prepared.prepare_content_length(request.body)
@@ -185,19 +185,23 @@ class RequestsTransport:
             response = self.session.send_request(request, token, deadline)
             if response.status_code < 200:
                 response.close()
-                return interim_answer(response.status_code)
+                return build_interim_failure(response.status_code)
             self._answered_at = time.monotonic()
             sent_after = 0.0 if is_warm else self._answered_at - began
             headers = dict(response.headers.lower_items())
             stream = None
             if request.streamed and response.ok:
-                deadline.lift()
+                deadline.remove()
                 stream = Chunks(response, request, partial(self._scrubber.scrub, request, token))
             body = _read_body(response, self._settings.response_limit) if stream is None else b""
         except OSError as error:  # requests' own, and that of a CA bundle which cannot be read
-            return deadline_passed(self._settings) if deadline.is_over else _translate_error(error, self._settings)
+            return (
+                build_deadline_failure(self._settings)
+                if deadline.is_over
+                else _translate_error(error, self._settings)
+            )
         if body is None:
-            return too_large(self._settings, response.status_code)
+            return build_size_failure(self._settings, response.status_code)
         return Response(
             status=response.status_code,
             headers=headers,
@@ -223,7 +227,7 @@ class Chunks:
         try:
             yield from self._response.iter_content(CHUNK)
         except requests.RequestException as error:
-            raise broken_stream(self._request, _find_root_cause(error), self._scrub) from None
+            raise build_stream_error(self._request, _find_root_cause(error), self._scrub) from None
         finally:
             self.close()
 
@@ -248,27 +252,27 @@ def _read_body(response: requests.Response, limit: int) -> bytes | None:
 def _translate_error(error: OSError, settings: ClientSettings) -> TransportFailure:
     root = _find_root_cause(error)
     if not isinstance(error, requests.RequestException):
-        return tls_failure(settings, root, is_gone=False, maybe_sent=False)
+        return build_tls_failure(settings, root, is_gone=False, maybe_sent=False)
     maybe_sent = not any(map(was_connecting, _iterate_causes(error)))
     match error:
         case requests.exceptions.ConnectTimeout():
-            return connect_timeout(settings)
+            return build_connect_timeout(settings)
         case requests.exceptions.ReadTimeout() if not maybe_sent:  # within the TLS handshake
-            return connect_timeout(settings)
+            return build_connect_timeout(settings)
         case requests.exceptions.ReadTimeout():
-            return read_timeout(settings)
+            return build_read_timeout(settings)
         case requests.exceptions.SSLError():
             is_gone = isinstance(root, (ssl.SSLEOFError, ssl.SSLZeroReturnError)) or not isinstance(
                 root, ssl.SSLError
             )
-            return tls_failure(settings, root, is_gone=is_gone, maybe_sent=maybe_sent)
+            return build_tls_failure(settings, root, is_gone=is_gone, maybe_sent=maybe_sent)
         case requests.exceptions.ProxyError():
-            return proxy_failure(settings, root)
+            return build_proxy_failure(settings, root)
         case requests.exceptions.InvalidSchema():  # a SOCKS proxy, without PySocks
-            return proxy_failure(settings, root, transient=False)
+            return build_proxy_failure(settings, root, transient=False)
         case requests.exceptions.ConnectionError() if isinstance(root, ReadTimeoutError):  # within the body
-            return read_timeout(settings)
-    return connection_failure(settings, root, maybe_sent=maybe_sent)
+            return build_read_timeout(settings)
+    return build_connection_failure(settings, root, maybe_sent=maybe_sent)
 
 
 def _find_root_cause(error: BaseException) -> BaseException:

@@ -35,7 +35,7 @@ class Window:
     def spend(self, key: Hashable) -> bool:
         """Take one request from the quota; False where none is left."""
         now = monotonic()
-        spent = self._recall_spent(key, now)
+        spent = self._drop_expired(key, now)
         if len(spent) >= self.requests:
             return False
         spent.append(now)
@@ -44,12 +44,12 @@ class Window:
     def count_left(self, key: Hashable) -> tuple[int, int]:
         """Return the requests left, and whole seconds until the oldest one spent comes back."""
         now = monotonic()
-        spent = self._recall_spent(key, now)
+        spent = self._drop_expired(key, now)
         if not spent:
             return self.requests, self.retry_after
         return self.requests - len(spent), max(1, math.ceil(spent[0] + self.seconds - now))
 
-    def _recall_spent(self, key: Hashable, now: float) -> deque[float]:
+    def _drop_expired(self, key: Hashable, now: float) -> deque[float]:
         spent = self._spent.setdefault(key, deque())
         while spent and spent[0] <= now - self.seconds:
             spent.popleft()

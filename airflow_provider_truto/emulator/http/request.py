@@ -81,7 +81,7 @@ class Request:
             "body_bytes": len(self.body),
             "time": self.time,
             "connection": self.connection,
-            "token": self._kind_of_token(),
+            "token": self._find_token_kind(),
         }
 
     def json_or_none(self) -> Any:
@@ -91,7 +91,7 @@ class Request:
         except ValueError:
             return None
 
-    def _kind_of_token(self) -> str | None:
+    def _find_token_kind(self) -> str | None:
         if self.token is None:
             return None
         return f"account:{self.token.account_id}" if self.token.account_id else "api"

@@ -55,7 +55,7 @@ def build_body_schema(method: str, resource: Resource, integration: Integration)
     """Return what the mapping of the integration takes in a `create` or an `update`."""
     writable = [field for field in integration.mapped(resource) if not field.read_only]
     properties, definitions = _build_properties(writable, integration)
-    needed = integration.required_for(method, resource)
+    needed = integration.list_required_for(method, resource)
     for name, described in properties.items():
         described["required"] = name in needed
     own_id = {"id": _ID} if method == "update" and integration.id_in_body else {}

@@ -56,7 +56,7 @@ class UnifiedRequest(RecordRequest):
         if self._custom:
             require_names(body, self._custom.properties)
             return body
-        require_names(body, self._integration.required_for(self._method, self._resource))
+        require_names(body, self._integration.list_required_for(self._method, self._resource))
         return mapping.to_provider(body, resource=self._resource, integration=self._integration)
 
     def _remote_query(self) -> Any:

@@ -69,7 +69,7 @@ class Integration:
         """Return the fields of a resource by which this CRM filters its lists."""
         return [field for field in self.mapped(resource) if field.name not in self.ignores_filters]
 
-    def required_for(self, method: str, resource: Resource) -> list[str]:
+    def list_required_for(self, method: str, resource: Resource) -> list[str]:
         """Return the fields of a resource without which Truto refuses this method."""
         asked = self.required if method == "update" else ()
         return [

@@ -43,18 +43,18 @@ def find_native_methods(resource: Resource) -> Mapping[str, CustomMethod]:
 
 
 def _assign_owner(crm: Crm, body: Mapping[str, Any]) -> Native:
-    return crm.update(_text(body, "id"), {"properties": {"owner": body["owner"]}})
+    return crm.update(_require_text(body, "id"), {"properties": {"owner": body["owner"]}})
 
 
 def _merge(crm: Crm, body: Mapping[str, Any]) -> Native:
-    into, other = crm.get(_text(body, "into")), crm.get(_text(body, "from"))
+    into, other = crm.get(_require_text(body, "into")), crm.get(_require_text(body, "from"))
     if into is other:
         raise ProviderError(422, "A record cannot be merged into itself", code="invalid", field="from")
     crm.delete(other["id"])
     return crm.update(into["id"], {"properties": {**other["properties"], **into["properties"]}})
 
 
-def _text(body: Mapping[str, Any], name: str) -> str:
+def _require_text(body: Mapping[str, Any], name: str) -> str:
     value = body.get(name)
     if not isinstance(value, str) or not value:
         raise ProviderError(422, f"{name} is invalid", code="invalid", field=name)

@@ -63,17 +63,17 @@ class SyncRun:
         gone = self.pass_time()
         self.polls += 1
         if not gone and self.coming and self.step.seconds is None and self.polls >= self.step.polls:
-            gone.append(self._go_on(since=time.monotonic()))
+            gone.append(self._enter_next_step(since=time.monotonic()))
         return gone
 
     def pass_time(self) -> list[Step]:
         """Go the steps whose time has passed; return them."""
         gone: list[Step] = []
         while self.coming and self.step.seconds is not None and time.monotonic() >= self.since + self.step.seconds:
-            gone.append(self._go_on(since=self.since + self.step.seconds))
+            gone.append(self._enter_next_step(since=self.since + self.step.seconds))
         return gone
 
-    def _go_on(self, *, since: float) -> Step:
+    def _enter_next_step(self, *, since: float) -> Step:
         self.step, self.polls, self.since = self.coming.pop(0), 0, since
         if self.step.vanishes:
             return self.step

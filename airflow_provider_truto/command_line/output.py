@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class Output:
     """What `--json` prints, what is printed else, and whether the answer is the good one (exit code 0, else 1)."""
 
     value: Any
