@@ -53,7 +53,7 @@ lint: $(VENV)/dev.stamp ## lint, format and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-format: $(VENV)/dev.stamp ## format, and mend what can be mended
+format: $(VENV)/dev.stamp ## format, and fix what can be fixed
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 

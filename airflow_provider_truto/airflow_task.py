@@ -41,7 +41,7 @@ class RunningTask:
 
     Since Airflow 3.3 the task state store holds the generation, from before anything is sent. It tells that clear as
     well, since it knows that the task was done; and a run that was set to queued by hand while the task waited, which
-    starts anew without a clear. A store that was emptied, as ``[state_store] clear_on_success`` does, tells nothing,
+    starts over without a clear. A store that was emptied, as ``[state_store] clear_on_success`` does, tells nothing,
     and the two parts above stand for themselves.
 
     (Read in the sources of Airflow 2.11.2, 3.0.6, 3.2.1, 3.3.1 and 3.3.2: ``clear_task_instances``,

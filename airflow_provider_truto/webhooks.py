@@ -1,4 +1,4 @@
-"""What Truto's webhooks say. Whoever receives one checks its signature; nothing here does, and no call is made.
+"""What Truto's webhooks say. Their receiver checks the signature; nothing here does, and no call is made.
 
 A body is ``{"id", "event", "payload", "environment_id", "webhook_id", "created_at"}``. Sources: Truto's
 docs/guides/webhooks and its reference texts on webhooks. They differ in the key of the event's name, ``event`` or

@@ -39,7 +39,7 @@ def as_text(comparison: Comparison) -> str:
 
 
 def saved(comparisons: Iterable[Comparison]) -> Path:
-    """Write docs/benchmarks.md anew, and its plots in docs/images."""
+    """Write docs/benchmarks.md and its plots in docs/images."""
     text = "\n".join([_INTRODUCTION, _machine(), *map(_as_markdown, comparisons)])
     _SAVED_AS.write_text(text, "utf-8")
     return _SAVED_AS

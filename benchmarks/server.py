@@ -1,7 +1,7 @@
 """The least that a client can talk to: a server on loopback, in a process of its own, with one account for all calls.
 
 It reads heads and bodies by their lengths and keeps connections open. It spends so little that what is measured is
-the client; it is no Truto, which is what the emulator is for. A delay stands for the way to Truto and its work.
+the client; it is not Truto, which is what the emulator is for. A delay stands for the way to Truto and its work.
 """
 
 from __future__ import annotations

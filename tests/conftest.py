@@ -35,7 +35,7 @@ def pytest_configure(config):
         config.pluginmanager.register(plugin, "truto")
 
 
-# Before anything imports Airflow: a developer's own ~/airflow is none of the tests' business.
+# Before anything imports Airflow: the tests must not touch a developer's own ~/airflow.
 _AIRFLOW_HOME = tempfile.TemporaryDirectory(prefix="truto-tests-")
 os.environ.setdefault("AIRFLOW_HOME", _AIRFLOW_HOME.name)
 

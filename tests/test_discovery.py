@@ -31,7 +31,7 @@ HAS_FORM = AIRFLOW.release >= (3, 1) or find_spec("flask_appbuilder") is not Non
 
 
 def asked_of_airflow(home, program):
-    """Run a program in a fresh process and AIRFLOW_HOME; give what it printed last, as JSON, and everything else."""
+    """Run a program in a fresh process and AIRFLOW_HOME; return what it printed last, as JSON, and the rest."""
     done = subprocess.run(
         [sys.executable, "-c", program],
         env={**os.environ, "AIRFLOW_HOME": str(home)},

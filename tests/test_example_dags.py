@@ -88,7 +88,7 @@ class Airflow:
                 assert person is not None, f"nobody is to be asked: {reply}"
                 self._tell({"answer": person(reply["question"])})
         except BaseException:
-            self.worker.kill()  # it waits for an answer: the tests to come shall not wait for it
+            self.worker.kill()  # it waits for an answer: the tests to come must not wait for it
             raise
         assert "error" not in reply, reply["error"]
         return Run(Path(self.env["AIRFLOW_HOME"]) / "airflow.db", dag_id, **reply)

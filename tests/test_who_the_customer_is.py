@@ -111,7 +111,7 @@ BY_ANSWER = {
 }
 #: Methods that are about no customer: a model of Truto's, Truto itself, the hook's own connection.
 OF_NO_CUSTOMER = {"model_docs", "ping", "test_connection", "close"}
-#: What brings other methods' programs to their end, and what makes a client that does.
+#: What runs other methods to their end, and what makes a client that does.
 MACHINERY = {"do", "find_keys", "listing", "new_async_client", "connection"}
 #: Given out by a connection that allows every customer only.
 UNGUARDED = {"get_conn"}

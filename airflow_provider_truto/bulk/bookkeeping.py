@@ -36,7 +36,7 @@ class Bookkeeper:
         return self._add(row, turn)
 
     def add_error(self, turn: Turn, error: TrutoError) -> ResultRow:
-        """Write down a record that failed, or was skipped; ``tolerated`` in the row says that ``skip_on`` has it."""
+        """Write down a record that failed, or was skipped; ``tolerated``: ``skip_on`` names its error."""
         if turn.skipped_since is None:
             self._progress.waited += error.waited
         row = ResultRow.of_error(

@@ -16,7 +16,7 @@ from airflow_provider_truto.client.errors import TrutoError
 #: Share of the failures that count from which on they are one customer's own.
 _ALONE = 0.9
 
-#: So many changes are never too many beside what earlier runs had: a quiet night must not stop the next one.
+#: So few changes are never too many compared with earlier runs: a quiet night must not stop the next one.
 _FEW = 10
 
 

@@ -42,11 +42,11 @@ class CircuitBreaker:
         return None if self._has_succeeded else INITIAL_CONCURRENCY
 
     def on_success(self) -> None:
-        """Take in that a record went well."""
+        """Note that a record went well."""
         self._has_succeeded, self._failures_in_a_row = True, 0
 
     def on_failure(self, error: TrutoError, *, ordinal: int, is_tolerated: bool = False) -> None:
-        """Take in that the record of row ``ordinal`` failed.
+        """Note that the record of row ``ordinal`` failed.
 
         One that is tolerated counts only where every later record would meet the same error: those need no call.
         """

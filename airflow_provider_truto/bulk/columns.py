@@ -21,7 +21,7 @@ from airflow_provider_truto.client.numbers import parse_exact_json
 from airflow_provider_truto.records.render import mark_missing
 
 _IDS = frozenset({"id", "integrated_account_id"})
-#: Those that choose a customer also as the beginning of a path, where ``account.id`` is a field of a contact.
+#: Those that choose a customer also as the first step of a path, where ``account.id`` is a field of a contact.
 _MEANINGS_AS_OBJECT = (*CUSTOMER_NAMES, "tenant", "integration")
 #: One step of a column's path: a name, or a place in a list.
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d{1,3})\]")

@@ -9,7 +9,7 @@ from airflow_provider_truto.bulk.result_row import DONE, OUTCOMES, ResultRow
 
 #: What is remembered of a record, in a byte: its place in this list.
 _MARKS: tuple[str, ...] = ("", *OUTCOMES, "refused")
-#: Outcomes after which nothing is as it should be, though a retry leaves the record alone.
+#: Outcomes of records that are not as they should be, and that a retry leaves alone.
 _UNDONE = frozenset(OUTCOMES) - DONE
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class CustomerChecks:
     """The safeguards about a customer (``preflight``, ``expected_tenant_id``), asked once per customer and try.
 
-    What was found for a customer holds for all its records: a million of them cost no more calls than one.
+    What was found for a customer holds for all its records: a million of them cost as many calls as one.
     """
 
     def __init__(self, client: AsyncClient, template: RecordRequest, safeguards: Safeguards) -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 #: What ``validate_first`` says after the number of invalid rows: before anything was sent, and in a later try.
 _CHECKED_FIRST = (
     "rows of the source are not valid; nothing was sent. Correct them where they come from and clear the task, which"
-    " then reads the source anew; or leave out validate_first, so that the others are sent and these are failures."
+    " then reads the source again; or leave out validate_first, so that the others are sent and these are failures."
 )
 _CHECKED_LATER = (
     "rows that are not done yet are not valid; this try has sent nothing. Earlier ones have sent from this source,"
@@ -89,7 +89,7 @@ class DryRun:
         return {"hash": found.hash, "rows": found.rows, "changes": found.changes}
 
     def preview(self) -> dict[str, Any]:
-        """Write beside the ledger what would be done, and return it with the paths; a later try reads anew."""
+        """Write beside the ledger what would be done, and return it with the paths; a later try reads it again."""
         try:
             found = self._read_plan(reads=True)
         finally:

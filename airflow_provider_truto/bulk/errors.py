@@ -41,7 +41,7 @@ class StateError(BulkError):
 
 
 class TooManyRemovedError(BulkError):
-    """More records have left the source than may be removed; none of them was."""
+    """More records have left the source than may be removed; none of them was removed."""
 
 
 class LiveTryError(BulkError):
@@ -64,7 +64,7 @@ class StoppedError(BulkError):
 
 
 class PlanRefusedError(BulkError):
-    """What would be done is not what was expected, or more than may be; nothing was sent."""
+    """What would be done is not what was expected, or more than is allowed; nothing was sent."""
 
 
 class WaitingError(BulkError):

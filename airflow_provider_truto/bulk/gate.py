@@ -1,4 +1,4 @@
-"""What a plan must be for its first write to be sent: the one that was expected, and no more changes than may be."""
+"""What a plan must be before its first write: the one that was expected, with no more changes than are allowed."""
 
 from __future__ import annotations
 

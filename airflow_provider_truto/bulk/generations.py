@@ -59,12 +59,12 @@ def choose_ledger(
     ledger = Ledger(folder / str(generation), try_number=try_number)
     begun_with = ledger.read_first_header()
     if begun_with is None and generation > min(list_generations(folder), default=generation):
-        log.info("Beginning anew, in generation %d", generation)
+        log.info("Starting over, in generation %d", generation)
     if begun_with is not None and begun_with.get("fingerprint") != fingerprint:
         if not restarts_on_source_change:
-            ledger.open({"fingerprint": fingerprint})  # raises, before a query is asked in vain
+            ledger.open({"fingerprint": fingerprint})  # raises before a query is asked for nothing
         generation += 1
-        log.warning("The source has changed: beginning anew, in generation %d", generation)
+        log.warning("The source has changed: starting over, in generation %d", generation)
         ledger, begun_with = Ledger(folder / str(generation), try_number=try_number), None
     header = {
         "package_version": __version__,
@@ -91,7 +91,7 @@ def choose_generation(folder: Any, task_generation: str, *, restarts: bool = Fal
     """Choose the ledger that a try belongs to, of those that its DAG run has begun.
 
     A retry goes on in the ledger of its task. A cleared task goes on in the latest one that is not finished, with its
-    keys, and begins anew where that one is finished, or ``restarts`` says so. ``task_generation`` tells the two
+    keys, and starts over where that one is finished, or ``restarts`` says so. ``task_generation`` tells the two
     apart: before a try sends anything, a header has it.
     """
     latest = find_latest_begun(folder)
@@ -130,7 +130,7 @@ def forget_failed_checks(folder: Any, *, after: int) -> None:
     """Remove what checks left that failed before a ledger was begun, in the generations after this one.
 
     A report takes the latest folder of a task for what became of it; where an earlier one is gone on with, as where
-    the first source is put back, that would be a check which nobody cares for any more.
+    the first source is put back, that would be a check that does not matter any more.
     """
     for number in list_generations(folder):
         if number <= after:
@@ -144,5 +144,5 @@ def forget_failed_checks(folder: Any, *, after: int) -> None:
 
 
 def _list_names(folder: Any, *kinds: str) -> list[str]:
-    """List what is whole, or has lines that count: of what is written at once, no half."""
+    """List files whose lines count, and complete ones of those that are written at once."""
     return [path.name for path in list_ledger_files(folder, *kinds) if is_whole(path)]

@@ -1,4 +1,4 @@
-"""Keeps what is about one thing in its order: first come, first served."""
+"""Keeps records that are about one thing in their order: first come, first served."""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ class Progress:
 
     Both are by ``result_row.OUTCOMES``.
 
-    ``requests`` are all that were sent, each attempt and each read beside the writes. ``rate`` are the records a
-    second of late, ``None`` before that can be said. ``others`` are the records whose answers in this try were about
+    ``requests`` are all that were sent, each attempt and each read beside the writes. ``rate`` are the latest records
+    per second, ``None`` before that can be said. ``others`` are the records whose answers in this try were about
     another one, ``first_other`` says which the first was; ``unconfirmed`` those whose answers do not confirm all
     fields, of which ``first_unconfirmed`` has the first. ``repeated`` were found by their keys after an earlier row
     was about the same record; ``first_repeated`` has the first.
@@ -127,7 +127,7 @@ class RateMeter:
         self._samples = deque([(now, done)])
 
     def measure(self, now: float, done: int) -> float | None:
-        """Take in how many are done now; return the rate, ``None`` before two windows are over."""
+        """Note how many are done now; return the rate, ``None`` before two windows are over."""
         self._samples.append((now, done))
         while self._samples[1][0] <= now - RATE_SECONDS:
             self._samples.popleft()

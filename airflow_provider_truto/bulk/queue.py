@@ -147,8 +147,8 @@ class FairQueue:
             account.circuit.on_failure(error, ordinal=turn.record.ordinal)
         self._set_ready(turn.record, account, is_first=True)
 
-    def begin_anew(self, turn: Turn) -> None:
-        """Have a record looked up whose remembered id is no record's any more."""
+    def look_up_again(self, turn: Turn) -> None:
+        """Look a record up again whose remembered id does not exist any more."""
         record, account = turn.record, turn.account
         account.in_flight -= 1
         self._free(account, account.lines.leave(record.ordinal, only=_name_id(record.id or "")))

@@ -42,7 +42,7 @@ class Skip(NamedTuple):
     ``code`` is the name of what was found, as ``"not_found"``, ``message`` says it with its ids. It becomes a
     *tolerated* row of the ledger: status ``skipped``, ``tolerated: true``. That is not a failure: it does not count
     for ``max_failures`` and ``stop_after``, and is not in the failures file. A retry leaves it alone; a cleared task
-    decides anew.
+    decides again.
     """
 
     code: str

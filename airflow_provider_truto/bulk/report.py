@@ -135,7 +135,7 @@ def find_last_summary(ledger: Any) -> dict[str, Any] | None:
 
 
 def is_within(max_failures: float | None, failures: int, records: int) -> bool:
-    """Return whether so many failures may be: ``max_failures`` is a number, a share below 1, or ``None`` for any."""
+    """Whether so many failures are allowed: ``max_failures`` is a number, a share below 1, or ``None`` for any."""
     if max_failures is None or not failures:
         return True
     return failures <= (max_failures * records if isinstance(max_failures, float) else max_failures)

@@ -27,7 +27,7 @@ from airflow_provider_truto.records.verify import describe_doubts, find_not_conf
 Status = Literal["updated", "created", "unchanged", "failed", "skipped"]
 #: The error of a record that was written, and whose answer does not confirm all of it.
 NOT_CONFIRMED = "not_confirmed"
-#: Statuses of what is as it should be.
+#: Statuses of records that are as they should be.
 DONE = frozenset({"updated", "created", "unchanged"})
 #: What is counted: the statuses, of which ``skipped`` is without the rows that were passed over on purpose.
 OUTCOMES: tuple[str, ...] = (*get_args(Status), "tolerated")
@@ -263,7 +263,7 @@ def encode_failed_body(record: Record, *, on_none: OnNone) -> FailedBody:
     try:
         encode_json(plain.value)
     except (TypeError, ValueError):
-        unwritable.append("")  # such as half a character
+        unwritable.append("")  # such as a lone surrogate
     return FailedBody(
         body=plain.value,
         unwritable=tuple(unwritable),

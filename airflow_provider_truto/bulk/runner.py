@@ -194,7 +194,7 @@ class BulkRunner:
             raise
         except TrutoError as failure:
             if isinstance(failure, TrutoNotFoundError) and record.is_remembered:
-                self._queue.begin_anew(turn)
+                self._queue.look_up_again(turn)
                 self._leave_slot()
                 return
             error = failure

@@ -16,7 +16,7 @@ ShardBy = Literal["account", "id"]
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """Part ``index`` of ``count``, from 0. Raises ``ValueError`` for one that there cannot be.
+    """Part ``index`` of ``count``, from 0. Raises ``ValueError`` for one that cannot exist.
 
     ``by="account"`` keeps a customer's records together, so that one process keeps that customer's limit; ``"id"``
     spreads those of a single customer, and still keeps the records of one id together, and their order.

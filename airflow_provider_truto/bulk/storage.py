@@ -1,6 +1,6 @@
 """Files on any storage, through what every storage has.
 
-What fsspec gives for a file is not all that Python's own files are: the ``readline`` of its ``AbstractBufferedFile``,
+A file of fsspec cannot do all that Python's own files can: the ``readline`` of its ``AbstractBufferedFile``,
 from which the files of S3, Google's and Azure's storage derive, takes no size and reads a whole block for each line,
 and those of Airflow 2.11's paths cannot be iterated. Its file systems remember what they have listed, so that a
 process never sees what another one writes into a folder that it has looked at.

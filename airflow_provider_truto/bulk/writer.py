@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from airflow_provider_truto.client.aio import AsyncClient  # slow to import; DAG files must not pay for it
 
 
-#: Stands for the id of a record that is not looked up yet.
+#: Stands for the id of a record that was not looked up yet.
 _UNKNOWN_ID = "?"
 #: Makes what marks the records that are as they were confirmed last, of what names a record's customer.
 MakeFilter = Callable[[Callable[[Record], str]], ChangeFilter]
@@ -215,7 +215,7 @@ def _is_new(record: Record) -> bool:
 
 
 def _make_create(update: RecordRequest) -> RecordRequest:
-    """Make the create that stands in for an update whose record there is not; the schema is that of the update.
+    """Make the create that stands in for an update whose record does not exist; the schema is that of the update.
 
     Rows are written before anybody knows which of them is found, and are typed and checked in the same way.
     """

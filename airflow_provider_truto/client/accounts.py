@@ -66,7 +66,7 @@ def find_account_fault(account: Any) -> str | None:
     return None
 
 
-@lru_cache(maxsize=4096)  # of customers there are few, of their records many
+@lru_cache(maxsize=4096)  # there are few customers, but many records of each
 def _is_uuid(text: str) -> bool:
     try:
         return str(UUID(text)) == text.lower()

@@ -72,7 +72,7 @@ class AsyncClient(TrutoApi):
     def with_backoff(self, on_backoff: Callable[[], AbstractContextManager[None]]) -> AsyncClient:
         """Return a client over the same connections whose waits between two attempts ``on_backoff`` surrounds.
 
-        Who keeps many calls in flight lends the place of the one that waits.
+        A caller that keeps many in flight starts another one meanwhile.
         """
         other = copy(self)
         other._client = self._client.with_backoff(on_backoff)

@@ -1,6 +1,6 @@
 """Everything that Truto offers, as methods; written once for requests and for aiohttp.
 
-Who inherits says how a coroutine is run: the client and hook on requests return its result, those on aiohttp return
+A subclass says how a coroutine is run: the client and hook on requests return its result, those on aiohttp return
 the coroutine, and async iterators.
 """
 
@@ -52,7 +52,7 @@ class TrutoApi(ABC):
 
     A write without an ``idempotency_key`` gets one, see ``find_keys``: a random one (two calls are two writes), and
     from a hook within a task that task's, so that a retry does not write again. A ``context`` says which task is
-    meant, ``None`` that none is.
+    meant, ``None`` that no task is.
     """
 
     def find_keys(self, context: Any) -> FindKeys:  # noqa: ARG002

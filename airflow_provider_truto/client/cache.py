@@ -34,7 +34,7 @@ class ResponseCache:
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
 
     def get(self, key: Hashable) -> Response | None:
-        """Return the answer, ``None`` where there is none that is fresh."""
+        """Return the answer, ``None`` where no fresh one is kept."""
         with self._lock:
             entry = self._entries.get(key)
             return entry.response if entry is not None and self._clock() < entry.expires_at else None

@@ -119,7 +119,7 @@ def custom_request(
     ``body`` is JSON-plain; bytes and text go as they are, under ``content_type`` where it is given.
     """
     if not re.fullmatch(r"[A-Za-z]{3,20}", verb) or verb.upper() in _REFUSED_VERBS:
-        raise ValueError(f"{verb!r} is no HTTP method that can be called")
+        raise ValueError(f"{verb!r} is not an HTTP method that can be called")
     is_raw = isinstance(body, (bytes, str))
     if content_type is not None and not is_raw:
         raise ValueError("content_type goes with a body of bytes or text; anything else is sent as JSON")

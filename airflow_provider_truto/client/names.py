@@ -12,7 +12,7 @@ from difflib import SequenceMatcher
 from functools import lru_cache
 from typing import Any
 
-#: Names that choose a customer by Truto's id, and by the caller's own: no field of a CRM has them by accident.
+#: Names that choose a customer by Truto's id, and by the caller's own; a CRM does not use them for its fields.
 ACCOUNT_NAMES = ("integrated_account_id", "integrated_account")
 CUSTOMER_NAMES = (*ACCOUNT_NAMES, "tenant_id")
 #: The share of letters from which a name counts as another one with a slip in it. Of names that differ in a word

@@ -20,7 +20,7 @@ NOT_HELD = "is not held exactly by a double, which is what JSON's numbers are re
 NO_NUMBER = "has no form in JSON"
 #: Up to here every whole number is a double.
 SAFE = 2**53
-#: Beyond this a number is a mistake, which must not fill the memory.
+#: A number of more digits is a mistake, and must not fill the memory.
 _LARGEST = 10**308
 #: Digits below which a whole number cannot be beyond the safe ones.
 _LONG_NUMBER = re.compile(rb"[0-9]{16}")
@@ -93,7 +93,7 @@ def find_unheld(value: Any, at: str = "") -> str | None:
 
 
 def may_hold_unheld(written: bytes) -> bool:
-    """Return quickly whether written JSON may have a number beyond the safe ones."""
+    """Check quickly whether written JSON may have a number beyond the safe ones."""
     return _LONG_NUMBER.search(written) is not None
 
 
@@ -112,7 +112,7 @@ def _parse_float(text: str) -> float | Inexact:
     try:
         value = Decimal(text)
     except ArithmeticError:
-        raise ValueError(f"{text[:20]}… is a number beyond reason") from None
+        raise ValueError(f"{text[:20]}… is a number of too many digits") from None
     if math.isfinite(number) and (
         value in (Decimal(repr(number)), Decimal(number))
         # Java, PHP and others write up to 17 digits of a double, also where fewer would do.

@@ -63,7 +63,7 @@ class Pages:
         if request is None:
             return None
         page = parse_page(request, (await self._client.fetch(request)).value)
-        self._client = self._client.putting_off(over=None)  # a list that begins anew would deliver this page twice
+        self._client = self._client.putting_off(over=None)  # a list that starts over would deliver this page twice
         self._empty = 0 if page.items else self._empty + 1
         if self._empty >= _MOST_EMPTY and page.cursor is not None:
             raise _build_endless_error(request, page.cursor)

@@ -22,17 +22,17 @@ from airflow_provider_truto.client.rate_limit_headers import DEFAULT_WAIT, Quota
 from airflow_provider_truto.client.response import Response
 from airflow_provider_truto.client.settings import FASTEST
 
-#: Calls a second that Truto grants a token, and an integrated account of it; counted over ``TIER_SECONDS``.
+#: Calls per second that Truto grants a token, and an integrated account of it; counted over ``TIER_SECONDS``.
 TOKEN_RATE = 50.0
 ACCOUNT_RATE = 5.0
 TIER_SECONDS = 10.0
 #: Truto counts calls when they arrive, a ``RateLimiter`` when they leave. A call that travelled slowly and one that
 #: travelled fast arrive closer together than they left: our windows are longer by this much (0.2 seconds of 10),
-#: which costs 2 % of the rate. What a call waits for its connection is known, and counted: see ``Answer.sent_after``.
+#: which costs 2 % of the rate. What a call waits for its connection is counted, see ``Response.sent_after``.
 MARGIN = 1.02
-#: No header stops an account for more seconds than this; who then still comes too early is told so again.
+#: No header stops an account for more seconds than this; a call that comes too early all the same gets another 429.
 LONGEST_PAUSE = 60.0
-#: Below this share of its limit, or below this many where it names none, what a provider grants is spread.
+#: Below this share of its limit, or below this many where it names none, a provider's calls are spread out.
 FEW_SHARE = 0.2
 FEW = 5.0
 #: Seconds after which to ask again where the answers on their way decide.
@@ -48,7 +48,7 @@ class RateLimiter:
     at most 5; ``0`` switches everything off, the provider's headers and the pauses after a 429 too. A number is
     counted like the tiers, as whole calls in 10 seconds (one call in more seconds below 0.1), and rounded down.
     ``clock`` is in seconds from anywhere and never goes back; ``now`` is in seconds since the epoch, for a
-    ``Retry-After`` that is a date. Raises ``ValueError`` for a rate that is none.
+    ``Retry-After`` that is a date. Raises ``ValueError`` for what is not a rate.
 
     A call belongs to its integrated account; one for ``None`` counts for the token only, and what its answer
     says about limits holds for all calls of the token. Every ``acquire_delay`` that returned ``0.0`` must be
@@ -294,6 +294,6 @@ class Window:
 
 
 def _make_window(rate: float) -> Window:
-    """Calls a second as whole calls in ten: rounded down, a limit a minute holds as well."""
+    """Count calls per second as whole calls in ten seconds, rounded down, so that a limit per minute holds too."""
     requests = max(1, math.floor(rate * TIER_SECONDS))
     return Window(requests=requests, seconds=max(TIER_SECONDS, 1 / rate) * MARGIN)

@@ -90,7 +90,7 @@ def escape_controls(text: str) -> str:
 def redact(value: Any, scrub: Callable[[str], str] = str, *, most: int = MOST_TEXT) -> Any:
     """Return a JSON-like value without secrets: ``scrub`` is for those that are known, the others show by their keys.
 
-    Of a value beyond reason only the beginning is looked at, and given: ``most`` characters in all.
+    Of a very large value only the beginning is read and returned: ``most`` characters in all.
     """
     return _Walk(scrub, most).value(value)
 

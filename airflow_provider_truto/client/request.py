@@ -189,7 +189,7 @@ def encode_query(query: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         for name, value in query.items():
             _add_pairs(pairs, _check_name(name), value, in_list=False)
     except RecursionError:
-        raise ValueError("a query that holds itself, or is nested beyond reason, has no end") from None
+        raise ValueError("a query that holds itself, or is nested too deeply, has no end") from None
     return tuple(pairs)
 
 
@@ -267,7 +267,7 @@ def encode_json(body: Any, *, is_plain: bool = False) -> bytes:
         written = _JSON.encode(body).encode()
         is_same = is_plain or json.loads(written) == body
     except RecursionError:
-        raise ValueError("it is nested beyond reason") from None
+        raise ValueError("it is nested too deeply") from None
     if not is_same:
         raise ValueError("it would change: keys that are not text, or tuples")
     if not is_plain and may_hold_unheld(written) and (pointer := find_unheld(body)) is not None:

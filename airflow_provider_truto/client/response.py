@@ -13,7 +13,7 @@ class Response:
     """An answer whose head, and unless streamed its whole body, has arrived.
 
     ``headers`` has lower-case names. ``stream`` is the transport's iterator over the bytes of a streamed
-    answer; ``body`` is empty then. It is customers' data, or a token that was minted: no ``repr`` shows it.
+    answer; ``body`` is empty then. It may hold customers' data or a minted token: no ``repr`` shows it.
     ``seconds`` is how long it took, of which ``sent_after`` may have passed before the request went out, since it may
     have had to wait for a connection; 0 where it went out at once.
     """
@@ -44,7 +44,7 @@ class Response:
     def json(self) -> Any:
         """Parse the body; an empty one is ``{}``.
 
-        Raises ``ValueError`` where it is not JSON (cut off, HTML, bytes, nested beyond reason).
+        Raises ``ValueError`` where it is not JSON (cut off, HTML, bytes, nested too deeply).
         """
         if not self.body.strip():
             return {}

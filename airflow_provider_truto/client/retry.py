@@ -94,7 +94,7 @@ class UnreadableError(Exception):
 def parse_value(request: Request, response: Response) -> Any:
     """Return the value of a 2xx answer.
 
-    Raises ``UnreadableError`` where there is none: a cut-off JSON is worth another try, a web page is not.
+    Raises ``UnreadableError`` where it has none: a cut-off JSON is worth another try, a web page is not.
     """
     if request.streamed:
         return None

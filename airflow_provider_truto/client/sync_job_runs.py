@@ -52,8 +52,8 @@ def find_candidates(
 ) -> list[dict[str, Any]]:
     """Return the runs that may be the one which this start made, at ``since`` or later.
 
-    A run that failed or was stopped is none: who saw that starts another. One that says when it was created in
-    no form that can be read is one, if it lives.
+    A run that failed or was stopped is not one: the try that saw it starts another. Where the time of its creation
+    cannot be read, a run is one while it is not over.
     """
     wanted = LIVE | {COMPLETED} if with_completed else LIVE
     found = []

@@ -43,7 +43,7 @@ class Token(Confined):
                 " copy it again from Truto's dashboard, without surrounding white space"
             )
         self._value = value
-        #: Tells tokens apart and nothing of them.
+        #: Tells tokens apart without revealing them.
         self.digest = hashlib.sha256(value.encode()).hexdigest()
 
     def reveal(self) -> str:
@@ -63,7 +63,7 @@ class Token(Confined):
 class ApiToken:
     """The API token of a connection, read again when Truto refuses it.
 
-    ``reread`` gives the token that the connection holds now: tokens get rotated while a task runs. On
+    ``reread`` returns the token that the connection holds now: tokens get rotated while a task runs. On
     aiohttp it returns an awaitable of that.
     """
 
@@ -80,7 +80,7 @@ class ApiToken:
         return self._token if self._token != refused else None
 
     def replace(self, token: object) -> None:
-        """Take what ``reread`` gave."""
+        """Use the token that ``reread`` returned."""
         if not isinstance(token, Token):
             raise TypeError(f"expects a Token, not {type(token).__name__}")
         self._token = token

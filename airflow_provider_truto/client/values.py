@@ -15,7 +15,7 @@ class Value:
         """Check the fields. Raises ``ValueError`` and ``TypeError``."""
 
     def replace(self, **changes: Any) -> Self:
-        """Return the same with other values; ``dataclasses.replace`` sets every field anew, for five times the time.
+        """Return the same with other values; ``dataclasses.replace`` sets every field, and takes five times as long.
 
         Raises ``TypeError`` for a name that it does not have, and as ``__post_init__`` does.
         """

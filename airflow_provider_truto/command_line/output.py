@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Output:
-    """What `--json` prints, what is printed else, and whether the answer is the good one (exit code 0, else 1)."""
+    """What `--json` prints, what is printed else, and whether the answer is yes (exit code 0, else 1)."""
 
     value: Any
     lines: Sequence[str]

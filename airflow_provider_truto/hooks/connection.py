@@ -219,7 +219,7 @@ def _read_extras(conn: AirflowConnection) -> Mapping[str, Any]:
             f"is not JSON ({error}): names and text stand in double quotes, and no comma follows the last one"
         ) from None
     except RecursionError:
-        raise ValueError("is not JSON: it is nested beyond reason") from None
+        raise ValueError("is not JSON: it is nested too deeply") from None
     if isinstance(value, dict):
         return value
     raise ValueError(f"expects a JSON object, got {_JSON_NAMES.get(type(value), 'a number')}")

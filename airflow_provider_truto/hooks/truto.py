@@ -271,7 +271,7 @@ class TrutoAsyncHook(_ConnectionHook):
         opened, self._opened = self._opened, None
         if opened is not None:
             [client] = await asyncio.gather(opened, return_exceptions=True)
-            if not isinstance(client, BaseException):  # one that was never opened has nothing to close
+            if not isinstance(client, BaseException):  # nothing was opened
                 await client.close()
 
     async def __aenter__(self) -> Self:

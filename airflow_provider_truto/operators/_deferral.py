@@ -1,4 +1,4 @@
-"""Giving the worker back for a long wait: the task is deferred until the wait is over, and then begins anew.
+"""Giving the worker back for a long wait: the task is deferred until the wait is over, and then starts over.
 
 Nothing is sent from the triggerer, and nothing of the task but a few numbers is stored meanwhile. The resumed task is
 the same try of Airflow's: its templates are rendered again, and the same body goes out under the same key.

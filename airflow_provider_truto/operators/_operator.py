@@ -220,9 +220,9 @@ class TrutoOperator(TypedRenderingMixin, LinkingMixin, BaseOperator):
         return self.defer(trigger=trigger, method_name=method_name, kwargs=this_try)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
-        """Go on after a deferral, or begin anew where this is another try.
+        """Go on after a deferral, or start over where this is another try.
 
-        Airflow 3.0 goes on with the event of an earlier try, which failed of it already; all others begin anew.
+        Airflow 3.0 goes on with the event of an earlier try, which has failed of it already; all others start over.
         """
         kwargs = dict(next_kwargs or {})
         is_other_try = is_of_other_try(kwargs, context)

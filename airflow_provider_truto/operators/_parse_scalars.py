@@ -154,7 +154,7 @@ def parse_probe(value: Any) -> bool | str:
 
 
 def parse_expression(value: Any) -> str:
-    from airflow_provider_truto.records.condition import compile_expression  # Jinja's, which not every DAG file needs
+    from airflow_provider_truto.records.condition import compile_expression  # Jinja's, which few DAG files need
 
     text = parse_name(value)
     try:

@@ -15,7 +15,7 @@ Verify = Literal["warn", "fail"] | None
 
 
 class TrutoRecordOperator(DeferringOperator):
-    """One call for one customer: rendered with types kept, typed, checked, sent once over retries, verified.
+    """One call for one customer: rendered with types kept, converted, checked, sent once over all retries, verified.
 
     What a public operator does not take as an argument has the value here.
     """

@@ -9,7 +9,7 @@ a second time, one is looked for that an earlier try, or an answer that was lost
   show only when the DAG run began: there, only runs that still live are taken for this task's.
 
 A run that failed or was stopped was seen by the try that failed of it: a retry starts another. A cleared task is
-another generation, and starts anew.
+another generation, and starts another run.
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ def find_run(hook: TrutoHook, start: RunStart, doubt: Doubt) -> dict[str, Any] |
         raise TrutoSyncJobRunError(
             f"Which run of {start} is this task's cannot be told: {len(found)} were created since"
             f" {doubt.since.isoformat()}: {named}. Nothing was started. Fix: stop those that nobody needs, or"
-            " wait for them with TrutoSyncJobRunSensor, and clear this task to start anew."
+            " wait for them with TrutoSyncJobRunSensor, and clear this task to start another."
         )
     return found[0] if found else None
 

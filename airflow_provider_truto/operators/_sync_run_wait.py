@@ -28,7 +28,7 @@ def wait_in_worker(
 ) -> Mapping[str, Any]:
     """Wait until a run is over, or the deadline; return what was last seen of it.
 
-    Raises the error of a look that a repeat cannot mend, or of the last of ``max_failed_polls`` in a row.
+    Raises the error of a look that a repeat cannot fix, or of the last of ``max_failed_polls`` in a row.
     """
     failed = FailedPolls(max_failed_polls)
     told = None

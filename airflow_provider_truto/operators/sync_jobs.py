@@ -54,7 +54,7 @@ class TrutoSyncJobRunOperator(TrutoOperator):
     :param sync_resources: only these resources, Truto's ``resources``. (templated)
     :param error_handling: what an error of one resource does to the run: ``fail_fast``, ``ignore`` or ``batch`` (of
         runs of version 2). Always sent: Truto's own pages differ about the default. (templated)
-    :param ignore_previous_run: sync everything anew instead of what has changed, which takes long. (templated)
+    :param ignore_previous_run: sync everything again instead of what has changed, which takes long. (templated)
     :param force: start although a holder of the mutex runs. (templated)
     :param super_query: the region of the super query: ``apac`` or ``wnam``. (templated)
     :param webhook_id: the webhook that gets the records; not with ``daemon_group_key``. (templated)

@@ -29,7 +29,7 @@ from airflow_provider_truto.records.scalars import NO_VALUE, is_nothing, to_numb
 from airflow_provider_truto.schemas.messages import describe_value, name_types, suggest_meaning
 from airflow_provider_truto.schemas.pointers import extend_pointer
 
-#: What a value is turned into when it is to vanish from its object or list.
+#: What a value becomes that is to be left out of its object or list.
 _OMITTED = object()
 
 
@@ -78,7 +78,7 @@ def coerce(
     try:
         result = work.convert(value, schema, "")
     except RecursionError:
-        result, work.problems = None, [Problem("/", "holds itself, or is nested beyond reason")]
+        result, work.problems = None, [Problem("/", "holds itself, or is nested too deeply")]
     return Coerced(
         value=None if result is _OMITTED else result,
         nulls=frozenset(work.nulls),

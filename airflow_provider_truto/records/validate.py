@@ -254,7 +254,7 @@ def _are_names(value: Any) -> bool:
 
 
 def _try_building(pointer: str, build: Callable[[Any], object], value: Any) -> list[Problem]:
-    """What the client would refuse to put on the wire."""
+    """Return what the client would refuse to put on the wire."""
     try:
         build(value)
     except (TypeError, ValueError) as error:

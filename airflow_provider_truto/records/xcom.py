@@ -11,7 +11,7 @@ from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
 
 #: Bytes of JSON above which an answer does not go into the metadata database.
 XCOM_LIMIT = 256 * 1024
-#: Half of a character: JSON and Python's text may hold one, UTF-8 and so a database cannot.
+#: A lone surrogate (half of a character): JSON and Python's text may hold one, UTF-8, and so a database, cannot.
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -19,7 +19,7 @@ def build_xcom_value(response: Any, record_id: str | None, *, without_remote_dat
     """Return the answer as an object with the record's ``id`` where it is known; no object goes under ``result``.
 
     ``without_remote_data`` drops the CRM's own record where it came although it was not asked for. Bytes, which the
-    proxy API may answer, become text; raises ``ValueError`` where they are none.
+    proxy API may answer, become text; raises ``ValueError`` where they are not text.
     """
     if isinstance(response, bytes):
         response = response.decode()
@@ -40,7 +40,7 @@ def is_text(content: bytes) -> bool:
 
 
 def encode_json(value: Any) -> bytes:
-    """Write a value as JSON; half of a character stays what it is, as an escape."""
+    """Write a value as JSON; a lone surrogate stays what it is, as an escape."""
     return json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
@@ -50,7 +50,7 @@ def measure_json(value: Any) -> int:
 
 
 def make_storable(value: Any) -> Any:
-    """Return a value that a database takes: half of a character becomes U+FFFD."""
+    """Return a value that a database takes: a lone surrogate becomes U+FFFD."""
     text = json.dumps(value, ensure_ascii=False)
     return json.loads(_LONE_SURROGATE.sub("\ufffd", text)) if _LONE_SURROGATE.search(text) else value
 

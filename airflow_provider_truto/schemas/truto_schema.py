@@ -1,4 +1,4 @@
-"""Truto's own schemas, as its meta endpoints answer them, made JSON Schemas of draft 2020-12.
+"""Truto's own schemas, as its meta endpoints answer them, converted to JSON Schemas of draft 2020-12.
 
 The dialect has ``type, $ref, properties, items, enum, description, required, default, additionalProperties, format``;
 ``required`` may be a boolean of the property itself

@@ -106,14 +106,14 @@ class Schema:
 
     @cached_property
     def is_surely_met(self) -> Callable[[Any], bool]:
-        """Return quickly whether a value meets the schema; False where that takes a closer look."""
+        """Check quickly whether a value meets the schema; False where only a full check can tell."""
         return compile_fast_check(self.source, build_format_checker())
 
     def check(self, value: Any, *, hide_values: bool = False) -> list[Finding]:
         """Return every mismatch of a JSON-plain value, in the order of their pointers.
 
         ``hide_values`` keeps the value's content out of the messages. Raises ``ValueError`` where the schema
-        has a reference that cannot be followed, or asks for work beyond reason.
+        has a reference that cannot be followed, or asks for too much work.
         """
         told: set[tuple[Any, ...]] = set()
         try:

@@ -198,7 +198,7 @@ class Worker:
 
 
 def _run_parts(operator: Any, ti: TaskInstance) -> Any:
-    """Run one try, over as many deferrals as there are; each part is rendered anew, as in a worker of its own."""
+    """Run one try, over as many deferrals as there are; each part is rendered again, as in a worker of its own."""
     next_method: str | None = None
     next_kwargs: dict[str, Any] = {}
     while True:

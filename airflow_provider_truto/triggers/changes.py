@@ -234,7 +234,7 @@ class _Follower:
         try:
             cursor = Cursor.from_json(kept)
         except ValueError as error:
-            raise ValueError(f"the asset's state {self._key!r} cannot be read: {error}. Mend or delete it.") from None
+            raise ValueError(f"the asset's state {self._key!r} cannot be read: {error}. Fix or delete it.") from None
         self._is_saved = True
         return cursor
 

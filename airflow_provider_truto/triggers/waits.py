@@ -1,4 +1,4 @@
-"""Waiting for a moment. Nothing is asked and nothing is sent meanwhile: a write leaves from a worker only."""
+"""Waiting for a moment. Meanwhile nothing is asked and nothing is sent: only a worker sends a write."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ class Truto:
         self.state.find_fault = find_fault
         return seen
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         """Nothing fails any more."""
         vars(self.state).pop("find_fault", None)
         self.emulator.clear_faults()

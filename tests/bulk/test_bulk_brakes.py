@@ -21,7 +21,7 @@ from airflow_provider_truto.bulk.brakes import FailureBrake, StopRule, Verdict
         (StopRule(3), "a- a- a- a- b- b+ b-", None),  # those of a customer who was given up do not count
         (StopRule(3), "a- a- a- b- c- b-", Verdict(None)),
         (StopRule(3), "a- a- a- b- b- b-", Verdict("b")),
-        (StopRule(10), "a- a- a- a- a- a- a- a- a- b-", Verdict("a")),  # whose failure was the last one is no matter
+        (StopRule(10), "a- a- a- a- a- a- a- a- a- b-", Verdict("a")),  # whose failure was the last does not matter
         (StopRule(10), "a- a- a- a- a- a- a- a- b- b-", Verdict(None)),
         (StopRule(0.5, 4), "a- b- a-", None),
         (StopRule(0.5, 4), "a- b- a- b-", Verdict(None)),

@@ -40,7 +40,7 @@ def test_a_cleared_bulk_writes_every_record_again_under_new_keys_where_that_is_s
     assert (counts["updated"], counts["resumed"], counts["ledger"].endswith("/1")) == (40, 0, True)
     assert len(one.writes()) == 79
     assert set(one.writes().values()) == {1}
-    assert "Beginning anew, in generation 1" in logged()
+    assert "Starting over, in generation 1" in logged()
 
 
 def test_a_retry_goes_on_whatever_clearing_means(one, task):
@@ -74,7 +74,7 @@ def test_clearing_once_more_begins_once_more(one, task):
     assert len(one.writes()) == 39 + 39 + 40
 
 
-def test_a_changed_source_is_no_error_where_clearing_begins_anew(one, task):
+def test_a_changed_source_is_not_an_error_where_clearing_starts_over(one, task):
     unfinished(one, task)
     with pytest.raises(AirflowFailException, match=r"source has changed.*on_clear='restart'"):
         run(task(one.rows("other")), try_number=2, generation=1)
@@ -163,7 +163,7 @@ def in_worker(conn, source, output, try_number, generation, on_clear):
 
 @pytest.fixture
 def source(one, written):
-    """A file of the rows; were it written anew, it would be another."""
+    """A file of the rows; written again, it would be another."""
     return written(one.rows())
 
 
@@ -197,7 +197,7 @@ def lines(output, generation):
 
 
 @pytest.mark.slow
-def test_a_try_that_was_killed_after_a_clearing_is_gone_on_with_and_not_begun_anew(one, task, source, output, killed):
+def test_a_try_that_was_killed_after_a_clearing_is_continued_and_not_started_over(one, task, source, output, killed):
     killed(10, try_number=1, generation=0, on_clear="restart")
     killed(10, try_number=2, generation=1, on_clear="restart")
     done = lines(output, 1)

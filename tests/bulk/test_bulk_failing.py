@@ -1,4 +1,4 @@
-"""How the operator ends: with success, with failures that a retry mends, and with those that it does not."""
+"""How the operator ends: with success, with failures that a retry fixes, and with those that it does not."""
 
 from __future__ import annotations
 
@@ -115,8 +115,8 @@ def test_a_retry_tells_the_problems_of_earlier_tries_with_their_counts(one, task
     assert f"row 10, r0, and 9 more like it of customer {lapsed}: " in "\n".join(told)
 
 
-def test_a_source_that_was_mended_after_a_failure_is_told_the_way_out(one, task):
-    """The failures file can be sent by itself; the mended source cannot go on under the ledger of the first one."""
+def test_a_source_that_was_corrected_after_a_failure_is_told_the_way_out(one, task):
+    """The failures file can be sent by itself; the corrected source cannot go on in the ledger of the first."""
     with pytest.raises(AirflowFailException) as first:
         run(task(broken(one.rows(), 3)))
     [path] = [word.rstrip(",") for word in str(first.value).split() if "failures-" in word]
@@ -251,7 +251,7 @@ def test_a_changed_source_is_begun_anew_where_that_is_said(one, task, logged):
     run(task(one.rows()))
     counts = run(task(one.rows("other"), on_source_change="restart"), try_number=2)
     assert (counts["updated"], counts["resumed"], counts["ledger"].endswith("/1")) == (40, 0, True)
-    assert "The source has changed: beginning anew, in generation 1" in logged()
+    assert "The source has changed: starting over, in generation 1" in logged()
     one.assert_applied(one.rows("other"))
     # A retry goes on there.
     again = run(task(one.rows("other"), on_source_change="restart"), try_number=3)
@@ -426,7 +426,7 @@ def test_the_operator_survives_workers_that_are_killed(make_truto, output, writt
             break
     assert kills == 4
     assert json.loads(done.read_text())["updated"] == 240
-    truto.mend()
+    truto.repair()
     truto.assert_applied(rows)
     assert set(truto.writes().values()) == {1}
 

@@ -134,7 +134,7 @@ def test_a_value_that_was_left_out_is_left_out_again():
     assert line_of(record, on_none="null")["body"] == {"name": "x", "website": None}
 
 
-def test_a_line_that_was_mended_is_a_record_again():
+def test_a_line_that_was_corrected_is_a_record_again():
     line = line_of(Record(ordinal=0, id="r1", body={"name": b"x"}))
     del line["unwritable"]
     line["body"]["name"] = "x"
@@ -171,7 +171,7 @@ def test_the_failures_of_a_bulk_are_the_source_of_another_as_xcom_has_them(one, 
     rows = one.rows()
     one.emulator.fault(times=None, status=422, path="r7")
     first = run(task(rows, max_failures=None))
-    one.mend()
+    one.repair()
     extra = tmp_path / "more.jsonl"
     extra.write_text(json.dumps({**rows[0], "body": {"description": "once more"}}) + "\n")
     again = run(task([*first["failures"], f"file://{extra}"], output_path=f"file://{tmp_path}/again"))

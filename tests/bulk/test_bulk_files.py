@@ -375,7 +375,7 @@ def test_a_bulk_with_its_source_and_its_ledger_in_a_bucket_is_resumed_by_another
 
     truto.emulator.fault(status=500, times=None, skip=15)
     assert 0 < try_it(1)["updated"] < len(rows)
-    truto.mend()
+    truto.repair()
     assert try_it(2)["updated"] == len(rows)
     assert set(truto.writes().values()) == {1}
     truto.assert_applied(rows)

@@ -247,7 +247,7 @@ class Clock:
 
 @pytest.fixture
 def remote(tmp_path):
-    """A folder on storage that is no disk."""
+    """A folder on storage that is not a disk."""
     return UPath(f"memory://{tmp_path.name}/remote/0")
 
 

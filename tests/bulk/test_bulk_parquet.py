@@ -303,7 +303,7 @@ def test_a_bulk_that_broke_off_goes_on_where_it_was(truto, output, tmp_path):
     path = str(write(tmp_path / "rows.parquet", columns, row_group_size=7))
     truto.break_off(0.5, seed=1, kinds=({"status": 503},))
     assert truto.run(path, output, client={"max_attempts": 1})["transient_failures"] > 0
-    truto.mend()
+    truto.repair()
     truto.run(path, output)
     assert read_ledger(output).statuses == {"updated": len(rows)}
     assert set(truto.writes().values()) == {1}

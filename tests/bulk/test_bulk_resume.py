@@ -48,7 +48,7 @@ def test_a_worker_that_is_killed_over_and_over_loses_nothing_and_does_nothing_tw
             kills += end_or_kill(process, after=after, may_kill=try_number < 100)
             if is_done(process, result):
                 break
-        truto.mend()
+        truto.repair()
         assert failed
         truto.assert_applied(good)
         assert set(truto.writes().values()) == {1}
@@ -217,7 +217,7 @@ def test_a_zombie_beside_its_successor_loses_nothing_does_nothing_twice_and_touc
     one(2)
     zombie.join(LONGEST)
     assert errors == []
-    truto.mend()
+    truto.repair()
     truto.assert_applied(rows)
     assert set(truto.writes().values()) == {1}
     assert len(truto.writes()) == 200

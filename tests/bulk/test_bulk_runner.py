@@ -396,7 +396,7 @@ def test_a_token_that_is_revoked_midway_ends_the_try_with_what_was_done_before(m
     truto.state.find_fault = revoke_after(truto, 60)
     with pytest.raises(TrutoAuthenticationError):
         truto.run(truto.rows(), output)
-    truto.mend()
+    truto.repair()
     read = read_ledger(output)
     assert read.statuses == {"updated": len(truto.emulator.executions)}
     truto.state.add_token(truto.token)

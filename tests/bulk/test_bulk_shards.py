@@ -218,7 +218,7 @@ def test_of_a_shard_s_tries_the_last_counts(truto, output):
     truto.emulator.fault(status=500, times=None, skip=15)
     run_shard(truto, output, source, 0)
     assert merge_ledgers(task_of(output)).sums["updated"] < 40
-    truto.mend()
+    truto.repair()
     run_shard(truto, output, source, 0, try_number=2)
     report = merge_ledgers(task_of(output))
     assert (report.sums["updated"], report.failed_records, report.failures) == (40, 0, [])

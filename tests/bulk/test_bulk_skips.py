@@ -1,4 +1,4 @@
-"""Records that are passed over on purpose: they are no failures, anywhere."""
+"""Records that are passed over on purpose: they do not count as failures, anywhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records out of lists and files: as a stream, row by row, and a row that is none leaves the others alone."""
+"""Records out of lists and files: as a stream, row by row, and a row that cannot be read leaves the others alone."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_gzipped_file_without_any_bytes_has_no_records(tmp_path, name):
     assert read(tmp_path / name) == []
 
 
-def test_blank_lines_are_no_rows_wherever_they_stand(file):
+def test_blank_lines_are_not_rows_wherever_they_stand(file):
     line = '{"id": "1", "body": {"name": "x"}}'
     assert len(good(read(file("rows.jsonl", f"\n{line}\n  \n\r\n{line}\n\n\n")))) == 2
 

@@ -518,7 +518,7 @@ def test_a_resume_ends_what_the_first_try_read(truto, output, folder):
     truto.emulator.fault(status=500, times=None, skip=15)
     first = truto.run(snapshot(folder, warehouse), output)
     assert first["updated"] < len(rows)
-    truto.mend()
+    truto.repair()
     warehouse.rows = []
     second = truto.run(snapshot(folder, warehouse), output, try_number=2)
     assert second["updated"] == len(rows)

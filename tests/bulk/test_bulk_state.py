@@ -470,7 +470,7 @@ def test_under_kills_and_faults_the_state_is_never_ahead_of_the_crm(make_truto, 
             is_over = is_done(process, result)
             if is_over or (is_abandoned and kills):
                 break
-        truto.mend()
+        truto.repair()
         if is_over:
             truto.assert_applied(rows)
             assert not runs.claims

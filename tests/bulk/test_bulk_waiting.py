@@ -159,7 +159,7 @@ def test_a_call_that_waits_for_its_place_within_the_limits_never_defers(one, tas
 
 
 def test_parts_that_bring_nothing_are_counted_and_others_are_not(one, task):
-    """Two deferrals in a row may be in vain, with three attempts; a part that has written something begins anew."""
+    """With three attempts, two deferrals in a row may bring nothing; a part that writes starts the count over."""
     one.emulator.fault(**HOUR, skip=5, times=None)
     trigger = defer(task(one.rows()))
     assert trigger.event["count"] == 1

@@ -102,7 +102,7 @@ def test_no_record_is_created_twice_however_often_a_worker_is_killed(
             kills += end_or_kill(process, after=0.1 + chance.random() * 0.4, may_kill=try_number < 12)
             if is_done(process, result):
                 break
-        truto.mend()
+        truto.repair()
         summary = json.loads(result.read_text())
         created += summary["created"]
         assert (summary["failed"], summary["records"]) == (0, len(rows))

@@ -234,7 +234,7 @@ def both(emulator):
 def both_at(raw_server):
     """A function that runs a case through both drivers against a raw server each, and gives what both agree on.
 
-    ``answers()`` makes the server's answers anew; ``base_url(server)`` is another than the server's own;
+    ``answers()`` makes the server's answers for each case; ``base_url(server)`` is another than the server's own;
     ``rounded`` compares no seconds, ``but`` names what is not compared at all.
     """
 

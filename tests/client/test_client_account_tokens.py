@@ -533,7 +533,7 @@ def test_a_follower_that_is_cancelled_disturbs_nobody(raw_server):
 
 @pytest.mark.parametrize("driver", DRIVERS)
 def test_a_minting_that_ends_in_some_other_error_is_taken_over(driver, emulator):
-    """Who masks secrets may fail: the others must not wait for ever."""
+    """Masking a secret may fail: the others must not wait without end."""
     told = []
 
     def fails_once(text):

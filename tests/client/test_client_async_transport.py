@@ -234,7 +234,7 @@ def test_many_coroutines_share_a_client(emulator):
 
 
 def test_a_call_that_waits_for_a_connection_tells_when_it_went_out(emulator):
-    """Truto counts it from then on: see ``Pace``."""
+    """Truto counts it from then on: see ``RateLimiter``."""
     emulator.fault(times=None, delay_before=0.2)
     answers = []
 

@@ -517,7 +517,7 @@ def test_a_custom_call_takes_any_verb_and_any_body(name, verb, both):
 
 
 @pytest.mark.parametrize("verb", ["HEAD", "OPTIONS"])
-def test_a_custom_call_of_a_harmless_verb_has_no_key(verb, both):
+def test_a_custom_call_of_an_idempotent_verb_has_no_key(verb, both):
     result = both(lambda api: api.custom(verb, "things"), integrated_account_id=ACME)
     assert result.error is None
     [request] = result.requests
@@ -745,8 +745,8 @@ IMPOSSIBLE = {
     "a batch's key with a line break": lambda api: api.batch(
         [{"resource": "a/b", "method": "list"}], idempotency_key="a\nb"
     ),
-    "a batch that is no JSON": lambda api: api.batch([{"resource": "a", "body": {1, 2}}]),
-    "a start whose arguments are no JSON": lambda api: api.start_sync_job_run(
+    "a batch that is not JSON": lambda api: api.batch([{"resource": "a", "body": {1, 2}}]),
+    "a start whose arguments are not JSON": lambda api: api.start_sync_job_run(
         JOB, error_handling="ignore", args={"a": {1}}
     ),
     "methods as one text": lambda api: api.capabilities(methods="list"),

@@ -144,7 +144,7 @@ def assert_told(error, body, cls, *words):
 
 @pytest.mark.parametrize("verb", CASES)
 @pytest.mark.parametrize("name", PERMANENT)
-def test_what_a_retry_cannot_mend_is_told_at_once(name, verb, both_at):
+def test_what_a_retry_cannot_fix_is_told_at_once(name, verb, both_at):
     body, cls, fault, advice = PERMANENT[name]
     result = both_at(answers_with(body), CASES[verb], integrated_account_id=ACME)
     assert_told(result.error, body, cls, fault, advice)

@@ -1,4 +1,4 @@
-"""Every answer that is no success becomes one error that says what happened, the cause and the fix."""
+"""Every answer that is not a success becomes one error that says what happened, the cause and the fix."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_every_status_becomes_its_class(status, is_remote):
     assert_says_what_a_reader_needs(error)
 
 
-#: Bodies that are no envelope, and what may be read of them.
+#: Bodies that are not an envelope, and what may be read of them.
 UNREADABLE = {
     "nothing": (b"", ""),
     "white space": (b" \r\n", ""),
@@ -168,7 +168,7 @@ ENVELOPES = {
     "a message that is a number": ({"message": 0}, {"message": "0"}),
     "an error of the service's own": ({"error": "Nope", "message": "m"}, {"error": "Nope", "message": "m"}),
     "no error": ({"message": "m"}, {"error": "Unprocessable"}),
-    "a remote flag that is no flag": ({"message": "m", "truto_is_remote_error": "yes"}, {"is_remote": False}),
+    "a remote flag that is not a flag": ({"message": "m", "truto_is_remote_error": "yes"}, {"is_remote": False}),
     "a remote flag that is false": ({"message": "m", "truto_is_remote_error": False}, {"is_remote": False}),
     "a status of its own": ({"statusCode": 200, "message": "m"}, {"status": 422}),
     "details": ({"message": "m", "details": {"x": 1}}, {"details": {"x": 1}}),
@@ -177,11 +177,11 @@ ENVELOPES = {
         {"message": "m", "truto_error_insight": {"rate_limit_error": {"description": "d"}}},
         {"insight": {"rate_limit_error": {"description": "d"}}, "missing_scopes": ()},
     ),
-    "scopes that are no list": (
+    "scopes that are not a list": (
         {"message": "m", "truto_error_insight": {"forbidden_error": {"value": {"missing_scopes": "all"}}}},
         {"missing_scopes": ()},
     ),
-    "scopes in an insight that is no object": (
+    "scopes in an insight that is not an object": (
         {"message": "m", "truto_error_insight": {"forbidden_error": ["x"]}},
         {"missing_scopes": ()},
     ),
@@ -576,9 +576,9 @@ def test_a_refusal_is_told_apart_from_every_other(arguments, cls, is_remote, cli
 PHRASES = {
     "a phrase of the server's own": b"HTTP/1.1 503 Please Come Back\r\nContent-Length: 0\r\n\r\n",
     "no phrase": b"HTTP/1.1 503\r\nContent-Length: 0\r\n\r\n",
-    "a phrase that is no text": b"HTTP/1.1 503 \xff\xfe\r\nContent-Length: 0\r\n\r\n",
+    "a phrase that is not text": b"HTTP/1.1 503 \xff\xfe\r\nContent-Length: 0\r\n\r\n",
     "no length": b"HTTP/1.1 503 Unavailable\r\nConnection: close\r\n\r\n<title>Maintenance</title>",
-    "headers that are no text": b"HTTP/1.1 503 x\r\nX-Odd: \xff\xe9\r\nRetry-After: \xe9\r\nContent-Length: 0"
+    "headers that are not text": b"HTTP/1.1 503 x\r\nX-Odd: \xff\xe9\r\nRetry-After: \xe9\r\nContent-Length: 0"
     b"\r\n\r\n",
     "a length that is a lie": b"HTTP/1.1 503 x\r\nContent-Length: -5\r\nConnection: close\r\n\r\n",
 }

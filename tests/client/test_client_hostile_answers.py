@@ -161,7 +161,7 @@ CONFUSED = {
     "a signed length": framed(b"Content-Length: +2", body=b"{}" + SMUGGLED),
     "a negative length": framed(b"Content-Length: -1", body=b"{}" + SMUGGLED),
     "a length in Python's spelling": framed(b"Content-Length: 0_2", body=b"{}" + SMUGGLED),
-    "a length that is none": framed(b"Content-Length: two", body=b"{}" + SMUGGLED),
+    "a length that is not a number": framed(b"Content-Length: two", body=b"{}" + SMUGGLED),
     "a length and chunks": lambda own: chunked(json.dumps(own).encode(), more=b"Content-Length: 3\r\n") + SMUGGLED,
     "chunks that are no chunks": framed(
         b"Transfer-Encoding: chunked, identity", b"Content-Length: 2", body=b"{}" + SMUGGLED
@@ -173,7 +173,7 @@ CONFUSED = {
     "a header without a colon": framed(b"nonsense", b"Content-Length: 2", body=b"{}" + SMUGGLED),
     "no length": framed(b"X-A: 1", body=b"{}" + SMUGGLED),
 }
-#: Of these, nobody can say where the answer ends: it is none.
+#: Of these, nobody can say where the answer ends, so that it is not an answer.
 UNCERTAIN = [
     *("two lengths", "two lengths in one line", "a signed length", "a length in Python's spelling"),
     *("chunks that are no chunks", "an unknown transfer encoding"),
@@ -223,7 +223,7 @@ def test_an_answer_without_a_certain_end_is_none(name, driver, drivers, raw_serv
 
 
 @pytest.mark.parametrize("name", LATE)
-def test_what_comes_over_a_connection_in_the_pool_is_no_answer_to_the_next_call(name, driver, drivers, raw_server):
+def test_what_comes_over_a_pooled_connection_is_not_the_answer_to_the_next_call(name, driver, drivers, raw_server):
     server = raw_server(confused(LATE[name]))
     assert_apart(run(drivers, driver, calls("1", "2", "3", "4", pause=PAUSE), server, read_timeout=0.3).value)
 
@@ -253,7 +253,7 @@ def test_an_interim_answer_ends_the_connection_and_is_a_passing_loss(status, dri
         assert server.connections == 2
 
 
-def test_a_session_that_users_hold_gives_no_interim_answer_and_no_answer_of_another(raw_server, make_client):
+def test_a_session_that_users_hold_never_gets_an_interim_answer_or_that_of_another(raw_server, make_client):
     import requests
 
     server = raw_server(confused(CONFUSED["103, and the answer later"]))
@@ -266,7 +266,7 @@ def test_a_session_that_users_hold_gives_no_interim_answer_and_no_answer_of_anot
 
 # --------------------------------------------------------------------------------------- what never ends
 #
-# Each keeps saying something long before the timeout, and would go on for ever.
+# Each keeps saying something long before the timeout, and would never end.
 
 DEADLINE = 0.2
 SILENCE = 15.0
@@ -376,7 +376,7 @@ def test_a_proxy_that_lets_nobody_through_is_left_by_the_deadline(drip, driver, 
 
 @pytest.fixture
 def full_port():
-    """A port of loopback at which nobody takes connections any more: connecting to it takes for ever."""
+    """A port of loopback at which nobody takes connections any more: connecting to it never ends."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         for _ in range(8):
@@ -489,7 +489,7 @@ TOO_MUCH = {
     "the extension of a chunk": flooding(_CHUNKED + b"5;", b"x" * 1000),
     "a chunk of negative length": flooding(_CHUNKED + b"-1\r\n", b" " * 1000),
     "a body without a length": flooding(_HEAD + b"\r\n", b" " * 1000),
-    "a length beyond reason": flooding(_HEAD + b"Content-Length: 99999999999999999999\r\n\r\n", b" " * 1000),
+    "a length that is too large": flooding(_HEAD + b"Content-Length: 99999999999999999999\r\n\r\n", b" " * 1000),
     "a header": flooding(_HEAD + b"X: ", b"x" * 1000),
     "headers": flooding(_HEAD, b"X: y\r\n" * 100),
 }

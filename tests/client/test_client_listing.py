@@ -107,7 +107,7 @@ REPEATS = {
         [1, 2, 3],
         3,
     ),
-    "empty pages for ever": ({None: page(cursor="a"), "a": page(cursor="a")}, [], 2),
+    "empty pages without end": ({None: page(cursor="a"), "a": page(cursor="a")}, [], 2),
 }
 
 

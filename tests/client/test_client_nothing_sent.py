@@ -117,7 +117,7 @@ def test_a_ca_that_is_not_as_python_demands_is_told_with_what_it_lacks(certifica
     )
     said = str(result.error)
     assert "failed: CA cert does not include key usage extension, and Python 3.13 and later take no such" in said
-    assert "Fix: have who made it (a company CA, a proxy that inspects TLS) issue it anew" in said
+    assert "Fix: have who made it (a company CA, a proxy that inspects TLS) issue a new one" in said
     assert "check the base URL" not in said
     assert said.endswith(NOTHING)
     assert result.error.attempts == 1

@@ -289,7 +289,7 @@ def test_a_long_reason_is_cut():
 
 
 @pytest.mark.parametrize("record", [None, [], "x", {}, {"id": ID}])
-def test_what_is_no_account_is_no_answer(record):
+def test_what_is_not_an_account_is_not_an_answer(record):
     with pytest.raises(TrutoTransportError, match="status"):
         ready(record)
 
@@ -389,7 +389,7 @@ ADMITTED = {
     "a number": (5, {"integrated_account_id": ID}, None),
     "a list": ([OTHER], {"integrated_account_id": ID}, None),
     "an empty list": ([], {"integrated_account_id": ID}, None),
-    "the connection's, which is no id": (None, {"integrated_account_id": "acme"}, None),
+    "the connection's, which is not an id": (None, {"integrated_account_id": "acme"}, None),
     "an allowed one": (OTHER.upper(), {"allowed_integrated_accounts": frozenset({OTHER})}, OTHER.upper()),
     "one that is not allowed": (ID, {"allowed_integrated_accounts": frozenset({OTHER})}, None),
     "the connection's, which is not allowed": (

@@ -492,7 +492,7 @@ def test_accounts_that_are_no_longer_used_are_forgotten(limiter, clock):
         while seconds := limiter.acquire_delay(account):
             clock.advance(seconds)
         limiter.acquire_delay("in use")
-        if number % 2:  # what is never answered must not be kept for ever
+        if number % 2:  # what is never answered must not be kept without end
             answer(limiter, account, headers=left(100, 5))
         most = max(most, len(limiter._accounts))
     assert most <= 50 * (LONGEST_PAUSE + SPAN)
@@ -523,7 +523,7 @@ def test_an_answer_for_an_account_that_was_forgotten_is_heard(limiter, clock):
 # ---------------------------------------------------------------------------------------------------- the registry
 
 
-def test_clients_of_one_token_share_a_pace():
+def test_clients_of_one_token_share_a_limiter():
     def of(**changed):
         return get_rate_limiter(
             **{"origin": "https://api.truto.one", "token_digest": "d", "requests_per_second": 5, **changed}

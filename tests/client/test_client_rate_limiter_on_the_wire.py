@@ -77,7 +77,7 @@ class DrivenTime:
 
 
 class Recording(RateLimiter):
-    """A pace that tells of what it is asked and told."""
+    """A rate limiter that notes what it is asked and told."""
 
     def __init__(self, **given):
         super().__init__(**given)
@@ -130,7 +130,7 @@ def made_of(cls, url, time, *, token="t", observer=None, **given):
 
 
 def at_work(driver, time, url, jobs, *, workers, clients, token, **given):
-    """Have workers of several clients do jobs, which take a client, until none is left. Gives the outcomes."""
+    """Have workers of several clients do jobs, which take a client, until none is left. Returns the results."""
     jobs, outcomes, errors, lock = list(reversed(jobs)), [], [], threading.Lock()
     observer = Observer(on_response=outcomes.append)
     time.begin(workers)

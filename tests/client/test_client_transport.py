@@ -566,7 +566,7 @@ REFUSED_SETTINGS = {
     "less than no time": {"read_timeout": -1},
     "no attempt": {"max_attempts": 0},
     "less than no wait": {"max_wait": -1},
-    "a proxy that is no URL": {"proxy": "://"},
+    "a proxy that is not a URL": {"proxy": "://"},
     "a proxy without a host": {"proxy": "http://user:password@"},
 }
 

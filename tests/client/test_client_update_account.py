@@ -244,9 +244,9 @@ def test_an_argument_of_the_hook_wins_over_the_connections_account(hook, emulato
 
 WRONG = {
     "an account that is given but empty": ({"integrated_account_id": ""}, "/integrated_account_id"),
-    "an account that is no UUID": ({"integrated_account_id": RECORD}, "/integrated_account_id"),
-    "a text that is no UUID": ({"integrated_account_id": "acme"}, "/integrated_account_id"),
-    "a format that is none": ({"response_format": "xml"}, "/response_format"),
+    "an account that is not a UUID": ({"integrated_account_id": RECORD}, "/integrated_account_id"),
+    "a text that is not a UUID": ({"integrated_account_id": "acme"}, "/integrated_account_id"),
+    "a format that does not exist": ({"response_format": "xml"}, "/response_format"),
     "excluded fields as text": ({"exclude_fields": "id"}, "/exclude_fields"),
     "a remote query as text": ({"remote_query": "foo=bar"}, "/remote_query"),
     "a key with a line break": ({"idempotency_key": "a\r\nX-Evil: 1"}, "/idempotency_key"),

@@ -347,7 +347,7 @@ def test_arguments_win_over_the_connection_and_are_checked_like_it(connect, emul
 
 
 @pytest.mark.parametrize("bad", ["unusable", "absent"])
-def test_a_connection_that_is_mended_works_at_the_next_call(connect, monkeypatch, emulator, bad):
+def test_a_connection_that_is_corrected_works_at_the_next_call(connect, monkeypatch, emulator, bad):
     if bad == "unusable":
         connect(timeout="soon")
     else:

@@ -207,7 +207,7 @@ UNREADABLE = {
     "single quotes": ("{'allowed_integrated_accounts': 'x'}", "/extra: is not JSON"),
     "a comment": ('{} // {"verify_tls": true}', "/extra: is not JSON"),
     "cut off": ('{"allowed_integrated_accounts": ', "/extra: is not JSON"),
-    "nested beyond reason": ("[" * 200_000, "/extra: is not JSON"),
+    "nested too deeply": ("[" * 200_000, "/extra: is not JSON"),
     "a list": ([SOME], "/extra: expects a JSON object, got a list"),
     "encoded twice": (json.dumps(json.dumps(SOME)), "/extra: expects a JSON object, got text"),
     "a number": ("5", "/extra: expects a JSON object, got a number"),

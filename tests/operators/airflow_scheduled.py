@@ -160,7 +160,7 @@ class Scheduled:
     def _has_noticed(self, dag_id, tries, task_id):
         """Whether the scheduler has seen that the worker is done.
 
-        A task that is resumed before that is taken for one whose worker has failed, and tried anew.
+        A task that is resumed before that is taken for one whose worker has failed, and tried again.
         """
         key = f"TaskInstanceKey(dag_id={dag_id!r}, task_id={task_id!r}, run_id='run', try_number={tries}"
         lines = (self.home / "scheduler.log").read_text(errors="replace").splitlines()

@@ -107,7 +107,7 @@ REFUSED = {
         {"function": 'def update():\n    return RECORD, {"name": "x"}'},
         "1 problem, nothing was sent.\n  /account_id: is given to the decorator, and the function returned one",
     ),
-    "an id that is none": (
+    "an id that is None": (
         {"function": 'def update():\n    return None, {"name": "x"}', "arguments": ""},
         "/account_id: what the function returned is None",
     ),

@@ -213,7 +213,7 @@ bulk(
     assert {body["description"] for body in bodies(emulator).values()} == {"changed meanwhile"}
 
 
-def test_an_error_of_the_warehouse_is_retried_and_the_mended_query_starts_from_nothing(run, emulator, warehouse):
+def test_an_error_of_the_warehouse_is_retried_and_the_corrected_query_starts_from_nothing(run, emulator, warehouse):
     done = run(
         warehouse[0]
         + """

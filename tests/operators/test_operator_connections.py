@@ -14,7 +14,7 @@ from airflow_provider_truto.emulator import ACME, GLOBEX, STARK
 pytestmark = pytest.mark.airflow
 
 VALUES = ("a-planted-value", "another-planted-value")
-#: All that a connection with `data_auth` `account` may be used for; the clear that follows makes it mint anew.
+#: All that a connection with `data_auth` `account` may be used for; the clear that follows makes it mint another.
 TASKS = f"""
         default = {{"truto_conn_id": "minting"}}
         update("update", body={{"name": "{VALUES[0]}"}}, **default)

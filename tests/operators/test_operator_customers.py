@@ -38,7 +38,7 @@ LOST = {
     ),
     "an account of None": ("integrated_account_id=None", "/integrated_account_id: was given and is None"),
     "an empty account": ("integrated_account_id='{{ params.empty }}'", "/integrated_account_id: is empty"),
-    "an account that is no uuid": (
+    "an account that is not a UUID": (
         "integrated_account_id='acme'",
         "/integrated_account_id: 'acme' is not the UUID of",
     ),

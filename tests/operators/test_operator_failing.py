@@ -82,7 +82,7 @@ def permanent(one_airflow, truto):
 
 
 @pytest.mark.parametrize("name", PERMANENT)
-def test_what_a_retry_cannot_mend_fails_the_first_try_with_its_cause(permanent, name):
+def test_what_a_retry_cannot_fix_fails_the_first_try_with_its_cause(permanent, name):
     task = permanent[0][f"t{list(PERMANENT).index(name)}"]
     failure = task.failure
     assert (task.state, task.tries) == ("failed", 1)

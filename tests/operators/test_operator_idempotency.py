@@ -82,7 +82,7 @@ def test_a_key_of_the_authors_own_is_executed_once_also_after_a_clear(airflow, e
 
 
 def test_a_retry_with_another_body_is_another_write(airflow, emulator):
-    """What is rendered anew may differ from try to try: the key must not hide the newer value."""
+    """What is rendered again may differ from try to try: the key must not hide the newer value."""
     emulator.fault(method="PATCH", status=502, apply=True)
     run = airflow.run("update(body={'description': 'try {{ ti.try_number }}'}, retries=1)")
     assert run.update.state == "success"
@@ -102,7 +102,7 @@ BUSY = {"method": "PATCH", "status": 429, "headers": {"retry-after": "1"}}
 
 @pytest.mark.skipif(before("3.3"), reason="the task state store came with Airflow 3.3")
 def test_a_key_that_was_refused_twice_advances_and_stays_so_in_the_next_try(airflow, emulator):
-    """Truto may remember a refusal under its key: repeating that for ever would never write."""
+    """Truto may remember a refusal under its key: repeating it would never write."""
     emulator.state.cache_refusals = True
     emulator.fault(**BUSY, times=2)
     emulator.fault(method="PATCH", reset="before")

@@ -269,7 +269,7 @@ def test_a_run_that_is_cleared_previews_and_applies_again(airflow, emulator):
 
 
 def test_a_cleared_write_finds_that_the_record_was_changed_after_it(airflow, emulator):
-    """Its hash is of the preview that was cleared along with it, so that the decision is made anew."""
+    """Its hash is of the preview that was cleared along with it, so that the decision is made again."""
     run = airflow.run(previewed(by_hand({"number_of_employees": 500}), expect="p1-" + 64 * "0"))
     assert run["apply"].failure["cause"] == "TrutoSchemaError"
     run = run.again()

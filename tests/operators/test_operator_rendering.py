@@ -516,7 +516,7 @@ NOBODY = {
     "an undefined attribute": '"{{ missing_name.id }}"',
     "an empty param": '"{{ params.empty }}"',
     "an empty param without spaces": '"{{params.empty}}"',
-    "a param that is none": '"{{ params.nothing }}"',
+    "a param that is missing": '"{{ params.nothing }}"',
     "a missing xcom": "\"{{ ti.xcom_pull(task_ids='nobody') }}\"",
     "white space": '" "',
     "a literal None": "None",

@@ -132,7 +132,7 @@ REFUSED = {
         ),
         ["/body/id: is required", "/body/industry: ", "/body/name: is required", "/body/owner/id: is required"],
     ),
-    "text that is no number": (
+    "text that is not a number": (
         f"unified('t', 'update', record_id=RECORD, {LIVE}, body={{'number_of_employees': '{{{{ params.gold }}}}'}})",
         ["/body/number_of_employees: expects a whole number, got the text 'gold'"],
     ),
@@ -156,11 +156,11 @@ REFUSED = {
         f"update('t', {CUSTOM}, body={{'custom_fields': {{'persona': 'champion'}}}})",
         ["/body/custom_fields/persona: "],
     ),
-    "a date that is none": (
+    "a date that does not exist": (
         f"update('t', {CUSTOM}, body={{'custom_fields': {{'contract_end': '31.01.2026'}}}})",
         ["/body/custom_fields/contract_end: "],
     ),
-    "text that is no number for a custom field": (
+    "text that is not a number for a custom field": (
         f"update('t', {CUSTOM}, body={{'custom_fields': {{'renewal_month': '{{{{ params.gold }}}}'}}}})",
         ["/body/custom_fields/renewal_month: expects a number, got the text 'gold'"],
     ),

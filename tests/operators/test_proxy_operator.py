@@ -177,7 +177,7 @@ def test_whatever_the_crm_answers_becomes_an_object_with_id(answers, name, metho
     assert task.xcom["return_value"] == ANSWERS[name][1]
 
 
-#: Half of a character in UTF-8, as the start of any file that is no text.
+#: Half of a character in UTF-8, as the start of any file that is not text.
 BINARY = {"text": "é", "truncate": 1}
 
 

@@ -180,7 +180,7 @@ REFUSED = {
     "an empty resource": ("'list', resource='{{ params.empty }}'", "/resource: "),
     "no method": ("'{{ none }}'", "/method: {{ none }} is None"),
     "a resource that climbs": ("'list', resource='..'", "/resource: "),
-    "a query that is none": ("'list', query='limit=1'", "/query: "),
+    "a query that is not an object": ("'list', query='limit=1'", "/query: "),
     "a query of nothing": ("'list', query={'next_cursor': '{{ none }}'}", "/query/next_cursor: {{ none }} is None"),
     "a query that names the customer": (
         "'list', query={'integrated_account_id': '{{ params.customer }}'}",
@@ -193,7 +193,7 @@ REFUSED = {
         "'create', body={'name': 'x'}, skip_unchanged=True",
         "/skip_unchanged: is for update",
     ),
-    "a hash that is none": (
+    "a hash that is not one": (
         "'update', record_id='1', body={'name': 'x'}, expect='{{ params.customer }}'",
         "/expect: expects the hash of a preview",
     ),

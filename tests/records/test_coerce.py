@@ -1,4 +1,4 @@
-"""Typing: text becomes what the schema asks for where nothing is lost, and a problem everywhere else."""
+"""Coercion: text becomes what the schema asks for where nothing is lost, and a problem everywhere else."""
 
 from __future__ import annotations
 

@@ -19,8 +19,8 @@ MANY = {"type": "object", "properties": {f"property_{number}": {"type": "string"
 FIELDS = [{"name": f"field_{number}", "type": "string", "is_editable": True} for number in range(500)]
 
 
-def admitted(body, *, schema, safeguards):
-    """Admit an update; what it asks is answered with a live schema, an account, and its custom fields."""
+def prepared(body, *, schema, safeguards):
+    """Prepare an update; what it asks is answered with a live schema, an account, and its custom fields."""
     request = RecordRequest(
         model="crm",
         resource="accounts",
@@ -61,13 +61,13 @@ def test_a_schema_that_was_made_of_answers_is_not_checked_itself(schema, safegua
 
     monkeypatch.setattr(Draft202012Validator, "check_schema", check)
     known = "property_0" if schema == LIVE else "description"
-    assert admitted({known: "x"}, schema=schema, safeguards=safeguards).body
+    assert prepared({known: "x"}, schema=schema, safeguards=safeguards).body
     with pytest.raises(TrutoSchemaError, match="/body/propperty_x"):
-        admitted({"propperty_x": "x"}, schema=schema, safeguards=safeguards)
+        prepared({"propperty_x": "x"}, schema=schema, safeguards=safeguards)
     with pytest.raises(TrutoSchemaError, match=f"/body/{known}: expects text"):
-        admitted({known: 5}, schema=schema, safeguards=safeguards)
+        prepared({known: 5}, schema=schema, safeguards=safeguards)
 
 
 def test_a_schema_of_the_author_s_is_checked_itself():
     with pytest.raises(TrutoSchemaError, match="is not a valid JSON Schema"):
-        admitted({"a": "x"}, schema={"properties": {"a": {"type": "varchar"}}}, safeguards=Safeguards())
+        prepared({"a": "x"}, schema={"properties": {"a": {"type": "varchar"}}}, safeguards=Safeguards())

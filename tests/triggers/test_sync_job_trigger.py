@@ -92,7 +92,7 @@ def test_a_poll_that_is_answered_begins_the_count_anew(start, emulator):
 
 
 @pytest.mark.parametrize(("status", "count"), [(404, 1), (401, 2)])
-def test_what_a_repeat_cannot_mend_is_told_at_once(start, emulator, status, count):
+def test_what_a_repeat_cannot_fix_is_told_at_once(start, emulator, status, count):
     run_id = start(FOREVER)
     emulator.fault(method="GET", status=status, times=None)
     payload = fired(trigger_of(run_id))

@@ -114,7 +114,7 @@ def stored(page, conn_id):
 def screenshot(page, name, element):
     """Take a picture for the guides."""
     IMAGES.mkdir(parents=True, exist_ok=True)
-    # What lights up under the mouse or passes by is no part of the picture.
+    # What lights up under the mouse or passes by is not a part of the picture.
     page.mouse.move(0, 0)
     page.locator("[data-scope=toast][data-part=root]").first.wait_for(state="detached")
     element.screenshot(path=IMAGES / name, animations="disabled", caret="hide")

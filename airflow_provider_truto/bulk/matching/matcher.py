@@ -88,9 +88,9 @@ class Matcher:
         return self._judge_none(record, listing)
 
     async def find(self, account_id: str, record: Record) -> Record | TrutoError:
-        """Return what ``look_up`` does, after asking for all that it needs, and no customer twice in vain.
+        """Return what ``look_up`` does, after asking for all that it needs. Raises ``TrutoError``.
 
-        Raises ``TrutoError``.
+        A customer who could not be asked is not asked again.
         """
         while (found := self.look_up(account_id, record)) is None:
             if (known := self._unknown.get(account_id)) is not None:

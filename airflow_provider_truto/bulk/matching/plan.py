@@ -30,7 +30,7 @@ class MatchPlan:
 def make_match_plan(match_on: Any, **options: Any) -> MatchPlan | None:
     """Make the plan of arguments; ``None`` without ``match_on``.
 
-    Raises ``TrutoSchemaError`` for a ``match_on`` that means nothing, such as a function that there is not.
+    Raises ``TrutoSchemaError`` for a ``match_on`` that means nothing, such as a function that does not exist.
     """
     if match_on is None:
         return None

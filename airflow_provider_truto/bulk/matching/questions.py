@@ -54,7 +54,7 @@ class Questions:
     async def read_list(self, client: Client, account_id: str, *, is_enough: Callable[[int], bool]) -> Listing:
         """Go on reading all records of a customer, to the end or until ``is_enough`` says so of the pages read.
 
-        Raises ``TrutoError``; the list is begun anew then.
+        Raises ``TrutoError``; the list starts over then.
         """
         listing = self._listings.pop(account_id, None) or Listing(pages=Pages(client, self._build(account_id, {})))
         while not listing.is_done and not (listing.read and is_enough(listing.read)):

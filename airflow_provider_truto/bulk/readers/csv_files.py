@@ -1,6 +1,6 @@
 """CSV in UTF-8.
 
-Where a row that cannot be read ends nobody may know: what looks like the next one may lie inside of its cell. The
+Where a row that cannot be read ends may be unknown: what looks like the next one may lie inside of its cell. The
 reading ends there.
 """
 

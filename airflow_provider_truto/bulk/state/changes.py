@@ -16,7 +16,7 @@ from airflow_provider_truto.bulk.state.database import StateDatabase
 from airflow_provider_truto.records.request import LIVE
 from airflow_provider_truto.records.validate import load_body_schema
 
-#: To be changed when this package makes another body of the same record than before.
+#: Change it when this package makes a different body of the same record than before.
 _FORMAT = 1
 _encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 _unpack = struct.Struct("<q").unpack

@@ -37,7 +37,7 @@ _NOTES = """
     );
     CREATE TEMP TABLE safe (key INTEGER PRIMARY KEY, hash INTEGER);
 """
-#: Keys that one query asks for at most; SQLite of old takes 999.
+#: Keys that one query asks for at most; old versions of SQLite take 999.
 _MOST_KEYS = 500
 
 
@@ -200,7 +200,7 @@ class StateDatabase:
         return found is not None
 
     def doubt(self, keys: Iterable[int]) -> None:
-        """Note that records may have been written: they have no hash until an result says something of them."""
+        """Note that records may have been written: they have no hash until a result says something of them."""
         named = [(key,) for key in keys]
         with self._begin_transaction() as connection:
             connection.executemany("INSERT OR IGNORE INTO safe SELECT key, hash FROM records WHERE key = ?", named)

@@ -199,7 +199,7 @@ class _Handler(ResponseHandler):
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Takes no connection out of the pool over which something came while it lay there.
+    """Takes no connection out of the pool over which something came while it was unused.
 
     aiohttp would give it to the next call as the answer to that one.
     """

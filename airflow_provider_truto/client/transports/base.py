@@ -59,5 +59,5 @@ def build_request_headers(request: Request) -> dict[str, str]:
 
 
 async def maybe_await(value: T | Awaitable[T]) -> T:
-    """Return what a callback of the caller's returned: a value, or on aiohttp what has to be awaited for it."""
+    """Return the value of a callback, which on aiohttp may have to be awaited."""
     return await value if inspect.isawaitable(value) else value

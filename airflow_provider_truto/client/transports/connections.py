@@ -262,7 +262,7 @@ class _Source(io.RawIOBase):
         self.is_at_end = False
 
     def readable(self) -> bool:
-        """Say yes."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: Any, /) -> int | None:

@@ -1,4 +1,4 @@
-"""What a lost answer is called, in the same words by both transports."""
+"""Builds the failures of lost answers, in the same words for both transports."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def build_tls_failure(
     if isinstance(cause, ssl.SSLCertVerificationError) and cause.verify_code in _STRICT_TLS:
         reason = (
             f"{failed}: {cause.verify_message}, and Python 3.13 and later take no such certificate. Fix: have"
-            " who made it (a company CA, a proxy that inspects TLS) issue it anew as RFC 5280 asks, and put that one"
+            " who made it (a company CA, a proxy that inspects TLS) issue a new one as RFC 5280 asks, and put it"
             " into ca_bundle; until then, workers on Python 3.12 or earlier take the old one"
         )
     else:

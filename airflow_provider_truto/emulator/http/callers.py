@@ -50,7 +50,7 @@ class KnownCallers:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a name or address is this machine's own, wherever it is asked."""
+    """Whether a name or address is this machine's own, whichever machine asks."""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:

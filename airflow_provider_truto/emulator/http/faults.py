@@ -1,4 +1,4 @@
-"""Scripted faults: what shall go wrong with which calls, said before they are made."""
+"""Scripted faults: what goes wrong with which calls, defined before they are made."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
 
 @dataclass(kw_only=True)
 class Fault:
-    """One fault; every key of its JSON object is optional, and null is as good as absent except for `times`.
+    """One fault; every key of its JSON object is optional, and null means absent, except for `times`.
 
     Which calls: `method`, `path` (a regular expression searched in the decoded path), `account` (an integrated
     account id). Of these the first `skip` pass and the next `times` are hit, null is always; both count down.

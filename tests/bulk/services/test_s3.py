@@ -252,7 +252,7 @@ def test_a_worker_that_is_killed_is_resumed_by_another_and_every_record_is_writt
     first.wait(30)
     done = len(truto.writes())
     assert 0 < done < len(rows)
-    truto.mend()
+    truto.repair()
     second = worker(TRY, truto.url, truto.token, ROOT, 2)
     assert second.communicate(timeout=300)[0].splitlines()[-1] == str(len(rows))
     assert set(truto.writes().values()) == {1}, "every key was executed once"
