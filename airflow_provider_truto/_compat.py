@@ -60,6 +60,7 @@ __all__ = [
     "is_literal",
     "list_earlier_tries",
     "make_asset",
+    "make_param",
     "mask_secret",
     "object_storage_path",
     "read_xcom",
@@ -170,6 +171,15 @@ def make_asset(uri: str, extra: dict[str, Any]) -> Any:
     except ImportError:  # Airflow 2.11
         from airflow.datasets import Dataset as Asset
     return Asset(uri=uri, extra=extra)
+
+
+def make_param(schema: dict[str, Any], *, description: str, has_default: bool) -> Any:
+    """Make a ``Param`` of a DAG; its default is ``None``, or it has none and must be given."""
+    try:
+        from airflow.sdk import Param
+    except ImportError:  # Airflow 2.11
+        from airflow.models.param import Param
+    return Param(**({"default": None} if has_default else {}), description=description, schema=schema)
 
 
 def collect_output(hook: Any, uri: str) -> None:

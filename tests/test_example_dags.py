@@ -51,6 +51,7 @@ CUSTOMER, RECORD = "truto_wait_for_customer", "truto_wait_for_record"
 #: Examples that wait, and how often they look.
 LOOKING = {SYNC_JOB: "poll_interval=10", CUSTOMER: "poke_interval=60", RECORD: "poke_interval=60"}
 TASKFLOW = "truto_taskflow"
+FORM = "truto_account_form"
 BULK_APPROVAL = "truto_bulk_preview_approve_apply"
 #: The examples with an approval, and what they are called where they are as an older Airflow sees them.
 BY_VARIABLE = f"{APPROVAL}_by_variable"
@@ -290,6 +291,12 @@ def test_what_became_of_a_bulk_that_failed_is_in_the_warehouse_and_the_run_has_f
 def test_one_account_is_updated_once(airflow, emulator, dag_id):
     assert airflow.run(dag_id).state == "success"
     assert writes(emulator) == [(ACME, "23423523")]
+
+
+@pytest.mark.airflow
+def test_a_form_changes_what_was_filled_in_and_nothing_else(airflow, emulator):
+    assert airflow.run(FORM, {"name": "Northwind", "number_of_employees": 0, "website": ""}).state == "success"
+    assert [written["body"] for written in sent(emulator)] == [{"name": "Northwind", "number_of_employees": 0}]
 
 
 @pytest.mark.airflow
@@ -737,6 +744,7 @@ def test_examples_are_parsed_quickly_and_look_nothing_up(airflow, tmp_path):
 def test_there_is_a_test_for_every_example():
     assert {path.stem for path in EXAMPLES.glob("*.py")} == {
         "truto_update_account",
+        FORM,
         "truto_update_account_per_customer",
         FAN_OUT,
         CONTACTS,

@@ -61,6 +61,8 @@ PROMISED = {
         "asset_name model resource integrated_account_ids truto_conn_id poll_interval overlap query"
     ),
     "webhooks.parse_event": "body",
+    "schemas.params": "operation",
+    "schemas.body_from_params": "names",
     "decorators.accounts.truto_update_account_task": "python_callable multiple_outputs",
     "emulator.Emulator": "",
     "testing.plugin.truto": "",
