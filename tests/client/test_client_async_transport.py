@@ -420,6 +420,7 @@ def test_a_proxy_of_the_connection_is_used(tls, through, proxy_server):
     assert [request.method for request in asked] == (["CONNECT"] * 2 if tls else ["PATCH"] * 2)
     for request in asked:
         assert ("authorization" in request.headers) is not tls
+        assert request.target.startswith("127.0.0.1:" if tls else "http://127.0.0.1:")
     assert result.requests[0].headers["authorization"] == "Bearer test-token"
 
 
@@ -544,7 +545,7 @@ def test_waiting_for_an_answer_is_given_up_after_its_timeout(begun, both_at):
 
     result = both_at(lambda: mute, update, read_timeout=0.2, max_attempts=2, **FOR_ACME)
     assert type(result.error) is TrutoTransportError
-    assert "127.0.0.1" in str(result.error)
+    assert "127.0.0.1 did not answer within 0.2 s" in str(result.error)
     assert len(result.requests) == 2
     assert "unknown" in str(result.error)
 
@@ -612,21 +613,29 @@ def broken(how):
             return
         streamed(conversation)
         conversation.chunk(b"first")
-        if how == "closed":
-            conversation.close()
-        else:
+        if how == "mute":
             conversation.stay_mute()
+        elif how == "reset":
+            time.sleep(0.1)
+            conversation.reset()
+        else:
+            conversation.close()
 
     return answer
 
 
-@pytest.mark.parametrize("how", ["closed", "shorter than told", "mute", "no gzip"])
-def test_a_stream_that_breaks_says_so(how, both_at):
-    result = both_at(lambda: broken(how), stream, read_timeout=0.4, **FOR_ACME)
+@pytest.mark.parametrize("how", ["closed", "reset", "shorter than told", "mute", "no gzip"])
+@pytest.mark.parametrize("verb", ["GET", "POST"])
+def test_a_stream_that_breaks_says_so(verb, how, both_at):
+    case = lambda api: api.custom(verb, "export", stream=True)  # noqa: E731
+    result = both_at(lambda: broken(how), case, read_timeout=0.4, **FOR_ACME)
     assert type(result.error) is TrutoTransportError
     assert "broke off" in str(result.error)
-    assert "was answered with success" in str(result.error)
+    assert f"{verb} /custom/export" in str(result.error)
+    assert ACME in str(result.error)
+    assert ("was answered with success" in str(result.error)) is (verb == "POST")
     assert len(result.requests) == 1, "what has begun cannot be repeated"
+    assert result.sleeps == []
 
 
 @pytest.mark.parametrize("driver", ["sync", "async"])

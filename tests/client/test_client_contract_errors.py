@@ -253,21 +253,6 @@ def test_a_503_of_an_account_that_is_not_blocked_is_tried_again_and_asked_about_
     assert len(result.sleeps) == 2
 
 
-@pytest.mark.parametrize(
-    "unknown", [{"status": 500}, {"status": 200, "text": "x"}, {"reset": "before"}, {"body": {}}]
-)
-def test_a_503_of_which_nothing_is_known_is_not_repeated(unknown, both):
-    def prepare(emulator):
-        emulator.fault(status=503, path="unified", times=None)
-        emulator.fault(path="capabilities", **unknown, times=None)
-
-    result = both(update, prepare=prepare, integrated_account_id=ACME)
-    assert type(result.error) is TrutoServerError
-    assert "could not be found out" in str(result.error)
-    assert len(result.requests) == 2
-    assert result.sleeps == []
-
-
 def test_what_a_503_is_about_is_asked_under_the_api_token(both):
     result = both(update, integrated_account_id=HOOLI, data_auth="account")
     assert type(result.error) is TrutoAccountBlockedError
@@ -346,36 +331,6 @@ def test_a_new_token_that_is_refused_too_ends_it(both):
 
 # ------------------------------------------------------------------------------------------------------------- waits
 
-#: name: (headers, the least and the most seconds of the wait)
-WAITS = {
-    "seconds": ({"Retry-After": "7"}, 7, 8),
-    "no whole seconds": ({"Retry-After": "2.5"}, 2.5, 3.5),
-    "less than a second": ({"Retry-After": "0.01"}, 1, 2),
-    "none": ({}, 10, 11),
-    "zero": ({"Retry-After": "0"}, 10, 11),
-    "nonsense": ({"Retry-After": "soon"}, 10, 11),
-    "in the past": ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, 10, 11),
-    "a reset": ({"ratelimit-reset": "4"}, 4, 5),
-    "both": ({"Retry-After": "7", "ratelimit-reset": "4"}, 7, 8),
-    "zero, and a reset": ({"Retry-After": "0", "ratelimit-reset": "4"}, 4, 5),
-    "nonsense, and a reset": ({"Retry-After": "x", "ratelimit-reset": "4"}, 4, 5),
-    "a reset since the epoch": ({"ratelimit-reset": "1795500000000"}, 10, 11),
-}
-
-
-@pytest.mark.parametrize("name", WAITS)
-def test_a_429_is_waited_for_as_long_as_it_asks(name, both_at):
-    headers, least, most = WAITS[name]
-
-    def answers():
-        refuse = lambda conversation: conversation.answer(envelope(429), status=429, headers=headers)  # noqa: E731
-        return [refuse, lambda conversation: conversation.answer({"id": "1"})]
-
-    result = both_at(answers, update, integrated_account_id=ACME)
-    assert result.value == {"id": "1"}
-    [seconds] = result.sleeps
-    assert least <= seconds <= most
-
 
 def test_a_429_may_ask_for_a_moment(both_at):
     # Seconds apart from now, the moments that the two drivers are told differ: compared is neither.
@@ -404,24 +359,6 @@ def test_a_wait_is_told_before_it_begins(both_at):
     call = f"PATCH /unified/crm/accounts/23423523 integrated_account={ACME}"
     assert before_first == (0, f"{call}: attempt 1 of 5 answered 429; the next one comes in {refused:.1f} s")
     assert before_second == (1, f"{call}: attempt 2 of 5 gave no usable answer; the next one comes in {lost:.1f} s")
-
-
-def test_a_wait_that_does_not_fit_ends_the_call_and_tells_how_long_it_was(both_at):
-    answers = lambda: lambda c: c.answer(envelope(429), status=429, headers={"Retry-After": "90"})  # noqa: E731
-    result = both_at(answers, update, integrated_account_id=ACME, max_wait=60)
-    assert type(result.error) is TrutoRateLimitError
-    assert result.error.retry_after == 90
-    assert "max_wait" in str(result.error)
-    assert len(result.requests) == 1
-    assert result.sleeps == []
-
-
-def test_backoff_grows_and_is_never_longer_than_what_is_left(both_at):
-    result = both_at(answers_with(envelope(500)), update, integrated_account_id=ACME, max_attempts=20, max_wait=200)
-    assert sum(result.sleeps) <= 200
-    assert all(
-        0.5 * min(60, 2**number) <= seconds <= min(60, 2**number) for number, seconds in enumerate(result.sleeps)
-    )
 
 
 # ------------------------------------------------------------------------------------------------ answers of any kind
@@ -485,20 +422,6 @@ def test_an_empty_success_is_an_empty_object(name, both_at):
     answers = lambda: lambda conversation: conversation.answer(body, status=status, headers=headers)  # noqa: E731
     result = both_at(answers, update, integrated_account_id=ACME)
     assert result.value == {}
-
-
-@pytest.mark.parametrize(
-    "kind", ["application/json", "application/problem+json", "Application/JSON; charset=utf-8", ""]
-)
-def test_json_of_any_kind_is_read(kind, both_at):
-    answers = lambda: lambda c: c.answer('{"id":"ü"}'.encode(), headers={"Content-Type": kind})  # noqa: E731
-    assert both_at(answers, update, integrated_account_id=ACME).value == {"id": "ü"}
-
-
-@pytest.mark.parametrize("body", [[1, 2], "text", 5, None, True])
-def test_any_json_of_a_success_is_given(body, both_at):
-    answers = lambda: lambda conversation: conversation.answer(json.dumps(body).encode())  # noqa: E731
-    assert both_at(answers, get, integrated_account_id=ACME).value == body
 
 
 PAGES = {
