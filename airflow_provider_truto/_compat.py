@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import cache
 from importlib.util import find_spec
+from threading import Lock
 from typing import Any
 
 try:
@@ -37,6 +38,8 @@ except ImportError:  # before Airflow 3.2
 
 #: Whether tasks and triggers may ask Airflow's own database.
 IS_AIRFLOW_2 = find_spec("airflow.sdk") is None
+#: Airflow 3.0 and 3.1 do not keep two threads of a task from talking to its supervisor at once.
+_TO_SUPERVISOR = Lock()
 _ENDED = {"success", "failed", "skipped", "upstream_failed", "removed"}
 
 __all__ = [
@@ -63,6 +66,7 @@ __all__ = [
     "make_param",
     "mask_secret",
     "object_storage_path",
+    "push_xcom",
     "read_xcom",
     "warn_deprecated",
 ]
@@ -94,7 +98,14 @@ def mask_secret(secret: str) -> None:
             from airflow.sdk.execution_time.secrets_masker import mask_secret as mask  # Airflow 3.0
         except ImportError:
             from airflow.utils.log.secrets_masker import mask_secret as mask  # Airflow 2.11
-    mask(secret)
+    with _TO_SUPERVISOR:
+        mask(secret)
+
+
+def push_xcom(ti: Any, key: str, value: Any) -> None:
+    """Push an XCom while the task runs, from any of its threads."""
+    with _TO_SUPERVISOR:
+        ti.xcom_push(key=key, value=value)
 
 
 def read_xcom(ti_key: Any, key: str) -> Any:
@@ -152,7 +163,12 @@ async def get_async_connection(conn_id: str) -> Any:
         return await BaseHook.aget_connection(conn_id)
     from asgiref.sync import sync_to_async
 
-    return await sync_to_async(BaseHook.get_connection)(conn_id)
+    return await sync_to_async(_get_connection)(conn_id)
+
+
+def _get_connection(conn_id: str) -> Any:
+    with _TO_SUPERVISOR:
+        return BaseHook.get_connection(conn_id)
 
 
 def is_literal(value: Any) -> bool:

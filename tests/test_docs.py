@@ -526,6 +526,10 @@ def test_the_log_lines_are_those_of_the_operator():
     far.counts.update(updated=11_997, failed=2, skipped=1)
     assert describe_start(rows=40_000, done=0, requests_per_second=None) == BULK.block("before").strip()
     assert describe_progress(far) == BULK.block("progress").strip()
+    shown = json.loads(BULK.block("shown"))
+    assert {**_bulk_job._describe_progress(far), "at": shown["at"]} == shown
+    told = re.findall(r"`(\w+)`", " ".join(cells[0] for cells in BULK.table("in `progress`")))
+    assert told == list(shown)
     unknown = describe_start(rows=None, done=0, requests_per_second=None)
     assert unknown.startswith("An unknown number of records; ")
     assert "An unknown number of records; …" in BULK.text

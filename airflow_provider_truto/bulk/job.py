@@ -70,6 +70,7 @@ class BulkJob:
     :param gate: what the plan must be for its first write to be sent.
     :param previews: say what would be done, and send nothing.
     :param on_progress: called every few seconds and at the end.
+    :param on_end: called with the last progress, when all is written down.
     """
 
     folder: Any
@@ -88,6 +89,7 @@ class BulkJob:
     gate: PlanGate = field(default_factory=PlanGate)
     previews: bool = False
     on_progress: Callable[[Progress], None] = lambda _progress: None
+    on_end: Callable[[Progress], None] = lambda _progress: None
     log: Logger = _LOG
 
     def execute(self) -> dict[str, Any]:
@@ -265,6 +267,7 @@ class BulkJob:
                         "accounts": {name: _list_counts(counts) for name, counts in progress.of_accounts.items()},
                     }
                 )
+                self.on_end(progress)
         return summary
 
     def _judge(self, summary: Mapping[str, Any]) -> None:

@@ -34,8 +34,8 @@ def describe_progress(progress: Progress) -> str:
     text = f"{progress.done}{'' if progress.total is None else f' of {progress.total}'} records"
     if progress.rate is not None:
         text += f", {progress.rate:.1f} a second"
-    if progress.rate and progress.total is not None:
-        text += f", {describe_duration((progress.total - progress.done) / progress.rate)} left"
+    if (left := progress.seconds_left) is not None:
+        text += f", {describe_duration(left)} left"
     return f"{text}; {progress.failures} failed or skipped"
 
 

@@ -72,6 +72,13 @@ class Progress:
         return self.counts["failed"] + self.counts["skipped"]
 
     @property
+    def seconds_left(self) -> float | None:
+        """Seconds until the end, at the rate of late; ``None`` where that is not known."""
+        if self.total is None or not (self.rate or self.done >= self.total):
+            return None
+        return max(0, self.total - self.done) / self.rate if self.rate else 0.0
+
+    @property
     def has_advanced(self) -> bool:
         """Whether this try has brought any record to its end: one that a later try leaves alone."""
         return self.done - self.transient_failures > sum(self.resumed.values())

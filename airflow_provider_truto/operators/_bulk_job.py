@@ -27,6 +27,7 @@ from airflow_provider_truto.hooks.truto import TrutoHook
 from airflow_provider_truto.operators._bulk_source import choose_sql, prepare_source
 from airflow_provider_truto.operators._files import find_schema
 from airflow_provider_truto.operators._outlets import emit_events
+from airflow_provider_truto.operators._progress import ProgressXCom
 from airflow_provider_truto.records.coerce import CoercionOptions
 from airflow_provider_truto.records.keys import RunSeen, TaskIdentity
 from airflow_provider_truto.records.request import RecordRequest
@@ -77,6 +78,7 @@ def build_job(operator: TrutoBulkOperator, context: Any, task: RunningTask | Non
     identity = task.identity if task else _make_identity_of_nobody(operator)
     hook = TrutoHook(operator.truto_conn_id, requests_per_second=operator.requests_per_second)
     names = (identity.dag_id, identity.run_id, identity.task_id, identity.map_index)
+    watch = _Watch(operator, context)
     return BulkJob(
         folder=locate_task_folder(object_storage_path(operator.output_path), *names),
         identity=identity,
@@ -92,7 +94,8 @@ def build_job(operator: TrutoBulkOperator, context: Any, task: RunningTask | Non
         state=_make_state_options(operator, identity) if operator.changed_only else None,
         gate=_make_gate(operator, identity),
         previews=operator.preview,
-        on_progress=_Metrics().count,
+        on_progress=watch.on_progress,
+        on_end=watch.on_end,
         log=operator.log,
     )
 
@@ -127,18 +130,38 @@ def _make_gate(operator: TrutoBulkOperator, identity: TaskIdentity) -> PlanGate:
     return PlanGate(max_changes=operator.max_changes, expect=operator.expect, past=past)
 
 
-class _Metrics:
-    """Adds to Airflow's metrics what a try has done since the last time."""
+class _Watch:
+    """Shows in Airflow how far a try is: in its metrics what was done since the last time, in XCom the whole."""
 
-    def __init__(self) -> None:
+    def __init__(self, operator: TrutoBulkOperator, context: Any) -> None:
         self._counted: Counter[str] = Counter()
+        self._xcom = ProgressXCom(operator, context)
 
-    def count(self, progress: Progress) -> None:
+    def on_progress(self, progress: Progress) -> None:
+        self._count(progress)
+        self._xcom.show_aside(_describe_progress(progress))
+
+    def on_end(self, progress: Progress) -> None:
+        self._xcom.end(_describe_progress(progress))
+
+    def _count(self, progress: Progress) -> None:
         now, before = show_counts(progress.counts), show_counts(progress.resumed)
         done = Counter({outcome: now[outcome] - before[outcome] for outcome in now})
         for outcome, number in done.items():
             count_metric(f"truto.bulk.{outcome}", number - self._counted[outcome])
         self._counted = done
+
+
+def _describe_progress(progress: Progress) -> dict[str, Any]:
+    """Return what is shown of a bulk that runs: numbers alone."""
+    left = progress.seconds_left
+    return {
+        "done": progress.done,
+        "of": progress.total,
+        "failed": progress.failures,
+        "per_second": None if progress.rate is None else round(progress.rate, 2),
+        "seconds_left": None if left is None else round(left),
+    }
 
 
 def _select_counts(summary: Mapping[str, Any]) -> dict[str, Any]:

@@ -103,7 +103,7 @@ class RecordCall:
         operator = self._operator
         open_first = putting_off(open_pages, over=operator.find_longest_wait(self._context))
         listing = hook.listing(open_first, request, earlier=problems, safeguards=build_safeguards(operator))
-        value, outcome = read_list(operator, listing)
+        value, outcome = read_list(operator, listing, self._context)
         self._outcome |= outcome
         operator.push_outcome(self._context, self._outcome)
         operator.log.info(

@@ -136,7 +136,7 @@ class TrutoBulkUpdateAccountsOperator(TrutoBulkOperator):
     Flags, numbers and choices may also be text, as templates render it: ``"false"``, ``"32"``. Any other value
     fails the task before anything is sent and before a ledger is begun.
 
-    XCom: ``return_value`` are the counts, paths and times.
+    XCom: ``return_value`` are the counts, paths and times; ``progress``, while it runs, is how far it is.
     """
 
     model = "crm"

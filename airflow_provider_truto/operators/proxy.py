@@ -64,7 +64,8 @@ class TrutoProxyOperator(TrutoRecordOperator):
     Flags, numbers and choices may also be text, as templates render it: ``"false"``, ``"32"``. Any other value
     fails the task, and nothing is sent.
 
-    XCom: ``return_value`` is the response; status, attempts, preview, cursor and paths are under ``truto``.
+    XCom: ``return_value`` is the response; status, attempts, preview, cursor and paths are under ``truto``;
+    how far a long list is, is under ``progress`` while it is read.
     """
 
     @defer_required_check

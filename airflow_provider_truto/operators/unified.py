@@ -77,7 +77,7 @@ class TrutoUnifiedOperator(TrutoRecordOperator):
 
     Flags, numbers and choices may also be text, as templates render it: ``"false"``, ``"32"``. Any other value
     fails the task, and nothing is sent. XCom: ``return_value`` is the response; status, attempts, verification,
-    preview, cursor and paths are under ``truto``.
+    preview, cursor and paths are under ``truto``; how far a long list is, is under ``progress`` while it is read.
     """
 
     @defer_required_check

@@ -14,15 +14,16 @@ def connect(truto, token=None, **extra):
     os.environ["AIRFLOW_CONN_TRUTO_DEFAULT"] = json.dumps(conn)
 
 
-def run(operator, *, try_number=1, generation=0, dag_run=None):
-    """One try; ``generation`` is another after each clear, ``dag_run`` what Airflow shows of the run."""
-    return operator.execute(context_of(operator, try_number=try_number, generation=generation, dag_run=dag_run))
+def run(operator, **more):
+    """One try; see ``context_of``."""
+    return operator.execute(context_of(operator, **more))
 
 
-def context_of(operator, *, try_number=1, generation=0, dag_run=None):
+def context_of(operator, *, try_number=1, generation=0, dag_run=None, push=lambda **_: None):
+    """``generation`` is another after each clear, ``dag_run`` what Airflow shows of the run, ``push`` takes XComs."""
     names = {"dag_id": "dag", "run_id": "run", "task_id": operator.task_id, "map_index": -1}
     max_tries = generation + operator.retries
-    ti = SimpleNamespace(**names, max_tries=max_tries, try_number=try_number)
+    ti = SimpleNamespace(**names, max_tries=max_tries, try_number=try_number, xcom_push=push)
     return {"ti": ti, "task": operator, "dag_run": dag_run}
 
 

@@ -235,3 +235,22 @@ def test_the_values_of_records_are_not_in_the_log(airflow):
     run = airflow.run("unified('t', 'list')\nunified('g', 'get', record_id=RECORD)")
     assert run.state == "success"
     assert "Northwind" not in run.log
+
+
+def test_a_long_list_says_how_far_it_is_between_its_pages_and_a_short_one_nothing(airflow, emulator):
+    fill(emulator, 60)
+    run = airflow.run("""
+        from airflow_provider_truto.operators import _progress
+
+        def be(seconds):
+            def set_seconds(*_):
+                _progress.FIRST_SECONDS = _progress.SECONDS = seconds
+            return set_seconds
+
+        long = unified("long", "list", query={"limit": 10}, pre_execute=be(0.0), post_execute=be(5.0))
+        long >> unified("short", "list", query={"limit": 10})
+    """)
+    progress = run["long"].xcom["progress"]
+    assert (progress["pages"], progress["records"]) == (6, 60)
+    assert progress.keys() == {"pages", "records", "per_second", "seconds", "at"}
+    assert "progress" not in run["short"].xcom
