@@ -53,12 +53,13 @@ def describe_failures(summary: Mapping[str, Any]) -> str:
     failures = count_failures(summary)
     written = summary["updated"] + summary["created"]
     problems = "".join(f"\n  {problem}" for problem in summary["first_problems"])
+    counted = " The first problems (rows are counted from 0, as in the ledger):" if problems else ""
     return (
         f"{failures} of {summary['records']} records failed ({summary['failed']}) or were skipped"
         f" ({failures - summary['failed']}); {written} were written, {summary['unchanged']} needed no"
         f" write{describe_tolerated(summary)}."
         f" They are in {', '.join(summary['failures']) or summary['ledger']}, which can be a source again."
-        f"{problems}"
+        f"{counted}{problems}"
     )
 
 

@@ -27,8 +27,8 @@ class _Group:
     records: int = 0
 
     def describe(self, account: str) -> str:
-        more = f", and {self.records - 1} more like it" if self.records > 1 else ""
-        whose = f" of customer {account}" if more and account else ""
+        more = f" and {self.records - 1} more like it" if self.records > 1 else ""
+        whose = f", of customer {account}" if account else ""
         which = describe_row(self.ordinal, self.place, self.id)
         text = f"{which}{more}{whose}: {self.message}"
         return f"{text[:_LONGEST]}…" if len(text) > _LONGEST else text

@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow_provider_truto.bulk.completed import CompletedRecords
 from airflow_provider_truto.bulk.problems import Problems
-from airflow_provider_truto.bulk.record import Record, describe_row
+from airflow_provider_truto.bulk.record import Record
 from airflow_provider_truto.bulk.result_row import ResultRow, show_counts
 from airflow_provider_truto.client.rate_limiter import MARGIN, TIER_SECONDS
 
@@ -101,11 +101,11 @@ class Progress:
             self.first_repeated = self.first_repeated or f"{record.label}: {record.note}"
         if "/id" in row.not_confirmed:
             self.others += 1
-            self.first_other = self.first_other or _describe(record)
+            self.first_other = self.first_other or record.label
         if row.not_confirmed and row.is_done:
             self.unconfirmed += 1
             fields = ", ".join(row.not_confirmed)
-            self.first_unconfirmed = self.first_unconfirmed or f"{_describe(record)}: {fields}"
+            self.first_unconfirmed = self.first_unconfirmed or f"{record.label}: {fields}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the numbers as JSON."""
@@ -140,7 +140,3 @@ class RateMeter:
             self._samples.popleft()
         began, done_before = self._samples[0]
         return (done - done_before) / (now - began) if now - began >= RATE_SECONDS else None
-
-
-def _describe(record: Record) -> str:
-    return describe_row(record.ordinal, record.place, record.id)

@@ -110,14 +110,18 @@ class Record(Value):
 
     @property
     def label(self) -> str:
-        """Return, for messages, which row it is."""
-        return describe_row(self.ordinal, self.place)
+        """Return, for messages, which record it is, and which row."""
+        return describe_row(self.ordinal, self.place, self.id)
 
 
 def describe_row(ordinal: int, place: str | None, record_id: str | None = None) -> str:
-    """Name a row for messages: by its number in the ledger, by where an editor finds it, and by its id if any."""
-    row = f"row {ordinal}" if place is None else f"row {ordinal} ({place})"
-    return row if record_id is None else f"{row}, {record_id}"
+    """Name a row for messages: by the id of its record, by its number in the ledger, and by where an editor finds it.
+
+    ``record r7 (row 6, line 8 of a.csv)``; without an id ``row 6 (line 8 of a.csv)``.
+    """
+    if record_id is None:
+        return f"row {ordinal}" if place is None else f"row {ordinal} ({place})"
+    return f"record {record_id} (row {ordinal})" if place is None else f"record {record_id} (row {ordinal}, {place})"
 
 
 def parse_record(row: Any, ordinal: int, *, needs_id: bool = True, needs_body: bool = True) -> Record:

@@ -51,7 +51,7 @@ def test_a_bulk_that_fails_everywhere_is_stopped_and_a_clear_goes_on_with_what_i
     assert text.startswith("bulk stopped: 6 of the 6 records that this try has done have failed, of 4 customers")
     assert "(stop_after=6)" in text
     assert "Clear the task to go on" in text
-    assert "\n  row " in text
+    assert "\n  record r0 (row 0)" in text
     read = read_ledger(output)
     assert (len(read.rows), read.summaries[-1]["finished"], read.summaries[-1]["failed"]) == (6, False, 6)
     one.emulator.clear_faults()

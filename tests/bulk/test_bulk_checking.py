@@ -56,12 +56,15 @@ def warehouse(sqlite, one):
 def test_a_check_of_the_whole_source_lists_its_faults_and_nothing_is_sent(one, task, files, output):
     with pytest.raises(AirflowFailException, match=f"^2 {FIRST}") as failure:
         run(task(broken(one.rows(), 3, 39), validate_first=True, max_failures=None))
-    assert "\nrow 3: " in str(failure.value)
-    assert "\nrow 39: " in str(failure.value)
+    assert "\nrecord r3 (row 3): " in str(failure.value)
+    assert "\nrecord r9 (row 39): " in str(failure.value)
     assert one.emulator.requests == []
     assert files() == ["0/check"]
     [path] = output.rglob("check-1-*.json")
-    assert [fault.partition(":")[0] for fault in json.loads(path.read_text())["faults"]] == ["row 3", "row 39"]
+    assert [fault.partition(":")[0] for fault in json.loads(path.read_text())["faults"]] == [
+        "record r3 (row 3)",
+        "record r9 (row 39)",
+    ]
     assert path.stat().st_mode & 0o777 == 0o600
 
 
@@ -116,7 +119,7 @@ def test_what_earlier_tries_have_sent_from_is_kept_whatever_a_later_check_finds(
     done = len(one.writes())
     assert 0 < done < 39
     before = [name for name in files() if name.startswith("0/snapshot")]
-    with pytest.raises(AirflowFailException, match=f"(?s)^1 {LATER}.*\nrow 39: "):
+    with pytest.raises(AirflowFailException, match=f"(?s)^1 {LATER}.*\nrecord r9 \\(row 39\\): "):
         run(task(**source, validate_first=True), try_number=2)
     assert (len(one.writes()), [name for name in files() if name.startswith("0/snapshot")]) == (done, before)
     warehouse([{**row, "body": {"description": "of another day"}} for row in reversed(one.rows())])

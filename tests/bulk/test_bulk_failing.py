@@ -67,10 +67,11 @@ def test_the_failure_tells_counts_first_problems_and_where_the_failures_are(one,
         run(task(broken(one.rows(), 3, *range(10, 20))))
     text = str(failure.value)
     assert "11 of 40 records failed (11) or were skipped (0); 29 were written, 0 needed no write." in text
-    assert "row 3, r3: " in text
+    assert f"\n  record r3 (row 3), of customer {one.accounts[0]}: " in text
+    assert "rows are counted from 0" in text
     assert "/body/description: expects text" in text
-    assert text.count("\n  row ") == 2, "row 3 is another customer's than the others"
-    assert f"\n  row 10, r0, and 9 more like it of customer {one.accounts[1]}: " in text
+    assert text.count("\n  record ") == 2, "row 3 is another customer's than the others"
+    assert f"\n  record r0 (row 10) and 9 more like it, of customer {one.accounts[1]}: " in text
     [path] = [Path(word.rstrip(",").removeprefix("file://")) for word in text.split() if "failures-" in word]
     assert sorted(json.loads(line)["ordinal"] for line in path.read_text().splitlines()) == [3, *range(10, 20)]
 
@@ -93,10 +94,10 @@ def test_different_problems_are_told_once_a_customer_and_error_in_their_order(on
     counts = run(operator)
     heads = [problem.partition(": ")[0] for problem in counts["first_problems"]]
     assert sorted(heads) == [
-        "row 0, r0, and 1 more like it of customer " + one.accounts[0],
-        "row 10, r0, and 9 more like it of customer " + one.accounts[1],
-        "row 20, r0, and 9 more like it of customer " + one.accounts[2],
-        "row 35, r5",
+        "record r0 (row 0) and 1 more like it, of customer " + one.accounts[0],
+        "record r0 (row 10) and 9 more like it, of customer " + one.accounts[1],
+        "record r0 (row 20) and 9 more like it, of customer " + one.accounts[2],
+        "record r5 (row 35), of customer " + one.accounts[3],
         "row 40",
     ]
     assert counts["failed"] + counts["skipped"] == 24
@@ -112,7 +113,7 @@ def test_a_retry_tells_the_problems_of_earlier_tries_with_their_counts(one, task
     with pytest.raises(AirflowFailException) as failure:
         run(task(broken(one.rows(), 3)), try_number=2)
     told = str(failure.value).split("\n  ")[1:]
-    assert f"row 10, r0, and 9 more like it of customer {lapsed}: " in "\n".join(told)
+    assert f"record r0 (row 10) and 9 more like it, of customer {lapsed}: " in "\n".join(told)
 
 
 def test_a_source_that_was_corrected_after_a_failure_is_told_the_way_out(one, task):
@@ -157,7 +158,7 @@ def test_where_a_failure_may_pass_the_task_is_retried_and_sends_just_those(one, 
     with pytest.raises(AirflowFailException, match=r"^1 of 40 records failed") as failure:
         run(task(rows), try_number=2)
     assert [request["path"][-1] for request in one.emulator.requests[before:]] == ["r4"]
-    assert "row 7, r7" in str(failure.value)
+    assert "record r7 (row 7), of customer " in str(failure.value)
     assert set(one.writes().values()) == {1}
 
 
@@ -360,7 +361,7 @@ def test_answers_about_another_record_are_one_line_of_the_log(one, task, logged)
     run(task(one.rows(), concurrency=1))
     text = logged()
     # Airflow 2 shows each line twice here.
-    about = r"(\d+) of this try's answers are about another record .* the first that of row [01], r[01]\."
+    about = r"(\d+) of this try's answers are about another record .* the first that of record r[01] \(row [01]\)\."
     told = re.findall(about, text)
     assert set(told) == {"2"}
     assert len(told) <= 2

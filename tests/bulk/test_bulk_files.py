@@ -164,9 +164,9 @@ def test_what_cannot_delimit_is_refused(tmp_path, delimiter):
 def test_a_row_is_told_by_the_line_where_an_editor_finds_it(tmp_path):
     text = '\nid,name\n1,"a\nb"\n\n2,x,y\n'
     first, second = source_of(tmp_path, {"rows.csv": text}).records()
-    assert (first.label, second.label) == ("row 0 (line 3 of rows.csv)", "row 1 (line 6 of rows.csv)")
+    assert (first.label, second.label) == ("record 1 (row 0, line 3 of rows.csv)", "row 1 (line 6 of rows.csv)")
     (record,) = source_of(tmp_path, {"rows.jsonl": b"\n\n" + JSON_ROW}).records()
-    assert record.label == "row 0 (line 3 of rows.jsonl)"
+    assert record.label == "record 1 (row 0, line 3 of rows.jsonl)"
 
 
 # ---------------------------------------------------------------------------------- what a double does not hold
@@ -192,7 +192,9 @@ def test_a_number_that_no_double_holds_is_its_record_s_problem_in_every_format(t
     summary = truto.run(source_of(tmp_path, {f"rows.{kind}": text}), output)
     assert (summary["failed"], truto.emulator.requests) == (1, [])
     (problem,) = summary["first_problems"]
-    assert problem.startswith(f"row 0 (line {1 if kind == 'jsonl' else 2} of rows.{kind}), r1: ")
+    assert problem.startswith(
+        f"record r1 (row 0, line {1 if kind == 'jsonl' else 2} of rows.{kind}), of customer {account}: "
+    )
     assert "/body/custom_fields/x: the number " in problem
     assert "send it as text" in problem
 

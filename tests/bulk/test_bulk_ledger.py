@@ -188,7 +188,7 @@ def test_the_failures_of_a_try_are_all_that_there_are(folder):
     first.add(row(2, "failed", transient=True), failed=FailedBody(body={"name": "still"}))
     first.close({})
     second, past = opened(folder, try_number=2)
-    assert past.problems.describe() == ["row 0, r0: why"]
+    assert past.problems.describe() == ["record r0 (row 0), of customer a: why"]
     second.add(row(1))
     second.add(row(2, "skipped", transient=True), failed=FailedBody(body={"name": "still"}))
     whole = second.close({})

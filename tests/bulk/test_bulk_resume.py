@@ -113,7 +113,7 @@ def test_a_retry_sends_only_what_failed_in_passing(truto, output):
     assert [request["path"][-1] for request in truto.emulator.requests[before:]] == ["r3"]
     assert truto_requests(truto, "r3", 0)[-1] == unsent  # under the same key
     assert (second["records"], second["updated"], second["failed"], second["resumed"]) == (40, 39, 1, 39)
-    assert "row 14, r4" in second["first_problems"][0]
+    assert "record r4 (row 14)" in second["first_problems"][0]
     # The failures of the last try are all that there are, and can be a source as they are.
     [line] = read_ledger(output).failed_lines
     assert (line["ordinal"], line["body"]) == (14, rows[14]["body"])

@@ -209,8 +209,10 @@ def test_problems_of_all_shards_are_told_once_a_customer_and_error_in_the_order_
         run_shard(truto, output, source, index)
     told = merge_ledgers(task_of(output)).as_dict()["first_problems"]
     first = [next(n for n, row in enumerate(rows) if row["integrated_account_id"] == a) for a in truto.accounts]
-    assert [text.partition(", ")[0] for text in told] == [f"row {ordinal}" for ordinal in first[:5]]
-    assert all("and 4 more like it of customer" in text for text in told)
+    assert [text.partition(": ")[0] for text in told] == [
+        f"record {rows[n]['id']} (row {n}) and 4 more like it, of customer {rows[n]['integrated_account_id']}"
+        for n in first[:5]
+    ]
 
 
 def test_of_a_shard_s_tries_the_last_counts(truto, output):

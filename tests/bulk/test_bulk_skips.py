@@ -88,7 +88,7 @@ def test_a_retry_leaves_alone_what_was_passed_over_and_a_clear_decides_anew(one,
         run(task(one.rows(), skip_on=["not_found"]), try_number=2)
     summary = read_ledger(output).summaries[-1]
     assert shown(summary, "updated", "resumed", "tolerated") == (38, 39, 1)
-    assert [problem.partition(",")[0] for problem in summary["first_problems"]] == ["row 4"]
+    assert [problem.partition(",")[0] for problem in summary["first_problems"]] == ["record r4 (row 4)"]
     counts = run(task(one.rows()), try_number=3, generation=2)
     assert shown(counts, "updated", "skipped", "tolerated") == (40, 0, 0)
 
