@@ -45,7 +45,7 @@ class Account:
     """The records of one customer that are in flight, and those that wait for them.
 
     ``lines`` are those of ids and keys; ``held`` the records that stand in them and are not the first, ``ready``
-    those that have become it, or were asked for.
+    those that have become it, or were asked for, ``sent`` those that are sent.
     ``waits`` are those in flight that were told to wait for long: no other is sent before they may go on.
     ``undone`` are the ids and keys of records that the next try sends again, with their ordinals.
     ``is_asked``: the CRM is being asked for all of its records; ``unknown_since`` is the error with which that ended.
@@ -58,6 +58,7 @@ class Account:
     lines: Lines = field(default_factory=Lines)
     held: dict[int, Record] = field(default_factory=dict)
     ready: deque[Record] = field(default_factory=deque)
+    sent: set[int] = field(default_factory=set)
     undone: dict[str, int] = field(default_factory=dict)
     is_asked: bool = False
     unknown_since: TrutoError | None = None
@@ -121,7 +122,8 @@ class FairQueue:
         ``running`` are the records in flight. One whose id or key is in flight is held until that one is done.
         """
         while (account := self._choose_account(running)) and (record := self._take_record(account)):
-            if record.ordinal not in account.lines and not self._join_lines(record, account):
+            is_known = record.ordinal in account.lines
+            if not (account.lines.is_first(record.ordinal) if is_known else self._join_lines(record, account)):
                 account.held[record.ordinal] = record
             elif (turn := self._begin(record, account)) is not None:
                 return turn
@@ -151,6 +153,7 @@ class FairQueue:
         """Look a record up again whose remembered id does not exist any more."""
         record, account = turn.record, turn.account
         account.in_flight -= 1
+        account.sent.discard(record.ordinal)
         self._free(account, account.lines.leave(record.ordinal, only=_name_id(record.id or "")))
         self._set_ready(record.replace(id=None, is_remembered=False), account, is_first=True)
 
@@ -161,6 +164,10 @@ class FairQueue:
     def has_others_than(self, account_id: str) -> bool:
         """Whether records of another account were put here."""
         return any(known != account_id for known in chain(self._accounts, islice(self._spool, 2)))
+
+    def count_held(self) -> int:
+        """Count the records that wait for others to be done."""
+        return sum(len(account.held) for account in self._accounts.values())
 
     def close(self) -> None:
         """Close the spool, and drop what is in it."""
@@ -223,7 +230,7 @@ class FairQueue:
             elif not found.is_sent:
                 turn = Turn(found, account)
             elif found.id is not None:
-                if not account.lines.join(record.ordinal, [_name_id(found.id)]):
+                if not account.lines.join(record.ordinal, [_name_id(found.id)], served=account.sent):
                     account.held[record.ordinal] = found
                     return None
                 record, turn = found, self._find_refusal(found, account)
@@ -231,6 +238,7 @@ class FairQueue:
             self._leave(record, account)
             return turn
         account.in_flight += 1
+        account.sent.add(record.ordinal)
         return Turn(record, account)
 
     def _find_refusal(self, record: Record, account: Account) -> Turn | None:
@@ -253,12 +261,14 @@ class FairQueue:
         if is_undone:
             for name in account.lines.list_names(record.ordinal):
                 account.undone.setdefault(name, record.ordinal)
+        account.sent.discard(record.ordinal)
         self._free(account, account.lines.leave(record.ordinal))
 
     def _free(self, account: Account, ordinals: list[int]) -> None:
         """Make those ready whose turn has come."""
         for ordinal in ordinals:
-            self._set_ready(account.held.pop(ordinal), account)
+            if (record := account.held.pop(ordinal, None)) is not None:
+                self._set_ready(record, account)
 
 
 def _name_id(record_id: str) -> str:

@@ -140,6 +140,8 @@ class BulkRunner:
                     await asyncio.sleep(0)
                 continue
             if self._reader.is_done and not len(self._queue) and not len(self._slots):
+                if held := self._queue.count_held():
+                    raise RuntimeError(f"{held} records wait for each other: a fault of this package")
                 return
             if (seconds := self._find_wait()) is not None:
                 self._fatal = WaitingError(seconds, is_fruitless=not self.progress.has_advanced)

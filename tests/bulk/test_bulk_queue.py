@@ -140,6 +140,27 @@ class NothingFound:
         return record
 
 
+class Found:
+    """Every key finds the same record."""
+
+    def look_up(self, _account_id, record):
+        return record.replace(id="x")
+
+
+def test_a_record_that_is_looked_up_again_waits_for_nobody_who_waits_for_it():
+    queue = FairQueue(concurrency=8, finder=Found())
+    by_key = {"id": "x", "is_remembered": True, "match_keys": (("k",),)}
+    for ordinal, names in enumerate([by_key, {"id": "x"}, by_key]):
+        queue.put("a", Record(ordinal=ordinal, body={}, **names))
+    queue.begin_anew(queue.take(running=0))
+    done = []
+    while turns := take_all(queue):
+        [turn] = turns
+        done.append(turn.record.ordinal)
+        queue.finish(turn, OK)
+    assert (done, queue.count_held()) == ([0, 1, 2], 0)
+
+
 def test_all_that_is_allowed_goes_to_an_account_that_has_answered_well(queue):
     put(queue, "a1 a2 a3 a4 a5 a6 a7 a8 a9 aa")
     [first, *_] = take_all(queue)
