@@ -3,7 +3,7 @@
     <output_path>/<dag>/<run>/<task>/<map index>/<generation>/      and beside it, what ``tries`` leaves
         header-<try>-<uuid>.json                  what the bulk is, and what its source is; binds the tries to come
         results-<try>-<uuid>-<n>.jsonl            a line a record: what became of it
-        pending-<try>-<uuid>-<n>.jsonl            with changed_only: whose hash in the state will not hold any more
+        pending-<try>-<uuid>-<n>.jsonl            with changed_only: which records are about to be written
         failures-<try>-<uuid>-<n>.jsonl           records that failed, with their bodies, to be fed back
         summary-<try>-<uuid>.json                 counts, at the end of a try
         check-<try>-<uuid>.json                   faults that a check before the first write has found; binds nobody
@@ -43,7 +43,7 @@ from airflow_provider_truto.bulk.result_row import (
     FailedBody,
     ResultRow,
     encode_failure,
-    encode_pending_keys,
+    encode_pending,
     parse_failure_ordinal,
 )
 from airflow_provider_truto.bulk.storage import is_local, write_whole
@@ -150,12 +150,12 @@ class Ledger:
             self._failures.add(encode_failure(row, failed or FailedBody(body=None)))
         self._results.add(row.line())
 
-    def add_pending(self, keys: Sequence[int]) -> list[Callable[[], None]]:
-        """Write which records of the state are about to be written.
+    def add_pending(self, records: Sequence[tuple[int, int]]) -> list[Callable[[], None]]:
+        """Write which records are about to be written: their keys in the state, and their ordinals.
 
         Returns what has to be called before they are, outside of the event loop.
         """
-        self._pending.add(encode_pending_keys(keys))
+        self._pending.add(encode_pending(records))
         return [] if self._is_local else self._pending.take_part()
 
     def take_full_parts(self, *, all_of_them: bool = False) -> list[Callable[[], None]]:

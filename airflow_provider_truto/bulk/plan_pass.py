@@ -114,7 +114,7 @@ class PlanPass:
 
     async def _decide_on(self, record: Record, account_id: str) -> Decision:
         """Decide on a row as the run would. Raises ``TrutoError`` for what is in its way."""
-        if self._matcher is not None and record.is_nameless:
+        if self._matcher is not None and record.is_nameless and not record.is_unchanged:
             found = await self._matcher.find(account_id, record)
             if isinstance(found, TrutoError):
                 return decide_error(record, account_id, found)

@@ -231,7 +231,7 @@ _ROW = {
     "not_confirmed": (False, is_list_of(is_text)),
     "match": (False, is_list_of(lambda value: is_text(value) and _KEY.fullmatch(value) is not None)),
 }
-_PENDING = {"keys": (True, is_list_of(is_whole_number))}
+_PENDING = {"keys": (True, is_list_of(is_whole_number)), "ordinals": (True, is_list_of(is_count))}
 _FAILURE = {"ordinal": (True, is_count), "error": (True, lambda value: isinstance(value, dict))}
 
 
@@ -289,15 +289,15 @@ def encode_failure(row: ResultRow, failed: FailedBody) -> bytes:
     return _encode_line({name: value for name, value in record.items() if value is not None})
 
 
-def encode_pending_keys(keys: Sequence[int]) -> bytes:
-    """Write which records of the state are about to be written."""
-    return _encode_line({"keys": list(keys)})
+def encode_pending(records: Sequence[tuple[int, int]]) -> bytes:
+    """Write which records are about to be written: their keys in the state, and their ordinals."""
+    return _encode_line({"keys": [key for key, _ in records], "ordinals": [ordinal for _, ordinal in records]})
 
 
-def parse_pending_keys(line: bytes) -> list[int]:
+def parse_pending(line: bytes) -> list[tuple[int, int]]:
     """Read them. Raises ``ValueError`` where a line is torn, or something else."""
-    keys: list[int] = _parse_object(line, _PENDING)["keys"]
-    return keys
+    found = _parse_object(line, _PENDING)
+    return list(zip(found["keys"], found["ordinals"], strict=True))
 
 
 def parse_failure_ordinal(line: bytes) -> int:

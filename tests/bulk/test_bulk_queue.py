@@ -152,7 +152,7 @@ def test_a_record_that_is_looked_up_again_waits_for_nobody_who_waits_for_it():
     by_key = {"id": "x", "is_remembered": True, "match_keys": (("k",),)}
     for ordinal, names in enumerate([by_key, {"id": "x"}, by_key]):
         queue.put("a", Record(ordinal=ordinal, body={}, **names))
-    queue.begin_anew(queue.take(running=0))
+    queue.look_up_again(queue.take(running=0))
     done = []
     while turns := take_all(queue):
         [turn] = turns

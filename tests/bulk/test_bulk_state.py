@@ -223,6 +223,89 @@ def test_of_a_run_that_has_left_no_result_nobody_knows_what_it_has_written(runs,
     assert runs(rows)[1] == 0
 
 
+def end_in_flight(runs, truto, rows, *, skip=0, path="r1$", **options):
+    """A run that ends as one that is killed: a write was executed, and the ledger has no line of it."""
+    truto.emulator.fault(path=path, status=401, apply=True, times=None, skip=skip)
+    with pytest.raises(TrutoAuthenticationError):
+        runs(rows, run="ended", client={"max_attempts": 1}, **options)
+    truto.emulator.clear_faults()
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_that_an_earlier_row_was_confirmed_says_nothing_of_a_later_one_in_flight(runs, truto, is_known):
+    before, first, second = (changed(truto.rows(), 1, text=text)[1:2] for text in ("before", "first", "second"))
+    if is_known:
+        runs(before)
+    end_in_flight(runs, truto, [*first, *second], skip=1)
+    truto.assert_applied(second)
+    assert runs(first)[1] == 1
+    truto.assert_applied(first)
+
+
+def test_a_refusal_in_a_later_try_says_nothing_of_what_an_earlier_one_had_in_flight(runs, truto):
+    rows = truto.rows()[:3]
+    runs(rows)
+    later = changed(rows, 1)
+    end_in_flight(runs, truto, later)
+    truto.emulator.fault(path="r1$", status=403)
+    assert runs(later, run="ended", try_number=2)[0]["failed"] == 1
+    truto.assert_applied(later)
+    assert runs(rows)[1] == 1
+    truto.assert_applied(rows)
+
+
+def test_of_a_removal_in_flight_nobody_knows_whether_it_was_executed(runs, truto):
+    rows = truto.rows()[:3]
+    runs(rows, on_removed="clear_fields")
+    end_in_flight(runs, truto, rows[:2], path="r2$", on_removed="clear_fields", max_removed=1)
+    assert truto.text_of(truto.accounts[0], "r2") is None
+    assert runs(rows)[1] == 1
+    truto.assert_applied(rows)
+
+
+BY_WEBSITE = {"match_on": "website"}
+
+
+@pytest.fixture
+def by_website(truto):
+    """A function that makes a row which finds ``r1`` by its website."""
+    truto.state.records[truto.accounts[0]]["crm/accounts"]["r1"]["properties"]["website"] = "r1.example"
+
+    def make(text):
+        return {
+            "body": {"website": "r1.example", "description": text},
+            "integrated_account_id": truto.accounts[0],
+        }
+
+    return make
+
+
+def test_a_record_is_one_whether_its_row_has_an_id_or_finds_it(runs, truto, by_website):
+    by_id = {**by_website("first"), "id": "r1"}
+    runs([by_id])
+    assert runs([by_website("second")], match=BY_WEBSITE)[1] == 1
+    assert runs([by_id])[1] == 1
+    truto.assert_applied([by_id])
+    assert runs([by_website("first")], match=BY_WEBSITE)[1] == 0
+    both = [{**by_id, "body": {**by_id["body"], "description": "third"}}, by_website("first")]
+    assert runs(both, match=BY_WEBSITE)[1] == 2, "in their order, since the first of them has changed"
+    truto.assert_applied([by_id])
+
+
+def test_a_record_that_was_found_has_not_left_the_source_when_its_row_has_an_id(runs, truto, by_website):
+    others, row = truto.rows()[2:], by_website("first")
+    runs([*others, row], match=BY_WEBSITE)
+    summary, writes = runs([*others, {**row, "id": "r1"}], on_removed="delete", max_removed=9)
+    assert (summary["records"], writes) == (39, 0)
+
+
+def test_what_a_plan_knows_to_be_unchanged_is_not_looked_for(runs, truto, by_website):
+    runs([by_website("first")], match=BY_WEBSITE)
+    before = len(truto.emulator.requests)
+    runs([by_website("first")], match=BY_WEBSITE, on_removed="report")
+    assert len(truto.emulator.requests) == before
+
+
 def test_of_two_runs_at_once_one_says_so_and_sends_nothing(runs, truto, make_truto):
     rows = truto.rows()
     runs(rows)
@@ -352,7 +435,8 @@ def test_what_is_to_be_written_is_noted_also_after_the_source_was_read_once_befo
     runs(changed(rows, *range(len(rows))), on_removed="report")
     folder = Path(folder_of(runs.output, runs.task_of(2)).path) / "0"
     lines = [json.loads(line) for path in folder.glob("pending-*") for line in path.read_text().splitlines()]
-    assert sorted(key for line in lines for key in line["keys"]) == sorted(hashes_of(rows[::30]))
+    assert {key for line in lines for key in line["keys"]} == hashes_of(rows).keys()
+    assert sorted(ordinal for line in lines for ordinal in line["ordinals"]) == list(range(len(rows)))
 
 
 def test_nothing_is_removed_where_a_row_does_not_say_which_record_it_is(runs, truto, caplog):

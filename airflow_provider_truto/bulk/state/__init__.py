@@ -8,5 +8,6 @@ run's end, and whole under its name; a run that was killed is folded by the next
 alone and never ahead of the CRM. It holds ids and hashes, and no bodies.
 
 A hash may be wrong only to the safe side: where the outcome of a write is unknown, the record has no hash any more,
-and is sent again. For that, a line in the ledger names each record whose hash will differ, before it is sent.
+and is sent again. For that, a line in the ledger names each row that is to change its record, before it is sent; a
+row of which its try says nothing else may have been written.
 """

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import struct
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from airflow_provider_truto.bulk.completed import CompletedRecords
 from airflow_provider_truto.bulk.plan import Plan
 from airflow_provider_truto.bulk.record import Record
 from airflow_provider_truto.bulk.row_codec import encode_cells
 from airflow_provider_truto.bulk.state.database import StateDatabase
+from airflow_provider_truto.bulk.state.record_keys import RecordKeys, to_number
 from airflow_provider_truto.records.request import LIVE
 from airflow_provider_truto.records.validate import load_body_schema
 
 #: Change it when this package makes a different body of the same record than before.
 _FORMAT = 1
 _encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
-_unpack = struct.Struct("<q").unpack
 _UNKNOWN = object()
 
 
@@ -27,9 +26,9 @@ class ChangeFilter:
     """Marks the records that are as they were confirmed last, and gives the others their key and their hash.
 
     ``state`` is ``None`` in the first run. ``is_full``: everything is sent, whatever the state says. ``find_account``
-    names the customer of a record. ``write_pending`` is awaited before records are returned whose hash in the state
-    will not hold any more. ``notes_seen``: which records the source has is kept, to find those that left it;
-    ``notes_fields``: also which fields a record is given.
+    names the customer of a record. ``write_pending`` is awaited with the keys and ordinals of records that are about
+    to be written, before they are returned. ``notes_seen``: which records the source has is kept, to find those that
+    left it; ``notes_fields``: also which fields a record is given.
     """
 
     def __init__(
@@ -40,7 +39,7 @@ class ChangeFilter:
         is_full: bool,
         completed: CompletedRecords,
         find_account: Callable[[Record], str],
-        write_pending: Callable[[list[int]], Awaitable[None]] | None = None,
+        write_pending: Callable[[list[tuple[int, int]]], Awaitable[None]] | None = None,
         notes_seen: bool = False,
         notes_fields: bool = False,
     ) -> None:
@@ -57,7 +56,7 @@ class ChangeFilter:
         nulls = operation.copy()
         nulls.update(b"nulls are meant")
         self._operations = {False: operation, True: nulls}
-        self._accounts: dict[tuple[str, str], Any] = {}
+        self._keys = RecordKeys()
         self._has_changed = False
         #: Rows of which nobody can say which record they are.
         self.unknown_rows = 0
@@ -66,56 +65,66 @@ class ChangeFilter:
         """Return the records, those that are to be sent with ``key`` and ``content``, the others ``is_unchanged``."""
         keys = [self._make_key(record) for record in records]
         known: Mapping[int, int | None] = {}
-        ids: Mapping[int, str] = {}
         changed: set[int] = set()
         if self._state is not None:
-            asked = [key for key in keys if key is not None]
-            known = self._state.find_hashes(asked)
-            nameless = zip(records, keys, strict=True)
-            ids = self._state.find_ids([key for record, key in nameless if key is not None and record.id is None])
+            records, keys = self._remember(self._state, records, keys)
+            known = self._state.find_hashes([key for key in keys if key is not None])
             if self._has_changed:
                 changed = self._state.find_changed(list(known))
             if self._notes_seen:
                 self._state.note_seen(known)
         resolved: list[Record] = []
-        pending: list[int] = []
+        newly_changed: list[int] = []
+        pending: list[tuple[int, int]] = []
         for record, key in zip(records, keys, strict=True):
+            is_final = self._completed.is_final(record.ordinal)
             if key is None:
+                if record.is_removed and record.is_sent and record.key is not None and not is_final:
+                    pending.append((record.key, record.ordinal))
                 self.unknown_rows += record.left_out is None and not record.is_removed
                 resolved.append(record)
                 continue
             content, old = self._hash_content(record), known.get(key, _UNKNOWN)
             is_same = old == content and key not in changed
-            if is_same and not self._is_full and not self._completed.is_final(record.ordinal):
+            if is_same and not self._is_full and not is_final:
                 resolved.append(record.replace(is_unchanged=True))
                 continue
             if not is_same and old is not _UNKNOWN and key not in changed:
                 changed.add(key)
-                pending.append(key)
+                newly_changed.append(key)
+            if not is_same and not is_final:
+                pending.append((key, record.ordinal))
             fields = _describe_clearing(record.body) if self._notes_fields else None
-            if key in ids:
-                record = record.replace(id=ids[key], is_remembered=True)
             resolved.append(record.replace(key=key, content=content, fields=fields, is_repeated=is_same))
-        if pending and self._state is not None:
+        if newly_changed and self._state is not None:
             self._has_changed = True
-            self._state.note_changed(pending)
-            if self._write_pending is not None:
-                await self._write_pending(pending)
+            self._state.note_changed(newly_changed)
+        if pending and self._write_pending is not None:
+            await self._write_pending(pending)
         return resolved
+
+    def _remember(
+        self, state: StateDatabase, records: Sequence[Record], keys: Sequence[int | None]
+    ) -> tuple[Sequence[Record], list[int | None]]:
+        """Give rows without an id that of the record which an earlier run has found for them, and its key."""
+        asked = [key for record, key in zip(records, keys, strict=True) if key is not None and record.id is None]
+        found = state.find_matched(asked)
+        if not found:
+            return records, list(keys)
+        named, own = [], []
+        for record, key in zip(records, keys, strict=True):
+            match = None if key is None or record.id is not None else found.get(key)
+            named.append(record if match is None else record.replace(id=match.id, is_remembered=True))
+            own.append(key if match is None else match.key)
+        return named, own
 
     def _make_key(self, record: Record) -> int | None:
         """Return the hash of a record's customer, and of its id or what it is found by."""
-        kind, name = ("id", record.id) if record.id is not None else ("match", record.match_key)
+        kind: Literal["id", "match"] = "match" if record.id is None else "id"
+        name = record.match_key if record.id is None else record.id
         if not name or record.is_removed or not record.is_sent:
             return None
-        account = record.integrated_account_id or self._find_account(record)
-        hasher = self._accounts.get((account, kind))
-        if hasher is None:
-            hasher = hashlib.blake2b(f"{account.lower()}\0{kind}\0".encode(), digest_size=8)
-            self._accounts[account, kind] = hasher
-        hasher = hasher.copy()
-        hasher.update(name.encode(errors="surrogatepass"))
-        return _to_number(hasher)
+        return self._keys.make(record.integrated_account_id or self._find_account(record), kind, name)
 
     def _hash_content(self, record: Record) -> int:
         hasher = self._operations[record.nulls_are_meant].copy()
@@ -123,7 +132,7 @@ class ChangeFilter:
             hasher.update(_encode(record.body).encode(errors="surrogatepass"))
         except (TypeError, ValueError, RecursionError):  # not all of it is JSON
             hasher.update(encode_cells([record.body]))
-        return _to_number(hasher)
+        return to_number(hasher)
 
 
 def _describe_clearing(body: Any) -> str | None:
@@ -135,12 +144,6 @@ def _clear(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(name): _clear(item) for name, item in value.items()}
     return [] if isinstance(value, (list, tuple)) else None
-
-
-def _to_number(hasher: Any) -> int:
-    """Return a hash as a number that a database holds: 64 bits with a sign."""
-    number: int = _unpack(hasher.digest())[0]
-    return number
 
 
 def _describe_operation(plan: Plan) -> bytes:

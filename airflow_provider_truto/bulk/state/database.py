@@ -1,7 +1,8 @@
 """One generation of the state, as a table in a SQLite file: little of it is in memory, however many records it has.
 
-A record is found by a key of 64 bits, a hash of its customer and its id, or of what it is matched by. Two of a
-million records have the same key once in 37 million states; one of them is then sent each time.
+A record is found by a key of 64 bits, a hash of its customer and its id. What rows without an id were matched by
+leads to the same key, so that whatever a row is found by, a record has one hash. Two of a million records have the
+same key once in 37 million states; one of them is then sent each time.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 #: What the file says of itself: that it is a state, and of which version.
 _APPLICATION_ID = 0x74727574
-VERSION = 1
+VERSION = 2
 _TABLES = f"""
     PRAGMA journal_mode = off;
     PRAGMA synchronous = off;
@@ -26,6 +27,7 @@ _TABLES = f"""
     CREATE TABLE records (
         key INTEGER PRIMARY KEY, account INTEGER, id TEXT, hash INTEGER, fields INTEGER, reported INTEGER
     );
+    CREATE TABLE matches (match INTEGER PRIMARY KEY, key INTEGER);
 """
 #: Kept beside the file while it is read, or while the next one is made; SQLite puts them onto the worker's disk.
 _NOTES = """
@@ -33,9 +35,9 @@ _NOTES = """
     CREATE TEMP TABLE changed (key INTEGER PRIMARY KEY);
     CREATE TEMP TABLE seen (key INTEGER PRIMARY KEY);
     CREATE TEMP TABLE results (
-        ordinal INTEGER PRIMARY KEY, rank INTEGER, key INTEGER, account TEXT, id TEXT, hash INTEGER, fields TEXT
-    );
-    CREATE TEMP TABLE safe (key INTEGER PRIMARY KEY, hash INTEGER);
+        ordinal INTEGER, try INTEGER, rank INTEGER, key INTEGER, sent_as INTEGER, match INTEGER,
+        account TEXT, id TEXT, hash INTEGER, fields TEXT, PRIMARY KEY (ordinal, try)
+    ) WITHOUT ROWID;
 """
 #: Keys that one query asks for at most; old versions of SQLite take 999.
 _MOST_KEYS = 500
@@ -50,9 +52,17 @@ class KnownRecord(NamedTuple):
     fields: str | None
 
 
-class Rank(IntEnum):
-    """What became of a row; of several results of one row, the highest counts."""
+class Match(NamedTuple):
+    """The record that an earlier run has found for what a row is matched by."""
 
+    key: int
+    id: str
+
+
+class Rank(IntEnum):
+    """What became of a row. Of a try, the highest counts; of several tries, that which says most of the CRM."""
+
+    PENDING = -1
     NOT_WRITTEN = 0
     UNKNOWN = 1
     WRITTEN = 2
@@ -61,15 +71,22 @@ class Rank(IntEnum):
 
 
 class RowResult(NamedTuple):
-    """What became of one row. ``content`` is ``None`` where the CRM did not confirm all of it."""
+    """What became of one row in one try. ``content`` is ``None`` where the CRM did not confirm all of it.
+
+    ``key`` is that of the record which it was found to mean, ``sent_as`` what was known before; ``match`` is what a
+    row without an id was matched by.
+    """
 
     ordinal: int
+    number: int
     rank: Rank
     key: int
-    integrated_account_id: str
-    id: str | None
-    content: int | None
-    fields: str | None
+    sent_as: int
+    match: int | None = None
+    integrated_account_id: str = ""
+    id: str | None = None
+    content: int | None = None
+    fields: str | None = None
 
 
 class StateDatabase:
@@ -131,12 +148,14 @@ class StateDatabase:
         """Return the hashes of those records that are known; ``None`` where what the CRM has is not known."""
         return dict(self._select("SELECT key, hash FROM records WHERE key IN", keys))
 
-    def find_ids(self, keys: Sequence[int]) -> dict[int, str]:
-        """Return the ids of those records that are known."""
-        found = self._select("SELECT key, id FROM records WHERE id IS NOT NULL AND key IN", keys)
-        return {key: str(record_id) for key, record_id in found}
+    def find_matched(self, matches: Sequence[int]) -> dict[int, Match]:
+        """Return the records that were found for those of these matches that are known."""
+        query = (
+            "SELECT match, records.key, id FROM matches JOIN records USING (key) WHERE id IS NOT NULL AND match IN"
+        )
+        return {match: Match(key, record_id) for match, key, record_id in self._select(query, matches)}
 
-    def _select(self, query: str, keys: Sequence[int]) -> Iterator[tuple[int, int | None]]:
+    def _select(self, query: str, keys: Sequence[int]) -> Iterator[tuple[Any, ...]]:
         for start in range(0, len(keys), _MOST_KEYS):
             part = keys[start : start + _MOST_KEYS]
             yield from self._connection.execute(f"{query} ({','.join('?' * len(part))})", part)
@@ -153,7 +172,7 @@ class StateDatabase:
 
     def find_changed(self, keys: Sequence[int]) -> set[int]:
         """Return those that were noted."""
-        return {key for (key,) in self._select("SELECT key FROM changed WHERE key IN", keys)}  # type: ignore[misc]
+        return {key for (key,) in self._select("SELECT key FROM changed WHERE key IN", keys)}
 
     def note_seen(self, keys: Iterable[int]) -> None:
         """Note records that the source has."""
@@ -199,54 +218,53 @@ class StateDatabase:
         found = self._connection.execute("SELECT 1 FROM ledgers WHERE ledger = ?", (ledger,)).fetchone()
         return found is not None
 
-    def doubt(self, keys: Iterable[int]) -> None:
-        """Note that records may have been written: they have no hash until a result says something of them."""
-        named = [(key,) for key in keys]
-        with self._begin_transaction() as connection:
-            connection.executemany("INSERT OR IGNORE INTO safe SELECT key, hash FROM records WHERE key = ?", named)
-            connection.executemany("UPDATE records SET hash = NULL WHERE key = ?", named)
-
     def add_results(self, results: Iterable[RowResult]) -> None:
-        """Note what became of rows, in any order; of several results of one row, that of the highest rank counts."""
+        """Note what became of rows, in any order."""
         with self._begin_transaction() as connection:
             connection.executemany(
-                "INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?)"
-                " ON CONFLICT (ordinal) DO UPDATE SET rank = excluded.rank, key = excluded.key,"
-                " account = excluded.account, id = excluded.id, hash = excluded.hash, fields = excluded.fields"
-                " WHERE excluded.rank > rank",
+                "INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (ordinal, try) DO UPDATE SET rank = excluded.rank, key = excluded.key,"
+                " sent_as = excluded.sent_as, match = excluded.match, account = excluded.account, id = excluded.id,"
+                " hash = excluded.hash, fields = excluded.fields WHERE excluded.rank > rank",
                 results,
             )
 
     def apply_results(self) -> int:
-        """Make the records what the results say, in the order of the rows; return how many there were."""
+        """Make the records what the results say, in the order of the rows; return how many there were.
+
+        What a try was about to write and says nothing of may have been written, whatever another try was told.
+        """
         count = 0
+        rows = self._connection.execute(
+            "SELECT ordinal, try, max(CASE rank WHEN ? THEN ? ELSE rank END), key, sent_as, match, account, id, hash,"
+            " fields FROM results GROUP BY ordinal ORDER BY ordinal",
+            (Rank.PENDING, Rank.UNKNOWN),
+        )
         with self._begin_transaction():
-            for row in self._connection.execute("SELECT * FROM results ORDER BY ordinal"):
+            for row in rows:
                 self._apply(RowResult(*row))
                 count += 1
         return count
 
     def _apply(self, result: RowResult) -> None:
         key, execute = result.key, self._connection.execute
-        if result.rank == Rank.NOT_WRITTEN:
-            execute("UPDATE records SET hash = (SELECT hash FROM safe WHERE safe.key = ?1) WHERE key = ?1", (key,))
-            return
-        content = None
         if result.rank == Rank.REMOVED:
             execute("DELETE FROM records WHERE key = ?", (key,))
         elif result.rank == Rank.REPORTED:  # one that comes back is sent
             execute("UPDATE records SET hash = NULL, reported = 1 WHERE key = ?", (key,))
         elif result.rank == Rank.UNKNOWN:
-            execute("UPDATE records SET hash = NULL WHERE key = ?", (key,))
-        else:
-            content = result.content
+            execute("UPDATE records SET hash = NULL WHERE key IN (?, ?)", (key, result.sent_as))
+        elif result.rank == Rank.WRITTEN:
             fields = None if result.fields is None else self._number(result.fields)
             account = self._number(result.integrated_account_id)
             execute(
                 "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, 0)",
-                (key, account, result.id, content, fields),
+                (key, account, result.id, result.content, fields),
             )
-        execute("INSERT OR REPLACE INTO safe VALUES (?, ?)", (key, content))
+            if result.sent_as != key:  # what was remembered is gone, or had no id
+                execute("DELETE FROM records WHERE key = ?", (result.sent_as,))
+            if result.match is not None:
+                execute("INSERT OR REPLACE INTO matches VALUES (?, ?)", (result.match, key))
 
     def _number(self, text: str) -> int:
         """Return the number of a text that many records have."""

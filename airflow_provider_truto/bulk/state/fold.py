@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from itertools import count
 from typing import Any, TypeVar
 
 from airflow_provider_truto.bulk.ledger_files import list_ledger_files, parse_lines
-from airflow_provider_truto.bulk.result_row import ResultRow, parse_pending_keys
+from airflow_provider_truto.bulk.result_row import ResultRow, parse_pending
 from airflow_provider_truto.bulk.state.database import Rank, RowResult, StateDatabase
+from airflow_provider_truto.bulk.state.record_keys import RecordKeys
 
 #: Answers that say of a write that was sent once that it was not executed, but for these.
 _REFUSALS = frozenset(range(400, 500)) - {408, 409, 425}
@@ -21,25 +24,34 @@ def fold_ledger(database: StateDatabase, ledger: Any) -> bool:
     That a record was about to be written is something: without its outcome, nobody knows what the CRM has. A ledger
     may be added again, as by a later try of its run. Raises ``LedgerError`` for a line that cannot be read.
     """
-    has_doubts = False
-    for keys in _read(ledger, "pending", "keys", parse_pending_keys):
-        database.doubt(keys)
-        has_doubts = True
-    database.add_results(_read_results(ledger))
+    numbers: defaultdict[str, int] = defaultdict(count().__next__)
+    database.add_results(_read_pending(ledger, numbers))
+    database.add_results(_read_results(ledger, numbers))
     added = database.apply_results()
     database.note_ledger(str(ledger))
-    return has_doubts or added > 0
+    return added > 0
 
 
-def _read_results(ledger: Any) -> Iterator[RowResult]:
-    for row in _read(ledger, "results", "result", ResultRow.read):
+def _read_pending(ledger: Any, numbers: Mapping[str, int]) -> Iterator[RowResult]:
+    for name, records in _read(ledger, "pending", "keys", parse_pending):
+        for key, ordinal in records:
+            yield RowResult(ordinal, numbers[name], Rank.PENDING, key, key)
+
+
+def _read_results(ledger: Any, numbers: Mapping[str, int]) -> Iterator[RowResult]:
+    keys = RecordKeys()
+    for name, row in _read(ledger, "results", "result", ResultRow.read):
         if row.key is None:
             continue
+        account_id = row.integrated_account_id or ""
         yield RowResult(
             ordinal=row.ordinal,
+            number=numbers[name],
             rank=_choose_rank(row),
-            key=row.key,
-            integrated_account_id=row.integrated_account_id or "",
+            key=keys.make(account_id, "id", row.id) if row.id else row.key,
+            sent_as=row.key,
+            match=keys.make(account_id, "match", row.match[0]) if row.match and row.id else None,
+            integrated_account_id=account_id,
             id=row.id,
             content=None if row.not_confirmed else row.content,
             fields=row.fields,
@@ -55,7 +67,9 @@ def _choose_rank(row: ResultRow) -> Rank:
     return Rank.NOT_WRITTEN if is_refused or not row.attempts else Rank.UNKNOWN
 
 
-def _read(ledger: Any, files: str, kind: str, parse: Callable[[bytes], _T]) -> Iterator[_T]:
+def _read(ledger: Any, files: str, kind: str, parse: Callable[[bytes], _T]) -> Iterator[tuple[str, _T]]:
+    """Read the lines of the files of a kind, each with the name of the try that wrote it."""
     for path in list_ledger_files(ledger, files):
+        name = "-".join(path.name.split("-")[1:3])
         for _, _, parsed in parse_lines(path, parse, kind=kind, way_out=_WAY_OUT):
-            yield parsed
+            yield name, parsed

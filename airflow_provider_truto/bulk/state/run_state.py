@@ -269,8 +269,8 @@ class RunState:
             database.close()
             self._remove(path)
 
-    async def _write_pending(self, keys: Sequence[int]) -> None:
-        for write in self._ledger.add_pending(keys):
+    async def _write_pending(self, records: Sequence[tuple[int, int]]) -> None:
+        for write in self._ledger.add_pending(records):
             await asyncio.to_thread(write)
 
     def _fetch(self, generation: Any) -> str:
