@@ -122,7 +122,9 @@ class DryRun:
                 matcher=None if plan.match is None else writer.make_matcher(plan.match, index),
             )
             removed = () if state is None else state.list_removed(first_ordinal=lambda: planning.read_rows)
-            return await planning.run(self.source.records(), removed=removed)
+            found = await planning.run(self.source.records(), removed=removed)
+            found.is_full = state is not None and state.is_full
+            return found
 
     def _make_writer(self, client: AsyncClient, completed: CompletedRecords) -> RecordWriter:
         make_filter = choose_filter(self.state, self.plan, completed, sends=False)

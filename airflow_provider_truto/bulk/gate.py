@@ -10,7 +10,7 @@ from typing import Any
 from airflow_provider_truto.bulk.brakes import ChangeRule, PastRun
 from airflow_provider_truto.bulk.errors import PlanRefusedError, UnfinishedError
 from airflow_provider_truto.bulk.history import RunHistory
-from airflow_provider_truto.bulk.preview import BulkPreview
+from airflow_provider_truto.bulk.preview import BulkPreview, is_full_plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +25,11 @@ class PlanGate:
     def needs_plan(self) -> bool:
         """Whether the source has to be read before the first write."""
         return self.max_changes is not None or self.expect is not None
+
+    @property
+    def expects_full(self) -> bool | None:
+        """Whether the expected plan sends every record, whatever the state says; ``None`` where none is expected."""
+        return None if self.expect is None else is_full_plan(self.expect)
 
     def check(self, plan: BulkPreview, *, log: Logger) -> None:
         """Raise ``PlanRefusedError`` where nothing of a plan may be sent, ``UnfinishedError`` where that is unclear.

@@ -196,7 +196,7 @@ class BulkJob:
         seconds = 0.0
         try:
             is_restarted = begun_with is None and header["generation"] > 0 and self.on_clear == "restart"
-            header["state"] = state.take(begun_with, is_restarted=is_restarted)
+            header["state"] = state.take(begun_with, is_restarted=is_restarted, expects_full=self.gate.expects_full)
             yield state
         except WaitingError as error:
             seconds = error.seconds

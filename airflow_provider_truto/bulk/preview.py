@@ -14,6 +14,8 @@ from airflow_provider_truto.client.errors import TrutoError
 from airflow_provider_truto.records.diff import Change
 
 _VERSION = "p2"
+#: At the end of the hash of a plan that sends every record, whatever the state says. Who expects it does that, too.
+_FULL = "-full"
 #: Samples of each customer and kind.
 SAMPLES = 10
 _LONGEST_MESSAGE = 1_000
@@ -75,11 +77,20 @@ def decide_error(record: Record, account_id: str, error: TrutoError) -> Decision
     return Decision(record=record, account_id=account_id, kind=kind, code=error.code, message=str(error))
 
 
+def is_full_plan(plan_hash: str) -> bool:
+    """Whether a plan of this hash sends every record, whatever the state says."""
+    return plan_hash.endswith(_FULL)
+
+
 @dataclass
 class BulkPreview:
-    """The decisions on all rows of a source, counted in their order. ``hides_values``: samples show only names."""
+    """The decisions on all rows of a source, counted in their order. ``hides_values``: samples show only names.
+
+    ``is_full``: every record is sent, whatever the state says.
+    """
 
     hides_values: bool = False
+    is_full: bool = False
     rows: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     of_accounts: dict[str, Counter[str]] = field(default_factory=dict)
@@ -101,7 +112,7 @@ class BulkPreview:
     @property
     def hash(self) -> str:
         """Name the plan: another one where any decision differs, or their order."""
-        return f"{_VERSION}-{self._hash.hexdigest()}"
+        return f"{_VERSION}-{self._hash.hexdigest()}{_FULL if self.is_full else ''}"
 
     def wants_sample(self, account_id: str, kind: Kind) -> bool:
         """Whether one more row of this kind and customer is to be shown; counted then."""

@@ -20,7 +20,7 @@ RATE_SECONDS = 2 * TIER_SECONDS * MARGIN
 class Progress:
     """What has been done so far: ``counts`` in all tries, ``resumed`` in earlier ones, and what this one cost.
 
-    Both are by ``result_row.OUTCOMES``.
+    Both are by ``result_row.OUTCOMES``. ``known`` of them are as they were confirmed last, as every try finds anew.
 
     ``requests`` are all that were sent, each attempt and each read beside the writes. ``rate`` are the latest records
     per second, ``None`` before that can be said. ``others`` are the records whose answers in this try were about
@@ -34,6 +34,7 @@ class Progress:
     resumed: Counter[str] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
     of_accounts: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    known: int = 0
     transient_failures: int = 0
     requests: int = 0
     retries: int = 0
@@ -81,10 +82,11 @@ class Progress:
     @property
     def has_advanced(self) -> bool:
         """Whether this try has brought any record to its end: one that a later try leaves alone."""
-        return self.done - self.transient_failures > sum(self.resumed.values())
+        return self.done - self.known - self.transient_failures > sum(self.resumed.values())
 
     def add_unchanged(self, account_id: str) -> None:
         """Count a record that is as it was confirmed last, of which the ledger says nothing."""
+        self.known += 1
         self.counts["unchanged"] += 1
         self.of_accounts[account_id]["unchanged"] += 1
 

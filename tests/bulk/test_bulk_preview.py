@@ -280,6 +280,22 @@ def test_records_that_need_no_write_are_not_counted_as_changes(one, bulk, tmp_pa
     assert counts["updated"] == 40, "what is sent again since everything is, is not a change"
 
 
+def test_an_expected_plan_says_whether_every_record_is_sent(one, bulk, tmp_path):
+    """The hour may have come for that between the two; and a clear with ``restart`` does just what was previewed."""
+    given = {"changed_only": True, "state_path": f"file://{tmp_path}/state"}
+    run(bulk("apply", one.rows(), **given))
+    rows = [*one.rows()[:39], *one.rows("newer")[39:]]
+    plan = preview(bulk, rows, full_every=3600, **given)["hash"]
+    assert run(bulk("a", rows, expect=plan, full_every=0.001, **given))["updated"] == 1
+    every = preview(bulk, rows, full_every=0.001, **given)
+    assert (every["repeated"], every["changes"]) == (40, 0)
+    assert run(bulk("b", rows, expect=every["hash"], full_every=3600, **given))["updated"] == 40
+    rows = [*one.rows("newest")[:1], *rows[1:]]
+    plan = preview(bulk, rows, **given)["hash"]
+    again = bulk("apply", rows, expect=plan, on_clear="restart", **given)
+    assert run(again, generation=1, try_number=2)["updated"] == 1
+
+
 def nightly(bulk, rows, night, *, try_number=1, **arguments):
     operator = bulk("nightly", rows, **arguments)
     context = context_of(operator, try_number=try_number)

@@ -187,6 +187,16 @@ def test_a_record_that_fails_in_passing_does_not_make_a_part_fruitful(one, task)
         resume(task(one.rows()), trigger.event)
 
 
+def test_records_that_are_as_they_were_do_not_make_a_part_fruitful(one, task):
+    run(task(one.rows(), changed_only=True))
+    later = task([*one.rows("later")[:1], *one.rows()[1:]], changed_only=True)
+    one.emulator.fault(**HOUR, times=None)
+    trigger = defer(later, generation=5)
+    trigger = defer(later, trigger.event, generation=5)
+    with pytest.raises(AirflowException, match="were told to wait"):
+        resume(later, trigger.event, generation=5)
+
+
 @pytest.mark.parametrize(
     "next_try",
     [{"try_number": 2}, {"try_number": 2, "generation": 1}],

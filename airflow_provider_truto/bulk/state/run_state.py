@@ -76,10 +76,18 @@ class RunState:
         self._is_given_up = False
         self._has_told_removed = False
 
-    def take(self, begun_with: Mapping[str, Any] | None, *, is_restarted: bool) -> dict[str, Any]:
+    @property
+    def is_full(self) -> bool:
+        """Whether every record is sent, whatever the state says."""
+        return self._is_full
+
+    def take(
+        self, begun_with: Mapping[str, Any] | None, *, is_restarted: bool, expects_full: bool | None = None
+    ) -> dict[str, Any]:
         """Claim the state, and return what the ledger's header says of it; ``begun_with`` is an earlier one.
 
-        ``is_restarted``: every record is to be written again. What killed runs have confirmed is added first.
+        ``is_restarted``: every record is to be written again. ``expects_full``: an expected plan says whether it
+        is, so that neither this nor ``full_every`` does. What killed runs have confirmed is added first.
         """
         is_known = True
         for claim in self._claims.take():
@@ -89,7 +97,8 @@ class RunState:
         else:
             self._base = self._store.find_latest()
             self._open()
-            self._is_full = is_restarted or not is_known or self._is_full_due()
+            is_due = (is_restarted or self._is_full_due()) if expects_full is None else expects_full
+            self._is_full = self._database is None or not is_known or is_due
         return {"file": None if self._base is None else self._base.name, "full": self._is_full}
 
     def make_filter(
@@ -245,7 +254,7 @@ class RunState:
         self._remove(path)
 
     def _is_full_due(self) -> bool:
-        """Whether this run sends every record: the first one does, and one per ``full_every``."""
+        """Whether this run sends every record, as one per ``full_every`` does."""
         if self._database is None:
             return True
         full_at, every = self._database.full_at, self._options.full_every
