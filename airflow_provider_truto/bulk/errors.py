@@ -10,14 +10,27 @@ if TYPE_CHECKING:
 
 
 class BulkError(Exception):
-    """Base of the errors of this package. ``transient``: a retry may do what is left."""
+    """Base of the errors of this package. ``transient``: a retry may do what is left.
+
+    ``is_of_file``: it is about a file that anything may read, so that only who reads it knows what was sent before.
+    """
 
     transient = False
+    is_of_file = False
 
     @classmethod
     def of_file(cls, path: Any, what: str, way_out: str) -> Self:
         """Build the error about one file: what it is, and what to do about it."""
-        return cls(f"{path} {what}. This try has sent nothing. {way_out}")
+        error = cls(f"{path} {what}. {way_out}")
+        error.is_of_file = True
+        return error
+
+    def tell_what_was_sent(self, *, has_begun: bool) -> None:
+        """Add to the error about a file what the try has sent; ``has_begun``: records may have been sent before."""
+        if self.is_of_file:
+            told = "What this try has sent is in its ledger" if has_begun else "This try has sent nothing"
+            self.args = (f"{self}. {told}.",)
+            self.is_of_file = False
 
 
 class SourceError(BulkError, ValueError):

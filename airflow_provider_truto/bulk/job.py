@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_truto.bulk.completed import CompletedRecords
 from airflow_provider_truto.bulk.dry_run import DryRun
-from airflow_provider_truto.bulk.errors import LedgerError, TooManyFailuresError, WaitingError
+from airflow_provider_truto.bulk.errors import BulkError, LedgerError, TooManyFailuresError, WaitingError
 from airflow_provider_truto.bulk.garbage import collect_garbage_rarely
 from airflow_provider_truto.bulk.gate import PlanGate
 from airflow_provider_truto.bulk.generations import choose_ledger, forget_failed_checks
@@ -102,6 +102,9 @@ class BulkJob:
         """
         try:
             return self._execute()
+        except BulkError as error:
+            error.tell_what_was_sent(has_begun=False)
+            raise
         except (NotADirectoryError, FileExistsError) as error:
             raise LedgerError.of_no_folder(error) from error
 
@@ -178,10 +181,14 @@ class BulkJob:
         self._log_completed(ledger, completed)
         if state is not None:
             state.begin()
-        with collect_garbage_rarely():
-            summary = asyncio.run(self._run(plan, source, ledger, completed, header, state, index))
-        if state is not None:
-            state.finish()
+        try:
+            with collect_garbage_rarely():
+                summary = asyncio.run(self._run(plan, source, ledger, completed, header, state, index))
+            if state is not None:
+                state.finish()
+        except BulkError as error:
+            error.tell_what_was_sent(has_begun=True)
+            raise
         return summary
 
     @contextmanager
@@ -305,4 +312,4 @@ def _list_counts(counts: Mapping[str, int]) -> dict[str, int]:
 
 
 def _build_source_error(error: ValueError) -> TrutoSchemaError:
-    return TrutoSchemaError(f"the source cannot be read: {error}. Nothing was sent.")
+    return TrutoSchemaError(f"the source cannot be read: {error}. This try has sent nothing.")

@@ -22,6 +22,7 @@ from upath import UPath
 
 from airflow_provider_truto.bulk.completed import CompletedRecords
 from airflow_provider_truto.bulk.errors import (
+    LedgerError,
     LiveTryError,
     SourceError,
     StateError,
@@ -377,6 +378,25 @@ def test_a_torn_claim_is_an_error_with_a_way_out(runs, truto):
     with pytest.raises(StateError, match=r"is torn, or not JSON.*Delete it"):
         runs(truto.rows())
     assert not truto.writes()
+
+
+def test_a_file_that_cannot_be_read_at_the_end_is_told_with_what_was_sent_before(runs, truto, monkeypatch):
+    rows = truto.rows()[:3]
+    runs(rows)
+    real = RunState.finish
+
+    def finish(self):
+        [results] = self._ledger.folder.glob("results-*")
+        results.write_text(results.read_text() + "x\n")
+        real(self)
+
+    monkeypatch.setattr(RunState, "finish", finish)
+    with pytest.raises(LedgerError, match=r"has no result in line 4.*What this try has sent is in its ledger\.$"):
+        runs(changed(rows, 0, 1, 2), run="torn")
+    assert sum(truto.writes().values()) == 6
+    monkeypatch.undo()
+    with pytest.raises(LedgerError, match=r"has no result in line 4.*This try has sent nothing\.$"):
+        runs(changed(rows, 0, 1, 2), run="torn", try_number=2)
 
 
 def test_records_that_left_the_source_are_deleted_once(runs, truto):

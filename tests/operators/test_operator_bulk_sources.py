@@ -108,7 +108,7 @@ def test_a_path_is_a_template(run, emulator):
         params={"folder": "FOLDER"},
         files={"in/a.csv": "id,description\n23423523,a\n"},
     )
-    assert "FOLDER/*.csv. Nothing was sent" in done["bulk"].failure["message"]
+    assert "FOLDER/*.csv. This try has sent nothing" in done["bulk"].failure["message"]
     assert done["bulk"].tries == 1
 
 
