@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from airflow_provider_truto.bulk.record import (
@@ -32,12 +32,16 @@ _WHOLE = ""
 _MOST_PLACES = 100
 
 
+#: Says why no body has the field at a path; ``None`` where it may.
+ExplainUnknown = Callable[[Sequence[str | int]], str | None]
+
+
 class Columns:
     """The header of a table: ``id``, what names the customer, and paths into the body.
 
     ``owner.id`` and ``custom_fields.tier`` are nested names, ``addresses[0].city`` is in a list, and ``body`` is all
     of it, as JSON. Raises ``ValueError`` for a header that names no id, for one that may name a customer or a record
-    by another name, and for two columns where one would lie inside the other.
+    by another name, for a field that no body has, and for two columns where one would lie inside the other.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class Columns:
         sends_nulls: bool = False,
         needs_id: bool = True,
         extra_fields: Sequence[str] = (),
+        explain_unknown: ExplainUnknown = lambda _path: None,
     ) -> None:
         fields = {field.removeprefix("/") for field in extra_fields}
         self._ids = _IDS.union(CUSTOMER_KEYS).difference(fields - _IDS)
@@ -63,6 +68,7 @@ class Columns:
         self._needs_id = needs_id
         self._paths = {name: _parse_path(name) for name in names if name not in self._ids}
         _check_paths(self._paths)
+        _check_fields(self._paths, explain_unknown)
 
     def parse(self, cells: Sequence[Any], ordinal: int) -> Record:
         """Read one row: a cell that is ``None`` is not given, ``null_marker`` is a null that is meant."""
@@ -155,6 +161,17 @@ def _parse_path(name: str) -> tuple[str | int, ...]:
     if not path or isinstance(path[0], int):
         raise ValueError(f"the column {name!r} is not a path such as owner.id or addresses[0].city")
     return path
+
+
+def _check_fields(paths: Mapping[str, tuple[str | int, ...]], explain_unknown: ExplainUnknown) -> None:
+    """Raise ``ValueError`` for fields that no body has: every row would fail that has something in the column."""
+    found = {name: explain_unknown(path) for name, path in paths.items() if path != (_WHOLE,)}
+    wrong = [f"the column {name!r} {why}" for name, why in found.items() if why is not None]
+    if wrong:
+        raise ValueError(
+            f"{'; '.join(wrong)}. Rename the column, leave it out, or give a mapping; where the CRM has such a field,"
+            " name it in extra_fields"
+        )
 
 
 def _check_paths(paths: Mapping[str, tuple[str | int, ...]]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from airflow_provider_truto.bulk.columns import Columns
+from airflow_provider_truto.bulk.columns import Columns, ExplainUnknown
 from airflow_provider_truto.bulk.record import Record, make_unreadable, parse_record
 from airflow_provider_truto.client.errors import Problem
 
@@ -34,7 +34,8 @@ class RecordParser:
 
     ``null_marker`` is the text that stands for a null that is meant; ``sends_nulls`` says that NULL in a table of SQL
     means the same, where it is else not given. ``extra_fields`` name columns that are fields of the CRM although they
-    look like the name of a customer or a record.
+    look like the name of a customer or a record. ``explain_unknown`` says why no body has a field, given its path;
+    ``None`` where it may.
     """
 
     needs_id: bool = True
@@ -43,6 +44,7 @@ class RecordParser:
     sends_nulls: bool = False
     mapping: RowMapping | None = None
     extra_fields: Sequence[str] = ()
+    explain_unknown: ExplainUnknown = lambda _path: None
 
     def parse(self, row: Any, ordinal: int) -> Record:
         """Read a row that is an object. Raises nothing."""
@@ -65,6 +67,7 @@ class RecordParser:
             sends_nulls=self.sends_nulls and has_nulls,
             needs_id=self.needs_id,
             extra_fields=self.extra_fields,
+            explain_unknown=self.explain_unknown,
         )
 
 

@@ -78,14 +78,17 @@ def build_job(operator: TrutoBulkOperator, context: Any, task: RunningTask | Non
     identity = task.identity if task else _make_identity_of_nobody(operator)
     hook = TrutoHook(operator.truto_conn_id, requests_per_second=operator.requests_per_second)
     names = (identity.dag_id, identity.run_id, identity.task_id, identity.map_index)
+    plan = _make_plan(operator, longest_wait=operator.find_longest_wait(context))
     watch = _Watch(operator, context)
     return BulkJob(
         folder=locate_task_folder(object_storage_path(operator.output_path), *names),
         identity=identity,
         run=task.run if task else RunSeen(),
         try_number=task.try_number if task else 1,
-        plan=_make_plan(operator, longest_wait=operator.find_longest_wait(context)),
-        prepare_source=lambda: prepare_source(operator, context, hide_values=hook.connection.settings.hide_values),
+        plan=plan,
+        prepare_source=lambda: prepare_source(
+            operator, context, template=plan.template, hide_values=hook.connection.settings.hide_values
+        ),
         new_client=lambda: hook.new_async_client(connections=operator.concurrency),
         max_failures=operator.max_failures,
         validate_first=operator.validate_first,

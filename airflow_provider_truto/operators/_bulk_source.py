@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_truto._compat import object_storage_path
@@ -17,13 +18,20 @@ from airflow_provider_truto.bulk.sources.source import ShardedSource, Source, So
 from airflow_provider_truto.operators._argument import is_path
 from airflow_provider_truto.operators._sql import run_query
 from airflow_provider_truto.records.functions import import_function
+from airflow_provider_truto.records.request import RecordRequest
+from airflow_provider_truto.records.validate import explain_unknown_field
 
 if TYPE_CHECKING:
     from airflow_provider_truto.operators._bulk import TrutoBulkOperator
 
 
-def prepare_source(operator: TrutoBulkOperator, context: Any, *, hide_values: bool) -> SourcePlan:
-    """Make the source that an operator's rendered arguments mean. Raises ``ValueError``; nothing was sent then."""
+def prepare_source(
+    operator: TrutoBulkOperator, context: Any, *, template: RecordRequest, hide_values: bool
+) -> SourcePlan:
+    """Make the source that an operator's rendered arguments mean; ``template`` is the request of each of its records.
+
+    Raises ``ValueError``; nothing was sent then.
+    """
     needs = {"needs_id": operator.needs_id and operator.match_on is None, "needs_body": operator.needs_body}
     parser = RecordParser(
         **needs,
@@ -31,6 +39,7 @@ def prepare_source(operator: TrutoBulkOperator, context: Any, *, hide_values: bo
         sends_nulls=operator.on_none == "null",
         mapping=_make_mapping(operator, context, needs=needs, hide_values=hide_values),
         extra_fields=operator.extra_fields or (),
+        explain_unknown=partial(explain_unknown_field, template),
     )
     shard = None if operator.shard is None else parse_shard(operator.shard)
 

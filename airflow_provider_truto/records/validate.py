@@ -13,7 +13,13 @@ from airflow_provider_truto.client.endpoints import names_record
 from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
 from airflow_provider_truto.client.names import find_customer_name, fold
 from airflow_provider_truto.client.request import Request, build_path, encode_json, encode_query
-from airflow_provider_truto.records.request import PACKAGED, RESPONSE_FORMATS, RecordRequest, explain_method_slip
+from airflow_provider_truto.records.request import (
+    LIVE,
+    PACKAGED,
+    RESPONSE_FORMATS,
+    RecordRequest,
+    explain_method_slip,
+)
 from airflow_provider_truto.schemas.packaged import load_packaged_schema
 from airflow_provider_truto.schemas.validator import Finding, Schema, load_schema
 
@@ -112,6 +118,19 @@ def _find_body_problems(
     if schema is not None and request.method == "update" and not request.allow_empty:
         problems += _find_empty_values(request.body)
     return problems, warnings
+
+
+def explain_unknown_field(request: RecordRequest, path: Sequence[str | int]) -> str | None:
+    """Return why no body of these requests can have a field; ``None`` where it may, or only a live schema tells.
+
+    ``path`` has names and places in lists. Raises ``TrutoSchemaError`` where the schema is not one.
+    """
+    if request.schema == LIVE or (schema := load_body_schema(request)) is None:
+        return None
+    unknown = schema.explain_unknown(path)
+    if unknown is None or any(_opens(name, unknown[0]) for name in request.extra_fields or ()):
+        return None
+    return unknown[1]
 
 
 def _find_name_problems(request: RecordRequest, schema: Schema | None) -> list[Problem]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from os import PathLike
@@ -53,6 +53,10 @@ class Finding:
     is_advisory: bool
 
 
+#: Keywords that may allow names which `properties` does not have.
+_DEPENDING = frozenset(
+    {"$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "if", "patternProperties", "prefixItems", "dependentSchemas"}
+)
 _steps = threading.local()
 
 
@@ -134,6 +138,28 @@ class Schema:
         except RecursionError:
             raise ValueError(f"{self.name} does not come to an end for this value: it leads back to itself") from None
         return sorted(findings, key=lambda finding: finding.pointer)
+
+    def explain_unknown(self, path: Sequence[str | int]) -> tuple[str, str] | None:
+        """Return the pointer of the first name on the way to a value that no body can have, and what is wrong.
+
+        ``path`` has names and places in lists. ``None`` where every name is known, or where that depends on more than
+        the names, as below a choice or a reference.
+        """
+        node: Any = self.source
+        at = ""
+        for step in path:
+            if not isinstance(node, Mapping) or not _DEPENDING.isdisjoint(node):
+                return None
+            at = extend_pointer(at, step)
+            if isinstance(step, int):
+                node = node.get("items")
+            elif step in (properties := node.get("properties", {})):
+                node = properties[step]
+            elif node.get("additionalProperties") is False:
+                return at, explain_unknown_key(step, node, index_field_names(node))
+            else:
+                return None
+        return None
 
     def _read_error(
         self, error: ValidationError, told: set[tuple[Any, ...]], *, hide_values: bool
