@@ -101,7 +101,10 @@ def watch(scheduled, dag_id, task_id, map_index=-1):
     """Return what a task has shown while it ran, one after the other, and what it shows at its end."""
     seen, deadline = [], time.monotonic() + LONGEST
     while time.monotonic() < deadline:
-        state, value = look(scheduled, dag_id, task_id, map_index)
+        try:
+            state, value = look(scheduled, dag_id, task_id, map_index)
+        except TimeoutError:  # a busy machine
+            continue
         if state in {"success", "failed"}:
             return seen, look(scheduled, dag_id, task_id, map_index)
         if state == "running" and value is not None and value not in seen:
