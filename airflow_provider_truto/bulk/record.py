@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from airflow_provider_truto.client.accounts import normalize_account
 from airflow_provider_truto.client.errors import Problem
 from airflow_provider_truto.client.names import ACCOUNT_NAMES, find_nearest
 from airflow_provider_truto.client.numbers import to_whole_number
@@ -169,9 +170,9 @@ def _parse_plain_row(row: Any, ordinal: int) -> Record | None:
         return None
     record_id, body, account = row["id"], row["body"], row["integrated_account_id"]
     is_plain = type(record_id) is str and type(account) is str and record_id and account.strip() and body is not None
-    return (
-        _PLAIN.replace(ordinal=ordinal, id=record_id, body=body, integrated_account_id=account) if is_plain else None
-    )
+    if not is_plain:
+        return None
+    return _PLAIN.replace(ordinal=ordinal, id=record_id, body=body, integrated_account_id=normalize_account(account))
 
 
 def _suggest(key: Any) -> str:
@@ -224,7 +225,8 @@ def read_customer(given: Mapping[str, Any]) -> tuple[Customer, list[Problem]]:
     if integration and not tenant:
         problems.append(Problem("/integration", "is given without tenant_id: it alone names no customer"))
     is_named = bool(named or integration)
-    return Customer(account or ("" if is_named else None), tenant, integration), problems
+    named_account = normalize_account(account) if account else "" if is_named else None
+    return Customer(named_account, tenant, integration), problems
 
 
 def _to_named(value: Any) -> str | None:

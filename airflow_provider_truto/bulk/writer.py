@@ -15,6 +15,7 @@ from airflow_provider_truto.bulk.plan import Plan
 from airflow_provider_truto.bulk.record import Record
 from airflow_provider_truto.bulk.state.changes import ChangeFilter
 from airflow_provider_truto.bulk.tenants import TenantDirectory
+from airflow_provider_truto.client.accounts import normalize_account
 from airflow_provider_truto.client.errors import TrutoError, TrutoNotFoundError, TrutoSchemaError
 from airflow_provider_truto.records.build import build_request
 from airflow_provider_truto.records.coerce import CoercionOptions
@@ -60,6 +61,10 @@ class RecordWriter:
         self._tenants = TenantDirectory(client)
         self._changes = None if make_filter is None else make_filter(self.find_account_id)
         self._create = _make_create(plan.template)
+        named = plan.template.integrated_account_id
+        #: The customer of records that name none, as the plan names one, and as the connection does.
+        self._named = None if named is None else normalize_account(named)
+        self._default = normalize_account(client.settings.integrated_account_id or "")
 
     @property
     def max_attempts(self) -> int:
@@ -181,12 +186,12 @@ class RecordWriter:
     def find_account_id(self, record: Record) -> str:
         """Return the customer of a record: the one that it names, the plan's, or the connection's; else ``""``."""
         named = self._find_named_account(record)
-        return (self._client.settings.integrated_account_id or "") if named is None else named
+        return self._default if named is None else named
 
     def _find_named_account(self, record: Record) -> str | None:
         """Return the customer that is named; an empty name is one, so that no default steps in."""
         given = record.integrated_account_id
-        return self._plan.template.integrated_account_id if given is None else given
+        return self._named if given is None else given
 
     def _build_request(self, record: Record) -> RecordRequest:
         """Build the request of a record; one that was looked for by its keys and not found is created."""

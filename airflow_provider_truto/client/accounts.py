@@ -54,7 +54,17 @@ def check_account(given: str | None, settings: ClientSettings) -> tuple[str, lis
     fault = find_account_fault(account)
     if fault is None and not settings.allows(account):
         fault = f"{account} is not among the connection's allowed_integrated_accounts"
-    return account, [] if fault is None else [Problem("/integrated_account_id", fault)]
+    if fault is not None:
+        return account, [Problem("/integrated_account_id", fault)]
+    return normalize_account(account), []
+
+
+def normalize_account(account: str) -> str:
+    """Return the id of an account as Truto writes it: a UUID in lower case. Anything else stays as it is.
+
+    Limits, tokens, order and caches are per account, and a warehouse may spell one id in two ways.
+    """
+    return account.lower() if _is_uuid(account) else account
 
 
 def find_account_fault(account: Any) -> str | None:

@@ -164,3 +164,17 @@ def test_a_tenant_s_rows_are_of_one_shard():
             sum(all(Shard(index=index, count=shards).has(record) for record in records) for index in range(shards))
             == 1
         )
+
+
+def test_an_account_that_is_spelt_in_two_ways_is_one_customer_whose_records_keep_their_order(one, task, output):
+    account = one.accounts[0]
+    customers = [
+        {"integrated_account_id": account.upper()},
+        {"integrated_account_id": account, "tenant_id": None},
+        {},  # that of the task, in capitals as well
+    ]
+    rows = [{"id": "r0", "body": {"description": str(n)}, **customers[n % 3]} for n in range(30)]
+    run(task(rows, integrated_account_id=account.upper(), concurrency=8))
+    sent = [request["body"]["description"] for request in one.emulator.requests if request["method"] == "PATCH"]
+    assert sent == [str(number) for number in range(30)]
+    assert read_ledger(output).summaries[-1]["accounts"] == {account: {"updated": 30}}

@@ -390,7 +390,9 @@ ADMITTED = {
     "a list": ([OTHER], {"integrated_account_id": ID}, None),
     "an empty list": ([], {"integrated_account_id": ID}, None),
     "the connection's, which is not an id": (None, {"integrated_account_id": "acme"}, None),
-    "an allowed one": (OTHER.upper(), {"allowed_integrated_accounts": frozenset({OTHER})}, OTHER.upper()),
+    "an allowed one": (OTHER.upper(), {"allowed_integrated_accounts": frozenset({OTHER})}, OTHER),
+    "one in capitals": (OTHER.upper(), {}, OTHER),
+    "the connection's, in capitals": (None, {"integrated_account_id": OTHER.upper()}, OTHER),
     "one that is not allowed": (ID, {"allowed_integrated_accounts": frozenset({OTHER})}, None),
     "the connection's, which is not allowed": (
         None,
