@@ -19,7 +19,7 @@ from airflow_provider_truto.bulk.ledger_files import (
 )
 from airflow_provider_truto.bulk.record import describe_row
 from airflow_provider_truto.bulk.report import find_last_summary
-from airflow_provider_truto.bulk.result_row import OUTCOMES, ResultRow
+from airflow_provider_truto.bulk.result_row import OUTCOMES, ResultRow, show_counts
 from airflow_provider_truto.bulk.storage import refresh
 from airflow_provider_truto.command_line.output import Output
 
@@ -74,10 +74,8 @@ def _read_row(line: bytes, *, place: str) -> ResultRow:
 
 def _read_ledger(ledger: Any, *, most_failures: int) -> dict[str, Any]:
     header = read_headers(ledger)[-1]
-    completed = CompletedRecords()
-    for _, row in _read_rows(ledger):
-        completed.add(row)
     summary = find_last_summary(ledger)
+    counts = _count_rows(ledger) if summary is None else {name: summary.get(name, 0) for name in OUTCOMES}
     failures = list(_read_failures(ledger))
     return {
         "ledger": str(ledger),
@@ -86,10 +84,19 @@ def _read_ledger(ledger: Any, *, most_failures: int) -> dict[str, Any]:
         "source": header["fingerprint"],
         "last_try": max(parse_try_number(path.name) for path in list_ledger_files(ledger, "header")),
         "is_complete": bool(summary and summary["complete"]),
-        "counts": {outcome: completed.counts[outcome] for outcome in OUTCOMES},
+        "counts": counts,
+        "counts_unchanged": summary is not None or not header.get("state"),
         "failing": len(failures),
         "failures": failures[:most_failures],
     }
+
+
+def _count_rows(ledger: Any) -> dict[str, int]:
+    """Count by the lines of a ledger whose last try has left no summary."""
+    completed = CompletedRecords()
+    for _, row in _read_rows(ledger):
+        completed.add(row)
+    return show_counts(completed.counts)
 
 
 def _read_failures(ledger: Any) -> Iterator[dict[str, Any]]:
@@ -109,6 +116,8 @@ def _describe_ledger(found: Mapping[str, Any]) -> Iterator[str]:
     state = "complete" if found["is_complete"] else "not complete"
     yield f"  {found['operation'] or 'a bulk'}, try {found['last_try']}, {state}"
     yield "  " + ", ".join(f"{name} {count}" for name, count in found["counts"].items() if count or name == "updated")
+    if not found["counts_unchanged"]:
+        yield "  What changed_only found unchanged has no line, and is counted when a try ends: this one has not"
     for failure in found["failures"]:
         error = failure["error"]
         who = failure.get("integrated_account_id") or failure.get("tenant_id") or "no customer"
@@ -127,7 +136,10 @@ def _follow_record(ledgers: list[Any], record_id: str) -> Output:
     ]
     lines = [line for entry in history for line in _describe_entry(entry)]
     last_is_good = bool(history) and history[-1]["status"] not in {"failed", "skipped"}
-    return Output(value=history, lines=lines or [f"no record {record_id!r}"], is_good=last_is_good)
+    absent = f"no record {record_id!r}"
+    if any(header.get("state") for ledger in ledgers for header in read_headers(ledger)):
+        absent += ", or changed_only found it unchanged, which leaves no line"
+    return Output(value=history, lines=lines or [absent], is_good=last_is_good)
 
 
 def _describe_entry(entry: Mapping[str, Any]) -> Iterator[str]:

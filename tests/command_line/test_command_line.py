@@ -194,6 +194,31 @@ def test_ledger_counts_and_lists_failures_without_their_bodies(ledgers, run, tol
     assert "and 1 more: --failures 1" in run("ledger", ledgers, "--failures", "0")[1]
 
 
+def test_ledger_counts_as_the_run_does_what_its_state_knew_as_unchanged(truto, run, told, tmp_path):
+    rows = [{"id": RECORD, "body": {"name": "Initrode"}, "integrated_account_id": ACME}]
+    for number in range(2):
+        bulk = TrutoBulkUpdateAccountsOperator(
+            task_id="bulk",
+            source=rows,
+            output_path=f"file://{tmp_path / str(number)}",
+            state_path=f"file://{tmp_path}/state",
+            max_failures=0,
+            changed_only=True,
+        )
+        truto.run(bulk)
+    code, (found,) = told("ledger", tmp_path / "1")
+    counts = {name: count for name, count in found["counts"].items() if count}
+    assert (code, counts, found["counts_unchanged"]) == (0, {"unchanged": 1}, True)
+    assert (
+        f"no record '{RECORD}', or changed_only found it unchanged"
+        in run("ledger", tmp_path / "1", "--record", RECORD)[1]
+    )
+    (summary,) = (tmp_path / "1").rglob("summary-*")
+    summary.unlink()
+    assert told("ledger", tmp_path / "1")[1][0]["counts_unchanged"] is False
+    assert "is counted when a try ends" in run("ledger", tmp_path / "1")[1]
+
+
 def test_ledger_follows_a_record_over_its_tries(ledgers, run, told):
     code, history = told("ledger", ledgers, "--record", "23423525")
     assert code == 0
