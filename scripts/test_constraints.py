@@ -23,9 +23,10 @@ ROOT = Path(__file__).resolve().parent.parent
 SOME_FAILED = 1
 #: Whatever does not take long, and the connection form in a browser, which each Airflow draws in its own way.
 WHOLE = ["-m", "not slow or browser", "tests"]
-#: What differs between the versions of Airflow: discovery, rendering, who a task is, deferring, the example DAGs.
+#: What differs between the versions of Airflow: discovery, rendering, who a task is, deferring, links, assets, the
+#: commands, the task runner that the pytest plugin runs, the example DAGs.
 DIFFERS = ["-m", "not slow", "tests/test_discovery.py", "tests/test_provider_info.py", "tests/test_example_dags.py"]
-DIFFERS += ["tests/sensors", "tests/triggers"]
+DIFFERS += ["tests/sensors", "tests/triggers", "tests/testing", "tests/command_line", "tests/test_assets.py"]
 DIFFERS += [
     str(path.relative_to(ROOT))
     for subject in (
@@ -38,6 +39,8 @@ DIFFERS += [
         "sync_job",
         "hook_keys",
         "decorated",
+        "links",
+        "outlets",
     )
     for path in sorted((ROOT / "tests" / "operators").glob(f"test_*{subject}*.py"))
 ]
