@@ -92,6 +92,7 @@ class Client:
             policy=self._policy,
             key_versions=key_versions,
             connection=self.settings.name,
+            server=self.settings.base_url,
             scrub=self._scrubber.scrub,
             on_wait=self.observer.on_wait,
             on_backoff=self._on_backoff,

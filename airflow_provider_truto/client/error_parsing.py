@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from airflow_provider_truto.client.errors import TrutoApiError, TrutoPartialFailureError
 from airflow_provider_truto.client.names import fold
@@ -25,6 +25,10 @@ _TEXT_LIMIT = 500
 _LONGEST_ENVELOPE = 4 * 1024 * 1024
 #: Characters that are looked at of each part of an envelope, or of a page.
 _MOST_TEXT = 16 * 1024
+#: Truto's pages guarantee all of these in an error.
+_ENVELOPE = {"statusCode", "error", "message"}
+#: What else is told of: a content type may repeat what was sent, and so a token.
+_KINDS = {"text/html": "as a web page", "text/plain": "as plain text"}
 #: What is told of an envelope.
 _TOLD = ("error", "message", "raw_response", "details", "truto_error_insight")
 #: What CRMs call the fields that they complain of, and what is wrong with these; folded.
@@ -42,13 +46,14 @@ def build_api_error(
     retry_after: float | None = None,
     meaning: Meaning | None = None,
     connection: str = "the connection",
+    server: str = "the server",
     scrub: Callable[[str], str] = str,
 ) -> TrutoApiError:
     """Read a response that is not a success into the one fitting error.
 
-    ``scrub`` takes secrets out of text; ``connection`` is what the one to fix is called; ``meaning`` is given where
-    more than the response is known (a sandbox, a blocked account). Never raises: a body that is not Truto's envelope
-    costs only its details.
+    ``scrub`` takes secrets out of text; ``connection`` is what the one to fix is called, ``server`` the URL that was
+    asked; ``meaning`` is given where more than the response is known (a sandbox, a blocked account). Never raises: a
+    body that is not Truto's envelope costs only its details, and the message says that it does not look like Truto.
     """
     envelope = _parse_envelope(response)
     # Each by itself: a long one must not leave nothing of the others.
@@ -69,7 +74,9 @@ def build_api_error(
         retry_after=retry_after,
     )
     error.transient = meaning.by_task
-    error.args = (_compose_message(request, error, meaning, connection),)
+    error.is_foreign = not _ENVELOPE & envelope.keys()
+    foreign = _describe_foreign(response, meaning, server, connection) if error.is_foreign else None
+    error.args = (_compose_message(request, error, foreign or _describe_truto(error, meaning, connection)),)
     return error
 
 
@@ -117,13 +124,43 @@ def _parse_envelope(response: Response) -> dict[str, Any]:
     return parsed if isinstance(parsed, dict) else {}
 
 
-def _compose_message(request: Request, error: TrutoApiError, meaning: Meaning, connection: str) -> str:
+class _Verdict(NamedTuple):
+    """Who answered, what is to be known of the answer, the cause and the fix."""
+
+    speaker: str
+    remark: str
+    cause: str
+    fix: str
+
+
+def _describe_truto(error: TrutoApiError, meaning: Meaning, connection: str) -> _Verdict:
     speaker = "the customer's CRM" if error.is_remote else "Truto"
+    return _Verdict(speaker, "", meaning.cause, meaning.fix.format(connection=connection))
+
+
+def _describe_foreign(response: Response, meaning: Meaning, server: str, connection: str) -> _Verdict:
+    """Describe an answer without what Truto's pages guarantee for an error: another server gave it, or a proxy."""
+    if not response.body.strip():
+        came = "without a body"
+    elif response.claims_json:
+        came = "without Truto's statusCode, error and message"
+    else:
+        came = _KINDS.get(response.content_type, "as something other than JSON")
+    check = f"check the Base URL of {connection}, and the proxies on the way there: nothing but Truto should answer"
+    return _Verdict(
+        speaker=server,
+        remark=f" It came {came}, and does not look like an answer of Truto.",
+        cause="another server than Truto, or a proxy before it",
+        fix=f"let the task retry later; if it lasts, {check}" if meaning.by_task else check,
+    )
+
+
+def _compose_message(request: Request, error: TrutoApiError, verdict: _Verdict) -> str:
     said = f': "{error.message}"' if error.message else " without a message"
     extras = "".join(_describe_insight(error))
     return (
-        f"{request.describe()}: {speaker} answered {error.status} {error.error}{said}.{extras}"
-        f" Cause: {meaning.cause}. Fix: {meaning.fix.format(connection=connection)}."
+        f"{request.describe()}: {verdict.speaker} answered {error.status} {error.error}{said}.{verdict.remark}"
+        f"{extras} Cause: {verdict.cause}. Fix: {verdict.fix}."
     )
 
 

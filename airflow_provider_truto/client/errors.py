@@ -81,8 +81,11 @@ class TrutoApiError(TrutoError):
 
     ``status`` is the HTTP status; ``error`` and ``message`` come from Truto's envelope; ``is_remote`` is
     true where the customer's CRM caused it, ``raw_response`` is then what the CRM said (redacted, cut);
-    ``details`` and ``insight`` are Truto's, ``retry_after`` is in seconds.
+    ``details`` and ``insight`` are Truto's, ``retry_after`` is in seconds. ``is_foreign`` is true where the answer
+    does not look like Truto's: another server gave it, or a proxy.
     """
+
+    is_foreign = False
 
     def __init__(
         self,

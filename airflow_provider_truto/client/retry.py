@@ -126,8 +126,8 @@ class RetryLoop:
     ``key_versions`` can keep it.
 
     ``on_wait`` gets a sentence before each wait between two attempts; the wait happens inside of the context manager
-    that ``on_backoff`` makes. ``connection`` is the name that errors give to the connection. ``now`` is in seconds
-    since the epoch, ``jitter`` in [0, 1).
+    that ``on_backoff`` makes. ``connection`` is the name that errors give to the connection, ``server`` its base URL.
+    ``now`` is in seconds since the epoch, ``jitter`` in [0, 1).
     """
 
     def __init__(
@@ -140,6 +140,7 @@ class RetryLoop:
         policy: RetryPolicy,
         key_versions: KeyVersionStore | None,
         connection: str,
+        server: str,
         scrub: Callable[[Request, Token, str], str],
         on_wait: Callable[[str], None],
         on_backoff: Callable[[], AbstractContextManager[None]],
@@ -154,6 +155,7 @@ class RetryLoop:
         self._key_versions = key_versions if request.is_write and request.idempotency_key is not None else None
         self._base_key = request.idempotency_key
         self._connection = connection
+        self._server = server
         self._scrub = scrub
         self._on_wait = on_wait
         self._on_backoff = on_backoff
@@ -243,7 +245,7 @@ class RetryLoop:
             outcome = f" Fix: check the connection's Base URL and proxy, and the worker's network.{outcome}"
         attempts = "1 attempt" if self._attempts == 1 else f"{self._attempts} attempts"
         error = TrutoTransportError(
-            f"{self._request.describe()}: no usable answer after {attempts}: {reason}.{outcome}"
+            f"{self._request.describe()}: no usable answer from {self._server} after {attempts}: {reason}.{outcome}"
         )
         error.transient = failure.transient
         error.maybe_sent = self._may_have_executed
@@ -277,6 +279,7 @@ class RetryLoop:
             retry_after=parse_wait(response.headers, now=self._now(), status=response.status),
             meaning=meaning,
             connection=self._connection,
+            server=self._server,
             scrub=self._scrub_text,
         )
         # Anything but a refusal may have executed the write: another key could execute it once more.

@@ -60,6 +60,8 @@ def _ask(client: SyncClient) -> tuple[bool, str]:
     try:
         return _test_account(client) if client.settings.integrated_account_id else _test_token(client)
     except TrutoAuthenticationError as error:
+        if error.is_foreign:
+            return False, str(error)
         # The fix comes first: Airflow shows the message for two seconds.
         return False, (
             f"Truto refused the API token ({error.status}). Fix: put a valid API token (Truto's dashboard,"

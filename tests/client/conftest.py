@@ -31,6 +31,7 @@ _MOMENTS = frozenset({"created_at", "updated_at", "started_at", "finished_at", "
 _MADE_UP = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _MOMENT = re.compile(rb"20\d\d-[0-9T:.-]+Z")
 _MADE_UP_KEY = re.compile("v1-[0-9a-f]{32}")
+_SERVER = re.compile(r"(127\.0\.0\.1|localhost):\d+")
 _BREAK = re.compile(r"(while it was streamed: ).*?(?=\.?$|\. The write)")
 _CAUSE = re.compile(r"\(\w+: .*\)")
 
@@ -110,7 +111,8 @@ def told(error):
     if error is None:
         return None
     attributes = {name: plain(value) for name, value in sorted(vars(error).items())}
-    return type(error), _BREAK.sub(r"\1…", _CAUSE.sub("(…)", plain(str(error)))), attributes
+    text = _SERVER.sub("<server>", plain(str(error)))
+    return type(error), _BREAK.sub(r"\1…", _CAUSE.sub("(…)", text)), attributes
 
 
 async def settled(value):

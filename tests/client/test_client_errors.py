@@ -144,6 +144,36 @@ def test_a_body_that_is_no_envelope_costs_only_its_details(body, message, status
     assert_says_what_a_reader_needs(error)
 
 
+PAGE = b"<html><head><title>Welcome to nginx!</title></head></html>"
+#: What other servers than Truto answer, and what the message says of it.
+FOREIGN = {
+    "a web page": (PAGE, "text/html; charset=utf-8", 'Not Found: "Welcome to nginx!". It came as a web page, and'),
+    "another API": (
+        b'{"detail": "Not Found"}',
+        "application/json",
+        "It came without Truto's statusCode, error and message, and",
+    ),
+    "nothing": (b"", "", "It came without a body, and"),
+}
+
+
+@pytest.mark.parametrize(("body", "kind", "came"), FOREIGN.values(), ids=FOREIGN)
+def test_another_server_is_not_called_truto(body, kind, came):
+    named = {"server": "https://intranet.example", "connection": "the connection 'crm'"}
+    error = build_api_error(CALL, Response(status=404, headers={"content-type": kind}, body=body), **named)
+    assert isinstance(error, TrutoNotFoundError)
+    assert error.is_foreign
+    text = str(error)
+    assert "https://intranet.example answered 404" in text
+    assert f"{came} does not look like an answer of Truto" in text
+    assert "Truto answered" not in text
+    assert "Cause: another server than Truto, or a proxy before it. Fix: check the Base URL of the connection" in text
+    later = build_api_error(CALL, Response(status=502, headers={"content-type": kind}, body=body), **named)
+    assert "Fix: let the task retry later; if it lasts, check the Base URL of the connection 'crm'" in str(later)
+    assert not error_of(404, envelope(404)).is_foreign
+    assert not error_of(404, envelope(404, is_remote=True)).is_foreign
+
+
 @pytest.mark.parametrize("key", ["raw_response", "message", "truto_error_insight", "anything"])
 @pytest.mark.parametrize("levels", [100, 990, 100_000])
 def test_json_nested_without_reason_costs_only_the_details(levels, key):

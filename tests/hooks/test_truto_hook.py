@@ -125,6 +125,17 @@ def test_a_refused_token_names_its_connection(connect):
     assert "into the password of the connection 'crm_of_sales'" in str(refused.value)
 
 
+@pytest.mark.parametrize("status", [401, 404])
+def test_a_connection_test_does_not_call_another_server_truto(connect, raw_server, status):
+    page = {"body": "<html><title>Sign in</title></html>", "headers": [("Content-Type", "text/html")]}
+    server = raw_server(lambda conversation: conversation.answer(status=status, **page))
+    result, message = connect(host=server.url).test_connection()
+    assert result is False
+    assert f"{server.url} answered {status}" in message
+    assert 'Sign in". It came as a web page, and does not look like an answer of Truto.' in message
+    assert "refused" not in message
+
+
 def test_an_unknown_extra_is_noted(connect):
     result, message = connect(extra={"time_out": 5}).test_connection()
     assert result
