@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections import Counter
 
 from airflow_provider_truto.bulk.problems import Problems
+from airflow_provider_truto.bulk.record import Record
 from airflow_provider_truto.bulk.result_row import DONE, OUTCOMES, ResultRow
 
 #: What is remembered of a record, in a byte: its place in this list.
-_MARKS: tuple[str, ...] = ("", *OUTCOMES, "refused")
+_MARKS: tuple[str, ...] = ("", *OUTCOMES, "refused", "again")
+#: Marks of what is to be sent: never seen, refused before a clear, and failed or skipped before it in another way.
+_OPEN = frozenset({"", "refused", "again"})
 #: Outcomes of records that are not as they should be, and that a retry leaves alone.
 _UNDONE = frozenset(OUTCOMES) - DONE
 
@@ -18,6 +21,11 @@ class CompletedRecords:
 
     def __init__(self) -> None:
         self._marks: dict[int, bytearray] = {}
+        #: Rows that were done again after a clear, and what the rows are about that are, or were, to be done again.
+        self._redone: set[int] = set()
+        self._reopened: set[tuple[str, str]] = set()
+        #: Whether anything is done again since somebody has cleared the task.
+        self.has_reopened = False
         self.counts: Counter[str] = Counter()
         self.of_accounts: dict[str, Counter[str]] = {}
         self.problems = Problems()
@@ -26,7 +34,7 @@ class CompletedRecords:
 
     def is_final(self, ordinal: int) -> bool:
         """Whether this record needs nothing more."""
-        return self._mark(ordinal) not in {"", "refused"}
+        return self._mark(ordinal) not in _OPEN
 
     def has_failed(self, ordinal: int) -> bool:
         """Whether this record failed for good, or was skipped although nobody said so."""
@@ -47,16 +55,36 @@ class CompletedRecords:
             return False
         if is_cleared and not is_done:
             # What was written is asked for again under its key: Truto repeats the answer, and executes nothing.
-            if row.attempts and not row.is_written:
-                self._set(row.ordinal, "refused")
+            if not row.is_written:
+                self.has_reopened = True
+                self._set(row.ordinal, "refused" if row.attempts else "again")
             return False
         if old in _UNDONE:
-            self._count(row, old, -1)
+            self._count(row.integrated_account_id or "", old, -1)
+        elif old:
+            self._redone.add(row.ordinal)
         self._set(row.ordinal, row.outcome)
-        self._count(row, row.outcome, 1)
+        self._count(row.integrated_account_id or "", row.outcome, 1)
         if row.is_failure:
             self.problems.add(row)
         return True
+
+    def reopen(self, account_id: str, record: Record) -> str | None:
+        """Have a record sent that is done, if an earlier row about the same one is sent after it; return its outcome.
+
+        That is so where somebody has cleared the task in between. Where ``has_reopened``, call it for each record, in
+        the order of the rows.
+        """
+        names = [record.id or "", *(key for keys in record.match_keys for key in keys)]
+        about = {(account_id, name) for name in names if name}
+        mark = self._mark(record.ordinal)
+        if mark in DONE and not self._reopened.isdisjoint(about):
+            self._count(account_id, mark, -1)
+            self._set(record.ordinal, "refused")
+            return mark
+        if mark in {"refused", "again"} or record.ordinal in self._redone:
+            self._reopened |= about
+        return None
 
     def _mark(self, ordinal: int) -> str:
         block = self._marks.get(ordinal >> 16) if self._marks else None
@@ -65,6 +93,6 @@ class CompletedRecords:
     def _set(self, ordinal: int, mark: str) -> None:
         self._marks.setdefault(ordinal >> 16, bytearray(0x10000))[ordinal & 0xFFFF] = _MARKS.index(mark)
 
-    def _count(self, row: ResultRow, outcome: str, number: int) -> None:
+    def _count(self, account_id: str, outcome: str, number: int) -> None:
         self.counts[outcome] += number
-        self.of_accounts.setdefault(row.integrated_account_id or "", Counter())[outcome] += number
+        self.of_accounts.setdefault(account_id, Counter())[outcome] += number

@@ -84,6 +84,11 @@ class Progress:
         """Whether this try has brought any record to its end: one that a later try leaves alone."""
         return self.done - self.known - self.transient_failures > sum(self.resumed.values())
 
+    def take_back(self, account_id: str, outcome: str) -> None:
+        """Count a record of an earlier try no more: it is sent again."""
+        for counts in (self.counts, self.resumed, self.of_accounts[account_id]):
+            counts[outcome] -= 1
+
     def add_unchanged(self, account_id: str) -> None:
         """Count a record that is as it was confirmed last, of which the ledger says nothing."""
         self.known += 1

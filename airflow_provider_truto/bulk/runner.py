@@ -69,7 +69,13 @@ class BulkRunner:
         self._began = time.monotonic()
         self._wake = asyncio.Event()
         self._slots = Slots(plan.concurrency, on_free=self._wake.set, on_error=self._end_with)
-        self._writer = RecordWriter(client, plan, on_backoff=self._slots.release, make_filter=make_filter)
+        self._writer = RecordWriter(
+            client,
+            plan,
+            on_backoff=self._slots.release,
+            make_filter=make_filter,
+            on_named=self._reopen if completed.has_reopened else None,
+        )
         self._matcher = None if plan.match is None or index is None else self._writer.make_matcher(plan.match, index)
         self._queue = FairQueue(concurrency=plan.concurrency, finder=self._matcher)
         self._reader = ReadAhead(
@@ -119,6 +125,12 @@ class BulkRunner:
         if failure := self._fatal or self._reader.error:
             raise failure
         return self.progress
+
+    def _reopen(self, record: Record) -> None:
+        """Have a record sent again that was done, where an earlier row about the same one is."""
+        account_id = self._writer.find_account_id(record)
+        if (outcome := self._completed.reopen(account_id, record)) is not None:
+            self.progress.take_back(account_id, outcome)
 
     def _put(self, record: Record) -> None:
         self.read_rows = max(self.read_rows, record.ordinal + 1)

@@ -37,7 +37,10 @@ MakeFilter = Callable[[Callable[[Record], str]], ChangeFilter]
 
 
 class RecordWriter:
-    """Sends records as a plan says. ``on_backoff`` surrounds each wait between two attempts of a call."""
+    """Sends records as a plan says. ``on_backoff`` surrounds each wait between two attempts of a call.
+
+    ``on_named`` is called with each record of which is known what it is about, and not yet what it changes.
+    """
 
     def __init__(
         self,
@@ -46,6 +49,7 @@ class RecordWriter:
         *,
         on_backoff: Callable[[], AbstractContextManager[None]] | None = None,
         make_filter: MakeFilter | None = None,
+        on_named: Callable[[Record], None] | None = None,
     ) -> None:
         if on_backoff is not None:
             client = client.with_backoff(on_backoff).putting_off(over=plan.longest_wait)
@@ -61,6 +65,7 @@ class RecordWriter:
         self._tenants = TenantDirectory(client)
         self._changes = None if make_filter is None else make_filter(self.find_account_id)
         self._create = _make_create(plan.template)
+        self._on_named = on_named
         named = plan.template.integrated_account_id
         #: The customer of records that name none, as the plan names one, and as the connection does.
         self._named = None if named is None else normalize_account(named)
@@ -90,6 +95,9 @@ class RecordWriter:
         records = await self._tenants.resolve(records)
         if (match := self._plan.match) is not None:
             records = [read_keys(record, match.rule) for record in records]
+        if self._on_named is not None:
+            for record in records:
+                self._on_named(record)
         return records if self._changes is None else await self._changes.resolve(records)
 
     def make_matcher(self, match: MatchPlan, index: MatchIndex) -> Matcher:

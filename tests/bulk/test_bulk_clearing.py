@@ -43,6 +43,23 @@ def test_a_cleared_bulk_writes_every_record_again_under_new_keys_where_that_is_s
     assert "Starting over, in generation 1" in logged()
 
 
+@pytest.mark.parametrize("arguments", [{}, {"changed_only": True}], ids=["all", "changed only"])
+def test_records_of_one_id_keep_their_order_over_a_clear(one, task, arguments):
+    account = one.accounts[0]
+    rows = [{"id": "r1", "integrated_account_id": account, "body": {"description": text}} for text in "abc"]
+    one.emulator.fault(path="r1$", status=422)
+    with pytest.raises(AirflowFailException, match="1 of 3 records failed"):
+        run(task(rows, **arguments))
+    one.emulator.fault(path="r1$", status=500, skip=1)  # what follows the one that had failed is done in a later try
+    with pytest.raises(AirflowException):
+        run(task(rows, **arguments), try_number=2, generation=1)
+    counts = run(task(rows, **arguments), try_number=3, generation=1)
+    assert [execution["body"]["description"] for execution in one.emulator.executions] == [*"bc", *"abc"]
+    assert (counts["records"], counts["updated"], counts["failed"], counts["skipped"]) == (3, 3, 0, 0)
+    if arguments:
+        assert run(task(rows[2:], **arguments), try_number=4, generation=2)["unchanged"] == 1
+
+
 def test_a_retry_goes_on_whatever_clearing_means(one, task):
     unfinished(one, task, on_clear="restart")
     counts = run(task(one.rows(), on_clear="restart"), try_number=2)
