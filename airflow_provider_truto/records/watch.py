@@ -13,8 +13,8 @@ from airflow_provider_truto.records.request import RecordRequest
 from airflow_provider_truto.records.safeguards import Safeguards
 from airflow_provider_truto.records.validate import ValidRequest
 
-#: What a record that does not exist means: it may come to exist, or something is wrong.
-WAIT, FAIL = "wait", "fail"
+#: What ``on_missing`` is where a record that does not exist means that something is wrong.
+FAIL = "fail"
 
 
 class RecordWatch:

@@ -23,8 +23,6 @@ from airflow_provider_truto.bulk.sources.files import FileSource
 from airflow_provider_truto.bulk.sources.lists import ListSource, list_rows
 from airflow_provider_truto.records.render import Missing
 
-ENDINGS = {"plain": "", "gzipped": ".gz"}
-
 
 @pytest.fixture
 def file(tmp_path):

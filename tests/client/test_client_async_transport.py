@@ -16,6 +16,7 @@ from dataclasses import replace
 
 import aiohttp
 import pytest
+from calls import FOR_ACME, create, delete, get, ok, update
 
 from airflow_provider_truto.client.aio import AsyncClient
 from airflow_provider_truto.client.core import Observer
@@ -28,28 +29,7 @@ from airflow_provider_truto.emulator import ACME
 
 pytestmark = pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
 
-FOR_ACME = {"integrated_account_id": ACME}
 GENEROUS = 10.0
-
-
-def ok(conversation):
-    conversation.answer({"id": "23423523"})
-
-
-def get(api):
-    return api.unified("crm", "accounts").get("23423523")
-
-
-def update(api):
-    return api.unified("crm", "accounts").update("23423523", {"name": "é"})
-
-
-def delete(api):
-    return api.unified("crm", "accounts").delete("23423523")
-
-
-def create(api):
-    return api.unified("crm", "accounts").create({"name": "é"})
 
 
 VERBS = {"GET": get, "PATCH": update, "DELETE": delete, "POST": create}
@@ -242,7 +222,7 @@ def test_a_call_that_waits_for_a_connection_tells_when_it_went_out(emulator):
         async with AsyncClient(
             ClientSettings(base_url=emulator.url, **FOR_ACME),
             ApiToken(Token(emulator.token), reread=lambda: Token(emulator.token)),
-            observer=Observer(on_response=lambda outcome: answers.append(outcome.response)),
+            observer=Observer(on_response=lambda result: answers.append(result.response)),
             connections=1,
         ) as client:
             await asyncio.gather(*[get(client) for _ in range(3)])
@@ -259,7 +239,7 @@ def test_a_call_that_finds_a_connection_open_says_nothing_of_it(both_at):
     def last(client):
         observer = client._client.observer
         client._client.observer = replace(
-            observer, on_response=lambda outcome: late.append(outcome.response.sent_after)
+            observer, on_response=lambda result: late.append(result.response.sent_after)
         )
         return in_turn(get, get, get)(client)
 

@@ -21,8 +21,6 @@ from airflow_provider_truto.client.errors import (
 from airflow_provider_truto.client.request import escape_path
 from airflow_provider_truto.emulator import ACME, GLOBEX, WAYNE
 
-ATTIO = "a7710000-0000-4000-8000-000000000001"
-
 JOB = "10b00000-0000-4000-8000-000000000001"
 HEAD = {"authorization": "Bearer valid", "accept": "application/json", "user-agent": "airflow-provider-truto"}
 JSON_HEAD = {**HEAD, "content-type": "application/json"}

@@ -7,25 +7,13 @@ import struct
 import sys
 
 import pytest
+from calls import FOR_ACME, get, ok, update
 
 from airflow_provider_truto.client.errors import TrutoTransportError
 from airflow_provider_truto.emulator import ACME
 
 JOB = "10b00000-0000-4000-8000-000000000001"
-FOR_ACME = {"integrated_account_id": ACME}
 NOTHING = "Nothing was written: there was no connection that the request could have gone out on."
-
-
-def ok(conversation):
-    conversation.answer({"id": "23423523"})
-
-
-def get(api):
-    return api.unified("crm", "accounts").get("23423523")
-
-
-def update(api):
-    return api.unified("crm", "accounts").update("23423523", {"name": "é"})
 
 
 def start(api):

@@ -131,8 +131,8 @@ def made_of(cls, url, time, *, token="t", observer=None, **given):
 
 def at_work(driver, time, url, jobs, *, workers, clients, token, **given):
     """Have workers of several clients do jobs, which take a client, until none is left. Returns the results."""
-    jobs, outcomes, errors, lock = list(reversed(jobs)), [], [], threading.Lock()
-    observer = Observer(on_response=outcomes.append)
+    jobs, results, errors, lock = list(reversed(jobs)), [], [], threading.Lock()
+    observer = Observer(on_response=results.append)
     time.begin(workers)
     if driver == "async":
 
@@ -182,7 +182,7 @@ def at_work(driver, time, url, jobs, *, workers, clients, token, **given):
                 thread.join(LONGEST)
                 assert not thread.is_alive()
     assert errors == []
-    return outcomes
+    return results
 
 
 def call_for(account):
@@ -195,26 +195,26 @@ def call_for(account):
 @pytest.mark.parametrize("driver", DRIVERS)
 def test_clients_of_one_process_keep_an_accounts_tier_together(driver, driven, limited):
     emulator = limited()
-    outcomes = at_work(
+    results = at_work(
         driver, driven, emulator.url, [call_for(ACME)] * 160, workers=8, clients=3, token=emulator.token
     )
-    assert [outcome.attempts for outcome in outcomes] == [1] * 160, "no 429 has come"
+    assert [result.attempts for result in results] == [1] * 160, "no 429 has come"
     assert len(emulator.executions) == 160
     assert len(driven.limiters) == 1
     # 50 at once, and then 50 a span: all that the tier allows.
     assert 3 * SPAN <= driven.now - 1000 < 3 * SPAN + 0.5
-    assert sum(outcome.waited for outcome in outcomes) == 0
-    assert sum(outcome.paced for outcome in outcomes) > 0
+    assert sum(result.waited for result in results) == 0
+    assert sum(result.paced for result in results) > 0
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
 def test_clients_of_one_process_keep_a_tokens_rate_together(driver, driven, limited):
     emulator = limited(token={"requests": 100, "seconds": 10})
     jobs = [call_for(ACCOUNTS[number % 5]) for number in range(250)]
-    outcomes = at_work(
+    results = at_work(
         driver, driven, emulator.url, jobs, workers=16, clients=4, token=emulator.token, requests_per_second=10
     )
-    assert [outcome.attempts for outcome in outcomes] == [1] * 250
+    assert [result.attempts for result in results] == [1] * 250
     assert len(emulator.executions) == 250
     assert 2 * SPAN <= driven.now - 1000 < 2 * SPAN + 0.5
 
@@ -223,7 +223,7 @@ def test_clients_of_one_process_keep_a_tokens_rate_together(driver, driven, limi
 def test_without_pacing_429s_arrive(driver, driven, limited):
     """What the tests above stand on: the emulator does refuse."""
     emulator = limited()
-    outcomes = at_work(
+    results = at_work(
         driver,
         driven,
         emulator.url,
@@ -233,16 +233,14 @@ def test_without_pacing_429s_arrive(driver, driven, limited):
         token=emulator.token,
         requests_per_second=0,
     )
-    assert sum(outcome.attempts for outcome in outcomes) > 60
+    assert sum(result.attempts for result in results) > 60
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
 def test_a_crms_own_limit_is_kept_by_what_its_answers_say(driver, driven, limited):
     emulator = limited(provider={"requests": 20, "seconds": 10})
-    outcomes = at_work(
-        driver, driven, emulator.url, [call_for(ACME)] * 60, workers=1, clients=1, token=emulator.token
-    )
-    assert [outcome.attempts for outcome in outcomes] == [1] * 60, "no 429 has come"
+    results = at_work(driver, driven, emulator.url, [call_for(ACME)] * 60, workers=1, clients=1, token=emulator.token)
+    assert [result.attempts for result in results] == [1] * 60, "no 429 has come"
     assert len(emulator.executions) == 60
 
 
@@ -251,18 +249,18 @@ def test_many_who_waited_for_a_crms_reset_may_be_refused_but_all_get_through(dri
     """Nobody knows what a CRM grants after a reset before its first answer; here a place comes back at a time."""
     workers = 6
     emulator = limited(provider={"requests": 20, "seconds": 10})
-    outcomes = at_work(
+    results = at_work(
         driver, driven, emulator.url, [call_for(ACME)] * 60, workers=workers, clients=2, token=emulator.token
     )
-    assert len(outcomes) == 60
+    assert len(results) == 60
     spans = (driven.now - 1000) / 10
-    assert sum(outcome.attempts - 1 for outcome in outcomes) <= workers * (spans + 1)
+    assert sum(result.attempts - 1 for result in results) <= workers * (spans + 1)
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
 def test_account_tokens_count_for_the_api_token_that_minted_them(driver, driven, limited):
     emulator = limited()
-    outcomes = at_work(
+    results = at_work(
         driver,
         driven,
         emulator.url,
@@ -274,8 +272,8 @@ def test_account_tokens_count_for_the_api_token_that_minted_them(driver, driven,
         requests_per_second=5,
     )
     assert len(driven.limiters) == 1
-    assert driven.limiters[0].events.count("begun") == len(emulator.requests) == len(outcomes)
-    assert {outcome.attempts for outcome in outcomes} == {1}
+    assert driven.limiters[0].events.count("begun") == len(emulator.requests) == len(results)
+    assert {result.attempts for result in results} == {1}
     assert SPAN <= driven.now - 1000 < SPAN + 0.5
 
 
@@ -302,10 +300,10 @@ def test_an_account_of_which_nothing_is_left_is_not_called_before_its_reset(driv
 
     server = raw_server(answer)
     jobs = [call_for(ACME), call_for(WAYNE), call_for(ACME), call_for(WAYNE)]
-    outcomes = at_work(driver, driven, server.url, jobs, workers=1, clients=1, token="t")
+    results = at_work(driver, driven, server.url, jobs, workers=1, clients=1, token="t")
     assert [round(moment - 1000, 1) for _, moment in arrived] == [0, 0, 7, 7]
-    assert [outcome.paced for outcome in outcomes] == [0, 0, 7, 0]
-    assert [outcome.waited for outcome in outcomes] == [0] * 4
+    assert [result.paced for result in results] == [0, 0, 7, 0]
+    assert [result.waited for result in results] == [0] * 4
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
@@ -329,12 +327,12 @@ def test_a_429_holds_back_the_other_calls_of_its_account(driver, driven, raw_ser
 def test_waiting_for_a_place_is_no_wait_of_the_call(driver, driven, limited):
     """``max_wait`` bounds what goes wrong; a bulk task that keeps to the rate does nothing wrong."""
     emulator = limited()
-    outcomes = at_work(
+    results = at_work(
         driver, driven, emulator.url, [call_for(ACME)] * 120, workers=4, clients=1, token=emulator.token, max_wait=0
     )
-    assert len(outcomes) == 120
-    assert {outcome.waited for outcome in outcomes} == {0.0}
-    assert max(outcome.paced for outcome in outcomes) > 0
+    assert len(results) == 120
+    assert {result.waited for result in results} == {0.0}
+    assert max(result.paced for result in results) > 0
 
 
 # ------------------------------------------------------------------------------------------------- begun, and ended
@@ -462,6 +460,6 @@ def test_a_429_that_comes_all_the_same_is_waited_for(driven, limited):
     emulator = limited()
     for _ in range(50):
         emulator.state.limits.account.spend(ACME)
-    outcomes = at_work("sync", driven, emulator.url, [call_for(ACME)], workers=1, clients=1, token=emulator.token)
-    assert outcomes[0].attempts == 2
-    assert outcomes[0].waited >= 10
+    results = at_work("sync", driven, emulator.url, [call_for(ACME)], workers=1, clients=1, token=emulator.token)
+    assert results[0].attempts == 2
+    assert results[0].waited >= 10

@@ -238,10 +238,10 @@ ASKED = {
 @pytest.mark.parametrize(("status", "headers", "least"), ASKED.values(), ids=ASKED)
 def test_the_server_is_waited_for_as_long_as_it_asks(status, headers, least, emulator, client, write, sleeps):
     emulator.fault(status=status, headers=headers, method="PATCH")
-    outcome = client.run(write())
+    result = client.run(write())
     assert len(sleeps) == 1
     assert least <= sleeps[0] <= least + 1
-    assert outcome.waited == sleeps[0]
+    assert result.waited == sleeps[0]
 
 
 def test_a_date_without_a_zone_is_in_gmt(monkeypatch):
@@ -399,9 +399,9 @@ class Store:
 def test_every_attempt_of_a_write_carries_the_same_key(stored, fault, emulator, client, write):
     emulator.fault(method="PATCH", times=4, **fault)
     store = Store(emulator) if stored else None
-    outcome = client.run(write(key="v1-abc"), key_versions=store)
+    result = client.run(write(key="v1-abc"), key_versions=store)
     assert keys(emulator) == ["v1-abc"] * 5
-    assert outcome.request.idempotency_key == "v1-abc"
+    assert result.request.idempotency_key == "v1-abc"
     assert store is None or store.saved == []
 
 
@@ -416,9 +416,9 @@ def test_without_a_store_a_refused_key_is_kept_for_ever(status, emulator, client
 def test_with_a_store_a_key_that_was_refused_twice_advances(status, emulator, client, write):
     emulator.fault(status=status, method="PATCH", times=4)
     store = Store(emulator)
-    outcome = client.run(write(key="v1-abc"), key_versions=store)
+    result = client.run(write(key="v1-abc"), key_versions=store)
     assert keys(emulator) == ["v1-abc", "v1-abc", "v1-abc-2", "v1-abc-2", "v1-abc-3"]
-    assert outcome.request.idempotency_key == "v1-abc-3"
+    assert result.request.idempotency_key == "v1-abc-3"
     assert store.version == 3
 
 
@@ -486,9 +486,9 @@ def test_a_refusal_that_is_not_waited_for_does_not_advance_the_key(emulator, mak
 
 def test_a_call_goes_on_with_the_suffix_that_was_stored(emulator, client, write):
     emulator.fault(status=500, method="PATCH")
-    outcome = client.run(write(key="v1-abc"), key_versions=Store(emulator, version=4))
+    result = client.run(write(key="v1-abc"), key_versions=Store(emulator, version=4))
     assert keys(emulator) == ["v1-abc-4", "v1-abc-4"]
-    assert outcome.request.idempotency_key == "v1-abc-4"
+    assert result.request.idempotency_key == "v1-abc-4"
 
 
 def test_an_error_names_the_key_that_went_out_last(emulator, client, write):
@@ -501,8 +501,8 @@ def test_an_error_names_the_key_that_went_out_last(emulator, client, write):
 def test_a_cached_refusal_is_left_behind_by_advancing(make_client, write, sleeps):
     with Emulator(cache_refusals=True) as emulator:
         emulator.fault(status=429, method="PATCH")
-        outcome = make_client(emulator.url, token=emulator.token).run(write(), key_versions=Store(emulator))
-        assert outcome.value["name"] == "Initrode"
+        result = make_client(emulator.url, token=emulator.token).run(write(), key_versions=Store(emulator))
+        assert result.value["name"] == "Initrode"
         assert keys(emulator) == ["v1-test", "v1-test", "v1-test-2"]
         assert len(emulator.executions) == 1
 
@@ -646,9 +646,9 @@ def test_a_token_that_another_call_has_read_already_is_not_read_again(rotated, w
 def test_a_token_is_renewed_between_other_failures(rotated, emulator, write, sleeps):
     emulator.fault(status=500, method="PATCH")
     emulator.fault(status=502, method="PATCH", skip=1)
-    outcome = rotated.run(write())
+    result = rotated.run(write())
     assert authorizations(emulator) == ["Bearer unknown", "Bearer unknown", "Bearer valid", "Bearer valid"]
-    assert outcome.attempts == 4
+    assert result.attempts == 4
     assert len(sleeps) == 2
 
 
@@ -687,9 +687,9 @@ MISHAPS = {
 def test_a_write_is_executed_once_whatever_happens_to_its_answer(fault, emulator, make_client, write):
     emulator.fault(method="PATCH", **fault)
     client = make_client(emulator.url, token=emulator.token, read_timeout=0.4)
-    outcome = client.run(write({"name": "Once"}))
-    assert outcome.value["name"] == "Once"
-    assert outcome.attempts >= 2
+    result = client.run(write({"name": "Once"}))
+    assert result.value["name"] == "Once"
+    assert result.attempts >= 2
     assert [(done["record_id"], done["body"]) for done in emulator.executions] == [("23423523", {"name": "Once"})]
 
 
@@ -705,9 +705,9 @@ def test_a_hooks_write_is_executed_once_as_well(mishap, emulator, connection):
 def test_mishap_after_mishap_still_ends_in_one_execution(emulator, make_client, write):
     for fault in ({"reset": "after"}, {"cut": 5}, {"truncate": 5}, {"status": 504, "apply": True}):
         emulator.fault(method="PATCH", **fault)
-    outcome = make_client(emulator.url, token=emulator.token).run(write({"name": "Once"}))
-    assert outcome.attempts == 5
-    assert outcome.value["name"] == "Once"
+    result = make_client(emulator.url, token=emulator.token).run(write({"name": "Once"}))
+    assert result.attempts == 5
+    assert result.value["name"] == "Once"
     assert len(emulator.executions) == 1
 
 
@@ -753,10 +753,10 @@ def test_what_is_never_whole_json_ends_as_an_unknown_outcome(fault, emulator, cl
 @pytest.mark.parametrize("status", [200, 201, 202])
 def test_any_2xx_and_any_json_is_a_success(status, kind, body, value, raw_server, make_client, write):
     server = raw_server(lambda conversation: conversation.answer(body, status=status, headers={"Content-Type": kind}))
-    outcome = make_client(server.url).run(write())
-    assert outcome.value == value
-    assert outcome.response.status == status
-    assert (outcome.attempts, outcome.waited) == (1, 0)
+    result = make_client(server.url).run(write())
+    assert result.value == value
+    assert result.response.status == status
+    assert (result.attempts, result.waited) == (1, 0)
 
 
 def test_json_nested_without_reason_is_no_crash(raw_server, make_client, read):

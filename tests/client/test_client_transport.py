@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
+from calls import ok
 
 from airflow_provider_truto.client.core import Observer
 from airflow_provider_truto.client.errors import (
@@ -29,10 +30,6 @@ from airflow_provider_truto.hooks.truto import TrutoHook
 pytestmark = pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
 
 GENEROUS = 5.0
-
-
-def ok(conversation):
-    conversation.answer({"id": "23423523"})
 
 
 # ----------------------------------------------------------------------------------------------------- connections
@@ -445,11 +442,11 @@ def test_chunks_arrive_while_the_rest_is_still_to_come(raw_server, make_client, 
 
 def test_a_stream_has_no_value_but_status_and_headers(raw_server, make_client, write):
     server = raw_server(lambda conversation: conversation.answer(b"\x00\xff", headers={"Content-Type": "image/png"}))
-    outcome = make_client(server.url).run(write(streamed=True))
-    assert outcome.value is None
-    assert outcome.response.status == 200
-    assert outcome.response.content_type == "image/png"
-    assert b"".join(outcome.response.stream) == b"\x00\xff"
+    result = make_client(server.url).run(write(streamed=True))
+    assert result.value is None
+    assert result.response.status == 200
+    assert result.response.content_type == "image/png"
+    assert b"".join(result.response.stream) == b"\x00\xff"
 
 
 def test_an_error_of_a_streamed_call_is_an_error_like_any_other(emulator, client, write):

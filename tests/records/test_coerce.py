@@ -26,14 +26,14 @@ GONE = Missing("the XCom is None")
 
 
 def assert_typed(value, schema, expected):
-    outcome = coerce(value, schema)
+    result = coerce(value, schema)
     if expected is PROBLEM:
-        (problem,) = outcome.problems
+        (problem,) = result.problems
         assert problem.pointer == "/"
-        assert outcome.value is None
+        assert result.value is None
     else:
-        assert outcome.problems == ()
-        assert same(outcome.value, expected), outcome.value
+        assert result.problems == ()
+        assert same(result.value, expected), result.value
 
 
 WHOLE = [
@@ -128,8 +128,8 @@ def test_text_of_no_number_or_one_that_would_lose_digits_is_a_problem(text):
 )
 @pytest.mark.parametrize("kind", ["integer", "number"])
 def test_text_of_an_absurd_number_is_kept_or_a_problem_but_never_an_exception(text, kind):
-    outcome = coerce(text, {"type": kind})
-    assert outcome.problems or outcome.value == int(text)
+    result = coerce(text, {"type": kind})
+    assert result.problems or result.value == int(text)
 
 
 @pytest.mark.parametrize(
@@ -195,8 +195,8 @@ def test_what_is_inside_of_json_text_is_typed_too():
             "tags": {"type": "array", "items": {"properties": {"id": {"type": "string"}}}},
         },
     }
-    outcome = coerce('{"number_of_employees": "120", "tags": "[{\\"id\\": 5}]"}', schema)
-    assert outcome == Coerced(value={"number_of_employees": 120, "tags": [{"id": "5"}]})
+    result = coerce('{"number_of_employees": "120", "tags": "[{\\"id\\": 5}]"}', schema)
+    assert result == Coerced(value={"number_of_employees": 120, "tags": [{"id": "5"}]})
 
 
 @pytest.mark.parametrize(
@@ -208,10 +208,10 @@ def test_what_is_inside_of_json_text_is_typed_too():
     ],
 )
 def test_null_inside_of_json_text_is_data_and_may_be_an_accident(on_none, value, nulls, problems):
-    outcome = coerce('{"name": null, "website": "x"}', REQUEST, on_none=on_none)
-    assert outcome.value == value
-    assert outcome.nulls == nulls
-    assert [problem.pointer for problem in outcome.problems] == problems
+    result = coerce('{"name": null, "website": "x"}', REQUEST, on_none=on_none)
+    assert result.value == value
+    assert result.nulls == nulls
+    assert [problem.pointer for problem in result.problems] == problems
 
 
 def test_numbers_in_json_text_keep_their_digits_or_are_a_problem():
@@ -350,8 +350,8 @@ def test_a_python_value_becomes_the_json_that_means_the_same_or_a_problem(value,
     ],
 )
 def test_a_value_at_the_edge_of_its_type_raises_nothing(value):
-    outcome = coerce({"custom_fields": {"edge": value}}, REQUEST)
-    assert outcome.problems or json.loads(json.dumps(outcome.value)) == outcome.value
+    result = coerce({"custom_fields": {"edge": value}}, REQUEST)
+    assert result.problems or json.loads(json.dumps(result.value)) == result.value
 
 
 @pytest.mark.parametrize("depth", [400, 5000])
@@ -360,8 +360,8 @@ def test_a_value_nested_beyond_reason_is_a_problem_or_kept(depth, as_text):
     value = []
     for _ in range(depth):
         value = [value]
-    outcome = coerce("[" * depth + "]" * depth if as_text else value, {"type": "array"})
-    assert outcome.problems or isinstance(outcome.value, list)
+    result = coerce("[" * depth + "]" * depth if as_text else value, {"type": "array"})
+    assert result.problems or isinstance(result.value, list)
 
 
 def test_an_int_enum_is_a_number():
@@ -369,9 +369,9 @@ def test_an_int_enum_is_a_number():
 
 
 def test_keys_that_are_no_text_are_problems():
-    outcome = coerce({1: "a", None: "b", "c": {(1, 2): "d"}}, {})
-    assert outcome.value == {"c": {}}
-    assert [(problem.pointer, problem.message.split(":")[0]) for problem in outcome.problems] == [
+    result = coerce({1: "a", None: "b", "c": {(1, 2): "d"}}, {})
+    assert result.value == {"c": {}}
+    assert [(problem.pointer, problem.message.split(":")[0]) for problem in result.problems] == [
         ("/", "has the key 1"),
         ("/", "has the key None"),
         ("/c", "has the key (1, 2)"),
@@ -410,25 +410,25 @@ def test_keys_that_are_no_text_are_problems():
     ],
 )
 def test_what_came_of_nothing_is_a_problem_an_omission_or_a_null(value, on_none, expected, nulls, problems):
-    outcome = coerce(value, {}, on_none=on_none)
+    result = coerce(value, {}, on_none=on_none)
     if expected is not None or not problems:
-        assert outcome.value == expected
-    assert outcome.nulls == set(nulls)
-    assert [problem.pointer for problem in outcome.problems] == problems
+        assert result.value == expected
+    assert result.nulls == set(nulls)
+    assert [problem.pointer for problem in result.problems] == problems
 
 
 def test_the_problem_of_a_missing_value_says_where_it_was_missed_and_what_to_do():
-    outcome = coerce({"name": Missing("{{ x }} is undefined")}, {}, hint="; set on_none='omit'")
-    assert outcome.problems == (("/name", "{{ x }} is undefined; set on_none='omit'"),)
+    result = coerce({"name": Missing("{{ x }} is undefined")}, {}, hint="; set on_none='omit'")
+    assert result.problems == (("/name", "{{ x }} is undefined; set on_none='omit'"),)
 
 
 def test_the_pointer_of_a_null_after_an_item_that_was_omitted_points_into_the_value_that_is_sent():
-    outcome = coerce({"tags": [GONE, {"name": None}]}, REQUEST, on_none="omit")
-    assert outcome == Coerced(value={"tags": [{"name": None}]}, nulls=frozenset({"/tags/0/name"}))
+    result = coerce({"tags": [GONE, {"name": None}]}, REQUEST, on_none="omit")
+    assert result == Coerced(value={"tags": [{"name": None}]}, nulls=frozenset({"/tags/0/name"}))
 
 
 def test_problems_are_found_all_at_once():
-    outcome = coerce(
+    result = coerce(
         {
             "number_of_employees": "many",
             "addresses": "1 Main St",
@@ -440,7 +440,7 @@ def test_problems_are_found_all_at_once():
         },
         REQUEST,
     )
-    assert [problem.pointer for problem in outcome.problems] == [
+    assert [problem.pointer for problem in result.problems] == [
         "/number_of_employees",
         "/addresses",
         "/owner",
@@ -450,7 +450,7 @@ def test_problems_are_found_all_at_once():
         "/custom_fields/b",
         "/tags/0/id",
     ]
-    assert outcome.problems[0].message == "expects a whole number, got the text 'many'"
+    assert result.problems[0].message == "expects a whole number, got the text 'many'"
 
 
 @pytest.mark.parametrize(
@@ -468,9 +468,9 @@ def test_problems_are_found_all_at_once():
     ],
 )
 def test_no_problem_shows_a_value_where_values_are_hidden(value, secret):
-    outcome = coerce(value, REQUEST, hide_values=True)
-    assert outcome.problems
-    assert not [problem for problem in outcome.problems if secret in problem.message]
+    result = coerce(value, REQUEST, hide_values=True)
+    assert result.problems
+    assert not [problem for problem in result.problems if secret in problem.message]
 
 
 @pytest.mark.parametrize(
@@ -495,9 +495,9 @@ def test_no_problem_shows_a_value_where_values_are_hidden(value, secret):
     ],
 )
 def test_a_schema_of_any_shape_types_what_it_says_and_nothing_more(schema, value, expected):
-    outcome = coerce(value, schema)
-    assert outcome.problems == ()
-    assert same(outcome.value, expected)
+    result = coerce(value, schema)
+    assert result.problems == ()
+    assert same(result.value, expected)
 
 
 def nulls_in(value, at=""):
@@ -521,10 +521,10 @@ plain = st.recursive(scalars, lambda x: st.lists(x, max_size=4) | st.dictionarie
 @given(plain)
 def test_json_without_a_schema_stays_as_it_is_and_all_its_nulls_are_known(value):
     for on_none in ("error", "omit", "null"):
-        outcome = coerce(value, {}, on_none=on_none)
-        assert same(outcome.value, value)
-        assert outcome.nulls == nulls_in(value)
-        assert outcome.problems == ()
+        result = coerce(value, {}, on_none=on_none)
+        assert same(result.value, value)
+        assert result.nulls == nulls_in(value)
+        assert result.problems == ()
 
 
 anything = st.recursive(
@@ -554,10 +554,10 @@ schemas = st.sampled_from(
 def test_typing_anything_raises_nothing_and_gives_json_and_an_ordered_account_of_the_rest(
     value, schema, on_none, hide
 ):
-    outcome = coerce(value, schema, on_none=on_none, hide_values=hide)
-    assert same(json.loads(json.dumps(outcome.value)), outcome.value)
-    assert all(problem.pointer.startswith("/") and problem.message for problem in outcome.problems)
-    assert outcome.nulls <= nulls_in(outcome.value) or outcome.problems or on_none == "omit"
+    result = coerce(value, schema, on_none=on_none, hide_values=hide)
+    assert same(json.loads(json.dumps(result.value)), result.value)
+    assert all(problem.pointer.startswith("/") and problem.message for problem in result.problems)
+    assert result.nulls <= nulls_in(result.value) or result.problems or on_none == "omit"
 
 
 @given(plain)
@@ -568,9 +568,9 @@ def test_typing_twice_is_typing_once(value):
 
 @given(st.integers() | st.floats(allow_nan=False, allow_infinity=False))
 def test_a_number_survives_the_way_over_text(number):
-    outcome = coerce(json.dumps(number), {"type": "number"})
-    if outcome.problems:
+    result = coerce(json.dumps(number), {"type": "number"})
+    if result.problems:
         assert isinstance(number, int)
         assert int(float(number)) != number, "no double holds it"
     else:
-        assert type(number)(outcome.value) == number
+        assert type(number)(result.value) == number

@@ -25,9 +25,9 @@ def test_a_usual_answer_is_given_as_it_came_without_a_warning():
 
 
 def test_an_integer_id_is_made_text_with_a_warning():
-    outcome = parse_response(an_update(account_id="5"), {"id": 5, "name": "x"})
-    assert outcome.response == {"id": "5", "name": "x"}
-    assert outcome.warnings == ("/id: came as the number 5, taken as text",)
+    result = parse_response(an_update(account_id="5"), {"id": 5, "name": "x"})
+    assert result.response == {"id": "5", "name": "x"}
+    assert result.warnings == ("/id: came as the number 5, taken as text",)
 
 
 def test_the_answer_that_came_is_not_changed_in_place():
@@ -38,9 +38,9 @@ def test_the_answer_that_came_is_not_changed_in_place():
 
 @pytest.mark.parametrize("value", [True, None, 5.5, [], {}])
 def test_any_other_id_that_is_no_text_stays_with_a_warning(value):
-    outcome = parse_response(an_update(), {"id": value})
-    assert outcome.response == {"id": value}
-    assert [warning.split(":")[0] for warning in outcome.warnings] == ["/id"]
+    result = parse_response(an_update(), {"id": value})
+    assert result.response == {"id": value}
+    assert [warning.split(":")[0] for warning in result.warnings] == ["/id"]
 
 
 def test_an_empty_answer_is_no_reason_for_a_warning():
@@ -56,9 +56,9 @@ def test_a_raw_answer_may_be_anything(value):
 @pytest.mark.parametrize("value", [[], ["x"], "text", 5, None, True])
 @pytest.mark.parametrize("response_format", ["unified", "normalized"])
 def test_a_mapped_answer_that_is_no_object_is_a_warning(value, response_format):
-    outcome = parse_response(an_update(response_format=response_format), value)
-    assert outcome.response == value
-    assert len(outcome.warnings) == 1
+    result = parse_response(an_update(response_format=response_format), value)
+    assert result.response == value
+    assert len(result.warnings) == 1
 
 
 def test_a_missing_id_is_a_warning_unless_it_was_excluded():
@@ -68,16 +68,16 @@ def test_a_missing_id_is_a_warning_unless_it_was_excluded():
 
 
 def test_every_oddity_is_told():
-    outcome = parse_response(an_update(account_id="5"), {"id": 5, "name": 5, "tags": ["vip"], "owner": "u1"})
-    assert [warning.split(":")[0] for warning in outcome.warnings] == ["/id", "/name", "/owner", "/tags/0"]
+    result = parse_response(an_update(account_id="5"), {"id": 5, "name": 5, "tags": ["vip"], "owner": "u1"})
+    assert [warning.split(":")[0] for warning in result.warnings] == ["/id", "/name", "/owner", "/tags/0"]
 
 
 def test_no_warning_shows_a_value_of_the_answer():
-    outcome = parse_response(
+    result = parse_response(
         an_update(), {"id": "1", "number_of_employees": "SECRET", "tags": ["SECRET"], "owner": "SECRET"}
     )
-    assert len(outcome.warnings) == 3
-    assert "SECRET" not in "".join(outcome.warnings)
+    assert len(result.warnings) == 3
+    assert "SECRET" not in "".join(result.warnings)
 
 
 json_values = st.recursive(
@@ -98,8 +98,8 @@ def test_no_answer_raises(value, response_format):
 @pytest.mark.parametrize("method", ["get", "update", "delete"])
 def test_an_answer_about_another_record_is_a_warning(method, found):
     request = an_update().replace(method=method, body=None)
-    outcome = parse_response(request, {"id": found, "name": "x"})
-    about = [warning for warning in outcome.warnings if "merged" in warning]
+    result = parse_response(request, {"id": found, "name": "x"})
+    about = [warning for warning in result.warnings if "merged" in warning]
     assert len(about) == 1
     assert repr(str(found)) in about[0]
     assert "account_id was '1'" in about[0]

@@ -39,9 +39,9 @@ def pointers(update, **options):
 
 
 def test_a_right_update_is_written_as_compact_utf_8_json():
-    outcome = validate(an_update({"name": "Café", "custom_fields": {"a": [1.0, None]}}))
-    assert outcome.body == '{"name":"Café","custom_fields":{"a":[1.0,null]}}'.encode()
-    assert outcome.warnings == ()
+    result = validate(an_update({"name": "Café", "custom_fields": {"a": [1.0, None]}}))
+    assert result.body == '{"name":"Café","custom_fields":{"a":[1.0,null]}}'.encode()
+    assert result.warnings == ()
 
 
 def test_every_problem_is_listed_at_once_each_on_a_line_of_its_own():
@@ -483,9 +483,9 @@ def test_an_update_with_nothing_wrong_but_an_earlier_problem_is_not_sent():
 )
 def test_what_typing_found_is_told_once_and_shifts_or_empties_nothing_else(body, expected):
     """The value without what typing took out must not look wrong in new ways, nor its items move up."""
-    outcome = coerce(body, REQUEST)
-    earlier = [Problem(f"/body{problem.pointer}".rstrip("/"), problem.message) for problem in outcome.problems]
-    update = build_account_update(account_id="1", body=outcome.value, integrated_account_id=ACCOUNT)
+    result = coerce(body, REQUEST)
+    earlier = [Problem(f"/body{problem.pointer}".rstrip("/"), problem.message) for problem in result.problems]
+    update = build_account_update(account_id="1", body=result.value, integrated_account_id=ACCOUNT)
     assert pointers(update, earlier=earlier) == expected
 
 
@@ -493,16 +493,16 @@ def test_what_typing_found_is_told_once_and_shifts_or_empties_nothing_else(body,
 
 
 def test_a_type_of_phone_that_is_not_documented_is_a_warning_and_is_sent():
-    outcome = validate(an_update({"phone_numbers": [{"number": "1", "type": "home"}]}))
-    assert outcome.warnings == (
+    result = validate(an_update({"phone_numbers": [{"number": "1", "type": "home"}]}))
+    assert result.warnings == (
         '/body/phone_numbers/0/type: expects one of "work", "mobile", "fax", got the text \'home\'',
     )
 
 
 def test_a_warning_hides_values_too():
-    outcome = validate(an_update({"phone_numbers": [{"type": "SECRET"}]}), hide_values=True)
-    assert len(outcome.warnings) == 1
-    assert "SECRET" not in outcome.warnings[0]
+    result = validate(an_update({"phone_numbers": [{"type": "SECRET"}]}), hide_values=True)
+    assert len(result.warnings) == 1
+    assert "SECRET" not in result.warnings[0]
 
 
 # --- whatever comes
@@ -550,9 +550,9 @@ secret_bodies = st.dictionaries(
 
 @given(secret_bodies)
 def test_no_message_shows_a_value_of_the_body_where_values_are_hidden(body):
-    outcome = coerce(body, REQUEST, hide_values=True)
-    earlier = [Problem(f"/body{problem.pointer}", problem.message) for problem in outcome.problems]
-    for given_body, problems in ((body, []), (outcome.value, earlier)):
+    result = coerce(body, REQUEST, hide_values=True)
+    earlier = [Problem(f"/body{problem.pointer}", problem.message) for problem in result.problems]
+    for given_body, problems in ((body, []), (result.value, earlier)):
         try:
             messages = list(validate(an_update(given_body), earlier=problems, hide_values=True).warnings)
         except TrutoSchemaError as error:
