@@ -8,7 +8,6 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import threading
 from contextlib import closing, contextmanager, suppress
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from airflow_home import airflow_home
+from meanwhile import meanwhile
 from test_docs import BULK, EVENTS, PAGE_DAGS, PAGES, README
 
 from airflow_provider_truto._compat import IS_AIRFLOW_2
@@ -317,31 +317,11 @@ def test_a_sync_job_runs_once_and_is_waited_for(airflow, emulator, dag_id):
     assert run.xcom("sync_contacts", "truto")["counts"] == {"crm/contacts": {"num_records": 5}}
 
 
-@contextmanager
-def once_it_has_looked(emulator, do):
-    """Have something done when a sensor has asked some times."""
-    is_over, is_done = threading.Event(), threading.Event()
-
-    def watch():
-        while not is_over.wait(0.02):
-            if len(emulator.requests) > 6:
-                do()
-                is_done.set()
-                return
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    yield
-    is_over.set()
-    thread.join()
-    assert is_done.is_set(), "it has not waited"
-
-
 @pytest.mark.airflow
 def test_a_customer_is_written_to_once_they_have_reconnected(airflow, emulator):
     account = emulator.state.accounts[ACME].record
     account["status"] = "needs_reauth"
-    with once_it_has_looked(emulator, lambda: account.update(status="active")):
+    with meanwhile(emulator, lambda: account.update(status="active"), after=7):
         run = airflow.run(CUSTOMER)
     assert (run.state, writes(emulator)) == ("success", [(ACME, "23423523")])
     assert run.xcom("wait_for_customer")["integration"] == "hubspot"
@@ -361,7 +341,7 @@ def test_a_record_is_written_once_people_have_set_its_tier(airflow, emulator):
     def set_tier():
         change(emulator, ACME, "crm/accounts", "23423523", custom_fields={"tier": "platinum"})
 
-    with once_it_has_looked(emulator, set_tier):
+    with meanwhile(emulator, set_tier, after=7):
         run = airflow.run(RECORD, {"tier": "platinum"})
     (body,) = [entry["body"] for entry in emulator.executions if entry["method"] == "PATCH"]
     assert (run.state, body) == ("success", {"description": "Northwind Traders is platinum"})

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
-from waiting import AirflowSensorTimeout, both_ways, meanwhile, wait
+from meanwhile import meanwhile
+from waiting import AirflowSensorTimeout, both_ways, wait
 
 from airflow_provider_truto._compat import AirflowFailException, AirflowSkipException
 from airflow_provider_truto.client import errors

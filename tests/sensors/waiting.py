@@ -1,12 +1,10 @@
-"""Runs a sensor to its end, in the worker or through its trigger, while something happens at the emulator."""
+"""Runs a sensor to its end, in the worker or through its trigger."""
 
 from __future__ import annotations
 
 import asyncio
 import importlib
 import json
-import threading
-from contextlib import contextmanager
 
 import pytest
 
@@ -15,7 +13,7 @@ try:
 except ImportError:  # before Airflow 3.2
     from airflow.exceptions import AirflowSensorTimeout, TaskDeferred
 
-__all__ = ["AirflowSensorTimeout", "both_ways", "meanwhile", "wait"]
+__all__ = ["AirflowSensorTimeout", "both_ways", "wait"]
 
 #: Waiting in the worker, and in the triggerer.
 both_ways = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "in the triggerer"])
@@ -47,25 +45,3 @@ def fire(trigger):
 
     (payload,) = asyncio.run(collect())
     return json.loads(json.dumps(payload))
-
-
-@contextmanager
-def meanwhile(emulator, do, *, after):
-    """Have something done once so many calls have arrived, which must happen within the block."""
-    is_over, is_done = threading.Event(), threading.Event()
-
-    def watch():
-        while not is_over.wait(0.01):
-            if len(emulator.requests) >= after:
-                do()
-                is_done.set()
-                return
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        thread.join()
-    assert is_done.is_set(), "the sensor did not wait for it"
