@@ -652,17 +652,6 @@ def test_a_token_is_renewed_between_other_failures(rotated, emulator, write, sle
     assert len(sleeps) == 2
 
 
-def test_a_hook_reads_its_connection_again_after_a_401(emulator, connection):
-    connection(emulator.url, emulator.token, integrated_account_id=ACME)
-    hook = TrutoHook()
-    assert hook.update_account("23423523", {"name": "One"})["name"] == "One"
-    emulator.state.revoke_token(emulator.token)
-    emulator.state.add_token("fresh-token")
-    connection(emulator.url, "fresh-token", integrated_account_id=ACME)
-    assert hook.update_account("23423523", {"name": "Two"})["name"] == "Two"
-    assert authorizations(emulator) == ["Bearer valid", "Bearer unknown", "Bearer valid"]
-
-
 # ------------------------------------------------------------------------------------------------------ exactly once
 
 #: What goes wrong with the first attempt of a write. Each ends in one execution and a success.
@@ -709,15 +698,6 @@ def test_mishap_after_mishap_still_ends_in_one_execution(emulator, make_client, 
     assert result.attempts == 5
     assert result.value["name"] == "Once"
     assert len(emulator.executions) == 1
-
-
-def test_two_calls_are_two_writes(emulator, connection):
-    connection(emulator.url, emulator.token, integrated_account_id=ACME)
-    hook = TrutoHook()
-    for _ in range(2):
-        hook.update_account("23423523", {"name": "Twice"})
-    assert len(emulator.executions) == 2
-    assert len(set(keys(emulator))) == 2
 
 
 @pytest.mark.parametrize(

@@ -114,15 +114,6 @@ def test_a_streamed_call_takes_any_content_type(raw_server, make_client, write):
     assert server.requests[0].headers["accept"] == "*/*"
 
 
-def test_a_hook_says_who_it_is(raw_server, connection):
-    server = raw_server(ok)
-    connection(server.url, "the-token", integrated_account_id=ACME)
-    TrutoHook().update_account("23423523", {"name": "x"})
-    name, _, airflow = server.requests[0].headers["user-agent"].partition(" ")
-    assert name.startswith("airflow-provider-truto/")
-    assert airflow.startswith("airflow/")
-
-
 # -------------------------------------------------------------------------------------------------------- redirects
 
 REDIRECTS = [301, 302, 303, 307, 308]

@@ -231,12 +231,6 @@ def test_an_answer_without_a_body_is_an_empty_object(hook, emulator):
 # ------------------------------------------------------------------------------------------------ the right customer
 
 
-def test_an_argument_wins_over_the_connections_account(hook, emulator):
-    hook.update_account("70010001", {"name": "Acme"}, integrated_account_id=GLOBEX)
-    assert emulator.requests[0]["query"][0] == ["integrated_account_id", GLOBEX]
-    assert emulator.executions[0]["integrated_account_id"] == GLOBEX
-
-
 def test_an_argument_of_the_hook_wins_over_the_connections_account(hook, emulator):
     TrutoHook(integrated_account_id=GLOBEX).update_account("70010001", {"name": "Acme"})
     assert emulator.requests[0]["query"][0] == ["integrated_account_id", GLOBEX]

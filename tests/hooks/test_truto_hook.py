@@ -14,8 +14,8 @@ import time
 import pytest
 
 from airflow_provider_truto._compat import NOTSET
-from airflow_provider_truto.client.errors import TrutoAuthenticationError, TrutoSchemaError
-from airflow_provider_truto.emulator import ACME, GLOBEX, HOOLI, INITECH, UMBRELLA, Emulator
+from airflow_provider_truto.client.errors import TrutoAuthenticationError
+from airflow_provider_truto.emulator import ACME, GLOBEX, INITECH, UMBRELLA
 from airflow_provider_truto.hooks.truto import TrutoHook
 
 WRONG_TOKEN = "tok-planted-wrong-41"
@@ -185,15 +185,6 @@ def test_a_certificate_that_is_not_taken_is_told_with_one_thing_to_do(ca, connec
     assert message.count("Fix:") == 1
 
 
-def test_the_session_sends_the_token_to_the_connection_s_origin_and_to_no_other(connect, emulator):
-    session = connect().get_conn()
-    assert session.get("/integrated-account", params={"limit": 1}).status_code == 200
-    assert session.get(f"{emulator.url}/integrated-account").status_code == 200
-    with Emulator() as other:
-        assert session.get(f"{other.url}/integrated-account").status_code == 401
-        assert "authorization" not in other.requests[-1]["headers"]
-
-
 def test_a_rotated_token_is_read_again_once_and_the_write_goes_through(connect, emulator, monkeypatch):
     hook = connect()
     hook.update_account("23423523", {"name": "before"}, integrated_account_id=ACME)
@@ -245,12 +236,6 @@ def test_the_connection_s_integrated_account_is_the_default_and_an_argument_wins
     assert [entry["integrated_account_id"] for entry in emulator.executions] == [GLOBEX, ACME]
 
 
-def test_an_empty_integrated_account_never_falls_back_to_the_default(connect, emulator):
-    with pytest.raises(TrutoSchemaError, match="integrated_account_id"):
-        connect(extra={"integrated_account_id": GLOBEX}).update_account("1", {"name": "x"}, integrated_account_id="")
-    assert emulator.requests == []
-
-
 @pytest.mark.parametrize("context", [{}, {"context": None}, {"context": NOTSET}], ids=["left out", "None", "NOTSET"])
 def test_outside_of_a_task_two_calls_are_two_writes(connect, emulator, context):
     hook = connect(extra={"integrated_account_id": ACME})
@@ -265,23 +250,6 @@ def test_a_context_that_is_not_a_task_s_is_refused(connect, emulator, context):
     with pytest.raises(ValueError, match="as get_current_context"):
         connect().custom("POST", "things", integrated_account_id=ACME, context=context)
     assert emulator.requests == []
-
-
-def test_a_blocked_account_is_told_from_a_server_that_is_down(connect):
-    from airflow_provider_truto.client.errors import TrutoAccountBlockedError
-
-    with pytest.raises(TrutoAccountBlockedError, match=r"support@truto\.one"):
-        connect().update_account("lead-1", {"name": "x"}, integrated_account_id=HOOLI)
-
-
-def test_the_stream_format_is_iterated_and_has_a_method_of_its_own(connect, emulator):
-    hook = connect()
-    with pytest.raises(ValueError, match="stream_account"):
-        hook.update_account("23423523", {"name": "x"}, integrated_account_id=ACME, response_format="stream")
-    assert emulator.requests == []
-    received = b"".join(hook.stream_account("23423523", {"name": "streamed"}, integrated_account_id=ACME))
-    assert b"streamed" in received
-    assert len(emulator.executions) == 1
 
 
 def test_the_answer_leaves_out_the_crm_s_own_record_unless_asked(connect):
