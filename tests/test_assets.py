@@ -29,7 +29,7 @@ def test_what_names_no_customer_or_resource_is_refused(wrong):
 
 @pytest.mark.skipif(IS_AIRFLOW_2, reason="Airflow 2 warns only")
 @pytest.mark.parametrize("wrong", ["truto://acme/crm/accounts", f"{MINE}/23", f"truto://{ACME}/crm", f"{MINE}?a=b"])
-def test_airflow_refuses_a_uri_that_is_no_resource_of_a_customer(wrong):
+def test_airflow_refuses_a_uri_that_is_not_a_resource_of_a_customer(wrong):
     with pytest.raises(ValueError, match="is not of the form"):
         make_asset(wrong, {})
 

@@ -466,7 +466,7 @@ def test_a_customer_who_has_deleted_the_account_is_skipped_and_counted(airflow, 
 
 
 @pytest.mark.airflow
-def test_a_crm_without_customers_is_no_failure(airflow, emulator):
+def test_a_crm_without_customers_is_not_a_failure(airflow, emulator):
     run = airflow.run(FAN_OUT, {"integration": "pipedrive"})
     assert (run.state, run.tasks["update_account"], run.tasks["report"]) == ("success", "skipped", "success")
     assert writes(emulator) == []

@@ -159,7 +159,7 @@ def test_every_message_on_the_page_is_one_of_the_code():
 
 
 @pytest.mark.parametrize("script", HOOK.scripts, ids=range(len(HOOK.scripts)))
-def test_the_code_that_is_no_dag_runs(script, monkeypatch):
+def test_the_code_that_is_not_a_dag_runs(script, monkeypatch):
     with Emulator() as emulator:
         conn = {"conn_type": "truto", "host": emulator.url, "password": emulator.token}
         monkeypatch.setenv("AIRFLOW_CONN_TRUTO_DEFAULT", json.dumps(conn))

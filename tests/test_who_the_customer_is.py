@@ -358,7 +358,7 @@ def test_a_column_that_extra_fields_names_is_a_field_of_the_crm(column):
         assert table.parse(["1", "x"], 0).problems == ()
 
 
-def test_fields_of_a_crm_are_no_customers():
+def test_fields_of_a_crm_are_not_customers():
     table = RecordParser().open_table(["id", "integrated_account_id", *FIELDS])
     record = table.parse(["1", GLOBEX, *("x" for _ in FIELDS)], 0)
     assert (record.problems, record.id, record.integrated_account_id) == ((), "1", GLOBEX)

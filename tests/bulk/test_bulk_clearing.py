@@ -100,7 +100,7 @@ def test_a_changed_source_is_not_an_error_where_clearing_starts_over(one, task):
     one.assert_applied(one.rows("other"))
 
 
-def test_beginning_anew_asks_the_warehouse_again_and_going_on_does_not(one, task, sqlite):
+def test_starting_over_asks_the_warehouse_again_and_going_on_does_not(one, task, sqlite):
     def fill(text):
         values = ", ".join(f"('{row['id']}', '{row['integrated_account_id']}', '{text}')" for row in one.rows())
         sqlite(
@@ -126,7 +126,7 @@ def dag_run(hour, *, clears=0):
     return SimpleNamespace(run_after=day, start_date=day.replace(hour=hour), clear_number=clears)
 
 
-def test_a_run_that_was_deleted_and_is_made_again_begins_anew_and_its_retries_go_on_in_that(one, task, logged):
+def test_a_run_that_was_deleted_and_is_made_again_starts_over_and_its_retries_go_on_in_that(one, task, logged):
     run(task(one.rows()), dag_run=dag_run(10))
     one.emulator.fault(account=one.accounts[2], path="r4$", status=500)
     with pytest.raises(AirflowException, match="1 of 40 records failed"):

@@ -248,7 +248,7 @@ def test_a_changed_source_fails_for_good_and_names_the_way_out(one, task):
     assert len(one.writes()) == 40
 
 
-def test_a_changed_source_is_begun_anew_where_that_is_said(one, task, logged):
+def test_a_changed_source_is_started_over_where_that_is_said(one, task, logged):
     run(task(one.rows()))
     counts = run(task(one.rows("other"), on_source_change="restart"), try_number=2)
     assert (counts["updated"], counts["resumed"], counts["ledger"].endswith("/1")) == (40, 0, True)
@@ -350,7 +350,7 @@ def test_progress_is_logged_with_rate_and_time_left(one, task, logged, monkeypat
     assert re.search(r"\b\d+ of 40 records; 0 failed or skipped", text), "no rate is told before there is one"
 
 
-def test_one_call_is_no_line_of_the_log(one, task, logged):
+def test_one_call_is_not_a_line_of_the_log(one, task, logged):
     run(task(one.rows()))
     assert "PATCH" not in (text := logged())
     assert "another record" not in text
@@ -433,7 +433,7 @@ def test_the_operator_survives_workers_that_are_killed(make_truto, output, writt
 
 
 @pytest.mark.parametrize("source", [None, 5, b"x", {"id": "r1"}])
-def test_a_source_that_is_none_is_refused(one, task, source):
+def test_a_source_that_cannot_be_one_is_refused(one, task, source):
     with pytest.raises((ValueError, AirflowFailException, TrutoSchemaError)):
         run(task(source))
     assert one.emulator.requests == []

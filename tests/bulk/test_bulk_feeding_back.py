@@ -68,7 +68,7 @@ def test_a_row_that_names_no_customer_is_fed_back_to_the_one_it_was_for(one, tas
     assert [line["integrated_account_id"] for line in failures_of(counts)] == [account_number(1)] * 2
 
 
-def test_rows_that_are_no_records_count_for_no_customer(one, task):
+def test_rows_that_are_not_records_count_for_no_customer(one, task):
     counts = run(
         task([7, {"id": "r1", "body": {"name": "x"}}], integrated_account_id=account_number(0), max_failures=None)
     )

@@ -207,7 +207,7 @@ def test_a_line_that_names_a_key_twice_is_a_problem(tmp_path, line):
     assert "more than once" in message
 
 
-def test_an_id_that_json_gives_with_a_fraction_is_none(tmp_path):
+def test_an_id_that_json_gives_with_a_fraction_is_not_an_id(tmp_path):
     (record,) = source_of(tmp_path, {"rows.jsonl": '{"id": 12345678901234567.0, "body": {"name": "x"}}'}).records()
     assert "expects text" in record.problems[0].message
 

@@ -72,7 +72,7 @@ def test_a_column_that_may_be_meant_is_let_through(one, task, sources, arguments
     assert len(one.writes()) == 1
 
 
-def test_what_a_delete_has_beside_the_id_is_no_field(one, sources, output):
+def test_what_a_delete_has_beside_the_id_is_not_a_field(one, sources, output):
     operator = TrutoBulkUnifiedOperator(
         task_id="bulk",
         model="crm",

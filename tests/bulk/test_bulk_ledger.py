@@ -530,7 +530,7 @@ def test_a_retry_stays_in_the_ledger_of_its_task(folder, finished, restarts):
     assert choose_generation(folder, "a", restarts=restarts) == 0
 
 
-def test_a_cleared_task_goes_on_where_there_is_more_to_do_and_begins_anew_where_not(folder):
+def test_a_cleared_task_goes_on_where_there_is_more_to_do_and_starts_over_where_not(folder):
     ends(begun(folder / "0", "a"), finished=False)
     assert choose_generation(folder, "b") == 0
     ends(begun(folder / "0", "b", try_number=2), finished=True)
@@ -539,7 +539,7 @@ def test_a_cleared_task_goes_on_where_there_is_more_to_do_and_begins_anew_where_
     assert [choose_generation(folder, task) for task in ("c", "d")] == [1, 1]
 
 
-def test_a_cleared_task_begins_anew_where_that_is_said_and_its_retries_go_on(folder):
+def test_a_cleared_task_starts_over_where_that_is_said_and_its_retries_go_on(folder):
     ends(begun(folder / "0", "a"), finished=False)
     assert [choose_generation(folder, task, restarts=True) for task in ("a", "b")] == [0, 1]
     begun(folder / "1", "b", try_number=2)  # and is killed
@@ -601,7 +601,7 @@ def test_a_run_is_compared_with_what_the_last_try_saw_of_it(folder):
     assert is_of_another_run(folder / "0", again, "c", try_number=3) is True
 
 
-def test_a_folder_that_nobody_has_begun_is_no_ledger(folder):
+def test_a_folder_that_nobody_has_begun_is_not_a_ledger(folder):
     ends(begun(folder / "0", "a"), finished=False)
     Ledger(folder / "3", try_number=2).write_faults(["row 1: why"])
     assert names(folder / "3")
@@ -699,7 +699,7 @@ def test_a_row_is_read_as_it_was_written(status):
         b'{"ordinal":1,"status":"updated","match":["x"]}\n',
     ],
 )
-def test_a_torn_row_is_none(line):
+def test_a_torn_row_does_not_count(line):
     with pytest.raises(ValueError):
         ResultRow.read(line)
 

@@ -229,7 +229,7 @@ def test_a_connection_without_sql_is_refused(store, monkeypatch):
         store()
 
 
-def test_a_line_that_is_no_result_is_named(one, task, output, warehouse, store):
+def test_a_line_that_is_not_a_result_is_named(one, task, output, warehouse, store):
     run(task(one.rows()))
     folder = locate_task_folder(UPath(output), "dag", "run", "bulk", "-1", "0")
     (results,) = [path for path in folder.iterdir() if path.name.startswith("results-")]

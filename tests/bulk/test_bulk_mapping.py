@@ -142,7 +142,7 @@ def test_a_row_leaves_nothing_behind_for_the_next():
     assert [mapping.parse({"x": n}, 0).body["x"] for n in (1, 2)] == ["1", "2"]
 
 
-def test_rows_that_are_no_objects_can_be_mapped():
+def test_rows_that_are_not_objects_can_be_mapped():
     assert body_of("{{ row[1] }}", ["a", "b"]) == "b"
 
 
@@ -283,7 +283,7 @@ def test_a_function_cannot_change_the_row_that_the_next_try_reads():
 
 
 @pytest.mark.parametrize("made", [5, "text", [], {"id": "1", "body": {}, "name": "x"}, {"id": "1"}])
-def test_what_a_function_gives_that_is_no_record_is_a_problem(made):
+def test_what_a_function_gives_that_is_not_a_record_is_a_problem(made):
     assert FunctionMapping(lambda _row: made).parse({}, 0).problems
 
 

@@ -74,7 +74,7 @@ def test_a_row_with_an_id_needs_no_list(sites, match):
     assert calls(sites, "GET") == []
 
 
-def test_an_empty_id_is_none(sites, match, tmp_path):
+def test_an_empty_id_counts_as_missing(sites, match, tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text(f"id,integrated_account_id,website,description\n,{ACCOUNT},r1.example,csv\n")
     assert run(match(str(path)))["updated"] == 1
@@ -442,7 +442,7 @@ def test_a_record_on_a_page_that_was_read_may_not_be_the_only_one(one, match, ou
         run(match([row("n0.example")]))
 
 
-def test_auto_takes_no_filter_s_word_for_it_that_there_is_no_such_record(one, match, output):
+def test_auto_does_not_trust_a_filter_that_finds_nothing(one, match, output):
     fill(one, 950)
     stored(one)["n900"]["properties"]["website"] = "HTTPS://WWW.N900.example"  # a filter compares letter by letter
     assert run(match([row("n900.example")], on_missing="create"))["updated"] == 1
@@ -488,7 +488,7 @@ def test_with_a_state_the_next_run_lists_nothing_and_sends_what_changed(sites, m
 
 
 @pytest.mark.parametrize("is_elsewhere", [True, False])
-def test_a_remembered_record_that_is_gone_is_matched_anew_once(sites, match, is_elsewhere):
+def test_a_remembered_record_that_is_gone_is_matched_again_once(sites, match, is_elsewhere):
     nightly(match, "first", [row("r1.example")])
     del stored(sites)["r1"]
     if is_elsewhere:  # people have merged the two

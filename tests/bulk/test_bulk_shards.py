@@ -146,7 +146,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize("value", [*WRONG, "01", 5, None, {"index": 0, "count": 2, "by": "name"}], ids=repr)
-def test_what_is_no_shard_is_an_error(value):
+def test_what_is_not_a_shard_is_an_error(value):
     with pytest.raises(ValueError, match=r"^shard: "):
         parse_shard(value)
 

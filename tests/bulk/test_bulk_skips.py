@@ -33,7 +33,7 @@ def shown(row, *names):
     return tuple(row.get(name) for name in names)
 
 
-def test_a_record_whose_error_is_named_in_skip_on_is_skipped_and_is_no_failure(one, task, output):
+def test_a_record_whose_error_is_named_in_skip_on_is_skipped_and_is_not_a_failure(one, task, output):
     one.emulator.fault(path="r3$", account=one.accounts[0], **GONE)
     counts = run(task(one.rows(), skip_on=["not_found"], max_failures=0))
     assert shown(counts, "updated", "skipped", "tolerated", "failed", "failures") == (39, 1, 1, 0, [])
@@ -78,7 +78,7 @@ def test_a_later_record_of_the_same_id_does_not_wait_for_one_that_is_passed_over
     assert shown(summary, "updated", "tolerated", "failed") == (1, 1, 0)
 
 
-def test_a_retry_leaves_alone_what_was_passed_over_and_a_clear_decides_anew(one, task, output):
+def test_a_retry_leaves_alone_what_was_passed_over_and_a_clear_decides_again(one, task, output):
     one.emulator.fault(path="r3$", account=one.accounts[0], **GONE)
     one.emulator.fault(path="r4$", account=one.accounts[0], status=500)
     with pytest.raises(AirflowException, match=r"^1 of 40 .*1 was passed over on purpose"):

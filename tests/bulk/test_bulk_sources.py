@@ -81,7 +81,7 @@ def test_the_last_line_needs_no_newline(file):
     assert len(good(read(file("rows.jsonl", '{"id": "1", "body": {"name": "x"}}')))) == 1
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_row(file):
+def test_a_byte_order_mark_is_not_a_part_of_the_first_row(file):
     assert good(read(file("rows.jsonl", '\ufeff{"id": "1", "body": {"name": "x"}}\n'))) == [(0, "1", {"name": "x"})]
 
 
@@ -100,7 +100,7 @@ BAD_LINES = {
 
 @pytest.mark.parametrize("place", range(3))
 @pytest.mark.parametrize("bad", BAD_LINES)
-def test_a_line_that_is_no_record_leaves_the_others_alone(file, bad, place):
+def test_a_line_that_is_not_a_record_leaves_the_others_alone(file, bad, place):
     line, message = BAD_LINES[bad]
     whole = [b'{"id": "0", "body": {"name": "x"}}', b'{"id": "1", "body": {"name": "x"}}']
     whole.insert(place, line)
@@ -209,7 +209,7 @@ def test_quotes_keep_commas_quotes_and_newlines_in_their_cell(file):
     ]
 
 
-def test_lines_without_anything_in_any_cell_are_no_rows(file):
+def test_lines_without_anything_in_any_cell_are_not_rows(file):
     assert good(read(file("rows.csv", "id,name\n\n1,x\n,\n2,y\n,,\n\n\n"))) == [
         (0, "1", {"name": "x"}),
         (1, "2", {"name": "y"}),
@@ -227,7 +227,7 @@ CSV_BAD = {
 
 @pytest.mark.parametrize("place", range(3))
 @pytest.mark.parametrize("bad", CSV_BAD)
-def test_a_row_of_a_csv_that_is_no_record_leaves_the_others_alone(file, bad, place):
+def test_a_row_of_a_csv_that_is_not_a_record_leaves_the_others_alone(file, bad, place):
     line, message = CSV_BAD[bad]
     whole = [b"8,x", b"9,y"]
     whole.insert(place, line)
@@ -521,7 +521,7 @@ def test_keys_that_are_not_text_are_the_problem_of_their_row_and_not_of_the_sour
 
 
 @pytest.mark.parametrize("nothing", [None, 5, "text", b"bytes", {"id": "1"}])
-def test_what_is_no_list_of_rows_is_none(nothing):
+def test_what_is_not_a_list_of_rows_gives_none(nothing):
     assert list_rows(nothing) is None
 
 

@@ -187,7 +187,7 @@ def test_ids_of_a_warehouse_become_text(folder, value, text):
 
 @pytest.mark.parametrize("value", [None, "", 1.5, Decimal("1.5"), b"x", True, MOMENT])
 @pytest.mark.parametrize("column", ["id", "integrated_account_id"])
-def test_what_is_no_id_is_a_problem(folder, column, value):
+def test_what_is_not_an_id_is_a_problem(folder, column, value):
     cells = {"id": "1", "integrated_account_id": "c", "name": "x", column: value}
     record = record_of(list(cells), list(cells.values()), folder)
     assert [problem.pointer for problem in record.problems] == [f"/{column}"]
@@ -479,7 +479,7 @@ def test_files_on_a_local_disk_are_the_owner_s_alone(folder):
     assert set(modes.values()) == {0o600}
 
 
-def test_a_storage_that_is_no_disk_serves_as_well():
+def test_a_storage_that_is_not_a_disk_serves_as_well():
     fsspec.filesystem("memory").store.clear()
     folder = UPath("memory://ledgers/dag/0")
     warehouse = Warehouse(["id"], [["1"], ["2"]])

@@ -162,7 +162,7 @@ def test_what_may_change_the_body_that_is_sent_sends_it_again(one, task, argumen
     assert run(task(rows, changed_only=True, **arguments), generation=15)["unchanged"] == 3
 
 
-def test_the_order_of_fields_is_no_change(runs, truto):
+def test_the_order_of_fields_is_not_a_change(runs, truto):
     row = {**truto.rows()[0], "body": {"description": "a", "name": "b"}}
     runs([row])
     assert runs([{**row, "body": {"name": "b", "description": "a"}}])[1] == 0

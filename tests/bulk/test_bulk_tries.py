@@ -83,7 +83,7 @@ def test_a_ledger_of_an_earlier_version_needs_no_mark(one, task, output, logged)
     assert ABSENT not in logged()
 
 
-def test_an_empty_folder_is_no_earlier_try(one, create, output):
+def test_an_empty_folder_is_not_an_earlier_try(one, create, output):
     (output / "dag" / "run" / "bulk" / "-1" / "0").mkdir(parents=True)
     with pytest.raises(AirflowFailException, match=ABSENT):
         run(create(), try_number=2)

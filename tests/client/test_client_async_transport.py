@@ -153,7 +153,7 @@ def test_a_base_url_with_a_path_keeps_it(both_at):
     ],
     ids=["head", "length", "chunk", "no chunk", "no length, no body", "no HTTP", "nothing"],
 )
-def test_an_answer_that_is_cut_off_is_no_success(raw, both_at):
+def test_an_answer_that_is_cut_off_is_not_a_success(raw, both_at):
     def answers():
         def cut(conversation):
             conversation.send(raw)
@@ -619,7 +619,7 @@ def test_a_stream_that_breaks_says_so(verb, how, both_at):
 
 
 @pytest.mark.parametrize("driver", ["sync", "async"])
-def test_a_stream_that_goes_on_as_no_http_does_not_wait_for_ever(driver, raw_server):
+def test_a_stream_that_goes_on_as_no_http_does_not_wait_without_end(driver, raw_server):
     has_begun = threading.Event()
 
     def answer(conversation):
@@ -655,7 +655,7 @@ def test_a_stream_that_goes_on_as_no_http_does_not_wait_for_ever(driver, raw_ser
     assert received == [b"first"]
 
 
-def test_a_body_that_goes_on_as_no_http_does_not_wait_for_ever(both_at):
+def test_a_body_that_goes_on_as_no_http_does_not_wait_without_end(both_at):
     def answer(conversation):
         streamed(conversation)
         conversation.chunk(b"first")

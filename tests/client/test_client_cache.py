@@ -139,7 +139,7 @@ def test_what_changes_seldom_is_asked_for_once_in_five_minutes(name, emulator, m
 
 
 @pytest.mark.parametrize("name", NEVER_KEPT)
-def test_what_may_have_changed_is_asked_for_anew(name, emulator, make_client, cache):
+def test_what_may_have_changed_is_asked_for_again(name, emulator, make_client, cache):
     client = make_client(emulator.url, token=emulator.token, integrated_account_id=ACME)
     NEVER_KEPT[name](client)
     NEVER_KEPT[name](client)

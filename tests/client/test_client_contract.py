@@ -535,7 +535,7 @@ def test_extra_headers_go_along_and_win_over_the_clients_own_wish_for_content(bo
     assert headers == {"X-Trace": 'a, b; c="d"', "accept": "text/csv", "User-Agent": "mine/1"}
 
 
-def test_a_custom_answer_that_is_no_json_is_given_as_bytes(both):
+def test_a_custom_answer_that_is_not_json_is_given_as_bytes(both):
     result = both(lambda api: api.custom("GET", "export/1000"), integrated_account_id=ACME)
     assert result.value == (bytes(range(251)) * 4)[:1000]
 

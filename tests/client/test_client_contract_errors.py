@@ -377,7 +377,7 @@ NO_JSON = {
 
 @pytest.mark.parametrize("verb", CASES)
 @pytest.mark.parametrize("name", NO_JSON)
-def test_a_success_that_is_no_json_is_none(name, verb, both_at):
+def test_a_success_that_is_not_json_is_not_taken(name, verb, both_at):
     body, kind = NO_JSON[name]
     answers = lambda: lambda conversation: conversation.answer(body, headers={"Content-Type": kind})  # noqa: E731
     result = both_at(answers, CASES[verb], integrated_account_id=ACME)
@@ -429,7 +429,7 @@ PAGES = {
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_an_error_that_is_no_envelope_costs_only_its_details(name, both_at):
+def test_an_error_that_is_not_an_envelope_costs_only_its_details(name, both_at):
     body, message = PAGES[name]
     answers = lambda: lambda c: c.answer(body, status=400, headers={"Content-Type": "text/html"})  # noqa: E731
     result = both_at(answers, update, integrated_account_id=ACME)

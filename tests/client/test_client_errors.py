@@ -133,7 +133,7 @@ UNREADABLE = {
 
 @pytest.mark.parametrize("status", [404, 502, 599])
 @pytest.mark.parametrize(("body", "message"), UNREADABLE.values(), ids=UNREADABLE)
-def test_a_body_that_is_no_envelope_costs_only_its_details(body, message, status):
+def test_a_body_that_is_not_an_envelope_costs_only_its_details(body, message, status):
     error = error_of(status, body)
     assert type(error) is class_of(status, is_remote=False)
     assert error.status == status

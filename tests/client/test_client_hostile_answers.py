@@ -215,7 +215,7 @@ def test_no_call_gets_the_answer_of_another(name, driver, drivers, raw_server):
 
 
 @pytest.mark.parametrize("name", UNCERTAIN)
-def test_an_answer_without_a_certain_end_is_none(name, driver, drivers, raw_server):
+def test_an_answer_without_a_certain_end_is_not_taken(name, driver, drivers, raw_server):
     server = raw_server([lambda c: c.send(CONFUSED[name]({"id": "1"})), lambda c: c.answer({"id": "1"})])
     result = run(drivers, driver, lambda client: get(client, "1"), server, max_attempts=2, read_timeout=0.5)
     assert result.value == {"id": "1"}
@@ -445,7 +445,7 @@ def test_an_answer_in_time_is_not_disturbed_by_an_earlier_deadline(driver, drive
     assert server.connections == 1
 
 
-def test_waiting_for_a_place_is_no_part_of_an_attempt(raw_server):
+def test_waiting_for_a_place_is_not_a_part_of_an_attempt(raw_server):
     from airflow_provider_truto.client.aio import AsyncClient
     from airflow_provider_truto.client.settings import ClientSettings
     from airflow_provider_truto.client.tokens import ApiToken, Token

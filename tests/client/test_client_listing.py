@@ -183,14 +183,14 @@ NO_LISTS = {
 
 
 @pytest.mark.parametrize("name", NO_LISTS)
-def test_what_is_no_list_is_an_error(name, both_at):
+def test_what_is_not_a_list_is_an_error(name, both_at):
     result = both_at(lambda: lambda c: c.answer(json.dumps(NO_LISTS[name])), everything, **FOR_ACME)
     assert type(result.error) is TrutoTransportError
     assert "neither `result` nor `results`" in str(result.error)
     assert len(result.requests) == 1
 
 
-def test_an_empty_success_is_no_list(both_at):
+def test_an_empty_success_is_not_a_list(both_at):
     result = both_at(lambda: lambda c: c.answer(b"", status=204), everything, **FOR_ACME)
     assert type(result.error) is TrutoTransportError
 

@@ -37,7 +37,7 @@ def test_a_number_that_no_double_holds_is_to_be_sent_as_text(number):
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, Decimal("NaN"), Decimal("sNaN"), Decimal("-Infinity")])
-def test_what_is_no_number_has_no_form(number):
+def test_what_is_not_a_number_has_no_form(number):
     assert to_plain_number(number) is None
     assert describe_number_problem(number) == "has no form in JSON"
 
@@ -83,7 +83,7 @@ def test_a_double_comes_back_from_json_however_it_is_written(number):
 
 @pytest.mark.parametrize("text", ['{"a": 1, "a": 2}', '[{"b": {"a": 1, "a": 1}}]', "NaN", "[-Infinity]",
                                   "1e9999999999999999999", "{", ""])  # fmt: skip
-def test_json_that_would_lose_something_or_is_none_is_refused(text):
+def test_json_that_would_lose_something_or_is_not_json_is_refused(text):
     with pytest.raises(ValueError):
         parse_exact_json(text)
 

@@ -343,7 +343,7 @@ def test_a_batch_with_errors_is_a_partial_failure(errors, count):
 
 
 @pytest.mark.parametrize("value", [None, [], "x", {"result": []}, {"result": None}, {"result": "x"}, {}])
-def test_what_is_no_batchs_answer_is_no_success(value):
+def test_what_is_not_a_batchs_answer_is_not_a_success(value):
     with pytest.raises(TrutoTransportError):
         batched(value)
 

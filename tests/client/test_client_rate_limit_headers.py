@@ -30,7 +30,7 @@ NOW = 1_700_000_000
     ],
     ids=repr,
 )
-def test_a_moment_since_the_epoch_is_no_wait(headers, seconds):
+def test_a_moment_since_the_epoch_is_not_a_wait(headers, seconds):
     assert parse_wait(headers, now=NOW) == seconds
 
 
@@ -48,7 +48,7 @@ def test_the_limit_is_read_without_its_window(limit, read):
 
 
 @pytest.mark.parametrize("nonsense", [None, "", "soon", "-1", "nan", "inf", "1" * 400, "1;w=3"])
-def test_a_quota_that_is_not_whole_is_none(nonsense):
+def test_a_quota_that_is_not_whole_does_not_count(nonsense):
     assert parse_quota(headers_of(remaining=nonsense)) is None
     assert parse_quota(headers_of(reset=nonsense)) is None
 

@@ -229,7 +229,7 @@ def test_a_rate_of_zero_switches_everything_off(new_limiter):
 
 
 @pytest.mark.parametrize("rate", [-1, -0.001, float("nan"), float("inf"), float("-inf"), 1e7])
-def test_a_rate_that_is_none_is_refused(rate):
+def test_what_is_not_a_rate_is_refused(rate):
     with pytest.raises(ValueError, match="requests_per_second"):
         RateLimiter(requests_per_second=rate)
 

@@ -324,7 +324,7 @@ def test_a_429_holds_back_the_other_calls_of_its_account(driver, driven, raw_ser
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
-def test_waiting_for_a_place_is_no_wait_of_the_call(driver, driven, limited):
+def test_waiting_for_a_place_is_not_a_wait_of_the_call(driver, driven, limited):
     """``max_wait`` bounds what goes wrong; a bulk task that keeps to the rate does nothing wrong."""
     emulator = limited()
     results = at_work(

@@ -95,7 +95,7 @@ def test_an_id_that_would_not_arrive_is_refused(segment):
 
 
 @pytest.mark.parametrize("segment", [None, 23423523, b"23423523", True, ["a"]])
-def test_an_id_that_is_no_text_is_refused(segment):
+def test_an_id_that_is_not_text_is_refused(segment):
     with pytest.raises(TypeError, match="is text"):
         build_path("unified", "crm", "accounts", segment)
 

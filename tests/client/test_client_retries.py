@@ -406,7 +406,7 @@ def test_every_attempt_of_a_write_carries_the_same_key(stored, fault, emulator, 
 
 
 @pytest.mark.parametrize("status", [429, 425])
-def test_without_a_store_a_refused_key_is_kept_for_ever(status, emulator, client, write):
+def test_without_a_store_a_refused_key_is_kept_without_end(status, emulator, client, write):
     emulator.fault(status=status, method="PATCH", times=4)
     client.run(write(key="v1-abc"))
     assert keys(emulator) == ["v1-abc"] * 5
@@ -468,7 +468,7 @@ def test_a_key_that_an_earlier_try_has_sent_never_advances(emulator, client, wri
 
 
 @pytest.mark.parametrize("status", [500, 502, 504])
-def test_a_failure_that_is_no_refusal_does_not_wait_for_the_limit_s_reset(emulator, client, read, sleeps, status):
+def test_a_failure_that_is_not_a_refusal_does_not_wait_for_the_limit_s_reset(emulator, client, read, sleeps, status):
     emulator.fault(status=status, headers={"ratelimit-remaining": "9000", "ratelimit-reset": "3000"})
     client.run(read())
     assert len(sleeps) == 1
@@ -739,7 +739,7 @@ def test_any_2xx_and_any_json_is_a_success(status, kind, body, value, raw_server
     assert (result.attempts, result.waited) == (1, 0)
 
 
-def test_json_nested_without_reason_is_no_crash(raw_server, make_client, read):
+def test_json_nested_too_deeply_does_not_crash(raw_server, make_client, read):
     server = raw_server(lambda conversation: conversation.answer(b"[" * 100_000 + b"]" * 100_000))
     with pytest.raises(TrutoTransportError, match="nested too deeply"):
         make_client(server.url, max_attempts=1).run(read())

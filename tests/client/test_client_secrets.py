@@ -183,7 +183,7 @@ def test_a_token_in_the_reason_phrase_is_never_shown(token, raw_server, make_cli
     ],
     ids=["status", "line", "length", "chunk", "encoding", "cut body"],
 )
-def test_a_token_in_an_answer_that_is_no_http_is_never_shown(
+def test_a_token_in_an_answer_that_is_not_http_is_never_shown(
     raw, token, raw_server, make_client, write, everything_logged
 ):
     def answer(conversation):
@@ -286,7 +286,7 @@ def test_the_proxys_password_is_never_shown(scheme, answer, raw_server, make_cli
 
 
 @pytest.mark.parametrize("proxy", ["socks9://robot:{}@127.0.0.1:1", "http://robot:{}@"])
-def test_the_password_of_a_proxy_that_is_none_is_never_shown(proxy, make_client, everything_logged):
+def test_the_password_of_what_is_not_a_proxy_is_never_shown(proxy, make_client, everything_logged):
     with pytest.raises(ValueError, match="expects a URL") as caught:
         make_client("http://127.0.0.1:9", proxy=proxy.format(ESCAPED_PASSWORD))
     for secret in (PASSWORD, ESCAPED_PASSWORD):

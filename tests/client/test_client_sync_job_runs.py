@@ -73,7 +73,7 @@ def test_a_completed_run_counts_only_where_nothing_else_can_have_made_it():
     assert is_candidate(run(status="running"), with_completed=False)
 
 
-def test_what_is_no_run_is_none():
+def test_what_is_not_a_run_is_not_found():
     assert find_candidates(["text", None, {}], START, since=NOON, with_completed=True) == []
 
 

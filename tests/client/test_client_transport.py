@@ -201,7 +201,7 @@ def test_an_origin_is_scheme_host_and_port(home, url, same):
 
 
 @pytest.mark.parametrize("url", ["", "truto", "/x", "ftp://api.truto.one", "https://", "https://:443", "file:///x"])
-def test_what_is_no_url_has_no_origin(url):
+def test_what_is_not_a_url_has_no_origin(url):
     with pytest.raises(ValueError, match="http"):
         Origin.of(url)
 

@@ -274,7 +274,7 @@ def test_a_hook_that_is_closed_twice_or_was_never_used_closes_nothing_more(conne
     assert len(closings) == 1
 
 
-def test_a_hook_that_was_closed_opens_anew(connect, closings, reads):
+def test_a_hook_that_was_closed_opens_again(connect, closings, reads):
     async def case():
         hook = TrutoAsyncHook()
         for _ in range(2):

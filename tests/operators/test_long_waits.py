@@ -94,7 +94,7 @@ def test_so_it_is_where_a_question_before_the_write_is_told_to_wait(run, emulato
     ],
     ids=["too often", "too long", "execution_timeout"],
 )
-def test_it_is_not_deferred_for_ever(run, emulator, arguments, asked, reason):
+def test_it_is_not_deferred_without_end(run, emulator, arguments, asked, reason):
     emulator.fault(**asked, times=None)
     failed = run(f"update(body={{'name': 'x'}}, **LONG, {arguments})")
     assert failed.state == "failed"

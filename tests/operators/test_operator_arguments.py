@@ -77,7 +77,7 @@ def test_the_names_of_errors_are_taken_in_any_collection(skip_on):
     assert set(an_operator(skip_on=skip_on).skip_on) == set(skip_on)
 
 
-def test_every_templated_field_is_an_argument_and_a_schema_is_none():
+def test_every_templated_field_is_an_argument_and_a_schema_is_not_templated():
     for operator in (TrutoUpdateAccountOperator, TrutoUnifiedOperator, TrutoProxyOperator):
         assert set(operator.template_fields) <= set(inspect.signature(operator).parameters)
         assert "schema" not in operator.template_fields

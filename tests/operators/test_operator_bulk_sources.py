@@ -189,7 +189,7 @@ bulk("of_data", sql_conn_id="warehouse", sql=give(), retries=2)
     assert {task.tries for name, task in done.tasks.items() if name != "give"} == {1}
 
 
-def test_a_retry_reads_what_the_first_try_read_and_a_cleared_finished_bulk_asks_anew(run, emulator, warehouse):
+def test_a_retry_reads_what_the_first_try_read_and_a_cleared_finished_bulk_asks_again(run, emulator, warehouse):
     emulator.fault(method="PATCH", path=IDS[2], status=500, times=1)
     done = run(
         warehouse[0]

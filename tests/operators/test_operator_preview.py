@@ -209,7 +209,7 @@ def test_the_hash_of_one_write_opens_no_other(airflow, emulator, name):
 
 
 @pytest.mark.parametrize("method", ["update", "create", "delete"])
-def test_a_lost_answer_is_no_change_meanwhile_and_the_retry_executes_once(airflow, emulator, method):
+def test_a_lost_answer_is_not_a_change_meanwhile_and_the_retry_executes_once(airflow, emulator, method):
     verb = {"update": "PATCH", "create": "POST", "delete": "DELETE"}[method]
     emulator.fault(method=verb, reset="after")
     given = {

@@ -695,7 +695,7 @@ def test_a_body_file_is_found_on_the_search_path_of_the_dag(airflow, emulator, t
     assert emulator.executions[0]["body"] == {"name": "+15550100"}
 
 
-def test_the_outcome_of_a_body_files_name_is_no_template(airflow, emulator):
+def test_the_outcome_of_a_body_files_name_is_not_a_template(airflow, emulator):
     """The name came from data: what looks like a template in it must not be rendered again."""
     run = airflow.run(
         "update(body_file='{{ params.file }}')",

@@ -263,7 +263,7 @@ def test_truto_without_a_schema_leaves_the_body_unchecked_with_a_warning(airflow
     assert emulator.executions[0]["body"] == {"brand_new": 1}
 
 
-def test_an_answer_that_is_no_schema_fails_without_a_write(airflow, emulator):
+def test_an_answer_that_is_not_a_schema_fails_without_a_write(airflow, emulator):
     emulator.fault(path="/meta/", body=["nonsense"], times=None)
     run = airflow.run("update('t', schema='live', body={'name': 'x'})")
     assert run["t"].state == "failed"

@@ -129,7 +129,7 @@ def test_what_cannot_be_right_fails_without_a_retry(refused, name):
     assert REFUSED[name][2] in task.failure["message"]
 
 
-def test_what_only_the_unified_api_has_is_no_argument():
+def test_what_only_the_unified_api_has_is_not_an_argument():
     from airflow_provider_truto.operators.proxy import TrutoProxyOperator
 
     for name in ("schema", "response_format", "check_custom_fields", "remote_query", "model"):
@@ -181,7 +181,7 @@ def test_whatever_the_crm_answers_becomes_an_object_with_id(answers, name, metho
 BINARY = {"text": "é", "truncate": 1}
 
 
-def test_bytes_that_are_no_text_go_to_the_output_path_as_they_are(airflow, emulator, tmp_path):
+def test_bytes_that_are_not_text_go_to_the_output_path_as_they_are(airflow, emulator, tmp_path):
     emulator.fault(path="/logo$", **BINARY)
     path = tmp_path / "logo"
     run = airflow.run(f"proxy('t', 'get', resource='files', record_id='logo', output_path={str(path)!r})")
@@ -192,7 +192,7 @@ def test_bytes_that_are_no_text_go_to_the_output_path_as_they_are(airflow, emula
     assert (run["t"].xcom["truto"]["path"], run["t"].xcom["truto"]["bytes"]) == (str(path), 1)
 
 
-def test_bytes_that_are_no_text_are_summed_up_where_there_is_no_path(airflow, emulator):
+def test_bytes_that_are_not_text_are_summed_up_where_there_is_no_path(airflow, emulator):
     """A write has happened by then: a failure would have it repeated by hand."""
     emulator.fault(method="PATCH", apply=True, **BINARY)
     run = airflow.run("proxy('t', 'update', record_id=RECORD, body={'properties': {'name': 'x'}}, retries=2)")

@@ -80,12 +80,12 @@ def test_retries_are_one_generation_and_clears_and_other_runs_are_others(airflow
 
 
 @pytest.mark.parametrize("airflow", [3.2, 3.3])
-def test_a_clear_of_another_task_is_none_of_this_one(airflow):
+def test_a_clear_of_another_task_does_not_concern_this_one(airflow):
     assert generations(airflow, LOST, OTHER_CLEARED, LOST) == [0, 0, 0]
 
 
 @pytest.mark.parametrize("airflow", [2, 3.3])
-def test_a_run_that_starts_anew_without_a_clear_is_the_same(airflow):
+def test_a_run_that_starts_over_without_a_clear_is_the_same(airflow):
     requeued = {"start_date": LATER}
     assert generations(airflow, LOST, requeued, LOST) == [0, 0, 0]
     if airflow == 3.3:
@@ -127,7 +127,7 @@ def test_outside_of_a_task_there_is_none():
 
 
 @pytest.mark.parametrize("may_have_executed", [False, True])
-def test_a_deferral_is_no_try_and_what_its_key_has_seen_is_kept(may_have_executed):
+def test_a_deferral_is_not_a_try_and_what_its_key_has_seen_is_kept(may_have_executed):
     tries = Tries(airflow=3.3)
     tries.next().key_versions.put_off(refusals=2, may_have_executed=may_have_executed)
     resumed = tries.next(try_number=1).key_versions

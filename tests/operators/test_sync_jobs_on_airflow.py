@@ -281,7 +281,7 @@ def test_a_cleared_task_goes_on_with_a_run_that_lives_where_airflow_tells_no_cle
 
 
 @pytest.mark.skipif(before("3.3") and not before("3.0"), reason="Airflow 3.0 to 3.2 do not tell a clear from a retry")
-def test_a_cleared_task_starts_anew_and_what_it_waited_for_is_stopped(scheduled, emulator, begin):
+def test_a_cleared_task_starts_over_and_what_it_waited_for_is_stopped(scheduled, emulator, begin):
     dag_id = begin("sync(deferrable=True)", "deferred")
     polled(emulator)
     scheduled.on_run(CLEAR.format("sync"), dag_id)

@@ -409,7 +409,7 @@ def test_remote_query_goes_to_the_crm_as_it_is(airflow, emulator):
 SURROGATE = {"id": "23423523", "name": "half \ud83d of it"}
 
 
-def test_text_that_is_no_unicode_reaches_xcom_and_files(airflow, emulator, tmp_path):
+def test_text_that_is_not_unicode_reaches_xcom_and_files(airflow, emulator, tmp_path):
     """JavaScript cuts an emoji in two, and JSON has a form for the half."""
     emulator.fault(method="PATCH", apply=True, body=SURROGATE)
     emulator.fault(method="GET", body={"result": [SURROGATE], "next_cursor": None}, times=2)

@@ -368,7 +368,7 @@ def test_an_int_enum_is_a_number():
     assert json.dumps(coerce({"a": Level.HIGH}, {}).value) == '{"a": 3}'
 
 
-def test_keys_that_are_no_text_are_problems():
+def test_keys_that_are_not_text_are_problems():
     result = coerce({1: "a", None: "b", "c": {(1, 2): "d"}}, {})
     assert result.value == {"c": {}}
     assert [(problem.pointer, problem.message.split(":")[0]) for problem in result.problems] == [

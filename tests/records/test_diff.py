@@ -81,7 +81,7 @@ def hashed(body, record=RECORD, *, path=PATH, account=ACCOUNT):
         {"absent": {}},
     ],
 )
-def test_what_means_the_same_is_no_change(body):
+def test_what_means_the_same_is_not_a_change(body):
     assert list_changes(body, RECORD) == ()
     assert select_differing(body, RECORD) == {}
 

@@ -37,13 +37,13 @@ def test_the_answer_that_came_is_not_changed_in_place():
 
 
 @pytest.mark.parametrize("value", [True, None, 5.5, [], {}])
-def test_any_other_id_that_is_no_text_stays_with_a_warning(value):
+def test_any_other_id_that_is_not_text_stays_with_a_warning(value):
     result = parse_response(an_update(), {"id": value})
     assert result.response == {"id": value}
     assert [warning.split(":")[0] for warning in result.warnings] == ["/id"]
 
 
-def test_an_empty_answer_is_no_reason_for_a_warning():
+def test_an_empty_answer_is_not_a_reason_for_a_warning():
     for response_format in ("unified", "normalized", "raw"):
         assert parse_response(an_update(response_format=response_format), {}) == ({}, ())
 
@@ -55,7 +55,7 @@ def test_a_raw_answer_may_be_anything(value):
 
 @pytest.mark.parametrize("value", [[], ["x"], "text", 5, None, True])
 @pytest.mark.parametrize("response_format", ["unified", "normalized"])
-def test_a_mapped_answer_that_is_no_object_is_a_warning(value, response_format):
+def test_a_mapped_answer_that_is_not_an_object_is_a_warning(value, response_format):
     result = parse_response(an_update(response_format=response_format), value)
     assert result.response == value
     assert len(result.warnings) == 1
@@ -118,7 +118,7 @@ def test_an_answer_about_another_record_is_a_warning(method, found):
         ("1", {"value": "2"}),
     ],
 )
-def test_the_same_record_in_another_spelling_and_no_id_at_all_are_no_other_record(asked, found):
+def test_the_same_record_in_another_spelling_and_no_id_at_all_are_not_another_record(asked, found):
     assert find_other_record(an_update(account_id=asked), {"id": found}) is None
 
 

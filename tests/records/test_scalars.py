@@ -180,7 +180,7 @@ def test_none_is_joined_to_no_text():
 
 
 @pytest.mark.parametrize("value", NOTHING, ids=repr)
-def test_what_stands_for_no_value_is_no_part_of_a_text(value):
+def test_what_stands_for_no_value_is_not_a_part_of_a_text(value):
     found = render("v={{ v }}", {"v": value}, Environment())
     assert found == Missing("v={{ v }}: a part of it is NaN, NaT or NA")
 

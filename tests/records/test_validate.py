@@ -145,7 +145,7 @@ def test_a_missing_integrated_account_is_refused(account):
         "None",
     ],
 )
-def test_an_integrated_account_that_is_no_uuid_is_refused(account):
+def test_an_integrated_account_that_is_not_a_uuid_is_refused(account):
     assert pointers(an_update(integrated_account_id=account)) == ["/integrated_account_id"]
 
 
@@ -155,7 +155,7 @@ def test_any_uuid_in_its_usual_form_is_taken(account):
 
 
 @pytest.mark.parametrize("account", [UUID(ACCOUNT), 5, True, [ACCOUNT], {"id": ACCOUNT}], ids=str)
-def test_an_integrated_account_that_is_no_text_is_refused_with_a_sentence(account):
+def test_an_integrated_account_that_is_not_text_is_refused_with_a_sentence(account):
     assert pointers(an_update(integrated_account_id=account)) == ["/integrated_account_id"]
 
 
@@ -289,7 +289,7 @@ def test_an_extra_field_may_hold_anything_that_is_json():
 
 
 @pytest.mark.parametrize("extra_fields", ["health", [5], [None], 5], ids=str)
-def test_extra_fields_that_are_no_list_of_names_are_a_problem_of_their_own(extra_fields):
+def test_extra_fields_that_are_not_a_list_of_names_are_a_problem_of_their_own(extra_fields):
     assert "/extra_fields" in pointers(an_update({"health": 87}, extra_fields=extra_fields))
 
 
@@ -420,7 +420,7 @@ def test_fields_to_exclude_are_names(exclude_fields):
 
 
 @pytest.mark.parametrize("exclude_fields", ["id", [""], [5], [None], [["id"]]])
-def test_fields_to_exclude_that_are_no_names_are_refused(exclude_fields):
+def test_fields_to_exclude_that_are_not_names_are_refused(exclude_fields):
     assert pointers(an_update(exclude_fields=exclude_fields)) == ["/exclude_fields"]
 
 

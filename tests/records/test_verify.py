@@ -224,7 +224,7 @@ def test_excluded_fields_and_remote_data_are_unverifiable(response_format):
         ("normalized", 5),
     ],
 )
-def test_what_is_no_mapped_object_verifies_nothing(response_format, response):
+def test_what_is_not_a_mapped_object_verifies_nothing(response_format, response):
     assert groups({"name": "x", "a/b": 1}, response, response_format=response_format) == {
         "/name": "unverifiable",
         "/a~1b": "unverifiable",

@@ -266,7 +266,7 @@ def test_the_cursor_moves_only_after_airflow_can_have_stored_the_event(crm, monk
 
 @needs_airflow_3
 @pytest.mark.parametrize("stores", [None, {AssetNameRef(name=ASSET): object()} if AssetNameRef else None])
-def test_without_a_state_store_that_can_be_awaited_a_restart_begins_anew(crm, stores):
+def test_without_a_state_store_that_can_be_awaited_a_restart_starts_over(crm, stores):
     """Airflow 3.3.0 and 3.3.1 have one that cannot."""
 
     async def scenario():

@@ -84,7 +84,7 @@ def test_polls_that_fail_are_counted_until_so_many_in_a_row(start, emulator):
     assert len(polls(emulator)) == 4
 
 
-def test_a_poll_that_is_answered_begins_the_count_anew(start, emulator):
+def test_a_poll_that_is_answered_starts_the_count_over(start, emulator):
     run_id = start(["created", "running", "running", "running", "completed"])
     for skip in (0, 1, 2):
         emulator.fault(method="GET", status=502, times=2, skip=skip)

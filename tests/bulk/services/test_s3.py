@@ -106,7 +106,7 @@ def test_what_failed_is_a_source_again(truto, bucket):
     assert (record.id, record.body, record.problems) == (rows[3]["id"], {"nmae": "x"}, ())
 
 
-def test_a_file_that_is_written_anew_while_it_is_read_fails_the_bulk(truto, bucket):
+def test_a_file_that_is_written_again_while_it_is_read_fails_the_bulk(truto, bucket):
     rows = truto.rows()
     bucket.put_object(Key="in/rows.jsonl", Body=json_lines(rows))
     connect(truto)
@@ -119,7 +119,7 @@ def test_a_file_that_is_written_anew_while_it_is_read_fails_the_bulk(truto, buck
         run(bulk(source=f"{ROOT}/in/rows.jsonl", mapping=while_it_is_read))
 
 
-def test_a_long_file_that_is_written_anew_is_noticed_in_its_middle(bucket):
+def test_a_long_file_that_is_written_again_is_noticed_in_its_middle(bucket):
     bucket.put_object(Key="rows.jsonl", Body=ROW * 300_000)
     records = FileSource(path("rows.jsonl")).records()
     next(records)
