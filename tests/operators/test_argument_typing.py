@@ -233,7 +233,7 @@ def test_the_docstring_tells_every_argument_of_the_signature(operator):
     assert [name for name, _ in told] == names
     templated = [name for name, text in told if text.endswith("(templated)")]
     assert templated == [name for name in names if name in operator.template_fields]
-    groups = re.findall(r"^    (Target|Payload|Safeguards): ", operator.__doc__, re.MULTILINE)
+    groups = re.findall(r"^ *(Target|Payload|Safeguards): ", operator.__doc__, re.MULTILINE)
     assert groups == [
         "Target",
         *(["Payload"] if {"body", "source", "args", "fields"} & {*names} else []),
