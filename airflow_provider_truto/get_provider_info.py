@@ -68,6 +68,7 @@ def get_provider_info() -> dict[str, Any]:
                 "TrutoIntegratedAccountsLink",
                 "TrutoLedgerLink",
                 "TrutoReferenceLink",
+                "TrutoSyncJobRunLink",
                 "TrutoSyncJobRunReferenceLink",
             )
         ],
@@ -110,6 +111,26 @@ def get_provider_info() -> dict[str, Any]:
                         "type": "string",
                         "example": "https://app.truto.one",
                         "default": "https://app.truto.one",
+                    },
+                    "account_url": {
+                        "description": (
+                            "Where a browser shows one integrated account: a URL with {integrated_account_id} in it;"
+                            " empty for the list of all of them, whose address Truto documents."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "https://app.example.com/accounts/{integrated_account_id}",
+                        "default": "",
+                    },
+                    "sync_job_run_url": {
+                        "description": (
+                            "Where a browser shows one run of a sync job: a URL with {sync_job_run_id} in it; empty"
+                            " for no link."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "https://app.example.com/runs/{sync_job_run_id}",
+                        "default": "",
                     },
                     "ledger_url": {
                         "description": (

@@ -44,17 +44,19 @@ class TrutoLink(BaseOperatorLink):
 
 
 class TrutoIntegratedAccountsLink(TrutoLink):
-    """The list of integrated accounts in Truto's app.
+    """The list of integrated accounts in Truto's app, or the account's own page.
 
     The address of one account's page is not documented; the list shows the account's id and tenant id
-    (https://truto.one/docs/guides/integrated-accounts/connecting-an-account). ``[truto] app_url`` is its base.
+    (https://truto.one/docs/guides/integrated-accounts/connecting-an-account). ``[truto] app_url`` is its base, and
+    ``[truto] account_url`` the address of one account's page, where the company has found it.
     """
 
     name = "Truto: integrated accounts"
 
     def build_url(self, operator: Any, context: Mapping[str, Any]) -> str | None:  # noqa: ARG002
-        """Return the URL of the list."""
-        return f"{conf.get('truto', 'app_url', fallback=_APP).rstrip('/')}/integrated-accounts"
+        """Return the URL of the account that the task names, where ``account_url`` is set; else that of the list."""
+        own_page = _fill_in("account_url", integrated_account_id=getattr(operator, "integrated_account_id", None))
+        return own_page or f"{conf.get('truto', 'app_url', fallback=_APP).rstrip('/')}/integrated-accounts"
 
 
 class TrutoReferenceLink(TrutoLink):
@@ -82,6 +84,16 @@ class TrutoSyncJobRunReferenceLink(TrutoLink):
         return f"{_REFERENCE}/admin/sync-job-runs/create"
 
 
+class TrutoSyncJobRunLink(TrutoLink):
+    """The page of one sync job run, where ``[truto] sync_job_run_url`` says its address: it is not documented."""
+
+    name = "Truto: sync job run"
+
+    def build_url(self, operator: Any, context: Mapping[str, Any]) -> str | None:  # noqa: ARG002
+        """Return ``sync_job_run_url`` with the run's id in it, ``None`` while it is empty or no run is known."""
+        return _fill_in("sync_job_run_url", sync_job_run_id=getattr(operator, "sync_job_run_id", None))
+
+
 class TrutoLedgerLink(TrutoLink):
     """The folder of a bulk's ledger, where ``[truto] ledger_url`` says how a browser reaches the storage."""
 
@@ -89,8 +101,7 @@ class TrutoLedgerLink(TrutoLink):
 
     def build_url(self, operator: Any, context: Mapping[str, Any]) -> str | None:
         """Return ``ledger_url`` with ``{bucket}`` and ``{key}`` of the folder in it, ``None`` while it is empty."""
-        pattern: str = conf.get("truto", "ledger_url", fallback="")
-        if not pattern or not operator.output_path:
+        if not conf.get("truto", "ledger_url", fallback="") or not operator.output_path:
             return None
         from airflow_provider_truto._compat import object_storage_path
         from airflow_provider_truto.bulk.ledger_files import locate_task_folder
@@ -99,10 +110,17 @@ class TrutoLedgerLink(TrutoLink):
         folder = object_storage_path(operator.output_path)
         place = urlsplit(str(locate_task_folder(folder, ti.dag_id, ti.run_id, ti.task_id, ti.map_index)))
         bucket = place.netloc.rpartition("@")[2]  # before it stands the id of a connection
-        parts = {"{bucket}": quote(bucket), "{key}": quote(place.path.lstrip("/"))}
-        for name, value in parts.items():
-            pattern = pattern.replace(name, value)
-        return pattern
+        return _fill_in("ledger_url", bucket=bucket, key=place.path.lstrip("/"))
+
+
+def _fill_in(option: str, **parts: Any) -> str | None:
+    """Return the URL of a config option with each ``{name}`` replaced, ``None`` where it or one of these is empty."""
+    url: str = conf.get("truto", option, fallback="")
+    if not url or not all(isinstance(part, str) for part in parts.values()):
+        return None
+    for name, part in parts.items():
+        url = url.replace(f"{{{name}}}", quote(part))
+    return url
 
 
 class LinkingMixin:
@@ -116,9 +134,13 @@ class LinkingMixin:
 
 def push_links(operator: Any, context: Mapping[str, Any]) -> None:
     """Push the URL of each link of an operator to XCom, of those whose page is known."""
-    ti = context.get("ti")
-    if ti is None or not operator.do_xcom_push:
-        return
     for link in operator.operator_extra_links:
-        if isinstance(link, TrutoLink) and (url := link.build_url(operator, context)):
-            ti.xcom_push(key=link.xcom_key, value=url)
+        if isinstance(link, TrutoLink):
+            push_link(link, operator, context)
+
+
+def push_link(link: TrutoLink, operator: Any, context: Mapping[str, Any]) -> None:
+    """Push the URL of one link to XCom, where its page is known."""
+    ti = context.get("ti")
+    if ti is not None and operator.do_xcom_push and (url := link.build_url(operator, context)):
+        ti.xcom_push(key=link.xcom_key, value=url)

@@ -16,7 +16,12 @@ from airflow_provider_truto.client.api import ErrorHandling
 from airflow_provider_truto.client.errors import Problem
 from airflow_provider_truto.client.sync_job_runs import is_over
 from airflow_provider_truto.connection_fields import DEFAULT_CONN_ID
-from airflow_provider_truto.links import TrutoIntegratedAccountsLink, TrutoSyncJobRunReferenceLink
+from airflow_provider_truto.links import (
+    TrutoIntegratedAccountsLink,
+    TrutoSyncJobRunLink,
+    TrutoSyncJobRunReferenceLink,
+    push_link,
+)
 from airflow_provider_truto.operators._arguments import SYNC_JOB_ARGUMENTS
 from airflow_provider_truto.operators._operator import TrutoOperator
 from airflow_provider_truto.operators._record import Verify
@@ -83,7 +88,7 @@ class TrutoSyncJobRunOperator(TrutoOperator):
     """
 
     arguments = SYNC_JOB_ARGUMENTS
-    operator_extra_links = (TrutoIntegratedAccountsLink(), TrutoSyncJobRunReferenceLink())
+    operator_extra_links = (TrutoIntegratedAccountsLink(), TrutoSyncJobRunLink(), TrutoSyncJobRunReferenceLink())
 
     @defer_required_check
     def __init__(
@@ -140,6 +145,8 @@ class TrutoSyncJobRunOperator(TrutoOperator):
             )
             if self.do_xcom_push and (ti := context.get("ti")):
                 ti.xcom_push(key=RUN_ID_KEY, value=run["id"])
+            self.sync_job_run_id = run["id"]  # its link leads there
+            push_link(TrutoSyncJobRunLink(), self, context)
             if not self.wait:
                 return self._finish(context, run)
             self._watched = (hook, run["id"])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_truto._compat import AirflowException, AirflowSkipException
 from airflow_provider_truto.airflow_errors import translate_errors
 from airflow_provider_truto.client.errors import Problem, TrutoError
-from airflow_provider_truto.links import TrutoIntegratedAccountsLink
+from airflow_provider_truto.links import TrutoIntegratedAccountsLink, TrutoLink
 from airflow_provider_truto.operators._arguments import SENSOR_ARGUMENTS
 from airflow_provider_truto.operators._operator import TrutoOperator
 from airflow_provider_truto.triggers.base import ERROR, FailedPolls
@@ -41,7 +41,7 @@ class TrutoSensor(TrutoOperator, BaseSensorOperator):
     """
 
     arguments = SENSOR_ARGUMENTS
-    operator_extra_links = (TrutoIntegratedAccountsLink(),)
+    operator_extra_links: Collection[TrutoLink] = (TrutoIntegratedAccountsLink(),)
     truto_conn_id: Any
     deferrable: Any
     max_failed_polls: Any

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_truto._compat import conf
 from airflow_provider_truto.client.sync_job_runs import is_over
 from airflow_provider_truto.connection_fields import DEFAULT_CONN_ID
+from airflow_provider_truto.links import TrutoIntegratedAccountsLink, TrutoSyncJobRunLink
 from airflow_provider_truto.operators._record import Verify
 from airflow_provider_truto.operators._signature import defer_required_check
 from airflow_provider_truto.operators._sync_run_end import judge_run
@@ -38,6 +39,8 @@ class TrutoSyncJobRunSensor(TrutoSensor):
 
     XCom: ``return_value`` is the run.
     """
+
+    operator_extra_links = (TrutoIntegratedAccountsLink(), TrutoSyncJobRunLink())
 
     @defer_required_check
     def __init__(

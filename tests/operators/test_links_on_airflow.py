@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from airflow_provider_truto.emulator import ACME, GLOBEX
+from airflow_provider_truto.emulator import ACME, GLOBEX, UMBRELLA
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
@@ -93,11 +93,23 @@ def test_a_bulk_leads_to_its_ledger_where_the_company_has_said_how_and_a_sync_jo
         from airflow_provider_truto.operators.accounts import TrutoBulkUpdateAccountsOperator
         from airflow_provider_truto.operators.sync_jobs import TrutoSyncJobRunOperator
         from airflow_provider_truto.sensors.integrated_accounts import TrutoIntegratedAccountSensor
+        from airflow_provider_truto.sensors.sync_jobs import TrutoSyncJobRunSensor
 
         SAID = {{
             "AIRFLOW__TRUTO__LEDGER_URL": "https://files.example.com/{{bucket}}?at={{key}}",
             "AIRFLOW__TRUTO__APP_URL": "https://truto.example.com/",
         }}
+        PAGES = {{
+            "AIRFLOW__TRUTO__ACCOUNT_URL": "https://truto.example.com/accounts/{{integrated_account_id}}",
+            "AIRFLOW__TRUTO__SYNC_JOB_RUN_URL": "https://truto.example.com/runs/{{sync_job_run_id}}",
+        }}
+
+        def said(pages):
+            return {{
+                "pre_execute": lambda context: os.environ.update(pages),
+                "on_failure_callback": lambda context: [os.environ.pop(name, None) for name in pages],
+                "post_execute": lambda context, result: [os.environ.pop(name, None) for name in pages],
+            }}
 
         def bulk(task_id, **more):
             return TrutoBulkUpdateAccountsOperator(
@@ -109,26 +121,44 @@ def test_a_bulk_leads_to_its_ledger_where_the_company_has_said_how_and_a_sync_jo
             )
 
         bulk("without")
-        bulk(
-            "with_url",
-            pre_execute=lambda context: os.environ.update(SAID),
-            post_execute=lambda context, result: [os.environ.pop(name) for name in SAID],
+        bulk("with_url", **said(SAID))
+
+        def sync(task_id, **more):
+            job = {{"sync_job_id": "11111111-0000-4000-8000-000000000001", "integrated_account_id": ACME}}
+            return TrutoSyncJobRunOperator(task_id=task_id, wait=False, **job, **more)
+
+        sync("sync")
+        run_id = "{{{{ ti.xcom_pull('started', key='sync_job_run_id') }}}}"
+        sync("started", **said(PAGES)) >> TrutoSyncJobRunSensor(
+            task_id="waited_for", sync_job_run_id=run_id, poke_interval=1, **said(PAGES)
         )
-        TrutoSyncJobRunOperator(
-            task_id="sync", sync_job_id="11111111-0000-4000-8000-000000000001", integrated_account_id=ACME, wait=False
-        )
+        update(task_id="refused", body={{"nonsense": 1}}, **said(PAGES))
+        TrutoUpdateAccountOperator.partial(
+            task_id="mapped", account_id=RECORD, body={{"name": "x"}}, **said(PAGES)
+        ).expand(integrated_account_id=[ACME, UMBRELLA])
         TrutoIntegratedAccountSensor(task_id="sensor", integrated_account_id=ACME)
     """)
-    assert run.state == "success"
+    assert run["refused"].state == "failed"
+    assert run["started"].state == run["waited_for"].state == run["sensor"].state == "success"
     shown = show(airflow, run)
     url = shown["with_url"].pop("Ledger")
     assert url.startswith("https://files.example.com/?at=")
     folder = Path("/" + unquote(url.partition("?at=")[2]))
     assert (folder.name, list(folder.rglob("header-*.json")) != []) == ("-1", True)
     updated = f"{OF_ACCOUNTS}/update"
+    of_acme, of_umbrella = (f"https://truto.example.com/accounts/{account}" for account in (ACME, UMBRELLA))
+    created = f"{REFERENCE}/admin/sync-job-runs/create"
+    of_run = shown["started"]["Truto: sync job run"]
+    assert of_run.startswith("https://truto.example.com/runs/")
+    assert len(of_run) > len("https://truto.example.com/runs/")
     assert shown == {
         "without": links(updated, Ledger=None),
         "with_url": links(updated, accounts="https://truto.example.com/integrated-accounts"),
-        "sync": links(f"{REFERENCE}/admin/sync-job-runs/create"),
+        "sync": links(created, **{"Truto: sync job run": None}),
+        "started": links(created, accounts=of_acme, **{"Truto: sync job run": of_run}),
+        "waited_for": {"Truto: integrated accounts": ACCOUNTS, "Truto: sync job run": of_run},
+        "refused": links(updated, accounts=of_acme),
+        "mapped[0]": links(updated, accounts=of_acme),
+        "mapped[1]": links(updated, accounts=of_umbrella),
         "sensor": {"Truto: integrated accounts": ACCOUNTS},
     }
