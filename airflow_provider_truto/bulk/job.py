@@ -37,7 +37,7 @@ from airflow_provider_truto.bulk.report import is_within
 from airflow_provider_truto.bulk.result_row import count_failures, show_counts
 from airflow_provider_truto.bulk.runner import BulkRunner
 from airflow_provider_truto.bulk.sources.source import Source, SourcePlan
-from airflow_provider_truto.bulk.state.run_state import RunState, StateOptions, choose_filter
+from airflow_provider_truto.bulk.state.run_state import RunState, StateOptions, choose_filter, is_there
 from airflow_provider_truto.bulk.tries import begin_try
 from airflow_provider_truto.client.errors import TrutoSchemaError
 from airflow_provider_truto.records.keys import RunSeen, TaskIdentity
@@ -139,7 +139,7 @@ class BulkJob:
                 plan=plan,
                 source=source,
                 ledger=ledger,
-                state=state,
+                state=None if self.state is None or self.state.is_only_kept else state,
                 gate=self.gate,
                 new_client=self.new_client,
                 log=self.log,
@@ -196,7 +196,7 @@ class BulkJob:
         self, ledger: Ledger, begun_with: Mapping[str, Any] | None, header: dict[str, Any]
     ) -> Iterator[RunState | None]:
         """Claim the state, if there is to be one, and say in the header which it is; give it up at the end."""
-        if self.state is None:
+        if self.state is None or (self.state.is_only_kept and (self.previews or not is_there(self.state))):
             yield None
             return
         state = RunState(self.state, ledger=ledger, run_id=self.identity.run_id, log=self.log)

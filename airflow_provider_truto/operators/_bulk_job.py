@@ -94,7 +94,7 @@ def build_job(operator: TrutoBulkOperator, context: Any, task: RunningTask | Non
         validate_first=operator.validate_first,
         on_source_change=operator.on_source_change,
         on_clear=operator.on_clear,
-        state=_make_state_options(operator, identity) if operator.changed_only else None,
+        state=_make_state_options(operator, identity) if operator.method == "update" else None,
         gate=_make_gate(operator, identity),
         previews=operator.preview,
         on_progress=watch.on_progress,
@@ -116,6 +116,7 @@ def _make_state_options(operator: TrutoBulkOperator, identity: TaskIdentity) -> 
         folder = folder / str(identity.map_index)
     return StateOptions(
         folder=folder,
+        is_only_kept=not operator.changed_only,
         full_every=None if operator.full_every is None else timedelta(seconds=operator.full_every),
         on_removed=operator.on_removed,
         max_removed=operator.max_removed,

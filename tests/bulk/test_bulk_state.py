@@ -307,6 +307,18 @@ def test_what_a_plan_knows_to_be_unchanged_is_not_looked_for(runs, truto, by_web
     assert len(truto.emulator.requests) == before
 
 
+def test_a_run_without_changed_only_brings_a_state_forward_that_is_there(one, task, output):
+    first, second = one.rows("first"), one.rows("second")
+    run(task(first))
+    assert not list(output.rglob("state*"))
+    run(task(first, changed_only=True), generation=1, try_number=2)
+    counts = run(task(second, max_changes=40), generation=2, try_number=3)
+    assert (counts["updated"], counts["unchanged"]) == (40, 0)
+    assert run(task(second, changed_only=True), generation=3, try_number=4)["unchanged"] == 40
+    assert run(task(first, changed_only=True), generation=4, try_number=5)["updated"] == 40
+    one.assert_applied(first)
+
+
 def test_of_two_runs_at_once_one_says_so_and_sends_nothing(runs, truto, make_truto):
     rows = truto.rows()
     runs(rows)

@@ -28,6 +28,7 @@ from airflow_provider_truto.bulk.state.claims import Claim, Claims
 from airflow_provider_truto.bulk.state.database import KnownRecord, StateDatabase
 from airflow_provider_truto.bulk.state.fold import fold_ledger
 from airflow_provider_truto.bulk.state.store import StateStore
+from airflow_provider_truto.bulk.storage import refresh
 from airflow_provider_truto.client.errors import Problem
 
 OnRemoved = Literal["ignore", "report", "clear_fields", "delete"]
@@ -41,10 +42,12 @@ _SLACK_SECONDS = 900.0
 class StateOptions:
     """What a task wants of its state: where it is, and what it is used for; see the operators.
 
-    ``max_removed`` is a number, a share below 1, or ``None`` for any.
+    ``max_removed`` is a number, a share below 1, or ``None`` for any. ``is_only_kept``: every record is sent, and a
+    state is brought forward if there is one, so that a later run does not take for confirmed what was before this.
     """
 
     folder: Any
+    is_only_kept: bool = False
     full_every: timedelta | None = None
     on_removed: OnRemoved = "ignore"
     max_removed: float | None = 0.01
@@ -98,6 +101,7 @@ class RunState:
             self._base = self._store.find_latest()
             self._open()
             is_due = (is_restarted or self._is_full_due()) if expects_full is None else expects_full
+            is_due |= self._options.is_only_kept
             self._is_full = self._database is None or not is_known or is_due
         return {"file": None if self._base is None else self._base.name, "full": self._is_full}
 
@@ -297,6 +301,12 @@ class RunState:
         self._files.remove(path)
         with suppress(FileNotFoundError):
             os.unlink(path)  # noqa: PTH108  (a temporary file)
+
+
+def is_there(options: StateOptions) -> bool:
+    """Whether earlier runs have left a state, or the claim of a ledger that is to be added to one."""
+    folder = refresh(options.folder)
+    return folder.exists() and any(path.name.startswith(("state-", "claim-")) for path in folder.iterdir())
 
 
 def choose_filter(
