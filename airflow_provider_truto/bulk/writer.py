@@ -114,6 +114,8 @@ class RecordWriter:
         identity = plan.cleared_identity if was_refused else plan.identity
         task = None if identity is None else identity.of(record.ordinal)
         account_id = self.find_account_id(record)
+        if record.match_keys and self._changes is not None:
+            await self._changes.note_found(record, account_id)
         kind = (account_id, self._create.method if _is_new(record) else plan.template.method)
         prepared = None if record.is_removed else self._prepared.get(kind)
         if prepared is not None and (valid := prepared.admit(record.id, record.body)):

@@ -255,6 +255,28 @@ def test_a_refusal_in_a_later_try_says_nothing_of_what_an_earlier_one_had_in_fli
     truto.assert_applied(rows)
 
 
+def test_what_is_sent_again_after_a_clear_is_in_doubt_although_an_earlier_try_has_confirmed_it(runs, truto):
+    first, second = (changed(truto.rows(), 1, text=text)[1:2] for text in ("first", "second"))
+    truto.emulator.fault(path="r1$", status=422)
+    assert runs([*first, *second], run="ended", max_failures=0)[0]["failed"] == 1
+    truto.emulator.fault(path="r1$", status=401, skip=1)
+    cleared = {"task": replace(runs.task_of("ended"), generation="1"), "try_number": 2, "max_failures": 0}
+    with pytest.raises(TrutoAuthenticationError):
+        truto.run([*first, *second], runs.output, state=StateOptions(folder=runs.folder), **cleared)
+    truto.assert_applied(first)
+    assert runs(second)[1] == 1
+    truto.assert_applied(second)
+
+
+def test_a_record_that_was_just_found_is_in_doubt_while_it_is_written(runs, truto, by_website):
+    by_id = {**by_website("first"), "id": "r1"}
+    runs([by_id])
+    end_in_flight(runs, truto, [by_website("second")], match=BY_WEBSITE)
+    assert truto.text_of(truto.accounts[0], "r1") == "second"
+    assert runs([by_id])[1] == 1
+    truto.assert_applied([by_id])
+
+
 def test_of_a_removal_in_flight_nobody_knows_whether_it_was_executed(runs, truto):
     rows = truto.rows()[:3]
     runs(rows, on_removed="clear_fields")

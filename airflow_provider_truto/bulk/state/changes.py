@@ -103,6 +103,14 @@ class ChangeFilter:
             await self._write_pending(pending)
         return resolved
 
+    async def note_found(self, record: Record, account_id: str) -> None:
+        """Note, before it is written, that a row means a record which the state knows by another name."""
+        if self._state is None or self._write_pending is None or record.key is None or record.id is None:
+            return
+        key = self._keys.make(account_id, "id", record.id)
+        if key != record.key and self._state.find_hashes([key]).get(key) is not None:
+            await self._write_pending([(key, record.ordinal)])
+
     def _remember(
         self, state: StateDatabase, records: Sequence[Record], keys: Sequence[int | None]
     ) -> tuple[Sequence[Record], list[int | None]]:

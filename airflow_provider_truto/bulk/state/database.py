@@ -35,9 +35,25 @@ _NOTES = """
     CREATE TEMP TABLE changed (key INTEGER PRIMARY KEY);
     CREATE TEMP TABLE seen (key INTEGER PRIMARY KEY);
     CREATE TEMP TABLE results (
-        ordinal INTEGER, try INTEGER, rank INTEGER, key INTEGER, sent_as INTEGER, match INTEGER,
-        account TEXT, id TEXT, hash INTEGER, fields TEXT, PRIMARY KEY (ordinal, try)
+        ordinal INTEGER, try INTEGER, part INTEGER, rank INTEGER, key INTEGER, sent_as INTEGER, write INTEGER,
+        match INTEGER, account TEXT, id TEXT, hash INTEGER, fields TEXT, PRIMARY KEY (ordinal, part)
     ) WITHOUT ROWID;
+"""
+#: A success that an earlier try has as well is left out, and a result takes the place of what was pending in the
+#: same part.
+_ADD_RESULT = """
+    INSERT INTO results SELECT
+        :ordinal, :number, :part, :rank, :key, :sent_as, :write, :match,
+        :integrated_account_id, :id, :content, :fields
+    WHERE :rank < 2 OR NOT EXISTS (
+        SELECT 1 FROM results WHERE ordinal = :ordinal AND try < :number AND rank = :rank AND write IS :write
+    )
+    ON CONFLICT (ordinal, part) DO UPDATE SET
+        rank = excluded.rank, key = excluded.key,
+        sent_as = CASE excluded.rank WHEN -1 THEN sent_as ELSE excluded.sent_as END,
+        write = excluded.write, match = excluded.match, account = excluded.account, id = excluded.id,
+        hash = excluded.hash, fields = excluded.fields
+    WHERE excluded.rank >= rank
 """
 #: Keys that one query asks for at most; old versions of SQLite take 999.
 _MOST_KEYS = 500
@@ -60,7 +76,7 @@ class Match(NamedTuple):
 
 
 class Rank(IntEnum):
-    """What became of a row. Of a try, the highest counts; of several tries, that which says most of the CRM."""
+    """What became of a row; of one try, the highest counts."""
 
     PENDING = -1
     NOT_WRITTEN = 0
@@ -71,17 +87,21 @@ class Rank(IntEnum):
 
 
 class RowResult(NamedTuple):
-    """What became of one row in one try. ``content`` is ``None`` where the CRM did not confirm all of it.
+    """What became of one row in one part of a try. ``content`` is ``None`` where the CRM did not confirm all of it.
+
+    A try that was deferred has several parts, of which nobody knows the order: ``part`` only tells them apart.
 
     ``key`` is that of the record which it was found to mean, ``sent_as`` what was known before; ``match`` is what a
-    row without an id was matched by.
+    row without an id was matched by. ``write`` names the write, which is executed once, however many tries send it.
     """
 
     ordinal: int
     number: int
+    part: int
     rank: Rank
     key: int
     sent_as: int
+    write: int | None = None
     match: int | None = None
     integrated_account_id: str = ""
     id: str | None = None
@@ -219,25 +239,22 @@ class StateDatabase:
         return found is not None
 
     def add_results(self, results: Iterable[RowResult]) -> None:
-        """Note what became of rows, in any order."""
+        """Note what became of rows: all that they were about to be written first, then the results, try by try.
+
+        A result that an earlier try has is a copy of that, or the answer of a write that is not executed again.
+        """
         with self._begin_transaction() as connection:
-            connection.executemany(
-                "INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-                " ON CONFLICT (ordinal, try) DO UPDATE SET rank = excluded.rank, key = excluded.key,"
-                " sent_as = excluded.sent_as, match = excluded.match, account = excluded.account, id = excluded.id,"
-                " hash = excluded.hash, fields = excluded.fields WHERE excluded.rank > rank",
-                results,
-            )
+            connection.executemany(_ADD_RESULT, (result._asdict() for result in results))
 
     def apply_results(self) -> int:
-        """Make the records what the results say, in the order of the rows; return how many there were.
+        """Make the records what the results say, in the order in which they were sent; return how many there were.
 
-        What a try was about to write and says nothing of may have been written, whatever another try was told.
+        What a part of a try was about to write and says nothing of may have been written.
         """
         count = 0
         rows = self._connection.execute(
-            "SELECT ordinal, try, max(CASE rank WHEN ? THEN ? ELSE rank END), key, sent_as, match, account, id, hash,"
-            " fields FROM results GROUP BY ordinal ORDER BY ordinal",
+            "SELECT ordinal, try, part, max(CASE rank WHEN ? THEN ? ELSE rank END), key, sent_as, write, match,"
+            " account, id, hash, fields FROM results GROUP BY try, ordinal ORDER BY try, ordinal",
             (Rank.PENDING, Rank.UNKNOWN),
         )
         with self._begin_transaction():
