@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from bulk_operator import broken, connect, run
 
+from airflow_provider_truto import _compat
 from airflow_provider_truto._compat import AirflowFailException
 from airflow_provider_truto.bulk import housekeeping, progress
 from airflow_provider_truto.operators import _progress
 
-LONGEST = 60
+LONGEST = 20
 
 
 @pytest.fixture
@@ -66,15 +68,17 @@ def test_a_bulk_says_how_far_it_is_and_where_it_ended_whether_it_failed_or_not(o
 @pytest.mark.usefixtures("eager")
 def test_an_airflow_that_does_not_answer_holds_up_nothing(one, task, pushed):
     one.emulator.fault(times=None, delay_before=0.1)
+    written = []
 
     def push(*, key, value):
         pushed.append((key, value["done"]))
         deadline = time.monotonic() + LONGEST
-        while len(one.writes()) < 40:
-            assert time.monotonic() < deadline
+        while len(one.writes()) < 40 and time.monotonic() < deadline:
             time.sleep(0.01)
+        written.append(len(one.writes()))
 
     assert run(task(one.rows(), concurrency=2), push=push)["updated"] == 40
+    assert set(written) == {40}, "the rest was written while the first push waited"
     assert [done for _, done in pushed if done < 40] == [pushed[0][1]], "one at a time"
 
 
@@ -107,3 +111,24 @@ def test_what_is_pushed_are_numbers_and_a_time(one, task, push, pushed):
     run(task(one.rows()), push=push)
     for value, _ in pushed:
         assert {type(one) for name, one in value.items() if name != "at"} <= {int, float, type(None)}
+
+
+def test_threads_that_talk_to_airflow_s_supervisor_take_turns(monkeypatch):
+    """Airflow 3.0 and 3.1 would read each other's answers."""
+    inside, seen = [], []
+
+    def talk(*_, **__):
+        inside.append(1)
+        seen.append(len(inside))
+        time.sleep(0.02)
+        inside.pop()
+
+    monkeypatch.setattr(_compat.BaseHook, "get_connection", talk)
+    ti = SimpleNamespace(xcom_push=talk)
+    talks = [lambda: _compat.push_xcom(ti, "progress", {}), lambda: _compat._get_connection("x")]
+    threads = [threading.Thread(target=one) for one in talks * 4]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == [1] * 8

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from airflow_runs import PLANTED
+from airflow_runs import PLANTED, decode_xcom
 from airflow_scheduled import CLEAR, name_dag, scheduled_airflow
 
 from airflow_provider_truto.emulator import ACME, GLOBEX
@@ -90,13 +90,22 @@ def sent(emulator):
     return {request["headers"]["idempotency-key"] for request in emulator.requests if request["method"] == "PATCH"}
 
 
+def shown(scheduled, dag_id):
+    """How far a bulk says that it is, in XCom: done, and of how many."""
+    asked = "select value from xcom where dag_id = ? and key = 'progress'"
+    values = [decode_xcom(value) for (value,) in scheduled.query(asked, dag_id)]
+    return [(value["done"], value["of"]) for value in values]
+
+
 @WHICH
 def test_the_task_is_deferred_and_a_worker_goes_on_in_the_same_try(scheduled, emulator, begin, body, records):
     ask_to_wait(emulator, records, seconds=12)
     dag_id = begin(body)
     (stored,) = scheduled.query("select kwargs from trigger")
     assert not any(word in str(stored) for word in ("planted", "23423523", "new"))
+    assert shown(scheduled, dag_id) == ([(1, 4)] if records > 1 else []), "while it waits"
     scheduled.until(dag_id, "success", 1)
+    assert shown(scheduled, dag_id) == ([(4, 4)] if records > 1 else [])
     assert written(emulator) == len(sent(emulator)) == records
     assert "the worker is given back until" in scheduled.log(dag_id)
     assert "planted" not in scheduled.log(dag_id)
