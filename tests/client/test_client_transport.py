@@ -70,6 +70,34 @@ def test_a_base_url_with_a_path_keeps_it(raw_server, make_client, read):
 # ------------------------------------------------------------------------------------------------------------ heads
 
 
+@pytest.mark.parametrize(
+    ("body", "first", "whole"),
+    [
+        (b"{}", b"{}", b"{}"),
+        (iter([b"one", b"two"]), b"3\r\none\r\n", b"3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n"),
+        (None, b"", b""),
+    ],
+    ids=["bytes", "pieces", "none"],
+)
+def test_a_head_arrives_with_the_first_piece_of_its_body(body, first, whole, make_client):
+    arrived = []
+
+    def serve():
+        with listener.accept()[0] as connection:
+            arrived.append(received := connection.recv(65536))
+            while received.partition(b"\r\n\r\n")[2] != whole:
+                received += connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=serve, daemon=True)
+        server.start()
+        session = make_client(f"http://127.0.0.1:{listener.getsockname()[1]}").session
+        assert session.post("/unified/crm/accounts", data=body).json() == {}
+        server.join(GENEROUS)
+    assert arrived[0].partition(b"\r\n\r\n")[2].startswith(first)
+
+
 def test_a_write_carries_exactly_these_headers(raw_server, make_client, write):
     server = raw_server(ok)
     make_client(server.url, token="the-token", user_agent="airflow-provider-truto/9 airflow/9").run(

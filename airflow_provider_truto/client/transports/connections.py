@@ -137,6 +137,19 @@ def was_connecting(error: BaseException) -> bool:
 
 class _TimelyConnection(HTTPConnection):
     response_class = None  # type: ignore[assignment]  # set below: it is a class of this module
+    #: The head of a request, which waits for the first piece of the body: empty until it is there, ``None`` where
+    #: nothing waits.
+    _head: bytes | None = None
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        """Send a request; its head goes out with the first piece of its body, in one packet instead of two."""
+        self._head = b""
+        try:
+            super().request(*args, **kwargs)
+            if self._head:  # it has no body
+                self.send(b"")
+        finally:
+            self._head = None
 
     def connect(self) -> None:
         """Connect, a proxy's CONNECT and TLS included. What fails is marked: the same may happen to a request."""
@@ -173,6 +186,11 @@ class _TimelyConnection(HTTPConnection):
 
     def send(self, data: Any) -> None:
         """Send a part of a request; connect first where that is still to be done."""
+        if self._head == b"":
+            self._head = data
+            return
+        if self._head is not None:  # before connecting: a proxy's CONNECT is sent from there
+            data, self._head = self._head + data, None
         if self.sock is None:
             self.connect()
         _find_deadline().limit_timeout(self.sock, self.sock.gettimeout())
