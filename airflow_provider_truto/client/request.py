@@ -15,9 +15,10 @@ from datetime import date, datetime, timezone
 from decimal import Decimal
 from enum import Enum
 from functools import lru_cache
+from secrets import token_hex
 from typing import Any
 from urllib.parse import quote, unquote, urlencode
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from airflow_provider_truto.client.numbers import NOT_HELD, find_unheld, may_hold_unheld
 from airflow_provider_truto.client.values import Value
@@ -166,7 +167,7 @@ def _check_encodable(text: str, what: str) -> str:
 
 def make_random_key() -> str:
     """Make an idempotency key that no other call uses."""
-    return f"v1-{uuid4().hex}"
+    return f"v1-{token_hex(16)}"
 
 
 def encode_query(query: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -10,15 +10,13 @@ from __future__ import annotations
 import math
 import re
 import time
-from functools import lru_cache
 from typing import Any
 
 from airflow_provider_truto.client.endpoints import CACHE_TTL
-from airflow_provider_truto.client.names import find_customer_name
-from airflow_provider_truto.client.numbers import SAFE
-from airflow_provider_truto.client.request import Request, encode_json
+from airflow_provider_truto.client.request import Request
+from airflow_provider_truto.records.plain import write_valid_body
 from airflow_provider_truto.records.request import RecordRequest
-from airflow_provider_truto.records.validate import ValidRequest, is_record_name, load_body_schema
+from airflow_provider_truto.records.validate import ValidRequest, load_body_schema
 
 #: Ids without any character that has a meaning in a URL's path.
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
@@ -45,17 +43,10 @@ class PreparedWrites:
 
     def admit(self, record_id: str | None, body: Any) -> ValidRequest | None:
         """Return the checked write of another record, or ``None`` where it needs all steps of ``pipeline``."""
-        if not self._is_plain_target(record_id) or type(body) is not dict or not body:
+        if self.is_outdated or not self._is_plain_target(record_id):
             return None
-        if self.is_outdated:
-            return None
-        if self._schema is not None and not self._schema.is_surely_met(body):
-            return None
-        if not all(map(_is_plain_field, body, body.values())):
-            return None
-        try:
-            written = encode_json(body, is_plain=True)
-        except ValueError:
+        written = write_valid_body(body, self._schema)
+        if written is None:
             return None
         request = self._request.replace(record_id=record_id, body=body)
         return ValidRequest(request=request, body=written, similar=self._sent)
@@ -64,27 +55,3 @@ class PreparedWrites:
         if record_id is None or self._request.record_id is None:
             return record_id is None and self._request.method == "create"
         return _PLAIN_ID.fullmatch(record_id) is not None and record_id.lower() != self._account
-
-
-def _is_plain_field(name: Any, value: Any) -> bool:
-    """Whether a top-level field is plain: not a name of a customer or record, and no empty list or object."""
-    return type(name) is str and _is_plain_name(name) and _is_plain(value) and value != [] and value != {}
-
-
-@lru_cache(maxsize=4096)
-def _is_plain_name(name: str) -> bool:
-    return find_customer_name(name) is None and not is_record_name(name)
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether a value is JSON already, without nulls (they may be an accident) and without inexact numbers."""
-    kind = type(value)
-    if kind is str or kind is bool or kind is float:  # encode_json refuses NaN
-        return True
-    if kind is int:
-        return -SAFE <= value <= SAFE  # type: ignore[no-any-return]
-    if kind is list:
-        return all(map(_is_plain, value))
-    if kind is dict:
-        return all(type(key) is str for key in value) and all(map(_is_plain, value.values()))
-    return False

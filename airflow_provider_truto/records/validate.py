@@ -11,8 +11,9 @@ from typing import Any
 from airflow_provider_truto.client.accounts import find_account_fault
 from airflow_provider_truto.client.endpoints import names_record
 from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
-from airflow_provider_truto.client.names import find_customer_name, fold
+from airflow_provider_truto.client.names import find_customer_name
 from airflow_provider_truto.client.request import Request, build_path, encode_json, encode_query
+from airflow_provider_truto.records.plain import is_record_name, write_valid_body
 from airflow_provider_truto.records.request import (
     LIVE,
     PACKAGED,
@@ -33,7 +34,6 @@ _SET_BY = {
     "truto_exclude_fields": "exclude_fields",
     "remote_query": "remote_query",
 }
-_RECORD_NAMES = frozenset({"id", "recordid"})
 #: An idempotency key goes into a header: visible ASCII, and no longer than servers take.
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -83,8 +83,8 @@ def validate(
     told = {problem.pointer for problem in earlier}
     problems = [*earlier, *(problem for problem in _find_argument_problems(request) if problem.pointer not in told)]
     warnings: list[str] = []
-    body: bytes | None = None
-    if request.body is not None or request.needs_body:
+    body = write_valid_body(request.body, schema) if request.needs_body else None
+    if body is None and (request.body is not None or request.needs_body):
         body, unwritable = _write(request.body, is_plain=is_typed)
         problems += unwritable
         if not unwritable and "/body" not in told:
@@ -168,11 +168,6 @@ def _find_name_problems(request: RecordRequest, schema: Schema | None) -> list[P
             and not is_field(name)
         ]
     return problems
-
-
-def is_record_name(name: str) -> bool:
-    """Whether a name in a body says which record it is of, whatever its spelling."""
-    return fold(name) in _RECORD_NAMES
 
 
 def _describe(finding: Finding, request: RecordRequest) -> str:
