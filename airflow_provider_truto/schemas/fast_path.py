@@ -13,6 +13,8 @@ from typing import Any
 from jsonschema import FormatChecker
 
 Check = Callable[[Any], bool]
+#: What a value has to pass, by its Python type; one of any other type is not surely right.
+Checks = dict[type, list[Check]]
 
 #: JSON's types as the Python types that surely are of them; a subclass, or 5.0 for an integer, jsonschema may judge.
 _KINDS: dict[str, tuple[type, ...]] = {
@@ -34,14 +36,7 @@ _SILENT = frozenset(
 
 def compile_fast_check(schema: Any, formats: FormatChecker) -> Check:
     """Compile a valid schema into a function that says whether a value surely meets it."""
-    if not isinstance(schema, Mapping):
-        return _accept if schema is True else _reject
-    checks: dict[type, list[Check]] = {kind: [] for kind in _find_python_types(schema.get("type", _ALL_KINDS))}
-    for keyword in schema.keys() - _SILENT:
-        applies_to, compiled = _KEYWORDS.get(keyword, (_ALL_KINDS, _compile_unknown))
-        check = compiled(schema, formats)
-        for kind in checks.keys() & _find_python_types(applies_to):
-            checks[kind].append(check)
+    checks = _compile(schema, formats)
 
     def is_met(value: Any) -> bool:
         # A generator for `all` would cost more than what it runs.
@@ -51,6 +46,18 @@ def compile_fast_check(schema: Any, formats: FormatChecker) -> Check:
         return True
 
     return is_met
+
+
+def _compile(schema: Any, formats: FormatChecker) -> Checks:
+    if not isinstance(schema, Mapping):
+        schema = {} if schema is True else {"type": []}
+    checks: Checks = {kind: [] for kind in _find_python_types(schema.get("type", _ALL_KINDS))}
+    for keyword in schema.keys() - _SILENT:
+        applies_to, compiled = _KEYWORDS.get(keyword, (_ALL_KINDS, _compile_unknown))
+        check = compiled(schema, formats)
+        for kind in checks.keys() & _find_python_types(applies_to):
+            checks[kind].append(check)
+    return checks
 
 
 def _find_python_types(names: str | tuple[str, ...] | list[str]) -> set[type]:
@@ -73,12 +80,15 @@ def _compile_unknown(_schema: Mapping[str, Any], _formats: FormatChecker) -> Che
 
 
 def _compile_properties(schema: Mapping[str, Any], formats: FormatChecker) -> Check:
-    fields = {name: compile_fast_check(field, formats) for name, field in schema["properties"].items()}
+    fields = {name: _compile(field, formats) for name, field in schema["properties"].items()}
 
     def are_met(value: Any) -> bool:
-        for name, item in value.items():  # noqa: SIM110
-            if name in fields and not fields[name](item):
-                return False
+        for name, item in value.items():
+            if (checks := fields.get(name)) is not None:
+                # Not by a function for each field: most fields have no check but their type.
+                for check in checks.get(type(item), _NEVER):
+                    if not check(item):
+                        return False
         return True
 
     return are_met
