@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 from airflow_provider_truto.client.names import find_other_account
@@ -346,7 +347,11 @@ def _build_query(
     integrated_account_id: str, query: Mapping[str, Any] | tuple[tuple[str, str], ...]
 ) -> tuple[tuple[str, str], ...]:
     """Write a query that begins with its account, of which there must be one only: it says whose data it is."""
-    pairs = query if isinstance(query, tuple) else encode_query(query)
+    return _add_account(integrated_account_id, query if isinstance(query, tuple) else encode_query(query))
+
+
+@lru_cache(maxsize=1024)  # many calls of a customer are asked for in the same way
+def _add_account(integrated_account_id: str, pairs: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
     if other := find_other_account(name.partition("[")[0] for name, _ in pairs):
         raise ValueError(f"a query cannot name an integrated account ({other!r}): that is an argument of its own")
     return (*encode_query({"integrated_account_id": integrated_account_id}), *pairs)
