@@ -20,7 +20,7 @@ PYTEST_SERVICES := $(SERVICES)/bin/python -m pytest tests/bulk/services tests/te
   tests/test_vault.py tests/operators/test_openlineage.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-services ui docs lint format test-constraints constraints bench clean
+.PHONY: help demo test test-all test-services ui screenshots docs lint format test-constraints constraints bench clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -41,6 +41,9 @@ test-all: $(VENV)/dev.stamp ## kills, real schedulers, servers, a browser, other
 
 test-services: $(SERVICES)/services.stamp ## a real S3 server and PostgreSQL under bulks, a receiver of webhooks, Vault, OpenLineage
 	@$(PYTEST_SERVICES) || { [ $$? = 1 ] && $(PYTEST_SERVICES) $(FAILED); }
+
+screenshots: $(VENV)/dev.stamp ## the pictures of the pages, docs/images, taken by the tests in the browser
+	@TRUTO_SCREENSHOTS=1 $(BIN)/python -m pytest tests/ui
 
 docs: $(DOCS)/docs.stamp ## the site, in docs/_build/html: built, every link checked, readable without a network
 	@rm -rf docs/_build/html

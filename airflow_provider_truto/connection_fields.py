@@ -26,7 +26,8 @@ PLACEHOLDERS = {
 class ExtraField(NamedTuple):
     """One extra: its name, its label and description in the form, its type, default, minimum and choices.
 
-    An ``account`` is a UUID. A ``list`` holds such UUIDs: text with commas in the form, maybe an array in JSON.
+    The first of the choices is the default. An ``account`` is a UUID. A ``list`` holds such UUIDs: text with commas
+    in the form, maybe an array in JSON.
     ``guard_words`` are for an extra that restricts calls (a guard). An unknown extra with one of these words in its
     name, or with a name close to the guard's, is an error, since a misspelled guard would restrict nothing.
     """
@@ -162,7 +163,8 @@ def _build_form_field(field: ExtraField) -> dict[str, Any]:
     # Without "null" among the types, the form would make the field required.
     schema: dict[str, Any] = {"type": ["string" if field.type in {"account", "list"} else field.type, "null"]}
     if field.choices:
-        schema["enum"] = [*field.choices, None]
+        schema["enum"] = [None, *field.choices]
+        schema["values_display"] = {"null": f"{field.choices[0]} (default)"}  # else the form shows the word null
     if field.default is not None:
         schema["default"] = field.default
     if field.minimum is not None:

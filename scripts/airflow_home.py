@@ -15,12 +15,13 @@ from pathlib import Path
 import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = ROOT / "example_dags"
 #: Airflow's command of the environment that this script runs in, whatever is on PATH.
 AIRFLOW = [sys.executable, "-m", "airflow"]
 
 
 @contextmanager
-def airflow_home(*, conn: dict | None = None, dags_folder: Path = ROOT / "example_dags") -> Iterator[dict[str, str]]:
+def airflow_home(*, conn: dict | None = None, dags_folder: Path = EXAMPLES) -> Iterator[dict[str, str]]:
     """Return the environment variables of a fresh, migrated AIRFLOW_HOME on SQLite; it is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="truto-airflow-") as home:
         env = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}

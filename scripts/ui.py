@@ -10,21 +10,21 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
+from types import FrameType, MappingProxyType
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import psutil
-from airflow_home import AIRFLOW, airflow_home, emulator, free_port, run_airflow
+from airflow_home import AIRFLOW, EXAMPLES, airflow_home, emulator, free_port, run_airflow
 
 from airflow_provider_truto.emulator import TOKEN
 
 CONN_ID = "truto_default"
-DAG_ID = "truto_update_account"
+DAG_ID = "truto_account_form"
 #: Where Airflow is looked for by habit; another one takes its place where something listens there.
 USUAL_PORT = 8080
 #: Seconds; a busy machine with two cores takes one minute.
@@ -82,12 +82,18 @@ class Ui:
 
 
 @contextmanager
-def airflow_ui(*emulator_arguments: str, port: int | None = None) -> Iterator[Ui]:
+def airflow_ui(
+    *emulator_arguments: str,
+    port: int | None = None,
+    dags_folder: Path = EXAMPLES,
+    settings: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[Ui]:
     """Run the emulator and a fresh Airflow without a login, both on loopback; both are gone afterwards.
 
-    Takes a free port where none is given. Raises ``AirflowEndedError`` where Airflow does not start.
+    Takes a free port where none is given; ``settings`` are further environment variables of Airflow. Raises
+    ``AirflowEndedError`` where Airflow does not start.
     """
-    with emulator(*emulator_arguments) as emulator_url, airflow_home() as env:
+    with emulator(*emulator_arguments) as emulator_url, airflow_home(dags_folder=dags_folder) as env:
         port = port or free_port()
         url = f"http://127.0.0.1:{port}"
         env |= {
@@ -102,6 +108,7 @@ def airflow_ui(*emulator_arguments: str, port: int | None = None) -> Iterator[Ui
             # Those of another Airflow on this machine would be taken.
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
+            **settings,
         }
         _add_connection(env, emulator_url)
         log = Path(env["AIRFLOW_HOME"]) / "standalone.log"
@@ -221,9 +228,12 @@ Try this:
                   Or add one of the type Truto: base URL {ui.emulator_url}, API token {TOKEN},
                   port {urlsplit(ui.emulator_url).port} (for the Test button: apache/airflow#73298).
   The example     {ui.url}/dags/{DAG_ID}
-                  Press Trigger. When the task is green, click it: Storage, XCom has the account as it is now.
+                  Press Trigger, and fill in what is to be changed: a name, a number of employees.
+                  When the task is green, click it: Storage, XCom has the account as it is now.
+  The CRM         {ui.emulator_url}
+                  The page of the emulator, which stands in for Truto: unfold the customer acme and the
+                  account 23423523, and see the update land. Calls appear there, and below.
 
-Truto's emulator stands in for Truto; the calls that it receives appear below.
 Ctrl-C stops all of it.
 """
     )

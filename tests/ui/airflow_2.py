@@ -41,9 +41,9 @@ class Airflow2:
 
 
 @contextmanager
-def airflow_2_ui():
+def airflow_2_ui(*, dags_folder, settings):
     """Run the emulator and Airflow 2.11 on a fresh AIRFLOW_HOME; both are gone afterwards."""
-    with emulator("--quiet") as emulator_url, airflow_home() as env:
+    with emulator("--quiet") as emulator_url, airflow_home(dags_folder=dags_folder) as env:
         port = free_port()
         env |= {
             "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
@@ -52,7 +52,9 @@ def airflow_2_ui():
             "AIRFLOW__SCHEDULER__PARSING_PROCESSES": "1",
             "AIRFLOW__WEBSERVER__WEB_SERVER_HOST": "127.0.0.1",
             "AIRFLOW__WEBSERVER__WEB_SERVER_PORT": str(port),
-            "AIRFLOW__WEBSERVER__WORKERS": "1",
+            # A browser opens connections that it may never use, and a worker waits for each.
+            "AIRFLOW__WEBSERVER__WORKERS": "2",
+            **settings,
         }
         user = {"username": USER, "password": PASSWORD, "email": "a@example.org", "firstname": "A", "lastname": "B"}
         options = [text for name, value in user.items() for text in (f"--{name}", value)]

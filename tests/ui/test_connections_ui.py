@@ -1,32 +1,24 @@
-"""The connection form, its test and a run, as people see them: Airflow's UI in a real browser.
-
-With TRUTO_SCREENSHOTS=1 the tests also take the pictures of the guides.
-"""
+"""The connection form and its test, as people see them: Airflow's UI in a real browser."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
-from importlib.metadata import version
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from pictures import only_for_a_picture, take_picture
 
+from airflow_provider_truto._compat import IS_AIRFLOW_2
 from airflow_provider_truto.connection_fields import EXTRA_FIELDS, PLACEHOLDERS
-from airflow_provider_truto.emulator import ACME, TOKEN
+from airflow_provider_truto.emulator import ACME, TOKEN, UMBRELLA
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.slow,
-    pytest.mark.skipif(version("apache-airflow").startswith("2."), reason="the web server of Airflow 3"),
+    pytest.mark.skipif(IS_AIRFLOW_2, reason="the web server of Airflow 3"),
 ]
 
-IMAGES = Path(__file__).parent.parent.parent / "docs" / "images"
-TAKES_SCREENSHOTS = os.environ.get("TRUTO_SCREENSHOTS") == "1"
-#: Milliseconds in which a triggered run is queued, starts a worker and ends.
-LONGEST_RUN = 150_000
 BY_NAME = {field.name: field for field in EXTRA_FIELDS}
 
 
@@ -111,15 +103,6 @@ def stored(page, conn_id):
     return {**connection, "extra": json.loads(connection["extra"])}
 
 
-def screenshot(page, name, element):
-    """Take a picture for the guides."""
-    IMAGES.mkdir(parents=True, exist_ok=True)
-    # What lights up under the mouse or passes by is not a part of the picture.
-    page.mouse.move(0, 0)
-    page.locator("[data-scope=toast][data-part=root]").first.wait_for(state="detached")
-    element.screenshot(path=IMAGES / name, animations="disabled", caret="hide")
-
-
 # -------------------------------------------------------------------------------------------------- the form
 
 
@@ -161,6 +144,8 @@ def test_the_form_shows_every_extra_with_its_label_and_help_and_its_default(page
         elif field.choices:
             assert group.get_by_role("combobox").is_visible(), field.name
             assert control.input_value() == "__null__", field.name
+            assert "api (default)" in group.inner_text()
+            assert "null" not in group.inner_text()
         else:
             assert control.input_value() == "", field.name
             is_number = field.type in {"integer", "number"}
@@ -186,15 +171,14 @@ def test_a_number_below_its_least_value_cannot_be_entered(page):
     assert attempts.input_value() == str(BY_NAME["max_attempts"].minimum)
 
 
-if TAKES_SCREENSHOTS:
-
-    def test_the_picture_of_the_form_is_taken(page):
-        form = ConnectionForm.new(page, "truto_default")
-        form.standard("password").fill("not a token of anybody")
-        form.standard("port").fill("443")
-        form.standard("description").fill("Truto, production")
-        form.dialog.get_by_role("heading").click()
-        screenshot(page, "connection-form.png", form.dialog)
+@only_for_a_picture
+def test_the_picture_of_the_form_is_taken(page):
+    form = ConnectionForm.new(page, "truto_default")
+    form.standard("password").fill("not a token of anybody")
+    form.standard("port").fill("443")
+    form.standard("description").fill("Truto, production")
+    form.dialog.get_by_role("heading").click()
+    take_picture(page, "connection-form.png", form.dialog)
 
 
 # --------------------------------------------------------------------------------------- saving and testing
@@ -247,6 +231,31 @@ def test_the_connection_that_make_ui_stores_works(page):
     assert (kind, "The API token works" in message) == ("success", True), message
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"host": "http://127.0.0.1:9", "port": 9}, "Connection refused.* Fix: check the connection's Base URL"),
+        (
+            {"extra": {"integrated_account_id": UMBRELLA}},
+            "needs_reauth. Not ready for calls: the customer must",
+        ),
+    ],
+    ids=["an unreachable host", "a customer who must reconnect"],
+)
+def test_what_does_not_work_is_red_and_says_what_to_do(page, airflow, wrong, said):
+    page.goto("/connections")
+    port = urlsplit(airflow.emulator_url).port
+    connection = {"host": airflow.emulator_url, "port": port, "password": TOKEN, **wrong}
+    named = {"connection_id": "truto_broken", "conn_type": "truto", **connection}
+    given = {**named, "extra": json.dumps(wrong.get("extra", {}))}
+    page.request.delete("/api/v2/connections/truto_broken")
+    assert page.request.post("/api/v2/connections", data=given).ok
+    page.reload()
+    kind, message = pressed_test(page, "truto_broken")
+    assert kind == "error", message
+    assert re.search(said, message), message
+
+
 def test_editing_a_connection_shows_what_is_stored_but_the_token_and_keeps_it(page, airflow):
     form = ConnectionForm.new(page, "truto_edited")
     form.fill_endpoint(airflow.emulator_url, TOKEN)
@@ -271,37 +280,3 @@ def test_editing_a_connection_shows_what_is_stored_but_the_token_and_keeps_it(pa
     assert (after["description"], after["extra"]) == ("edited", before)
     kind, message = pressed_test(page, "truto_edited")
     assert kind == "success", message
-
-
-# ---------------------------------------------------------------------------------------------------- a run
-
-
-def test_the_example_dag_runs_from_the_browser_and_its_xcom_tab_has_the_account(page):
-    page.goto("/dags/truto_update_account")
-    page.get_by_role("button", name="Trigger Dag").click()
-    dialog = page.get_by_role("dialog")
-    employees = dialog.locator("[name=element_employees]")
-    dialog.locator("[name=element_employees]:not([value=''])").wait_for()  # the default would overwrite ours
-    employees.fill("321")
-    employees.blur()
-    dialog.get_by_role("button", name="Trigger", exact=True).click()
-    page.wait_for_url("**/runs/**")
-
-    task = page.get_by_test_id("table-list").get_by_role("row").filter(has_text="update_account")
-    task.get_by_text(re.compile(r"^(Success|Failed|Up For Retry|Upstream Failed)$")).wait_for(timeout=LONGEST_RUN)
-    assert "Success" in task.inner_text()
-
-    task.get_by_role("link", name="update_account").click()
-    # Since 3.3 the XComs are one of two tabs below Storage.
-    page.get_by_role("link", name="Storage", exact=True).click()
-    page.get_by_role("link", name="XCom", exact=True).click()
-    page.get_by_role("button", name="Expand all extra JSON").click()
-    account = page.get_by_role("row").filter(has=page.get_by_role("cell", name="return_value", exact=True))
-    account.get_by_text("Northwind Traders").wait_for()
-    shown = account.get_by_test_id("xcom-value").inner_text().replace("\xa0", " ")
-    assert '"id": "23423523"' in shown
-    assert '"name": "Northwind Traders"' in shown
-    assert '"number_of_employees": 321' in shown
-    page.get_by_role("row").filter(has_text="idempotency_key").get_by_text("acae0000").wait_for()
-    if TAKES_SCREENSHOTS:
-        screenshot(page, "run-xcom.png", page.locator("body"))

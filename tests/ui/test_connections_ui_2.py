@@ -3,115 +3,24 @@
 from __future__ import annotations
 
 import json
-import time
-import urllib.request
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from importlib.metadata import version
-from pathlib import Path
+import re
 from urllib.parse import urlsplit
 
 import pytest
-from airflow_home import airflow_home, emulator, free_port, run_airflow, running_part
 
+from airflow_provider_truto._compat import IS_AIRFLOW_2
 from airflow_provider_truto.connection_fields import EXTRA_FIELDS, PLACEHOLDERS
-from airflow_provider_truto.emulator import ACME, TOKEN
+from airflow_provider_truto.emulator import ACME, TOKEN, UMBRELLA
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.slow,
-    pytest.mark.skipif(not version("apache-airflow").startswith("2."), reason="the web server of Airflow 2"),
+    pytest.mark.skipif(not IS_AIRFLOW_2, reason="the web server of Airflow 2"),
 ]
 
-USER = PASSWORD = "admin"
-#: Seconds; a busy machine with two cores takes half a minute.
-LONGEST_START = 180
-#: Milliseconds for any one step.
-PATIENCE = 60_000
 BY_NAME = {field.name: field for field in EXTRA_FIELDS}
 #: What the form stores of the fields that nobody touched.
 UNTOUCHED = {"max_attempts": None, "allow_http": False}
-
-
-@dataclass(frozen=True, kw_only=True)
-class WebServer:
-    """A running web server and the emulator that connections lead to; ``env`` is for commands of Airflow."""
-
-    url: str
-    emulator_url: str
-    env: dict[str, str]
-
-    def log_tail(self, lines=40):
-        log = Path(self.env["AIRFLOW_HOME"]) / "webserver.log"
-        return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
-
-    def add(self, conn_id, extra):
-        """Add a connection as a command line or Terraform does: its extras are JSON of any kind."""
-        connection = {"conn_type": "truto", "host": self.emulator_url, "password": TOKEN, "extra": extra}
-        run_airflow(self.env, "connections", "add", conn_id, "--conn-json", json.dumps(connection))
-
-    def test_stored(self, conn_id):
-        """Test a connection as it is stored, its token included; raises where it does not work."""
-        run_airflow(self.env, "connections", "test", conn_id)
-
-
-@contextmanager
-def airflow_2_ui():
-    """Run the emulator and Airflow 2.11's web server on a fresh AIRFLOW_HOME; both are gone afterwards."""
-    with emulator("--quiet") as emulator_url, airflow_home() as env:
-        port = free_port()
-        env |= {
-            "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
-            "AIRFLOW__WEBSERVER__WEB_SERVER_HOST": "127.0.0.1",
-            "AIRFLOW__WEBSERVER__WEB_SERVER_PORT": str(port),
-            "AIRFLOW__WEBSERVER__WORKERS": "1",
-        }
-        user = {"username": USER, "password": PASSWORD, "email": "a@example.org", "firstname": "A", "lastname": "B"}
-        options = [text for name, value in user.items() for text in (f"--{name}", value)]
-        run_airflow(env, "users", "create", "--role", "Admin", *options)
-        with running_part(env, "webserver") as process:
-            server = WebServer(url=f"http://127.0.0.1:{port}", emulator_url=emulator_url, env=env)
-            wait_until_ready(server, process)
-            yield server
-
-
-def wait_until_ready(server, process):
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    deadline = time.monotonic() + LONGEST_START
-    while time.monotonic() < deadline and process.is_running():
-        with suppress(OSError), direct.open(f"{server.url}/health", timeout=10):
-            return
-        time.sleep(0.5)
-    raise RuntimeError("the web server did not start")
-
-
-@pytest.fixture(scope="module")
-def airflow(browser):
-    with airflow_2_ui() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def login(airflow, browser):
-    """The cookies of somebody who is logged in. Once for all tests: Airflow takes five logins in 40 seconds."""
-    context = browser.new_context(base_url=airflow.url)
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE)
-    page.goto("/login/")
-    page.locator("#username").fill(USER)
-    page.locator("#password").fill(PASSWORD)
-    page.locator("input[type=submit]").click()
-    page.wait_for_url("**/home")
-    cookies = context.cookies()
-    context.close()
-    return cookies
-
-
-@pytest.fixture
-def page(page, login):
-    """A window that is logged in."""
-    page.context.add_cookies(login)
-    return page
 
 
 def stored(page, conn_id):
@@ -225,6 +134,24 @@ def test_what_is_filled_in_is_tested_saved_and_there_when_it_is_edited(page, air
     form.save()
     assert stored(page, "truto_acme") == {**before, "description": "edited"}
     airflow.test_stored("truto_acme")
+
+
+@pytest.mark.parametrize(
+    ("host", "account", "said"),
+    [
+        ("http://127.0.0.1:9", "", "Connection refused.* Fix: check the connection's Base URL"),
+        (None, UMBRELLA, "needs_reauth. Not ready for calls: the customer must"),
+    ],
+    ids=["an unreachable host", "a customer who must reconnect"],
+)
+def test_what_does_not_work_says_what_to_do(page, airflow, host, account, said):
+    form = ConnectionForm.new(page, "broken")
+    form.fill_endpoint(host or airflow.emulator_url, TOKEN)
+    form.standard("port").fill("")
+    form.extra("integrated_account_id").fill(account)
+    works, message = form.pressed_test()
+    assert not works
+    assert re.search(said, message), message
 
 
 def test_a_zero_and_a_false_that_the_form_cannot_show_outlive_an_edit(page, airflow):
