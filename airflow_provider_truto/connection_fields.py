@@ -105,7 +105,7 @@ EXTRA_FIELDS = (
         "requests_per_second",
         "Requests per second",
         "What one worker process sends at most. Workers know nothing of each other: give each its share. Leave it"
-        " empty for Truto's own limits, 5 an account and 50 a token; 0 switches pacing off.",
+        " empty for Truto's own limits, 5 per account and 50 per token; 0 switches pacing off.",
         "number",
         minimum=0,
     ),

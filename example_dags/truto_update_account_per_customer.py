@@ -43,7 +43,7 @@ with DAG(
         # A customer who has disconnected the CRM is skipped; the others go on.
         skip_on=["reauthorization_required"],
         map_index_template="{{ task.integrated_account_id }}",
-        # Truto takes 50 calls in 10 s an integrated account and 500 a token. Put all tasks that call it into one
+        # Truto takes 50 calls in 10 s per integrated account and 500 per token. Put all tasks that call it into one
         # Airflow pool, so that they share that: pool="truto".
         max_active_tis_per_dagrun=4,
     ).expand_kwargs(health_scores())

@@ -2,7 +2,7 @@
 
     <output_path>/<dag>/<run>/<task>/<map index>/<generation>/      and beside it, what ``tries`` leaves
         header-<try>-<uuid>.json                  what the bulk is, and what its source is; binds the tries to come
-        results-<try>-<uuid>-<n>.jsonl            a line a record: what became of it
+        results-<try>-<uuid>-<n>.jsonl            a line per record: what became of it
         pending-<try>-<uuid>-<n>.jsonl            with changed_only: which records are about to be written
         failures-<try>-<uuid>-<n>.jsonl           records that failed, with their bodies, to be fed back
         summary-<try>-<uuid>.json                 counts, at the end of a try

@@ -22,7 +22,7 @@ def describe_start(*, rows: int | None, done: int, requests_per_second: float | 
         return f"{text}; no pacing"
     of_all = TOKEN_RATE if requests_per_second is None else requests_per_second
     of_one = min(ACCOUNT_RATE, of_all)
-    text += f"; {of_all:g} calls a second in this process, {of_one:g} an account"
+    text += f"; {of_all:g} calls per second in this process, {of_one:g} per account"
     if rows is not None:
         at_least, for_one = (_describe_shortest(rows - done, rate) for rate in (of_all, of_one))
         text += f"; at least {at_least}, for a single customer {for_one}"
@@ -30,10 +30,10 @@ def describe_start(*, rows: int | None, done: int, requests_per_second: float | 
 
 
 def describe_progress(progress: Progress) -> str:
-    """Return how far a bulk is: ``12000 of 40000 records, 48.0 a second, 9 min 43 s left; 3 failed or skipped``."""
+    """Return how far a bulk is: ``12000 of 40000 records, 48.0 per second, 9 min 43 s left; 3 failed or skipped``."""
     text = f"{progress.done}{'' if progress.total is None else f' of {progress.total}'} records"
     if progress.rate is not None:
-        text += f", {progress.rate:.1f} a second"
+        text += f", {progress.rate:.1f} per second"
     if (left := progress.seconds_left) is not None:
         text += f", {describe_duration(left)} left"
     return f"{text}; {progress.failures} failed or skipped"

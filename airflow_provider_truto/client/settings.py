@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 DEFAULT_BASE_URL = "https://api.truto.one"
 #: Under which token data calls go out: the API token, or one that is minted for the integrated account.
 DataAuth = Literal["api", "account"]
-#: Above this many calls a second a limit no longer means anything.
+#: Above this many calls per second a limit no longer means anything.
 FASTEST = 1e6
 #: What requests can go through; socks needs the package PySocks beside it.
 _PROXY_SCHEMES = frozenset({"http", "https", "socks4", "socks5", "socks5h"})

@@ -126,7 +126,7 @@ STATUSES: dict[int, Row] = {
         Meaning(
             TrutoRateLimitError,
             "too many calls at once",
-            "Truto takes 50 calls in 10 s an account and 500 a token: run fewer tasks at a time (an Airflow pool)",
+            "Truto takes 50 calls in 10 s per account and 500 per token: run fewer tasks at a time (an Airflow pool)",
             in_call=True,
             by_task=True,
             is_refusal=True,

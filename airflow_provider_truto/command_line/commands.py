@@ -147,7 +147,7 @@ COMMANDS = (
             _argument("path", metavar="PATH", help="a folder, or a URL of a storage that Airflow knows"),
             _argument("--record", metavar="ID", help="show the history of the record of this id"),
             _argument(
-                "--failures", type=int, default=20, metavar="N", help="list so many failures a ledger (default: 20)"
+                "--failures", type=int, default=20, metavar="N", help="list so many failures per ledger (default: 20)"
             ),
             _JSON,
         ),

@@ -337,7 +337,7 @@ def test_metrics_are_counted_while_it_runs(one, task, monkeypatch):
 def test_before_the_first_write_the_log_tells_rows_limit_and_the_shortest_time(one, task, logged):
     rows = one.rows()
     run(task(rows, requests_per_second=40))
-    line = "40 records; 40 calls a second in this process, 5 an account; at least 0 s, for a single customer 0 s"
+    line = "40 records; 40 calls per second in this process, 5 per account; at least 0 s, for a single customer 0 s"
     assert line in logged()
 
 
@@ -346,7 +346,7 @@ def test_progress_is_logged_with_rate_and_time_left(one, task, logged, monkeypat
     monkeypatch.setattr("airflow_provider_truto.bulk.progress.RATE_SECONDS", 0.6)
     one.emulator.fault(times=None, delay_before=0.1)
     run(task(one.rows(), concurrency=2))
-    assert re.search(r"\b\d+ of 40 records, \d+\.\d a second, \d s left; 0 failed or skipped", text := logged())
+    assert re.search(r"\b\d+ of 40 records, \d+\.\d per second, \d s left; 0 failed or skipped", text := logged())
     assert re.search(r"\b\d+ of 40 records; 0 failed or skipped", text), "no rate is told before there is one"
 
 

@@ -538,7 +538,7 @@ def test_progress_is_reported_with_what_was_done(make_truto, output, monkeypatch
 
 
 def test_the_rate_does_not_swing_with_the_bursts_that_a_limit_lets_through():
-    """500 calls at once, then none for ten seconds: 49 a second all the time."""
+    """500 calls at once, then none for ten seconds: 49 per second all the time."""
     now, told = 0.0, []
     rate = progress.RateMeter(now, 0)
     while now < 300:

@@ -619,7 +619,7 @@ class Shift:
 
 
 def assert_exact(emulator, shift):
-    """One mint an account and renewal, no call under any other token, and none was ever refused."""
+    """One mint per account and renewal, no call under any other token, and none was ever refused."""
     expected = [shift.began + start for start in range(0, TICK * TICKS, 720)]
     assert len(expected) == 5
     by_account = {

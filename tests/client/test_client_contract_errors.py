@@ -104,7 +104,7 @@ PERMANENT = {
 PASSING = {
     "408": (envelope(408), TrutoTemporaryError, "Truto", "retry later"),
     "425": (envelope(425), TrutoTemporaryError, "Truto", "retry later"),
-    "429": (envelope(429), TrutoRateLimitError, "too many calls at once", "50 calls in 10 s an account"),
+    "429": (envelope(429), TrutoRateLimitError, "too many calls at once", "50 calls in 10 s per account"),
     "429 of the CRM": (remote(429), TrutoRateLimitError, "too many calls at once", "the CRM's own limit"),
     "500": (envelope(500), TrutoServerError, "Truto", "retry later"),
     "502": (envelope(502), TrutoServerError, "Truto", "retry later"),

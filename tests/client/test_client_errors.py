@@ -323,7 +323,7 @@ REMEDIES_OF_TRUTO = {
     408: ("Truto", "retry later"),
     418: ("unclear", "check the connection's host"),
     425: ("Truto", "retry later"),
-    429: ("too many calls", "50 calls in 10 s an account and 500 a token"),
+    429: ("too many calls", "50 calls in 10 s per account and 500 per token"),
     500: ("Truto", "support@truto.one"),
     502: ("Truto", "support@truto.one"),
     504: ("Truto", "support@truto.one"),

@@ -170,7 +170,7 @@ def test_an_account_that_waits_for_itself_keeps_no_place_of_the_token(limiter, c
 
 
 def test_a_window_lets_no_more_through_while_it_fills_again():
-    # A bucket with a burst of 50 and 5 a second would let 100 through in these ten seconds.
+    # A bucket with a burst of 50 and 5 per second would let 100 through in these ten seconds.
     window = Window(requests=50, seconds=10)
     taken = 0
     for tenth in range(100):

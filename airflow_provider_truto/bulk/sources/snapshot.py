@@ -1,6 +1,6 @@
 """The rows of a query, written beside the ledger before the first is sent: a resume reads what the first try read.
 
-    <generation>/snapshot-<uuid>.jsonl.gz     a line with the columns, then a line a row
+    <generation>/snapshot-<uuid>.jsonl.gz     a line with the columns, then a line per row
 
 A snapshot counts when a header of the ledger names it: after it is whole, and after its rows are checked where that
 is asked for. A try that is killed before leaves one that nobody reads.
