@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from logging import Logger
 from typing import Any
 
@@ -20,6 +20,10 @@ class PlanGate:
     max_changes: ChangeRule | None = None
     expect: str | None = None
     past: RunHistory | None = None
+
+    def at(self, server: str) -> PlanGate:
+        """Return the gate with the past that a server has, by its name for a folder."""
+        return self if self.past is None else replace(self, past=self.past.at(server))
 
     @property
     def needs_plan(self) -> bool:

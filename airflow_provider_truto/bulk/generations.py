@@ -9,6 +9,7 @@ from logging import Logger
 from typing import Any, NamedTuple
 
 from airflow_provider_truto import __version__
+from airflow_provider_truto.bulk.errors import LedgerError
 from airflow_provider_truto.bulk.ledger import Ledger
 from airflow_provider_truto.bulk.ledger_files import (
     is_whole,
@@ -36,6 +37,7 @@ def choose_ledger(
     task_generation: str,
     run: RunSeen,
     try_number: int,
+    server: str,
     operation: str,
     fingerprint: str,
     shard: Shard | None,
@@ -45,7 +47,8 @@ def choose_ledger(
 ) -> ChosenLedger:
     """Choose the ledger of a try in its task's ``folder``; writes nothing.
 
-    ``fingerprint`` names the source. Raises ``LedgerError`` where the ledger was begun with another one.
+    ``fingerprint`` names the source, ``server`` the Truto whose records are written. Raises ``LedgerError`` where the
+    ledger was begun with another one.
     """
     latest = find_latest_begun(folder)
     if latest is not None and is_of_another_run(folder / str(latest), run, task_generation, try_number=try_number):
@@ -60,6 +63,12 @@ def choose_ledger(
     begun_with = ledger.read_first_header()
     if begun_with is None and generation > min(list_generations(folder), default=generation):
         log.info("Starting over, in generation %d", generation)
+    if begun_with is not None and begun_with.get("server", server) != server:
+        raise LedgerError(
+            f"the ledger in {ledger.folder} was begun at {begun_with['server']}, and the connection leads to {server}"
+            " now: what is done there is not done here. This try has sent nothing. Fix the connection's Base URL, or"
+            " clear the task with on_clear='restart' to send every record to the other server"
+        )
     if begun_with is not None and begun_with.get("fingerprint") != fingerprint:
         if not restarts_on_source_change:
             ledger.open({"fingerprint": fingerprint})  # raises before a query is asked for nothing
@@ -68,6 +77,7 @@ def choose_ledger(
         ledger, begun_with = Ledger(folder / str(generation), try_number=try_number), None
     header = {
         "package_version": __version__,
+        "server": server,
         "operation": operation,
         "fingerprint": fingerprint,
         "shard": None if shard is None else vars(shard),

@@ -1,6 +1,6 @@
 """How many rows the earlier runs of a task had, and how many changes: small files, one per run.
 
-<output_path>/<dag>/<task>/past/<time>-<hash of the run>.json
+<output_path>/<dag>/<task>/past/<server>/<time>-<hash of the run>.json
 """
 
 from __future__ import annotations
@@ -26,7 +26,12 @@ class RunHistory:
 
     def __init__(self, folder: Any, *, run_id: str) -> None:
         self._folder = folder
+        self._run_id = run_id
         self._hash = hashlib.sha256(run_id.encode(errors="surrogatepass")).hexdigest()[:16]
+
+    def at(self, server: str) -> RunHistory:
+        """Return the earlier runs at a server, by its name for a folder."""
+        return RunHistory(self._folder / server, run_id=self._run_id)
 
     def read(self, last: int) -> Sequence[PastRun]:
         """Read the last runs that came to their end, the latest first. Raises ``LedgerError``."""

@@ -9,6 +9,7 @@ and ``OSError``.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, closing, contextmanager
 from dataclasses import dataclass, field, replace
@@ -59,6 +60,8 @@ class BulkJob:
     :param run: what the task knows of its DAG run, to tell one that was deleted and made again.
     :param try_number: from 1, counted on after a clear.
     :param is_resumed: an earlier part of this try ended with ``WaitingError``.
+    :param find_server: reads the base URL that the client leads to. A ledger is never gone on with at another one,
+        and each has a state and a past of its own.
     :param plan: how each record is sent; its identities are set here.
     :param prepare_source: describes the source before it is read. May raise ``ValueError``.
     :param new_client: makes the client that sends.
@@ -78,6 +81,7 @@ class BulkJob:
     run: RunSeen = field(default_factory=RunSeen)
     try_number: int = 1
     is_resumed: bool = False
+    find_server: Callable[[], str]
     plan: Plan
     prepare_source: Callable[[], SourcePlan]
     new_client: Callable[[], AbstractAsyncContextManager[AsyncClient]]
@@ -101,18 +105,28 @@ class BulkJob:
         for a source or rows that are not valid, and ``TrutoAuthenticationError`` for a token that is refused.
         """
         try:
-            return self._execute()
+            self._begin()
+            server = self.find_server()
+            return self._at(server)._execute(server)
         except BulkError as error:
             error.tell_what_was_sent(has_begun=False)
             raise
         except (NotADirectoryError, FileExistsError) as error:
             raise LedgerError.of_no_folder(error) from error
 
-    def _execute(self) -> dict[str, Any]:
+    def _begin(self) -> None:
+        """Leave the mark of this try, before anything that may fail is read."""
         may_repeat = self.plan.template.method in _REPEATABLE or self.on_clear == "restart"
         begun = begin_try(self.folder, try_number=self.try_number, is_resumed=self.is_resumed, may_repeat=may_repeat)
         if warning := begun:
             self.log.warning("%s", warning)
+
+    def _at(self, server: str) -> BulkJob:
+        """Return this job with the state and the past that it has at a server."""
+        name = re.sub(r"[^\w.]+", "-", server)
+        return replace(self, state=None if self.state is None else self.state.at(name), gate=self.gate.at(name))
+
+    def _execute(self, server: str) -> dict[str, Any]:
         try:
             source_plan = self.prepare_source()
         except ValueError as error:
@@ -122,6 +136,7 @@ class BulkJob:
             task_generation=self.identity.generation,
             run=self.run,
             try_number=self.try_number,
+            server=server,
             operation=self.plan.template.operation,
             fingerprint=source_plan.fingerprint,
             shard=source_plan.shard,

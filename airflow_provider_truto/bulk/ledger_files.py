@@ -277,6 +277,7 @@ _PLAN: dict[str, tuple[bool, _Fits]] = {
 }
 _HEADER: dict[str, tuple[bool, _Fits]] = {
     "run": (False, is_none_or(lambda value: find_fault_in(value, _RUN) is None)),
+    "server": (False, is_text),
     "fingerprint": (True, is_text),
     "try": (True, is_count),
     "task_generation": (False, is_text),

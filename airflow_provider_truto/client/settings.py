@@ -167,5 +167,12 @@ class ClientSettings(Confined):
         """The one origin that the token goes to."""
         return Origin.of(self.base_url)
 
+    @property
+    def server(self) -> str:
+        """The base URL, written in one way: what tells one Truto from another."""
+        scheme, host, port = self.origin
+        bracketed = f"[{host}]" if ":" in host else host
+        return f"{scheme}://{bracketed}:{port}{urlsplit(self.base_url).path.rstrip('/')}"
+
     def __repr__(self) -> str:
         return f"ClientSettings(base_url={self.base_url!r})"

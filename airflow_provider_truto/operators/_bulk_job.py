@@ -73,7 +73,7 @@ def run_bulk(operator: TrutoBulkOperator, context: Any, deferrals: Deferrals) ->
 def build_job(operator: TrutoBulkOperator, context: Any, task: RunningTask | None) -> BulkJob:
     """Build the job that an operator's checked arguments mean; ``task`` is ``None`` outside of a DAG run.
 
-    Nothing is read yet, neither the connection nor the source.
+    Nothing is read yet, neither the connection nor the source: a try that fails of them has left its mark.
     """
     identity = task.identity if task else _make_identity_of_nobody(operator)
     hook = TrutoHook(operator.truto_conn_id, requests_per_second=operator.requests_per_second)
@@ -85,6 +85,7 @@ def build_job(operator: TrutoBulkOperator, context: Any, task: RunningTask | Non
         identity=identity,
         run=task.run if task else RunSeen(),
         try_number=task.try_number if task else 1,
+        find_server=lambda: hook.connection.settings.server,
         plan=plan,
         prepare_source=lambda: prepare_source(
             operator, context, template=plan.template, hide_values=hook.connection.settings.hide_values

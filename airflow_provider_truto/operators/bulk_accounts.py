@@ -110,7 +110,8 @@ class TrutoBulkUpdateAccountsOperator(TrutoBulkOperator):
         as a state file beside the ledgers remembers; the others count as ``unchanged``. For updates. (templated)
     :param full_every: with ``changed_only``, seconds or a ``timedelta`` after which a run sends every record again:
         people change records in the CRM as well. ``None``: never. (templated)
-    :param state_path: an ``ObjectStoragePath`` for that state; left out, ``<output_path>/<dag>/<task>/state``.
+    :param state_path: an ``ObjectStoragePath`` for that state, in a folder per server; left out,
+        ``<output_path>/<dag>/<task>/state``.
         (templated)
     :param on_removed: with ``changed_only``, what becomes of records that an earlier run has written and the source
         does not have any more: ``"ignore"``, ``"report"`` in the ledger, ``"clear_fields"`` that were written, or

@@ -73,6 +73,7 @@ def run_job(url, token, source, output, *, task=TASK, client=None, safeguards=No
     job = BulkJob(
         folder=folder_of(output, task),
         identity=task,
+        find_server=lambda: "the-truto",
         plan=plan,
         prepare_source=lambda: source_plan(source, RecordParser(needs_id=match is None)),
         new_client=lambda: new_client(url, token, **(client or {})),

@@ -308,7 +308,7 @@ def test_a_source_that_is_suddenly_half_as_long_is_refused(one, bulk, output):
         nightly(bulk, one.rows(str(night)), night, max_changes=(2, 2))
     with pytest.raises(AirflowFailException, match="the source has 20 rows, and the last 2 runs had 40 at least"):
         nightly(bulk, one.rows("3")[:20], 3, max_changes=(2, 2))
-    assert len(list(output.rglob("past/*.json"))) == 3
+    assert len(list(output.rglob("past/*/*.json"))) == 3
     assert nightly(bulk, one.rows("3")[:20], 3)["updated"] == 20
 
 
@@ -316,15 +316,15 @@ def test_a_run_counts_for_the_next_ones_when_a_retry_has_brought_it_to_its_end(o
     one.emulator.fault(path="r4$", times=4, status=500)
     with pytest.raises(AirflowException, match="4 of 40 records failed"):
         nightly(bulk, one.rows(), 0, max_changes=(2, 7))
-    assert list(output.rglob("past/*.json")) == []
+    assert list(output.rglob("past/*/*.json")) == []
     nightly(bulk, one.rows(), 0, max_changes=(2, 7), try_number=2)
-    (path,) = output.rglob("past/*.json")
+    (path,) = output.rglob("past/*/*.json")
     assert json.loads(path.read_text()) == {"rows": 40, "changes": 40}
 
 
 def test_a_past_that_is_torn_says_so_and_nothing_is_sent(one, bulk, output):
     nightly(bulk, one.rows(), 0, max_changes=(2, 7))
-    (path,) = output.rglob("past/*.json")
+    (path,) = output.rglob("past/*/*.json")
     path.write_text('{"rows": 4')
     writes = len(one.writes())
     with pytest.raises(AirflowFailException, match=r"is torn, or not JSON.*Delete it"):
@@ -345,7 +345,7 @@ def test_more_changes_than_in_the_last_nights_are_refused(one, bulk, tmp_path):
 def test_a_run_that_is_cleared_is_not_compared_with_itself(one, bulk, output):
     nightly(bulk, one.rows()[:10], 0, max_changes=(1.5, 7))
     nightly(bulk, one.rows(), 0, max_changes=(1.5, 7), on_source_change="restart")
-    assert len(list(output.rglob("past/*.json"))) == 2
+    assert len(list(output.rglob("past/*/*.json"))) == 2
 
 
 def test_a_retry_is_not_refused_for_what_it_counts_differently(one, bulk):

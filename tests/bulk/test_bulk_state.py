@@ -40,19 +40,22 @@ from airflow_provider_truto.client.errors import TrutoAuthenticationError
 from airflow_provider_truto.records.coerce import CoercionOptions
 from airflow_provider_truto.records.safeguards import Safeguards
 
+#: The folder of the only server.
+AT_HOME = "the-truto"
+
 
 class Runs:
     """Runs of one task, each in a DAG run of its own, with one state."""
 
     def __init__(self, truto, output):
-        self.truto, self.output, self.folder, self.count = truto, output, UPath(output) / "state", 0
+        self.truto, self.output, self.folder, self.count = truto, output, UPath(output) / "state" / AT_HOME, 0
 
     def __call__(self, source, *, run=None, full_every=None, on_removed="ignore", max_removed=None, **options):
         """Run the task once; gives the summary, and how many records were written."""
         self.count += run is None
         before = sum(self.truto.writes().values())
         state = StateOptions(
-            folder=self.folder, full_every=full_every, on_removed=on_removed, max_removed=max_removed
+            folder=self.folder.parent, full_every=full_every, on_removed=on_removed, max_removed=max_removed
         )
         task = self.task_of(run or self.count)
         summary = self.truto.run(source, self.output, task=task, state=state, **options)
@@ -262,7 +265,7 @@ def test_what_is_sent_again_after_a_clear_is_in_doubt_although_an_earlier_try_ha
     truto.emulator.fault(path="r1$", status=401, skip=1)
     cleared = {"task": replace(runs.task_of("ended"), generation="1"), "try_number": 2, "max_failures": 0}
     with pytest.raises(TrutoAuthenticationError):
-        truto.run([*first, *second], runs.output, state=StateOptions(folder=runs.folder), **cleared)
+        truto.run([*first, *second], runs.output, state=StateOptions(folder=runs.folder.parent), **cleared)
     truto.assert_applied(first)
     assert runs(second)[1] == 1
     truto.assert_applied(second)
@@ -596,7 +599,7 @@ def test_under_kills_and_faults_the_state_is_never_ahead_of_the_crm(make_truto, 
             result = tmp_path / f"result-{night}-{try_number}"
             options = {
                 "task": runs.task_of(night),
-                "state": StateOptions(folder=runs.folder),
+                "state": StateOptions(folder=runs.folder.parent),
                 "try_number": try_number,
                 "client": {"max_wait": 8},
             }

@@ -82,7 +82,7 @@ def test_a_deferred_bulk_keeps_other_runs_away_from_its_state(one, task, output)
         one.emulator.fault(**HOUR, account=account, skip=2, times=None)
     trigger = defer(task(one.rows(), changed_only=True))
     one.emulator.clear_faults()
-    (claim,) = (output / "dag" / "bulk" / "state").glob("claim-*")
+    (claim,) = (output / "dag" / "bulk" / "state").glob("*/claim-*")
     assert json.loads(claim.read_text())["held_until"] > trigger.until + 600
     other = task(one.rows("other"), changed_only=True)
     context = context_of(other)

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from itertools import islice
@@ -51,6 +51,10 @@ class StateOptions:
     full_every: timedelta | None = None
     on_removed: OnRemoved = "ignore"
     max_removed: float | None = 0.01
+
+    def at(self, server: str) -> StateOptions:
+        """Return the options of the state that a server has, by its name for a folder."""
+        return replace(self, folder=self.folder / server)
 
 
 class RunState:
