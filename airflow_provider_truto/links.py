@@ -140,7 +140,10 @@ def push_links(operator: Any, context: Mapping[str, Any]) -> None:
 
 
 def push_link(link: TrutoLink, operator: Any, context: Mapping[str, Any]) -> None:
-    """Push the URL of one link to XCom, where its page is known."""
+    """Push the URL of one link to XCom, ``""`` where its page is not known.
+
+    Airflow logs an error for a link that was never pushed; for an empty one it shows none.
+    """
     ti = context.get("ti")
-    if ti is not None and operator.do_xcom_push and (url := link.build_url(operator, context)):
-        ti.xcom_push(key=link.xcom_key, value=url)
+    if ti is not None and operator.do_xcom_push:
+        ti.xcom_push(key=link.xcom_key, value=link.build_url(operator, context) or "")
