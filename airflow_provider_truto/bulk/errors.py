@@ -41,6 +41,15 @@ class LedgerError(BulkError):
     """The existing ledger does not belong to this source, or cannot be read; the message says what to do."""
 
     @classmethod
+    def of_no_package(cls, error: ImportError) -> LedgerError:
+        """Build the error about a storage whose package is not there, as fsspec tells it: ``Install s3fs to …``."""
+        return cls(
+            f"a package is missing where this task runs: {error}. Fix: for s3:// install"
+            " apache-airflow-providers-amazon[s3fs], for gs:// apache-airflow-providers-google, for abfs://"
+            " apache-airflow-providers-microsoft-azure"
+        )
+
+    @classmethod
     def of_no_folder(cls, error: OSError) -> LedgerError:
         """Build the error about a file that lies where a folder is needed."""
         return cls(

@@ -113,6 +113,8 @@ class BulkJob:
             raise
         except (NotADirectoryError, FileExistsError) as error:
             raise LedgerError.of_no_folder(error) from error
+        except ImportError as error:
+            raise LedgerError.of_no_package(error) from error
 
     def _begin(self) -> None:
         """Leave the mark of this try, before anything that may fail is read."""

@@ -45,12 +45,19 @@ def resolve_account(settings: ClientSettings, given: str | None) -> str:
     return account
 
 
+#: Nothing says whose record it is.
+NO_CUSTOMER = Problem(
+    "/integrated_account_id",
+    "is missing: name the customer's integrated account in the task (by its UUID, or by tenant_id), or a default in"
+    " the connection",
+)
+
+
 def check_account(given: str | None, settings: ClientSettings) -> tuple[str, list[Problem]]:
     """Return the integrated account to call for, and what is wrong with it."""
     account = given if given is not None else settings.integrated_account_id
     if not account:
-        message = "is missing: name the customer's integrated account in the task, or a default in the connection"
-        return "", [Problem("/integrated_account_id", message)]
+        return "", [NO_CUSTOMER]
     fault = find_account_fault(account)
     if fault is None and not settings.allows(account):
         fault = f"{account} is not among the connection's allowed_integrated_accounts"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_truto.client.accounts import find_account_fault
+from airflow_provider_truto.client.accounts import NO_CUSTOMER, find_account_fault
 from airflow_provider_truto.client.endpoints import names_record
 from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
 from airflow_provider_truto.client.names import find_customer_name
@@ -244,12 +244,7 @@ def _find_account_problems(request: RecordRequest) -> list[Problem]:
     if account is None and request.tenant_id is not None:
         return []  # it was not looked up, for another reason that is told
     if not account:
-        return [
-            Problem(
-                "/integrated_account_id",
-                "is missing: name the customer's integrated account in the task, or a default in the connection",
-            )
-        ]
+        return [NO_CUSTOMER]
     if (fault := find_account_fault(account)) is not None:
         return [Problem("/integrated_account_id", fault)]
     if account.lower() == str(request.record_id).lower():

@@ -12,6 +12,7 @@ import os
 import shutil
 import sqlite3
 from collections import Counter
+from importlib.util import find_spec
 
 import pytest
 from bulk_operator import connect, context_of, run
@@ -334,3 +335,11 @@ def test_a_file_has_its_name_after_it_is_on_the_disk(tmp_path, monkeypatch):
         RecordParser(),
     )
     assert calls == ["fsync"]
+
+
+@pytest.mark.skipif(find_spec("adlfs") is not None, reason="the package is there")
+def test_a_storage_without_its_package_is_named_with_what_to_install(one, task):
+    with pytest.raises(AirflowFailException, match=r"a package is missing where this task runs: .*adlfs") as failure:
+        run(task(one.rows(), output_path="abfs://container/ledgers"))
+    assert "install" in str(failure.value)
+    assert one.emulator.requests == []

@@ -599,10 +599,10 @@ def test_a_secrets_backend_never_leads_a_test_to_the_real_truto(installed):
 
 @pytest.mark.slow
 def test_the_example_of_the_page_passes(installed):
-    files = {name: imported_as_here(TESTING.block(f"{name}.py")) for name in ("crm", "test_crm")}
-    code, output, _ = installed(**files)
+    names = ("crm", "test_crm", "profiles", "test_profiles")
+    code, output, _ = installed(**{name: imported_as_here(TESTING.block(f"{name}.py")) for name in names})
     assert code == 0, output
-    assert "2 passed" in output
+    assert "4 passed" in output
 
 
 def test_the_seed_of_the_page_is_used(installed):
