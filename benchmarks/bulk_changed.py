@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from benchmarks import bulk_process
 from benchmarks.bulk_load import OURS, records
@@ -35,6 +36,7 @@ def compared() -> Sequence[Comparison]:
         with serving() as url:
             bulk_process.measured(first, folder / "out", url=url, requests_per_second=0, **options)
         with running_emulator(folder, changed) as url:
+            _take_state_along(folder / "state", url)
             run = bulk_process.measured(second, folder / "out", url=url, **options)
             again = bulk_process.measured(second, folder / "out", url=url, **options)
         bare = _read(second)
@@ -71,6 +73,12 @@ def compared() -> Sequence[Comparison]:
             notes=(f"It sent nothing, took {again['seconds']:.1f} s and held {again['peak']:.0f} MiB at most.",),
         ),
     )
+
+
+def _take_state_along(state: Path, url: str) -> None:
+    """Have the next server's state be what the first server has confirmed: each server has its own."""
+    (of_first,) = state.iterdir()
+    of_first.rename(state / f"http-127.0.0.1-{urlsplit(url).port}")
 
 
 def _write(first: Path, second: Path) -> list[dict[str, str]]:
