@@ -41,10 +41,11 @@ class LedgerError(BulkError):
     """The existing ledger does not belong to this source, or cannot be read; the message says what to do."""
 
     @classmethod
-    def of_no_package(cls, error: ImportError) -> LedgerError:
-        """Build the error about a storage whose package is not there, as fsspec tells it: ``Install s3fs to …``."""
+    def of_no_package(cls, error: Exception) -> LedgerError:
+        """Build the error about a storage that nothing opens; fsspec says ``Install s3fs to access S3``."""
         return cls(
-            f"a package is missing where this task runs: {error}. Fix: for s3:// install"
+            f"the storage cannot be opened: {error}. Cause: most likely a package is missing where this task runs."
+            " Fix: for s3:// install"
             " apache-airflow-providers-amazon[s3fs], for gs:// apache-airflow-providers-google, for abfs://"
             " apache-airflow-providers-microsoft-azure"
         )

@@ -118,6 +118,10 @@ class BulkJob:
 
     def _begin(self) -> None:
         """Leave the mark of this try, before anything that may fail is read."""
+        try:
+            _ = self.folder.fs
+        except ValueError as error:  # nothing is registered for the scheme
+            raise LedgerError.of_no_package(error) from error
         may_repeat = self.plan.template.method in _REPEATABLE or self.on_clear == "restart"
         begun = begin_try(self.folder, try_number=self.try_number, is_resumed=self.is_resumed, may_repeat=may_repeat)
         if warning := begun:
