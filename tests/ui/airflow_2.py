@@ -61,6 +61,7 @@ def airflow_2_ui(*, dags_folder, settings):
         run_airflow(env, "users", "create", "--role", "Admin", *options)
         airflow = Airflow2(url=f"http://127.0.0.1:{port}", emulator_url=emulator_url, env=env)
         airflow.add("truto_default", {})
+        run_airflow(env, "dags", "reserialize")  # a healthy scheduler may not have read them yet
         with running_part(env, "webserver") as process, running_part(env, "scheduler"):
             wait_until_ready(airflow, process)
             yield airflow
