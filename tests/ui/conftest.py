@@ -1,4 +1,7 @@
-"""One Airflow beside the emulator and one browser for all tests in here; a failed test leaves a screenshot."""
+"""One Airflow beside the emulator and one browser for the tests of a file; a failed test leaves a screenshot.
+
+Not for all files: while a browser is driven, its event loop runs in this thread, and no other test may have one.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ def find_chromium():
     return debian if os.access(debian, os.X_OK) else shutil.which("chromium") or os.environ.get("CHROMIUM")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
     playwright = pytest.importorskip(
         "playwright.sync_api", reason="NOTHING WAS TESTED IN A BROWSER: playwright is missing; pip install playwright"
@@ -72,7 +75,7 @@ with DAG(dag_id="bulk_with_ledger", start_date=datetime(2026, 1, 1, tzinfo=timez
 """
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def airflow(browser, tmp_path_factory):
     """Airflow as `make ui` runs it. The browser comes first: without one there is no need to wait for it."""
     folder = tmp_path_factory.mktemp("dags")
@@ -84,7 +87,7 @@ def airflow(browser, tmp_path_factory):
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def login(airflow, browser):
     """The cookies of somebody who is logged in; Airflow 3 lets in anybody."""
     context = browser.new_context(base_url=airflow.url)
