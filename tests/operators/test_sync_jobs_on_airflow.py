@@ -308,6 +308,8 @@ def test_nothing_secret_is_stored_of_a_deferred_task(scheduled, emulator, begin)
 def test_a_sensor_waits_for_what_the_operator_has_started(scheduled, emulator, begin, how):
     of_run = "sync_job_run_id=sync(wait=False).output['sync_job_run_id']"
     dag_id = begin(f"TrutoSyncJobRunSensor(task_id='wait', {of_run}, {how})", "success")
+    if "deferrable" in how:  # and the scheduler has noticed it
+        scheduled.until(dag_id, "deferred", 1, task_id="wait")
     polled(emulator)
     complete(emulator)
     scheduled.until(dag_id, "success", 1, task_id="wait")
