@@ -8,8 +8,8 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
 
+from airflow_provider_truto.bulk.ledger_files import locate_task_folder
 from benchmarks import bulk_process
 from benchmarks.bulk_load import OURS, records
 from benchmarks.bulk_tiers import running_emulator
@@ -78,7 +78,7 @@ def compared() -> Sequence[Comparison]:
 def _take_state_along(state: Path, url: str) -> None:
     """Have the next server's state be what the first server has confirmed: each server has its own."""
     (of_first,) = state.iterdir()
-    of_first.rename(state / f"http-127.0.0.1-{urlsplit(url).port}")
+    of_first.rename(locate_task_folder(state, url))
 
 
 def _write(first: Path, second: Path) -> list[dict[str, str]]:

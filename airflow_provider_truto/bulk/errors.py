@@ -45,9 +45,8 @@ class LedgerError(BulkError):
         """Build the error about a storage that nothing opens; fsspec says ``Install s3fs to access S3``."""
         return cls(
             f"the storage cannot be opened: {error}. Cause: most likely a package is missing where this task runs."
-            " Fix: for s3:// install"
-            " apache-airflow-providers-amazon[s3fs], for gs:// apache-airflow-providers-google, for abfs://"
-            " apache-airflow-providers-microsoft-azure"
+            " Fix: install apache-airflow-providers-amazon[s3fs] for s3://, apache-airflow-providers-google for gs://,"
+            " apache-airflow-providers-microsoft-azure for abfs://"
         )
 
     @classmethod

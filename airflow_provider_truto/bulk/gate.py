@@ -22,7 +22,7 @@ class PlanGate:
     past: RunHistory | None = None
 
     def at(self, server: str) -> PlanGate:
-        """Return the gate with the past that a server has, by its name for a folder."""
+        """Return the gate with the past that a server has."""
         return self if self.past is None else replace(self, past=self.past.at(server))
 
     @property

@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from airflow_provider_truto.bulk.brakes import PastRun
-from airflow_provider_truto.bulk.ledger_files import is_count, parse_checked
+from airflow_provider_truto.bulk.ledger_files import is_count, locate_task_folder, parse_checked
 from airflow_provider_truto.bulk.storage import refresh, write_whole
 
 #: Runs that are kept.
@@ -30,8 +30,8 @@ class RunHistory:
         self._hash = hashlib.sha256(run_id.encode(errors="surrogatepass")).hexdigest()[:16]
 
     def at(self, server: str) -> RunHistory:
-        """Return the earlier runs at a server, by its name for a folder."""
-        return RunHistory(self._folder / server, run_id=self._run_id)
+        """Return the earlier runs at a server."""
+        return RunHistory(locate_task_folder(self._folder, server), run_id=self._run_id)
 
     def read(self, last: int) -> Sequence[PastRun]:
         """Read the last runs that came to their end, the latest first. Raises ``LedgerError``."""

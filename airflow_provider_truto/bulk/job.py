@@ -9,7 +9,6 @@ and ``OSError``.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, closing, contextmanager
 from dataclasses import dataclass, field, replace
@@ -123,14 +122,15 @@ class BulkJob:
         except ValueError as error:  # nothing is registered for the scheme
             raise LedgerError.of_no_package(error) from error
         may_repeat = self.plan.template.method in _REPEATABLE or self.on_clear == "restart"
-        begun = begin_try(self.folder, try_number=self.try_number, is_resumed=self.is_resumed, may_repeat=may_repeat)
-        if warning := begun:
+        warning = begin_try(
+            self.folder, try_number=self.try_number, is_resumed=self.is_resumed, may_repeat=may_repeat
+        )
+        if warning:
             self.log.warning("%s", warning)
 
     def _at(self, server: str) -> BulkJob:
         """Return this job with the state and the past that it has at a server."""
-        name = re.sub(r"[^\w.]+", "-", server)
-        return replace(self, state=None if self.state is None else self.state.at(name), gate=self.gate.at(name))
+        return replace(self, state=None if self.state is None else self.state.at(server), gate=self.gate.at(server))
 
     def _execute(self, server: str) -> dict[str, Any]:
         try:

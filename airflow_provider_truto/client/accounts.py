@@ -32,6 +32,12 @@ from airflow_provider_truto.client.settings import ClientSettings
 ACTIVE = "active"
 NEEDS_REAUTH = "needs_reauth"
 _UNTOLD = "which customer is meant is not known"
+#: Nothing says whose record it is.
+NO_CUSTOMER = Problem(
+    "/integrated_account_id",
+    "is missing: name the customer's integrated account in the task (by its UUID, or by tenant_id), or a default in"
+    " the connection",
+)
 
 
 def resolve_account(settings: ClientSettings, given: str | None) -> str:
@@ -43,14 +49,6 @@ def resolve_account(settings: ClientSettings, given: str | None) -> str:
     if problems:
         raise TrutoSchemaError.of("the call names no integrated account that it may use", problems)
     return account
-
-
-#: Nothing says whose record it is.
-NO_CUSTOMER = Problem(
-    "/integrated_account_id",
-    "is missing: name the customer's integrated account in the task (by its UUID, or by tenant_id), or a default in"
-    " the connection",
-)
 
 
 def check_account(given: str | None, settings: ClientSettings) -> tuple[str, list[Problem]]:

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from airflow_provider_truto.bulk.completed import CompletedRecords
 from airflow_provider_truto.bulk.errors import StateError, TooManyRemovedError
 from airflow_provider_truto.bulk.ledger import Ledger
-from airflow_provider_truto.bulk.ledger_files import list_ledger_files
+from airflow_provider_truto.bulk.ledger_files import list_ledger_files, locate_task_folder
 from airflow_provider_truto.bulk.plan import Plan
 from airflow_provider_truto.bulk.record import Record
 from airflow_provider_truto.bulk.report import is_within
@@ -53,8 +53,8 @@ class StateOptions:
     max_removed: float | None = 0.01
 
     def at(self, server: str) -> StateOptions:
-        """Return the options of the state that a server has, by its name for a folder."""
-        return replace(self, folder=self.folder / server)
+        """Return the options of the state that a server has."""
+        return replace(self, folder=locate_task_folder(self.folder, server))
 
 
 class RunState:
