@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 from bulk_operator import connect, context_of, run
+from upath import UPath
 
 from airflow_provider_truto._compat import AirflowException
+from airflow_provider_truto.bulk.state.run_state import StateOptions
 
 
 @pytest.fixture
@@ -65,3 +67,9 @@ def test_a_task_that_is_cleared_to_start_over_writes_everything_to_the_other_tru
     connect(other)
     assert run(task(one.rows(), on_clear="restart"), try_number=2, generation=1)["updated"] == 40
     other.assert_applied(one.rows())
+
+
+def test_servers_whose_addresses_differ_in_a_sign_have_states_of_their_own(output):
+    options = StateOptions(folder=UPath(output))
+    servers = ["https://gateway.test:443/a-b", "https://gateway.test:443/a/b", "http://gateway.test:443/a-b"]
+    assert len({str(options.at(server).folder) for server in servers}) == len(servers)
