@@ -85,8 +85,14 @@ def imported_as_here(source):
     """On Airflow 2.11, names come from where the comment beside the import says."""
     if find_spec("airflow.sdk") is not None:
         return source
-    places = {"DAG": "airflow.models.dag", "task": "airflow.decorators", "AssetAlias": "airflow.datasets"}
-    names = {"AssetAlias": "DatasetAlias as AssetAlias"}
+    places = {
+        "DAG": "airflow.models.dag",
+        "Param": "airflow.models.param",
+        "task": "airflow.decorators",
+        "Asset": "airflow.datasets",
+        "AssetAlias": "airflow.datasets",
+    }
+    names = {"Asset": "Dataset as Asset", "AssetAlias": "DatasetAlias as AssetAlias"}
 
     def imports(found):
         imported = found[2].split(", ")
