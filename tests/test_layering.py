@@ -63,3 +63,9 @@ def test_the_emulator_needs_nothing_of_the_provider_or_its_dependencies():
 
 def test_every_part_has_a_rule():
     assert {part_of(path) for path in MODULES} == set(ALLOWED)
+
+
+def test_no_file_is_longer_than_one_reads_at_once():
+    longest = {"operators": 250}
+    lines = {path.relative_to(PACKAGE): len(path.read_text().splitlines()) for path in MODULES}
+    assert {str(path): n for path, n in lines.items() if n > longest.get(path.parts[0], 400)} == {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 #: Log entries of one run that are read; more than that explain nothing.
 _MOST_ENTRIES = 1000
+#: Characters of a message in XCom.
+_LONGEST_MESSAGE = 10_000
+#: Seconds that a killed task has before Airflow ends it for good.
+_KILL_GRACE = 4.0
 
 
 def describe_outcome(run: Mapping[str, Any]) -> dict[str, Any]:
@@ -29,6 +34,12 @@ def describe_outcome(run: Mapping[str, Any]) -> dict[str, Any]:
     names = ("sync_job_id", "integrated_account_id", "status", "resource_stats")
     known = {"sync_job_run_id": run.get("id"), **{name: run.get(name) for name in names}}
     return {**known, "counts": count_synced(run.get("resource_stats"))}
+
+
+def describe_failure(error: Exception) -> dict[str, Any]:
+    """Return what goes to XCom of a task that fails: its run, as far as it is known, and why."""
+    code = getattr(error, "code", type(error).__name__)
+    return {**describe_outcome(getattr(error, "run", {})), "error": code, "message": str(error)[:_LONGEST_MESSAGE]}
 
 
 def judge_run(
@@ -91,6 +102,15 @@ def give_up(hook: TrutoHook, run: Mapping[str, Any], *, timeout: float, stops: b
     )
 
 
+def fail_wait(run: Mapping[str, Any], message: str) -> NoReturn:
+    """Fail a task whose triggerer could not look at a run that is not over. Raises ``TrutoSyncJobRunError``."""
+    raise TrutoSyncJobRunError(
+        f"The triggerer could not wait for sync job run {run['id']}, which may go on: {message}",
+        transient=True,
+        run=run,
+    )
+
+
 def stop_run(hook: TrutoHook, run_id: str, *, why: str, log: Any) -> str:
     """Stop a run; say in words what became of that. Raises nothing of Truto's."""
     log.warning("Stopping sync job run %s: %s", run_id, why)
@@ -105,3 +125,10 @@ def stop_run(hook: TrutoHook, run_id: str, *, why: str, log: Any) -> str:
         told = "it was stopped"
     log.info("Sync job run %s: %s", run_id, told)
     return told
+
+
+def stop_run_aside(hook: TrutoHook, run_id: str, *, why: str, log: Any) -> None:
+    """Stop a run from within ``on_kill``: in a thread of its own, since the task may be in the middle of a call."""
+    thread = threading.Thread(target=stop_run, args=(hook, run_id), kwargs={"why": why, "log": log}, daemon=True)
+    thread.start()
+    thread.join(_KILL_GRACE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -10,7 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_truto._compat import NOTSET, ArgNotSet, conf
-from airflow_provider_truto.airflow_errors import TrutoSyncJobRunError, translate_errors
+from airflow_provider_truto.airflow_errors import translate_errors
 from airflow_provider_truto.airflow_task import read_running_task
 from airflow_provider_truto.client.api import ErrorHandling
 from airflow_provider_truto.client.errors import Problem
@@ -22,11 +21,20 @@ from airflow_provider_truto.links import (
     TrutoSyncJobRunReferenceLink,
     push_link,
 )
+from airflow_provider_truto.operators._argument import find_customer_contradictions
 from airflow_provider_truto.operators._arguments import SYNC_JOB_ARGUMENTS
 from airflow_provider_truto.operators._operator import TrutoOperator
 from airflow_provider_truto.operators._record import Verify
 from airflow_provider_truto.operators._signature import defer_required_check
-from airflow_provider_truto.operators._sync_run_end import describe_outcome, give_up, judge_run, stop_run
+from airflow_provider_truto.operators._sync_run_end import (
+    describe_failure,
+    describe_outcome,
+    fail_wait,
+    give_up,
+    judge_run,
+    stop_run,
+    stop_run_aside,
+)
 from airflow_provider_truto.operators._sync_run_start import StartedRuns, read_start, start_once
 
 if TYPE_CHECKING:
@@ -34,8 +42,6 @@ if TYPE_CHECKING:
 
 #: The XCom that holds the id of the run, while the task waits for it.
 RUN_ID_KEY = "sync_job_run_id"
-#: Seconds that a killed task has before Airflow ends it for good.
-_KILL_GRACE = 4.0
 
 
 class TrutoSyncJobRunOperator(TrutoOperator):
@@ -132,8 +138,7 @@ class TrutoSyncJobRunOperator(TrutoOperator):
         yield from super()._find_contradictions(given, present)
         if "webhook_id" in present and "daemon_group_key" in present:
             yield Problem("/webhook_id", "give either webhook_id or daemon_group_key")
-        if "integrated_account_id" in present and "tenant_id" in present:
-            yield Problem("/tenant_id", "give either integrated_account_id or tenant_id")
+        yield from find_customer_contradictions(present)
 
     def execute(self, context: Any) -> Any:
         """Start the run, or find that of an earlier try, push its id, and wait for it."""
@@ -158,11 +163,7 @@ class TrutoSyncJobRunOperator(TrutoOperator):
             hook = self._open_hook()
             run = hook.sync_job_run(event[RUN_ID_KEY])  # the triggerer's look may be old
             if event["reason"] == "error" and not is_over(run):
-                raise TrutoSyncJobRunError(
-                    f"The triggerer could not wait for sync job run {run['id']}, which may go on: {event['message']}",
-                    transient=True,
-                    run=run,
-                )
+                fail_wait(run, event["message"])
             return self._finish_or_wait(context, hook, run, event["deadline"])
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
@@ -178,15 +179,10 @@ class TrutoSyncJobRunOperator(TrutoOperator):
         return super().resume_execution(next_method, next_kwargs, context)
 
     def on_kill(self) -> None:
-        """Stop the run, in a thread of its own: this is called in the middle of whatever the task does."""
+        """Stop the run that this task waits for."""
         self._is_killed = True
-        if self._watched is None or not self.stop_on_kill:
-            return
-        hook, run_id = self._watched
-        given = {"why": "this task is killed", "log": self.log}
-        thread = threading.Thread(target=stop_run, args=(hook, run_id), kwargs=given, daemon=True)
-        thread.start()
-        thread.join(_KILL_GRACE)
+        if self._watched and self.stop_on_kill:
+            stop_run_aside(*self._watched, why="this task is killed", log=self.log)
 
     def _translate_errors(self, context: Any) -> AbstractContextManager[None]:
         return translate_errors(self, on_failure=lambda error, _: self._push_failure(context, error))
@@ -242,10 +238,8 @@ class TrutoSyncJobRunOperator(TrutoOperator):
         return dict(run)
 
     def _push_failure(self, context: Any, error: Exception) -> None:
-        run = getattr(error, "run", {})
-        code = getattr(error, "code", type(error).__name__)
         try:
-            self.push_outcome(context, {**describe_outcome(run), "error": code, "message": str(error)[:10_000]})
+            self.push_outcome(context, describe_failure(error))
         except Exception:  # the task fails for a reason of its own, which must not be hidden
             self.log.warning("Why this task fails could not be pushed to XCom", exc_info=True)
 

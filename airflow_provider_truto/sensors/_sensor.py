@@ -12,6 +12,7 @@ from airflow_provider_truto._compat import AirflowException, AirflowSkipExceptio
 from airflow_provider_truto.airflow_errors import translate_errors
 from airflow_provider_truto.client.errors import Problem, TrutoError
 from airflow_provider_truto.links import TrutoIntegratedAccountsLink, TrutoLink
+from airflow_provider_truto.operators._argument import find_customer_contradictions
 from airflow_provider_truto.operators._arguments import SENSOR_ARGUMENTS
 from airflow_provider_truto.operators._operator import TrutoOperator
 from airflow_provider_truto.triggers.base import ERROR, FailedPolls
@@ -48,10 +49,7 @@ class TrutoSensor(TrutoOperator, BaseSensorOperator):
 
     def _find_contradictions(self, given: Mapping[str, Any], present: Collection[str]) -> Iterator[Problem]:
         yield from super()._find_contradictions(given, present)
-        if "integrated_account_id" in present and "tenant_id" in present:
-            yield Problem("/tenant_id", "give either integrated_account_id or tenant_id")
-        if "integration" in present and "tenant_id" not in present:
-            yield Problem("/tenant_id", "is missing: integration alone names no customer")
+        yield from find_customer_contradictions(present)
 
     @abstractmethod
     def look(self, hook: TrutoHook) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from airflow_runs import before
 
+from airflow_provider_truto._compat import NOTSET
 from airflow_provider_truto.emulator import ACME, GLOBEX
 from airflow_provider_truto.operators.sync_jobs import TrutoSyncJobRunOperator
 
@@ -355,6 +356,7 @@ def test_a_cleared_task_whose_start_is_lost_does_not_take_the_run_from_before_th
     [
         {"webhook_id": "w", "daemon_group_key": "d"},
         {"tenant_id": "acme"},
+        {"integrated_account_id": NOTSET, "integration": "hubspot", "tenant_id": NOTSET},
         {"error_handling": "always"},
         {"poll_interval": 0},
         {"verify": "perhaps"},
