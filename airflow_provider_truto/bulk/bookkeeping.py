@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from airflow_provider_truto.bulk.completed import CompletedRecords
 from airflow_provider_truto.bulk.ledger import Ledger
 from airflow_provider_truto.bulk.matching.index import MatchIndex
 from airflow_provider_truto.bulk.plan import Plan
@@ -16,8 +19,17 @@ from airflow_provider_truto.records.pipeline import RecordResult
 class Bookkeeper:
     """Takes each outcome once, and returns the row that the ledger has of it."""
 
-    def __init__(self, ledger: Ledger, progress: Progress, plan: Plan, *, index: MatchIndex | None) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        completed: CompletedRecords,
+        progress: Progress,
+        plan: Plan,
+        *,
+        index: MatchIndex | None,
+    ) -> None:
         self._ledger = ledger
+        self._again = completed.again
         self._progress = progress
         self._plan = plan
         self._index = index
@@ -49,6 +61,8 @@ class Bookkeeper:
         return self._add(row, turn)
 
     def _add(self, row: ResultRow, turn: Turn) -> ResultRow:
+        if (again := self._again.get(row.ordinal)) is not None:
+            row = replace(row, again=again)
         on_none = self._plan.coercion.on_none
         self._ledger.add(row, failed=encode_failed_body(turn.record, on_none=on_none) if row.is_failure else None)
         self._progress.add(row, turn.record)

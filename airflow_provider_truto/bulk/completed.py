@@ -17,13 +17,16 @@ _UNDONE = frozenset(OUTCOMES) - DONE
 
 
 class CompletedRecords:
-    """What earlier tries of a generation have accounted for."""
+    """What earlier tries of a generation have accounted for; ``try_number`` is that of the try which goes on."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, try_number: int = 1) -> None:
+        self._try_number = try_number
         self._marks: dict[int, bytearray] = {}
         #: Rows that were done again after a clear, and what the rows are about that are, or were, to be done again.
         self._redone: set[int] = set()
         self._reopened: set[tuple[str, str]] = set()
+        #: Of rows that were done and are sent again, since which try: what earlier ones say of them does not count.
+        self.again: dict[int, int] = {}
         #: Whether anything is done again since somebody has cleared the task.
         self.has_reopened = False
         self.counts: Counter[str] = Counter()
@@ -45,10 +48,12 @@ class CompletedRecords:
         return self._mark(ordinal) == "refused"
 
     def add(self, row: ResultRow, *, is_cleared: bool = False) -> bool:
-        """Take a row in; false where it says nothing new. A success counts before anything else.
+        """Take a row in; false where it says nothing new. A success counts before anything else, see ``ResultRow``.
 
         ``is_cleared``: somebody has cleared the task since, so that what failed is to be done again.
         """
+        if not self._take_up(row):
+            return False
         is_done = row.is_done
         old = self._mark(row.ordinal)
         if old in DONE or not row.is_final or (old in _UNDONE and not is_done):
@@ -81,10 +86,21 @@ class CompletedRecords:
         if mark in DONE and not self._reopened.isdisjoint(about):
             self._count(account_id, mark, -1)
             self._set(record.ordinal, "refused")
+            self.again[record.ordinal] = self._try_number
             return mark
         if mark in {"refused", "again"} or record.ordinal in self._redone:
             self._reopened |= about
         return None
+
+    def _take_up(self, row: ResultRow) -> bool:
+        """Forget what is known of a row that was sent again; false where that is later than what this line says."""
+        again, known = row.again or 0, self.again.get(row.ordinal, 0)
+        if again > known:
+            self.again[row.ordinal] = again
+            if (old := self._mark(row.ordinal)) in OUTCOMES:
+                self._count(row.integrated_account_id or "", old, -1)
+            self._set(row.ordinal, "refused")
+        return again >= known
 
     def _mark(self, ordinal: int) -> str:
         block = self._marks.get(ordinal >> 16) if self._marks else None

@@ -11,7 +11,8 @@
         samples-<try>-<uuid>.jsonl                some rows of each kind and customer, with what would change
 
 Every try writes files of its own names, so that two live tries of one task never touch each other's. Nothing is
-overwritten; a record may stand in several files, and readers take one row an ordinal: a success before anything else.
+overwritten; a record may stand in several files, and readers take one row an ordinal: of those with the highest
+``again`` a success before anything else.
 The failures of a try that came to its end are all that there are, those of earlier tries among them.
 On a local disk an open part ends in ``.part``, is flushed with each row and renamed when it is full. On other storage
 a part is uploaded whole, every 5 seconds or 1,000 rows; what a kill loses is replayed under the same keys.
@@ -115,7 +116,7 @@ class Ledger:
         except (LedgerError, LiveTryError):
             own.unlink()  # nothing was sent under it, and beside the other one it would hold up every retry
             raise
-        completed = CompletedRecords()
+        completed = CompletedRecords(try_number=self._try_number)
         cleared_before = self._find_first_try(header.get("task_generation"))
         for path, line, row in self._parse_lines("result", ResultRow.read, way_out=_WAY_OUT_OF_RESULTS):
             is_new = completed.add(row, is_cleared=parse_try_number(path.name) < cleared_before)

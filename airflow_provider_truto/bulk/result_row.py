@@ -51,6 +51,8 @@ class ResultRow:
     For the state of ``changed_only``: ``key`` and ``content`` are hashes of which record it is and of what it is to
     be; ``fields`` are the JSON pointers that it sets, as JSON; ``on_removed``: what was done about one that left the
     source.
+    ``again``: since which try the record is sent once more although it was done, as an earlier one of its id was. Of
+    the lines of a record, those with the highest ``again`` count; of these a success, else the latest.
     """
 
     ordinal: int
@@ -71,6 +73,7 @@ class ResultRow:
     content: int | None = None
     fields: str | None = None
     on_removed: str | None = None
+    again: int | None = None
 
     @classmethod
     def of_result(
@@ -226,7 +229,7 @@ _ROW = {
         (False, is_text),
     ),
     **dict.fromkeys(("key", "content"), (False, is_whole_number)),
-    **dict.fromkeys(("http_status", "attempts"), (False, is_count)),
+    **dict.fromkeys(("http_status", "attempts", "again"), (False, is_count)),
     **dict.fromkeys(("transient", "tolerated"), (False, is_flag)),
     "not_confirmed": (False, is_list_of(is_text)),
     "match": (False, is_list_of(lambda value: is_text(value) and _KEY.fullmatch(value) is not None)),

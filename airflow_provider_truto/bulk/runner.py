@@ -90,7 +90,7 @@ class BulkRunner:
         #: One more than the highest place in the source of a row that was read.
         self.read_rows = 0
         self.progress = Progress.resume(completed, total=total)
-        self._books = Bookkeeper(ledger, self.progress, plan, index=index)
+        self._books = Bookkeeper(ledger, completed, self.progress, plan, index=index)
         self._housekeeper = Housekeeper(
             self.progress,
             take_writes=lambda: [*ledger.take_full_parts(), *take_renewal()],

@@ -129,7 +129,7 @@ def seed_of(accounts: list[str], ids: list[str]) -> dict[str, Any]:
 
 @dataclass
 class Read:
-    """A ledger as a report reads it: one row an ordinal, a success before anything else, then the latest try's.
+    """A ledger as a report reads it: of each ordinal's rows, those with the highest `again`, a success or the latest.
 
     ``rows`` are those, ``lines`` all that were written; ``failed_lines`` is what stands in the failures of the try
     that ended last.
@@ -157,7 +157,9 @@ def read_ledger(output: Any, *, generation: int = 0, parts: bool = False, task: 
             row = json.loads(line)
             read.lines.append(row)
             old = read.rows.get(row["ordinal"])
-            if old is None or old["status"] not in {"updated", "created", "unchanged"}:
+            again, known = row.get("again", 0), -1 if old is None else old.get("again", 0)
+            is_open = old is None or old["status"] not in {"updated", "created", "unchanged"}
+            if again > known or (again == known and is_open):
                 read.rows[row["ordinal"]] = row
     summaries = sorted(folder.glob("summary-*.json"), key=lambda path: path.stat().st_mtime_ns)
     read.summaries = [json.loads(path.read_text()) for path in summaries]

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 from bulk_jobs import folder_of
 from bulk_operator import run
+from bulk_world import read_ledger
 
 from airflow_provider_truto._compat import AirflowException, AirflowFailException
 from airflow_provider_truto.operators.accounts import TrutoBulkUpdateAccountsOperator
@@ -58,6 +59,29 @@ def test_records_of_one_id_keep_their_order_over_a_clear(one, task, arguments):
     assert (counts["records"], counts["updated"], counts["failed"], counts["skipped"]) == (3, 3, 0, 0)
     if arguments:
         assert run(task(rows[2:], **arguments), try_number=4, generation=2)["unchanged"] == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "counts"),
+    [
+        pytest.param({"status": 500}, {"failed": 1, "skipped": 1}, id="the one before it fails in passing"),
+        pytest.param({"status": 422, "skip": 1}, {"updated": 1, "failed": 1}, id="it fails itself"),
+    ],
+)
+def test_ledger_and_counts_agree_on_a_record_that_has_to_be_sent_again(one, task, output, fault, counts):
+    rows = [{"id": "r1", "integrated_account_id": one.accounts[0], "body": {"description": text}} for text in "ab"]
+    one.emulator.fault(path="r1$", status=422)
+    with pytest.raises(AirflowFailException, match="1 of 2 records failed"):
+        run(task(rows))
+    one.emulator.fault(path="r1$", **fault)
+    with pytest.raises(AirflowException):
+        run(task(rows), try_number=2, generation=1)
+    read = read_ledger(output)
+    assert read.statuses == counts
+    assert {name: read.summaries[-1][name] for name in counts} == counts
+    assert run(task(rows), try_number=3, generation=2)["updated"] == 2
+    assert read_ledger(output).statuses == {"updated": 2}
+    assert one.text_of(one.accounts[0], "r1") == "b"
 
 
 def test_a_retry_goes_on_whatever_clearing_means(one, task):
