@@ -51,6 +51,8 @@ class PlanPass:
         self._unreadable: set[str] = set()
         #: What was in the way of customers, which holds for all their rows.
         self._errors: dict[str, TrutoError] = {}
+        #: Records that rows without an id were found to mean, by customer.
+        self._found: set[tuple[str, str | None]] = set()
         self._preview = BulkPreview(hides_values=writer.hides_values)
         #: One more than the highest place in the source of a row that was read.
         self.read_rows = 0
@@ -100,7 +102,7 @@ class PlanPass:
 
     async def _decide(self, record: Record) -> Decision:
         account_id = self._writer.find_account_id(record)
-        if record.is_sent and not record.is_unchanged and (known := self._errors.get(account_id)) is not None:
+        if record.is_sent and (known := self._errors.get(account_id)) is not None:
             return decide_error(record, account_id, known)
         try:
             return await self._decide_on(record, account_id)
@@ -114,16 +116,19 @@ class PlanPass:
 
     async def _decide_on(self, record: Record, account_id: str) -> Decision:
         """Decide on a row as the run would. Raises ``TrutoError`` for what is in its way."""
-        if self._matcher is not None and record.is_nameless and not record.is_unchanged:
+        if self._matcher is not None and record.is_nameless:
             found = await self._matcher.find(account_id, record)
             if isinstance(found, TrutoError):
                 return decide_error(record, account_id, found)
             record = found
+            self._found.add((account_id, record.id))
+        elif record.is_unchanged and record.key is not None and (account_id, record.id) in self._found:
+            record = record.replace(is_unchanged=False)
         if record.skip is not None:
             return Decision(record=record, account_id=account_id, kind="skipped", code=record.skip.code)
         if record.problems:
             raise TrutoSchemaError.of("the row is not a record", record.problems)
-        if record.is_unchanged or not record.is_sent:
+        if not record.is_sent:
             kind: Kind = "reported" if record.is_removed else "unchanged"
             return Decision(record=record, account_id=account_id, kind=kind)
         valid = await self._writer.prepare(record, is_looked_up=True)

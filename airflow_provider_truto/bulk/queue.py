@@ -39,6 +39,9 @@ class Finder(Protocol):
     def asks_for_each(self, account_id: str, record: Record) -> bool:
         """Whether asking is for this record alone."""
 
+    def has_written(self, account_id: str, record: Record) -> bool:
+        """Whether another row has found this record, and has written it."""
+
 
 @dataclass
 class Account:
@@ -48,6 +51,7 @@ class Account:
     those that have become it, or were asked for, ``sent`` those that are sent.
     ``waits`` are those in flight that were told to wait for long: no other is sent before they may go on.
     ``undone`` are the ids and keys of records that the next try sends again, with their ordinals.
+    ``asked`` counts the questions about one record each; ``unsure`` are the unchanged records that wait for these.
     ``is_asked``: the CRM is being asked for all of its records; ``unknown_since`` is the error with which that ended.
     """
 
@@ -60,6 +64,8 @@ class Account:
     ready: deque[Record] = field(default_factory=deque)
     sent: set[int] = field(default_factory=set)
     undone: dict[str, int] = field(default_factory=dict)
+    asked: int = 0
+    unsure: list[int] = field(default_factory=list)
     is_asked: bool = False
     unknown_since: TrutoError | None = None
 
@@ -122,6 +128,10 @@ class FairQueue:
         ``running`` are the records in flight. One whose id or key is in flight is held until that one is done.
         """
         while (account := self._choose_account(running)) and (record := self._take_record(account)):
+            if record.is_unchanged and account.asked:
+                account.unsure.append(record.ordinal)
+                account.held[record.ordinal] = record
+                continue
             is_known = record.ordinal in account.lines
             if not (account.lines.is_first(record.ordinal) if is_known else self._join_lines(record, account)):
                 account.held[record.ordinal] = record
@@ -133,6 +143,8 @@ class FairQueue:
         """Note the outcome of a record that was sent; ``skip_on`` tolerates its error."""
         record, account = turn.record, turn.account
         account.in_flight -= 1
+        if turn.question is not None:
+            self._note_answered(account)
         if error is None:
             account.circuit.on_success()
         else:
@@ -145,9 +157,17 @@ class FairQueue:
         account.in_flight -= 1
         if turn.question == "all":
             account.is_asked, account.unknown_since = False, error
+        else:
+            self._note_answered(account)
         if error is not None:
             account.circuit.on_failure(error, ordinal=turn.record.ordinal)
         self._set_ready(turn.record, account, is_first=True)
+
+    def _note_answered(self, account: Account) -> None:
+        account.asked -= 1
+        if not account.asked:
+            unsure, account.unsure = account.unsure, []
+            self._free(account, unsure)
 
     def look_up_again(self, turn: Turn) -> None:
         """Look a record up again whose remembered id does not exist any more."""
@@ -214,6 +234,8 @@ class FairQueue:
 
     def _begin(self, record: Record, account: Account) -> Turn | None:
         """Begin a record that is the first in its lines; ``None`` where it has to wait for another one of its id."""
+        if record.is_unchanged and self._finder is not None and self._finder.has_written(account.id, record):
+            record = record.replace(is_unchanged=False)
         turn = self._find_refusal(record, account)
         if turn is None and record.is_nameless and self._finder is not None:
             found = self._finder.look_up(account.id, record)
@@ -223,6 +245,7 @@ class FairQueue:
             elif found is None:
                 is_for_all = not self._finder.asks_for_each(account.id, record)
                 account.in_flight += 1
+                account.asked += not is_for_all
                 account.is_asked = account.is_asked or is_for_all
                 return Turn(record, account, question="all" if is_for_all else "record")
             elif isinstance(found, TrutoError):

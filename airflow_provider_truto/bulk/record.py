@@ -61,7 +61,8 @@ class Record(Value):
     ``left_out`` says why nothing is to be sent, for a row that asks for nothing; ``skip`` for one that is passed over
     on purpose. ``place`` says where to find the row, as ``line 7 of a.csv``.
     ``key``, ``content`` and ``fields`` are for the state, see ``ResultRow``. ``is_unchanged``: it is as it was
-    confirmed last, so that nothing is sent. ``is_repeated``: it is so, and sent since this run sends everything.
+    confirmed last, so that nothing is sent; one that has a ``key`` is sent if an earlier row has found its record in
+    this run. ``is_repeated``: it is so, and sent since this run sends everything.
     ``on_removed``: it has left the source, and this is what is done then.
     ``match_keys`` are what a row without an id finds its record by, in the order of the alternatives, see
     ``matching.rule``. ``is_remembered``: the id is not the row's, but that of an earlier run for these keys. ``note``
@@ -107,7 +108,7 @@ class Record(Value):
     @property
     def is_sent(self) -> bool:
         """Whether anything is to be sent, as far as the record tells."""
-        return not self.problems and self.left_out is None and self.skip is None
+        return not (self.problems or self.left_out is not None or self.skip is not None or self.is_unchanged)
 
     @property
     def label(self) -> str:

@@ -134,7 +134,7 @@ class BulkRunner:
 
     def _put(self, record: Record) -> None:
         self.read_rows = max(self.read_rows, record.ordinal + 1)
-        if record.is_unchanged:
+        if record.is_unchanged and record.key is None:
             self.progress.add_unchanged(record.integrated_account_id or self._writer.find_account_id(record))
         elif not self._completed.is_final(record.ordinal):
             self._queue.put(self._writer.find_account_id(record), record)
@@ -192,6 +192,8 @@ class BulkRunner:
             self._slots.start(self._process(turn) if turn.is_sent else self._ask(turn))
         elif turn.error is not None:
             self._fail(turn, turn.error)
+        elif turn.record.is_unchanged:
+            self.progress.add_unchanged(turn.account.id)
         else:
             self._books.add_unsent(turn)
 

@@ -487,6 +487,36 @@ def test_with_a_state_the_next_run_lists_nothing_and_sends_what_changed(sites, m
     assert len(stored(sites)) == 11
 
 
+@pytest.mark.parametrize("by", ["list", "filter"])
+@pytest.mark.parametrize("resumes", [False, True])
+def test_a_later_row_of_a_record_wins_over_a_new_one_that_finds_it_though_it_is_unchanged(sites, match, resumes, by):
+    stored(sites)["r1"]["properties"]["website"] = "r1.example"  # a filter compares letter by letter
+    by_id = {"id": "r1", "integrated_account_id": ACCOUNT, "body": {"description": "by id"}}
+    other = {**by_id, "id": "r2"}
+    nightly(match, "first", [by_id, other])
+    rows = [row("r1.example", "found"), by_id, other]
+    shown = nightly(match, "look", rows, match_by=by, preview=True)
+    assert (shown["changed"], shown["unchanged"]) == (2, 1)
+    if resumes:
+        sites.emulator.fault(method="PATCH", skip=1, status=500)
+        with pytest.raises(AirflowException, match="1 of 3 records failed"):
+            nightly(match, "second", rows, match_by=by)
+    counts = nightly(match, "second", rows, match_by=by)
+    assert (counts["updated"], counts["unchanged"]) == (2, 1)
+    assert sites.text_of(ACCOUNT, "r1") == "by id"
+    before = len(calls(sites))
+    nightly(match, "third", [by_id, other])
+    assert len(calls(sites)) == before
+
+
+def test_an_unchanged_row_stays_unsent_where_a_new_one_before_it_was_not_written(sites, match):
+    by_id = {"id": "r1", "integrated_account_id": ACCOUNT, "body": {"description": "by id"}}
+    nightly(match, "first", [by_id])
+    sites.emulator.fault(method="PATCH", status=422)
+    counts = nightly(match, "second", [row("r1.example", "found"), by_id], max_failures=1)
+    assert (counts["failed"], counts["unchanged"]) == (1, 1)
+
+
 @pytest.mark.parametrize("is_elsewhere", [True, False])
 def test_a_remembered_record_that_is_gone_is_matched_again_once(sites, match, is_elsewhere):
     nightly(match, "first", [row("r1.example")])

@@ -87,6 +87,10 @@ class Matcher:
             return None
         return self._judge_none(record, listing)
 
+    def has_written(self, account_id: str, record: Record) -> bool:
+        """Whether another row of this run has found the record of a row, and has written it."""
+        return self._index.find_source(account_id, record.id or "") not in {None, record.ordinal}
+
     async def find(self, account_id: str, record: Record) -> Record | TrutoError:
         """Return what ``look_up`` does, after asking for all that it needs. Raises ``TrutoError``.
 

@@ -58,21 +58,22 @@ class ChangeFilter:
         self._operations = {False: operation, True: nulls}
         self._keys = RecordKeys()
         self._has_changed = False
+        #: Customers of whom a row was read that is yet to find its record.
+        self._finding: set[str] = set()
         #: Rows of which nobody can say which record they are.
         self.unknown_rows = 0
 
     async def resolve(self, records: Sequence[Record]) -> Sequence[Record]:
-        """Return the records, those that are to be sent with ``key`` and ``content``, the others ``is_unchanged``."""
+        """Return the records, those that are to be sent with ``key`` and ``content``, the others ``is_unchanged``.
+
+        Behind a row of the same customer that may find any of its records, those have both: see ``Record``.
+        """
         keys = [self._make_key(record) for record in records]
         known: Mapping[int, int | None] = {}
         changed: set[int] = set()
         if self._state is not None:
             records, keys = self._remember(self._state, records, keys)
-            known = self._state.find_hashes([key for key in keys if key is not None])
-            if self._has_changed:
-                changed = self._state.find_changed(list(known))
-            if self._notes_seen:
-                self._state.note_seen(known)
+            known, changed = self._look_up(self._state, [key for key in keys if key is not None])
         resolved: list[Record] = []
         newly_changed: list[int] = []
         pending: list[tuple[int, int]] = []
@@ -87,8 +88,10 @@ class ChangeFilter:
             content, old = self._hash_content(record), known.get(key, _UNKNOWN)
             is_same = old == content and key not in changed
             if is_same and not self._is_full and not is_final:
-                resolved.append(record.replace(is_unchanged=True))
+                resolved.append(self._mark_unchanged(record, key, content))
                 continue
+            if record.id is None:
+                self._finding.add(self._name_account(record))
             if not is_same and old is not _UNKNOWN and key not in changed:
                 changed.add(key)
                 newly_changed.append(key)
@@ -102,6 +105,18 @@ class ChangeFilter:
         if pending and self._write_pending is not None:
             await self._write_pending(pending)
         return resolved
+
+    def _look_up(self, state: StateDatabase, keys: list[int]) -> tuple[Mapping[int, int | None], set[int]]:
+        """Return the hashes of those records that are known, and which of them this run has written."""
+        known = state.find_hashes(keys)
+        if self._notes_seen:
+            state.note_seen(known)
+        return known, state.find_changed(list(known)) if self._has_changed else set()
+
+    def _mark_unchanged(self, record: Record, key: int, content: int) -> Record:
+        if self._finding and self._name_account(record) in self._finding:
+            return record.replace(is_unchanged=True, key=key, content=content)
+        return record.replace(is_unchanged=True)
 
     async def note_found(self, record: Record, account_id: str) -> None:
         """Note, before it is written, that a row means a record which the state knows by another name."""
@@ -132,7 +147,10 @@ class ChangeFilter:
         name = record.match_key if record.id is None else record.id
         if not name or record.is_removed or not record.is_sent:
             return None
-        return self._keys.make(record.integrated_account_id or self._find_account(record), kind, name)
+        return self._keys.make(self._name_account(record), kind, name)
+
+    def _name_account(self, record: Record) -> str:
+        return record.integrated_account_id or self._find_account(record)
 
     def _hash_content(self, record: Record) -> int:
         hasher = self._operations[record.nulls_are_meant].copy()
