@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, closing
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from dataclasses import dataclass
 from logging import Logger
 from typing import TYPE_CHECKING, Any
@@ -40,9 +40,12 @@ _CHECKED_LATER = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class DryRun:
-    """A bulk before its first write. Where it is refused, what was kept of the source is dropped for a later try."""
+    """A bulk before its first write. Where it is refused, what was kept of the source is dropped for a later try.
+
+    ``requests`` are all that it has sent so far.
+    """
 
     plan: Plan
     source: Source
@@ -51,6 +54,7 @@ class DryRun:
     gate: PlanGate
     new_client: Callable[[], AbstractAsyncContextManager[AsyncClient]]
     log: Logger
+    requests: int = 0
 
     def validate(self, completed: CompletedRecords | None) -> None:
         """Check every record that is not done; where one is invalid, the next try may read a corrected source.
@@ -101,8 +105,8 @@ class DryRun:
         return {**counts, "account_count": len(counts["accounts"]), **paths}
 
     async def _find_faults(self, done: CompletedRecords) -> list[tuple[Record, TrutoSchemaError]]:
-        async with self.new_client() as client:
-            return await find_faults(self.source.records(), self._make_writer(client, done), done)
+        async with self._open_writer(done) as writer:
+            return await find_faults(self.source.records(), writer, done)
 
     def _read_plan(self, *, reads: bool) -> BulkPreview:
         """Decide on every row without a write; ``reads``: records are read as they are now, to show what changes."""
@@ -111,8 +115,7 @@ class DryRun:
 
     async def _decide(self, index: MatchIndex, *, reads: bool) -> BulkPreview:
         plan, state = self.plan, self.state
-        async with self.new_client() as client:
-            writer = self._make_writer(client, CompletedRecords())
+        async with self._open_writer(CompletedRecords()) as writer:
             planning = PlanPass(
                 writer,
                 reads=reads,
@@ -126,6 +129,12 @@ class DryRun:
             found.is_full = state is not None and state.is_full
             return found
 
-    def _make_writer(self, client: AsyncClient, completed: CompletedRecords) -> RecordWriter:
+    @asynccontextmanager
+    async def _open_writer(self, completed: CompletedRecords) -> AsyncIterator[RecordWriter]:
         make_filter = choose_filter(self.state, self.plan, completed, sends=False)
-        return RecordWriter(client, self.plan, make_filter=make_filter)
+        async with self.new_client() as client:
+            writer = RecordWriter(client, self.plan, make_filter=make_filter)
+            try:
+                yield writer
+            finally:
+                self.requests += writer.requests

@@ -204,7 +204,7 @@ class BulkJob:
             state.begin()
         try:
             with collect_garbage_rarely():
-                summary = asyncio.run(self._run(plan, source, ledger, completed, header, state, index))
+                summary = asyncio.run(self._run(plan, source, ledger, completed, header, state, index, dry_run))
             if state is not None:
                 state.finish()
         except BulkError as error:
@@ -250,6 +250,7 @@ class BulkJob:
         header: Mapping[str, Any],
         state: RunState | None,
         index: MatchIndex,
+        dry_run: DryRun,
     ) -> dict[str, Any]:
         """Send what is not done, and write the summary even if the try ends early."""
         rows = source.count()
@@ -280,6 +281,7 @@ class BulkJob:
                 is_complete = True
             finally:
                 progress = runner.progress
+                progress.requests += dry_run.requests
                 self.on_progress(progress)
                 for warning in list_doubts(progress, verify=self.plan.verify):
                     self.log.warning("%s", warning)

@@ -54,6 +54,15 @@ def told(output):
     return [line for _, line in sorted(read_ledger(output).rows.items())]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "requests"), [({"max_changes": 4}, 12), ({"validate_first": True, "preflight": True}, 20)]
+)
+def test_calls_before_the_first_write_are_counted_as_well(sites, match, arguments, requests):
+    counts = run(match([row("r1.example", account=account) for account in sites.accounts], **arguments))
+    assert counts["updated"] == 4
+    assert counts["requests"] == len(sites.emulator.requests) == requests
+
+
 # ----------------------------------------------------------------------------------------------------------- one list
 
 
