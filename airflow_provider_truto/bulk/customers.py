@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from airflow_provider_truto.client.accounts import check_account
+from airflow_provider_truto.client.accounts import check_account, resolve_account
 from airflow_provider_truto.client.errors import TrutoError
 from airflow_provider_truto.records.pipeline import check_customer
 from airflow_provider_truto.records.request import RecordRequest
@@ -40,6 +40,11 @@ class CustomerChecks:
                 self._found[account_id] = await self._find_error(account_id)
         if (error := self._found[account_id]) is not None:
             raise error.with_traceback(None)  # else it would grow with each record
+
+    async def require(self, account_id: str) -> None:
+        """Make sure of a customer before anything but a record is sent: there, no check of a record comes first."""
+        resolve_account(self._client.settings, account_id)
+        await self.check(account_id)
 
     def has_found(self, error: TrutoError) -> bool:
         """Whether an error is what was found for a customer."""

@@ -103,7 +103,14 @@ class RecordWriter:
     def make_matcher(self, match: MatchPlan, index: MatchIndex) -> Matcher:
         """Make what finds the records of rows without an id, over the same client."""
         template = self._plan.template
-        return Matcher(self._client, match, index, model=template.model or "", resource=template.resource)
+        return Matcher(
+            self._client,
+            match,
+            index,
+            model=template.model or "",
+            resource=template.resource,
+            require_customer=self._customers.require,
+        )
 
     async def write(self, record: Record, *, was_refused: bool) -> RecordResult:
         """Send a record, and return its answer. Raises ``TrutoError``.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from bulk_operator import context_of, run
+from bulk_operator import connect, context_of, run
 from bulk_world import account_number, read_ledger
 
 from airflow_provider_truto._compat import AirflowException, AirflowFailException
@@ -575,3 +575,33 @@ def test_a_function_that_there_is_not_fails_the_task_before_anything_is_sent(sit
     with pytest.raises(AirflowFailException, match="/match_on: match_on: 'no_such:key' cannot be imported"):
         run(match([row("r1.example")], match_on="no_such:key"))
     assert calls(sites) == []
+
+
+# --------------------------------------------------------------------------------------- whose records may be listed
+
+#: name: what the connection says, what the task says, the customer of a row, and why none of its records is asked for
+NOT_ASKED = {
+    "not allowed": (
+        {"allowed_integrated_accounts": OTHER}, {}, ACCOUNT,
+        "is not among the connection's allowed_integrated_accounts",
+    ),
+    "not an account": ({}, {}, "acme", "is not the UUID of an integrated account"),
+    "nobody": ({}, {}, None, "is missing: name the customer's integrated account"),
+    "another tenant's": ({}, {"expected_tenant_id": "tenant-1"}, ACCOUNT, "belongs to tenant 'tenant-0'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("is_planned", [False, True], ids=["sent", "planned"])
+@pytest.mark.parametrize("name", NOT_ASKED)
+def test_no_record_is_listed_of_a_customer_whom_the_task_may_not_write_to(name, is_planned, sites, match, output):
+    extra, given, account, reason = NOT_ASKED[name]
+    connect(sites, **extra)
+    unmeant = [{**row(site), "integrated_account_id": account} for site in ("r1.example", "r2.example")]
+    if account is None:
+        unmeant = [{"body": one["body"]} for one in unmeant]
+    rows = [*unmeant, row("r1.example", account=OTHER)]
+    plan = {"max_changes": 3} if is_planned else {}
+    assert run(match(rows, max_failures=2, on_missing="create", **given, **plan))["updated"] == 1
+    assert {dict(call["query"])["integrated_account_id"] for call in calls(sites)} == {OTHER}
+    assert [line["status"] for line in told(output)] == ["skipped", "skipped", "updated"]
+    assert all(reason in line["message"] for line in told(output)[:2])

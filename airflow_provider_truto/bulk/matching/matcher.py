@@ -13,7 +13,7 @@ then.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from airflow_provider_truto.bulk.matching.errors import (
@@ -48,14 +48,25 @@ def read_keys(record: Record, rule: MatchRule) -> Record:
 class Matcher:
     """Says which record of its customer's CRM a row means.
 
-    ``index`` also has what this run has written, see ``MatchIndex.remember``.
+    ``index`` also has what this run has written, see ``MatchIndex.remember``. ``require_customer`` raises the
+    ``TrutoError`` that is in the way of a customer, before anything of theirs is asked for.
     """
 
-    def __init__(self, client: AsyncClient, plan: MatchPlan, index: MatchIndex, *, model: str, resource: str) -> None:
+    def __init__(
+        self,
+        client: AsyncClient,
+        plan: MatchPlan,
+        index: MatchIndex,
+        *,
+        model: str,
+        resource: str,
+        require_customer: Callable[[str], Awaitable[None]],
+    ) -> None:
         self._client = client
         self._plan = plan
         self._index = index
         self._questions = Questions(plan.rule, index, model=model, resource=resource)
+        self._require_customer = require_customer
         self._noun = resource.replace("-", " ")
         #: Customers whose rows are asked for one by one.
         self._filtered: set[str] = set()
@@ -113,6 +124,7 @@ class Matcher:
 
     async def prepare(self, account_id: str, record: Record, *, count_rows: CountRows) -> None:
         """Ask the customer's CRM for what ``look_up`` needs. Raises ``TrutoError``."""
+        await self._require_customer(account_id)
         do, questions = self._client.do, self._questions
         if self.asks_for_each(account_id, record):
             try:
