@@ -7,6 +7,7 @@ were read leniently.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 from collections.abc import AsyncIterable
 
@@ -21,6 +22,8 @@ from airflow_provider_truto.client.errors import TrutoSchemaError
 from airflow_provider_truto.client.resource import Resource
 from airflow_provider_truto.emulator import ACME, GLOBEX
 from airflow_provider_truto.hooks.truto import TrutoAsyncHook, TrutoHook
+from airflow_provider_truto.triggers.integrated_accounts import TrutoIntegratedAccountTrigger
+from airflow_provider_truto.triggers.records import TrutoRecordTrigger
 
 RECORD = "23423523"
 JOB = "5b0f0000-0000-4000-8000-00000000000b"
@@ -226,6 +229,64 @@ def test_a_session_is_given_only_where_every_customer_is_allowed(connect, emulat
         TrutoHook().get_conn()
     connect()
     assert TrutoHook().get_conn().get("/integrated-account").status_code == 200
+
+
+# ------------------------------------------------------------------------------------- named twice, or by half a name
+
+#: What names a customer twice, or not at all: the connection has a default, which must not step in.
+CONTRADICTIONS = {
+    "twice": ({"integrated_account_id": GLOBEX, "tenant_id": "globex"}, "give either integrated_account_id or tenant"),
+    "by an integration": ({"integration": "salesforce"}, "integration alone names no customer"),
+    "by an account's integration": (
+        {"integrated_account_id": GLOBEX, "integration": "salesforce"},
+        "integration alone names no customer",
+    ),
+}
+
+
+def parse(path, **given):
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(f"airflow_provider_truto.{module}"), name)(task_id="x", **given)
+
+
+#: Operators whose customer may be named by tenant, and what else they need.
+OPERATORS = {
+    "operators.accounts.TrutoUpdateAccountOperator": {"account_id": RECORD, "body": {"name": "x"}},
+    "operators.unified.TrutoUnifiedOperator": {"model": "crm", "resource": "accounts", "method": "list"},
+    "operators.proxy.TrutoProxyOperator": {"resource": "companies", "method": "list"},
+    "operators.sync_jobs.TrutoSyncJobRunOperator": {"sync_job_id": JOB},
+    "sensors.integrated_accounts.TrutoIntegratedAccountSensor": {},
+    "sensors.records.TrutoRecordSensor": {"model": "crm", "resource": "accounts", "record_id": RECORD},
+}
+
+
+@pytest.mark.parametrize("case", CONTRADICTIONS)
+@pytest.mark.parametrize("path", OPERATORS)
+def test_a_customer_who_is_named_in_two_ways_or_by_half_a_name_is_told_while_the_dag_file_is_parsed(path, case):
+    given, message = CONTRADICTIONS[case]
+    with pytest.raises(ValueError, match=f"^tenant_id: .*{message}"):
+        parse(path, **OPERATORS[path], **given)
+
+
+WAITING = {"truto_conn_id": "truto_default", "poll_interval": 1, "deadline": 0, "max_failed_polls": 1}
+#: What can be told only when it is called.
+CALLED = {
+    "trigger of an account": lambda hook, given: TrutoIntegratedAccountTrigger(**WAITING, **given).poll(hook),
+    "trigger of a record": lambda hook, given: TrutoRecordTrigger(
+        **WAITING, model="crm", resource="accounts", record_id=RECORD, **given
+    ).poll(hook),
+    "stream_account": lambda hook, given: hook.stream_account(RECORD, {"name": "x"}, **given),
+    "preview_account": lambda hook, given: hook.preview_account(RECORD, {"name": "x"}, **given),
+}
+
+
+@pytest.mark.parametrize("case", CONTRADICTIONS)
+@pytest.mark.parametrize("name", CALLED)
+def test_a_customer_who_is_named_in_two_ways_or_by_half_a_name_is_not_the_default_one(name, case, connect, emulator):
+    connect(integrated_account_id=ACME)
+    given, message = CONTRADICTIONS[case]
+    assert message in refused("async", lambda hook: CALLED[name](hook, given))
+    assert emulator.requests == []
 
 
 # ----------------------------------------------------------------------------------------- the customer's other names

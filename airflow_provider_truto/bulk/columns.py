@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from airflow_provider_truto.bulk.record import (
-    CUSTOMER_KEYS,
     MEANINGS,
     Record,
     describe_not_text,
@@ -16,7 +15,7 @@ from airflow_provider_truto.bulk.record import (
     read_customer,
 )
 from airflow_provider_truto.client.errors import Problem
-from airflow_provider_truto.client.names import CUSTOMER_NAMES, find_nearest
+from airflow_provider_truto.client.names import CUSTOMER_ARGUMENTS, CUSTOMER_NAMES, find_nearest
 from airflow_provider_truto.client.numbers import parse_exact_json
 from airflow_provider_truto.records.render import mark_missing
 
@@ -55,7 +54,7 @@ class Columns:
         explain_unknown: ExplainUnknown = lambda _path: None,
     ) -> None:
         fields = {field.removeprefix("/") for field in extra_fields}
-        self._ids = _IDS.union(CUSTOMER_KEYS).difference(fields - _IDS)
+        self._ids = _IDS.union(CUSTOMER_ARGUMENTS).difference(fields - _IDS)
         self._names = names
         self._null_marker = null_marker
         self._sends_nulls = sends_nulls

@@ -12,7 +12,6 @@ from typing import Any
 from jinja2 import Environment, TemplateSyntaxError, nodes
 
 from airflow_provider_truto.bulk.record import (
-    CUSTOMER_KEYS,
     RECORD_KEYS,
     Record,
     make_left_out,
@@ -21,7 +20,7 @@ from airflow_provider_truto.bulk.record import (
     parse_record,
 )
 from airflow_provider_truto.client.errors import Problem
-from airflow_provider_truto.client.names import find_customer_name
+from airflow_provider_truto.client.names import CUSTOMER_ARGUMENTS, find_customer_name
 from airflow_provider_truto.records.render import compile_template
 from airflow_provider_truto.records.scalars import to_plain_text
 
@@ -66,7 +65,7 @@ class TemplateMapping:
         self._context = context
         self._needs = {"needs_id": needs_id, "needs_body": needs_body}
         self._columns: set[str] = set()
-        self._names_customer = not templates.keys().isdisjoint(CUSTOMER_KEYS)
+        self._names_customer = not templates.keys().isdisjoint(CUSTOMER_ARGUMENTS)
         self._hide_values = hide_values
         self._render = self._prepare(dict(templates), env, "")
 
@@ -153,7 +152,7 @@ class FunctionMapping:
             return make_unreadable(ordinal, Problem("/", _describe(error, hide_values=self._hide_values)))
         if made is None:
             return make_left_out(ordinal, LEFT_OUT)
-        names_none = isinstance(made, Mapping) and made.keys().isdisjoint(CUSTOMER_KEYS)
+        names_none = isinstance(made, Mapping) and made.keys().isdisjoint(CUSTOMER_ARGUMENTS)
         if names_none and isinstance(row, Mapping) and (unused := _find_customer_column(row)):
             return make_unreadable(ordinal, Problem(f"/{unused}", _UNUSED))
         return parse_record(made, ordinal, **self._needs)

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from airflow_provider_truto.client.accounts import normalize_account
 from airflow_provider_truto.client.errors import Problem
-from airflow_provider_truto.client.names import ACCOUNT_NAMES, find_nearest
+from airflow_provider_truto.client.names import ACCOUNT_NAMES, CUSTOMER_ARGUMENTS, find_nearest
 from airflow_provider_truto.client.numbers import to_whole_number
 from airflow_provider_truto.client.values import Value
 from airflow_provider_truto.records.render import Missing
@@ -21,10 +21,8 @@ _WRITTEN = (
     "says that this was written already, and that the answer did not confirm all of it: look at the record in the"
     " CRM, and take `written` out of the line where it is to be written once more"
 )
-#: What names a record's customer: Truto's id of the account, or the caller's own of the customer.
-CUSTOMER_KEYS = ("integrated_account_id", "tenant_id", "integration")
 #: What a record has.
-RECORD_KEYS = ("id", "body", *CUSTOMER_KEYS)
+RECORD_KEYS = ("id", "body", *CUSTOMER_ARGUMENTS)
 #: What people call the customer and the record, and what a record calls them.
 MEANINGS = {
     **dict.fromkeys(ACCOUNT_NAMES, "integrated_account_id"),
@@ -145,7 +143,7 @@ def parse_record(row: Any, ordinal: int, *, needs_id: bool = True, needs_body: b
         problems.append(Problem("/id", "is missing or empty"))
     if record_id is not None and not isinstance(record_id, str):
         problems.append(Problem("/id", describe_not_text(record_id)))
-    customer, of_customer = read_customer({key: normalize_id(row[key]) for key in CUSTOMER_KEYS if key in row})
+    customer, of_customer = read_customer({key: normalize_id(row[key]) for key in CUSTOMER_ARGUMENTS if key in row})
     if needs_body and row.get("body") is None:
         problems.append(Problem("/body", "is missing"))
     problems += _find_unwritable(row.get("unwritable"))
@@ -208,7 +206,7 @@ _UNNAMED = Customer(None, None, None)
 def read_customer(given: Mapping[str, Any]) -> tuple[Customer, list[Problem]]:
     """Read what a row names its customer by, and what is wrong with it.
 
-    ``given`` has those of ``CUSTOMER_KEYS`` that the row has, normalized.
+    ``given`` has those of ``CUSTOMER_ARGUMENTS`` that the row has, normalized.
     """
     if not given:
         return _UNNAMED, []
@@ -217,7 +215,7 @@ def read_customer(given: Mapping[str, Any]) -> tuple[Customer, list[Problem]]:
         for key, value in given.items()
         if value is not None and not isinstance(value, str)
     ]
-    account, tenant, integration = (_to_named(given.get(key)) for key in CUSTOMER_KEYS)
+    account, tenant, integration = (_to_named(given.get(key)) for key in CUSTOMER_ARGUMENTS)
     named = [key for key in ("integrated_account_id", "tenant_id") if key in given]
     if account and tenant:
         problems.append(Problem("/tenant_id", "is given beside integrated_account_id: name the customer in one way"))
@@ -246,7 +244,7 @@ def parse_mapped_record(made: Mapping[str, Any], ordinal: int, *, needs_id: bool
         needs_id=needs_id and not isinstance(made.get("id"), Missing),
         needs_body=needs_body and not isinstance(made.get("body"), Missing),
     )
-    if any(isinstance(made.get(key), Missing) for key in CUSTOMER_KEYS):
+    if any(isinstance(made.get(key), Missing) for key in CUSTOMER_ARGUMENTS):
         record = record.replace(integrated_account_id="")
     return record.replace(nulls_are_meant=True, problems=(*missing, *record.problems))
 

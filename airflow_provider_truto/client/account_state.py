@@ -35,7 +35,9 @@ from airflow_provider_truto.client.errors import (
     TrutoNotFoundError,
     TrutoPermissionError,
     TrutoReauthorizationRequiredError,
+    TrutoSchemaError,
 )
+from airflow_provider_truto.client.names import find_naming_problems
 from airflow_provider_truto.client.redaction import quote_line
 
 BLOCKED = "blocked"
@@ -97,9 +99,12 @@ async def look_at_account(
     ``probe`` also lists one record of a resource: ``"crm/contacts"`` of the unified API, ``"companies"`` of the proxy
     API, ``True`` for one that the account has. Nothing is taken from the cache.
 
-    Raises what a call raises, ``TrutoSchemaError`` where a tenant has several accounts, and
-    ``TrutoMethodNotAllowedError`` where nothing can be probed. A customer who has no account is no error.
+    Raises what a call raises, ``TrutoSchemaError`` where a tenant has several accounts or the account is named in two
+    ways, and ``TrutoMethodNotAllowedError`` where nothing can be probed. A customer who has no account is no error.
     """
+    given = {"integrated_account_id": integrated_account_id, "tenant_id": tenant_id, "integration": integration}
+    if problems := list(find_naming_problems({name for name, value in given.items() if value is not None})):
+        raise TrutoSchemaError.of("which customer is meant is not known", problems)
     if tenant_id is None:
         account_id = resolve_account(client.settings, integrated_account_id)
         record = await client.fetch_object(integrated_account_request(account_id), "status")

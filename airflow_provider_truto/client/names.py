@@ -7,17 +7,32 @@ elsewhere, since something else steps in: the connection's default customer, or 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from difflib import SequenceMatcher
 from functools import lru_cache
 from typing import Any
 
+from airflow_provider_truto.client.errors import Problem
+
 #: Names that choose a customer by Truto's id, and by the caller's own; a CRM does not use them for its fields.
 ACCOUNT_NAMES = ("integrated_account_id", "integrated_account")
 CUSTOMER_NAMES = (*ACCOUNT_NAMES, "tenant_id")
+#: The arguments, and keys of a row, that name a customer.
+CUSTOMER_ARGUMENTS = ("integrated_account_id", "tenant_id", "integration")
 #: The share of letters from which a name counts as another one with a slip in it. Of names that differ in a word
 #: (``account_name``, ``parent_id``) it is 0.8 at most.
 _NEAR = 0.85
+
+
+def find_naming_problems(named: Collection[str]) -> Iterator[Problem]:
+    """Find what is wrong with how a call names its customer; ``named`` are the arguments that are not ``None``.
+
+    Where none of them is one of ``CUSTOMER_ARGUMENTS``, nothing is: the connection's default is meant.
+    """
+    if "integrated_account_id" in named and "tenant_id" in named:
+        yield Problem("/tenant_id", "give either integrated_account_id or tenant_id")
+    if "integration" in named and "tenant_id" not in named:
+        yield Problem("/tenant_id", "is missing: integration alone names no customer")
 
 
 @lru_cache(maxsize=4096)

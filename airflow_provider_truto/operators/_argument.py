@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import PurePath
 from typing import Any, NamedTuple
@@ -68,14 +68,6 @@ class Argument(NamedTuple):
         if value is None and not self.kind.is_fixed:
             raise RefusedError.of("was given and is None: leave it out where nothing is meant")
         return self.kind.read(value)
-
-
-def find_customer_contradictions(present: Collection[str]) -> Iterator[Problem]:
-    """Find what is wrong with how a customer is named, by the names of the arguments that are not ``None``."""
-    if "integrated_account_id" in present and "tenant_id" in present:
-        yield Problem("/tenant_id", "give either integrated_account_id or tenant_id")
-    if "integration" in present and "tenant_id" not in present:
-        yield Problem("/tenant_id", "is missing: integration alone names no customer")
 
 
 def to_renderable(value: Any) -> Any:

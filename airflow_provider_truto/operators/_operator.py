@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_truto._compat import AirflowFailException, ArgNotSet, BaseOperator
 from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
+from airflow_provider_truto.client.names import find_naming_problems
 from airflow_provider_truto.links import LinkingMixin
 from airflow_provider_truto.operators._argument import (
     REQUIRED,
@@ -139,13 +140,13 @@ class TrutoOperator(TypedRenderingMixin, LinkingMixin, BaseOperator):
     def _find_contradictions(
         self,
         given: Mapping[str, Any],  # noqa: ARG002
-        present: Collection[str],  # noqa: ARG002
+        present: Collection[str],
     ) -> Iterable[Problem]:
         """Return the problems of arguments that contradict each other.
 
         ``given`` are the arguments whose values are known, ``present`` the names of all that are not ``None``.
         """
-        return ()
+        return find_naming_problems(present)
 
     def _refuse_unknown(self, kwargs: dict[str, Any]) -> None:
         """Refuse arguments of a row that do not exist; Airflow would raise an error for them that is retried."""

@@ -21,7 +21,6 @@ from airflow_provider_truto.links import (
     TrutoSyncJobRunReferenceLink,
     push_link,
 )
-from airflow_provider_truto.operators._argument import find_customer_contradictions
 from airflow_provider_truto.operators._arguments import SYNC_JOB_ARGUMENTS
 from airflow_provider_truto.operators._operator import TrutoOperator
 from airflow_provider_truto.operators._record import Verify
@@ -138,7 +137,6 @@ class TrutoSyncJobRunOperator(TrutoOperator):
         yield from super()._find_contradictions(given, present)
         if "webhook_id" in present and "daemon_group_key" in present:
             yield Problem("/webhook_id", "give either webhook_id or daemon_group_key")
-        yield from find_customer_contradictions(present)
 
     def execute(self, context: Any) -> Any:
         """Start the run, or find that of an earlier try, push its id, and wait for it."""

@@ -23,6 +23,7 @@ from airflow_provider_truto.client.core import Client
 from airflow_provider_truto.client.endpoints import CACHE_TTL, integrated_account_request
 from airflow_provider_truto.client.errors import Problem, TrutoNotFoundError, TrutoSchemaError
 from airflow_provider_truto.client.keys import FindKeys, KeyVersionStore, RandomKeys
+from airflow_provider_truto.client.names import CUSTOMER_ARGUMENTS, find_naming_problems
 from airflow_provider_truto.client.operations import assign_key
 from airflow_provider_truto.client.pages import Pages
 from airflow_provider_truto.client.request import encode_json
@@ -153,12 +154,12 @@ async def _find_account(
 ) -> tuple[RecordRequest, list[Problem]]:
     """Find the integrated account: named by id or by tenant, else the connection's default."""
     account = request.integrated_account_id
-    if request.tenant_id is not None or request.integration is not None:
-        if account is not None:
-            message = "is given beside tenant_id or integration: name the customer in one way"
-            return request, [Problem("/integrated_account_id", message)]
+    named = {name for name in CUSTOMER_ARGUMENTS if getattr(request, name) is not None}
+    if problems := list(find_naming_problems(named)):
+        return request, problems
+    if request.tenant_id is not None:
         if not request.tenant_id:
-            return request, [Problem("/tenant_id", "is missing or empty: integration alone names no customer")]
+            return request, [Problem("/tenant_id", "is empty: it names no customer")]
         if request.integration == "":
             return request, [Problem("/integration", "is empty: leave it out where the tenant has one account")]
         if not may_ask:

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_truto._compat import AirflowException, AirflowSkipException
 from airflow_provider_truto.airflow_errors import translate_errors
-from airflow_provider_truto.client.errors import Problem, TrutoError
+from airflow_provider_truto.client.errors import TrutoError
 from airflow_provider_truto.links import TrutoIntegratedAccountsLink, TrutoLink
-from airflow_provider_truto.operators._argument import find_customer_contradictions
 from airflow_provider_truto.operators._arguments import SENSOR_ARGUMENTS
 from airflow_provider_truto.operators._operator import TrutoOperator
 from airflow_provider_truto.triggers.base import ERROR, FailedPolls
@@ -46,10 +45,6 @@ class TrutoSensor(TrutoOperator, BaseSensorOperator):
     truto_conn_id: Any
     deferrable: Any
     max_failed_polls: Any
-
-    def _find_contradictions(self, given: Mapping[str, Any], present: Collection[str]) -> Iterator[Problem]:
-        yield from super()._find_contradictions(given, present)
-        yield from find_customer_contradictions(present)
 
     @abstractmethod
     def look(self, hook: TrutoHook) -> Any:

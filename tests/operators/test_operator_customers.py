@@ -52,15 +52,6 @@ LOST = {
     ),
     "an integration of None": ("tenant_id='acme', integration=None", "/integration: was given and is None"),
     "an empty integration": ("tenant_id='stark', integration=''", "/integration: is empty"),
-    "an integration alone": ("integration='hubspot'", "/tenant_id: is missing or empty: integration alone"),
-    "both ways": (
-        "integrated_account_id=ACME, tenant_id='acme'",
-        "/integrated_account_id: is given beside tenant_id",
-    ),
-    "both ways, one of nothing": (
-        "integrated_account_id='{{ none }}', tenant_id='acme'",
-        "/integrated_account_id: {{ none }} is None",
-    ),
     "no such tenant": (
         "tenant_id='nobody'",
         "/tenant_id: no integrated account has tenant_id 'nobody'. Is it the customer's id",
