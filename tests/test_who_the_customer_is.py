@@ -235,7 +235,7 @@ def test_a_session_is_given_only_where_every_customer_is_allowed(connect, emulat
 
 #: What names a customer twice, or not at all: the connection has a default, which must not step in.
 CONTRADICTIONS = {
-    "twice": ({"integrated_account_id": GLOBEX, "tenant_id": "globex"}, "give either integrated_account_id or tenant"),
+    "twice": ({"integrated_account_id": GLOBEX, "tenant_id": "globex"}, "give either integrated_account_id or"),
     "by an integration": ({"integration": "salesforce"}, "integration alone names no customer"),
     "by an account's integration": (
         {"integrated_account_id": GLOBEX, "integration": "salesforce"},
@@ -326,6 +326,20 @@ SPELLED = {
     "a batch's body": lambda hook, name: hook.batch(
         [{"resource": "crm/contacts", "method": "create", "body": {name: GLOBEX}}]
     ),
+    "a batch's args": lambda hook, name: hook.batch(
+        [{"resource": "crm/contacts", "method": "list"}], args={"of": {name: GLOBEX}}
+    ),
+}
+#: The same of the caller's own id of the customer, which a CRM may have a field or a filter for, and Truto has not.
+SPELLED_BY_TENANT = {
+    "a query": lambda hook, name: hook.unified("crm", "accounts").get(RECORD, query={name: "globex"}),
+    "a query of a list": lambda hook, name: hook.unified("crm", "accounts").list(**{name: "globex"}),
+    "a batch's resource": lambda hook, name: hook.batch(
+        [{"resource": "companies", "method": "list", name: "globex"}]
+    ),
+    "a batch's query": lambda hook, name: hook.batch(
+        [{"resource": "crm/accounts", "method": "list", "query": {name: "globex"}}]
+    ),
 }
 
 
@@ -334,6 +348,56 @@ def test_a_customer_is_named_by_the_argument_and_nowhere_else(place, connect, em
     connect(integrated_account_id=ACME)
     for name in OTHERWISE:
         assert "account" in refused("sync", lambda hook, name=name: SPELLED[place](hook, name)), name
+    assert emulator.requests == []
+
+
+@pytest.mark.parametrize("place", SPELLED_BY_TENANT)
+def test_a_tenant_in_a_call_of_truto_s_own_is_not_passed_over(place, connect, emulator):
+    connect(integrated_account_id=ACME)
+    for name in ("tenant_id", "TENANT_ID", "tenantId", "tennant_id"):
+        assert repr(name) in refused("sync", lambda hook, name=name: SPELLED_BY_TENANT[place](hook, name)), name
+    assert emulator.requests == []
+
+
+def test_a_filter_that_the_crm_has_by_such_a_name_goes_there(connect, emulator):
+    connect(integrated_account_id=ACME)
+    TrutoHook().batch([{"resource": "companies", "method": "list", "query": {"tenant_id": "t"}, "persist": True}])
+    list(TrutoHook().proxy("companies").list(tenant_id="t"))
+    TrutoHook().custom("GET", "v3/x", query={"tenant_id": "t"})
+    assert [dict(call["query"]).get("tenant_id") for call in emulator.requests] == [None, "t", "t"]
+
+
+@pytest.mark.parametrize("name", ["tenant_id", "tenantId", "integratedAccountId"])
+def test_a_query_of_a_task_that_names_a_customer_reads_none_of_the_default_s(name, connect, emulator):
+    connect(integrated_account_id=ACME)
+    of_unified = {"model": "crm", "resource": "accounts", "query": {name: "globex"}}
+    tasks = [
+        parse("operators.unified.TrutoUnifiedOperator", method="list", **of_unified),
+        parse("operators.unified.TrutoUnifiedOperator", method="get", record_id=RECORD, **of_unified),
+        parse("sensors.records.TrutoRecordSensor", record_id=RECORD, **of_unified),
+    ]
+    for task in tasks:
+        with pytest.raises(AirflowFailException, match=f"/query/{name}: chooses no customer in a query"):
+            task.execute({})
+    assert emulator.requests == []
+
+
+@pytest.mark.parametrize("nothing", ["", " ", "\t", None])
+def test_an_id_with_nothing_in_it_is_not_the_whole_collection_in_a_batch(nothing, connect, emulator):
+    connect(integrated_account_id=ACME)
+    for method in ("get", "update", "delete"):
+        item = {"resource": "crm/accounts", "method": method, "id": nothing}
+        text = refused("sync", lambda hook, item=item: hook.batch([item]))
+        assert f"the id of a batch's resource is {nothing!r}" in text
+    assert emulator.requests == []
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_question_about_an_account_is_not_one_about_an_integration(kind, connect, emulator):
+    connect(allowed_integrated_accounts=GLOBEX)
+    both = {"integrated_account_id": ACME, "integration": "salesforce"}
+    assert "give either" in refused(kind, lambda hook: hook.capabilities(**both))
+    assert "give either" in refused(kind, lambda hook: hook.method_schema("crm", "accounts", "update", **both))
     assert emulator.requests == []
 
 

@@ -185,6 +185,7 @@ class TrutoApi(ABC):
     ) -> Any:
         """Return what can be called for an account, or for an integration by slug or id. Kept for five minutes."""
         asked = {"kind": kind, "methods": methods, "resource": resource, "has_description": has_description}
+        _check_one_is_asked_about(integrated_account_id, integration)
         if integration is not None:
             request = capabilities_request(integration=integration, **asked)  # type: ignore[arg-type]
             return self.do(Client.fetch_object, request)
@@ -219,8 +220,9 @@ class TrutoApi(ABC):
     ) -> Any:
         """Return what Truto says of a method in its own dialect: ``request_body_schema``, ``query_schema``, ….
 
-        For an integration by name no account is needed. Kept for five minutes.
+        For an integration by name there is no account. Kept for five minutes.
         """
+        _check_one_is_asked_about(integrated_account_id, integration)
         if integration is not None:
             return self.do(Client.fetch_object, meta_request(model, resource, method, integration=integration))
         return self.do(
@@ -306,6 +308,11 @@ class TrutoApi(ABC):
     def ping(self) -> Any:
         """Call ``/ping``, whose answer is undocumented."""
         return self.do(Client.fetch_value, admin_request("GET", "ping"))
+
+
+def _check_one_is_asked_about(integrated_account_id: str | None, integration: str | None) -> None:
+    if integrated_account_id is not None and integration is not None:
+        raise ValueError("give either integrated_account_id or integration: the question is about one of the two")
 
 
 async def _fetch_text(client: Client, request: Request) -> Any:

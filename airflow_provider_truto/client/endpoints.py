@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
-from airflow_provider_truto.client.names import find_other_account
+from airflow_provider_truto.client.names import find_other_account, find_other_customer
 from airflow_provider_truto.client.request import (
     JSON,
     READ_METHODS,
@@ -87,7 +87,7 @@ def resource_request(
     return Request(
         method=verb,
         path=path,
-        query=_build_query(integrated_account_id, query or ()),
+        query=_build_query(integrated_account_id, query or (), is_unified=segments[0] == "unified"),
         body=_encode_body(body),
         idempotency_key=idempotency_key(path) if callable(idempotency_key) else idempotency_key,
         integrated_account_id=integrated_account_id,
@@ -155,6 +155,8 @@ def batch_request(
     """
     for item in resources:
         _check_batch_item(item)
+    if other := find_other_account(_iterate_names(args)):
+        raise ValueError(f"args choose no customer ({other!r}): that is the argument integrated_account_id")
     body = {"integrated_account_id": integrated_account_id, "resources": list(resources)}
     return Request(
         method="POST",
@@ -321,11 +323,15 @@ def _check_batch_item(item: Mapping[str, Any]) -> None:
     if not isinstance(query, (Mapping, type(None))):
         raise TypeError(f"the query of a batch's resource is an object, not {type(query).__name__}")
     names = [*_iterate_names(around), *(body if isinstance(body, Mapping) else ())]
-    if other := find_other_account(names):
+    is_unified = "/" in str(item.get("resource"))
+    if other := find_other_account(names) or find_other_customer([*item, *((query or ()) if is_unified else ())]):
         raise ValueError(f"a batch is for one integrated account: none of its resources may name another ({other!r})")
     for name in ("resource", "method", "id"):
         if any(mark in str(item.get(name, "")) for mark in "?#&"):
             raise ValueError(f"the {name} of a batch's resource cannot hold a query: {item[name]!r}")
+    is_blank = "id" in item and (item["id"] is None or str(item["id"]).strip() == "")
+    if is_blank and not names_record(body):
+        raise ValueError(f"the id of a batch's resource is {item['id']!r}: leave it out where no record is meant")
 
 
 def _iterate_names(value: Any) -> Iterator[Any]:
@@ -344,16 +350,26 @@ def _encode_body(body: Any) -> bytes | None:
 
 
 def _build_query(
-    integrated_account_id: str, query: Mapping[str, Any] | tuple[tuple[str, str], ...]
+    integrated_account_id: str,
+    query: Mapping[str, Any] | tuple[tuple[str, str], ...],
+    *,
+    is_unified: bool = False,
 ) -> tuple[tuple[str, str], ...]:
-    """Write a query that begins with its account, of which there must be one only: it says whose data it is."""
-    return _add_account(integrated_account_id, query if isinstance(query, tuple) else encode_query(query))
+    """Write a query that begins with its account, of which there must be one only: it says whose data it is.
+
+    The unified API has no filter by tenant, and ignores what it does not know; a CRM of its own may have one.
+    """
+    pairs = query if isinstance(query, tuple) else encode_query(query)
+    return _add_account(integrated_account_id, pairs, is_unified)
 
 
 @lru_cache(maxsize=1024)  # many calls of a customer are asked for in the same way
-def _add_account(integrated_account_id: str, pairs: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    if other := find_other_account(name.partition("[")[0] for name, _ in pairs):
-        raise ValueError(f"a query cannot name an integrated account ({other!r}): that is an argument of its own")
+def _add_account(
+    integrated_account_id: str, pairs: tuple[tuple[str, str], ...], is_unified: bool
+) -> tuple[tuple[str, str], ...]:
+    find_other = find_other_customer if is_unified else find_other_account
+    if other := find_other(name.partition("[")[0] for name, _ in pairs):
+        raise ValueError(f"a query names no customer ({other!r}): that is the argument integrated_account_id")
     return (*encode_query({"integrated_account_id": integrated_account_id}), *pairs)
 
 

@@ -70,6 +70,11 @@ def find_other_account(names: Iterable[Any]) -> str | None:
     return next((name for name in names if isinstance(name, str) and _is_account_name(name)), None)
 
 
+def find_other_customer(names: Iterable[Any]) -> str | None:
+    """Return the first of the names that chooses a customer, by Truto's id or by the caller's own."""
+    return next((name for name in names if isinstance(name, str) and find_customer_name(name)), None)
+
+
 @lru_cache(maxsize=4096)
 def _is_account_name(name: str) -> bool:
     return find_nearest(name, ACCOUNT_NAMES) is not None

@@ -27,7 +27,7 @@ _SOME_RECORD = "1"
 def show_schema(given: Namespace) -> Output:
     """Show the fields of a body."""
     model, resource, method = _split_operation(given.operation)
-    if given.account or given.integration:
+    if given.account is not None or given.integration is not None:
         from airflow_provider_truto.command_line.connections import open_hook
 
         customer = {"integration": given.integration, "integrated_account_id": given.account}
@@ -100,7 +100,7 @@ def _check_rows(given: Namespace) -> Iterator[tuple[str, list[Problem]]]:
         model=model,
         resource=resource,
         method=method,
-        schema=Path(given.schema) if given.schema else PACKAGED,
+        schema=PACKAGED if given.schema is None else Path(given.schema),
         extra_fields=given.extra_field,
         integrated_account_id=_SOME_ACCOUNT,
         record_id=None if method == "create" else _SOME_RECORD,

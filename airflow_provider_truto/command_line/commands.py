@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -30,6 +31,13 @@ class Command:
     description: str
     function: str
     arguments: Sequence[Argument]
+
+
+def _parse_count(text: str) -> int:
+    """Read a number of lines: below 0, it would leave out those at the end."""
+    if not text.isdecimal():
+        raise ArgumentTypeError(f"expects a whole number, 0 or more, got {text!r}")
+    return int(text)
 
 
 def _argument(*flags: str, **options: Any) -> Argument:
@@ -147,7 +155,11 @@ COMMANDS = (
             _argument("path", metavar="PATH", help="a folder, or a URL of a storage that Airflow knows"),
             _argument("--record", metavar="ID", help="show the history of the record of this id"),
             _argument(
-                "--failures", type=int, default=20, metavar="N", help="list so many failures per ledger (default: 20)"
+                "--failures",
+                type=_parse_count,
+                default=20,
+                metavar="N",
+                help="list so many failures per ledger (default: 20)",
             ),
             _JSON,
         ),

@@ -11,7 +11,7 @@ from typing import Any
 from airflow_provider_truto.client.accounts import NO_CUSTOMER, find_account_fault
 from airflow_provider_truto.client.endpoints import names_record
 from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
-from airflow_provider_truto.client.names import find_customer_name
+from airflow_provider_truto.client.names import find_customer_name, find_other_account, find_other_customer
 from airflow_provider_truto.client.request import Request, build_path, encode_json, encode_query
 from airflow_provider_truto.records.plain import is_record_name, write_valid_body
 from airflow_provider_truto.records.request import (
@@ -213,6 +213,12 @@ def _find_argument_problems(request: RecordRequest) -> list[Problem]:
     for name in request.query if isinstance(request.query, Mapping) else ():
         if name in _SET_BY:
             problems.append(Problem(f"/query/{name}", f"is set by the argument {_SET_BY[name]}, not in the query"))
+        elif find_other_account([name]) or (request.model is not None and find_other_customer([name])):
+            message = (
+                f"chooses no customer in a query: this call is for {request.integrated_account_id}. Name the customer"
+                " by integrated_account_id or tenant_id, as arguments of their own"
+            )
+            problems.append(Problem(f"/query/{name}", message))
     key = request.idempotency_key
     if key is not None and not (isinstance(key, str) and _KEY.fullmatch(key)):
         problems.append(Problem("/idempotency_key", "expects 1 to 255 visible ASCII characters without spaces"))

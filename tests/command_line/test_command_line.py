@@ -268,7 +268,36 @@ def test_help_needs_nothing_of_airflow_and_teaches_each_command():
 
 def test_wrong_arguments_end_in_2():
     assert start("airflow_provider_truto", "chek").returncode == 2
+    assert start("airflow_provider_truto", "ledger", "/", "--failures=-1").returncode == 2
     assert start("airflow_provider_truto", "emulator", "--seed", "/no/such/file").returncode == 2
+
+
+#: name: a command, and what it says of an option that is empty, or of two that contradict each other
+MEANINGLESS = {
+    "schema of no account": (["schema", "--account", ""], "/integrated_account_id: is missing"),
+    "schema of no crm": (["schema", "--integration", ""], "cannot be an id or a name"),
+    "schema of both": (
+        ["schema", "--account", ACME, "--integration", "attio"],
+        "give either integrated_account_id or",
+    ),
+    "capabilities of both": (
+        ["capabilities", ACME, "--integration", "attio"],
+        "give either integrated_account_id or",
+    ),
+    "capabilities of no account": (["capabilities", ""], "/integrated_account_id: is missing"),
+    "accounts of no tenant": (["accounts", "--tenant", ""], "tenant_id was given and is ''"),
+    "validate by no schema": (["validate", "BODY", "--schema", ""], "Is a directory"),
+}
+
+
+@pytest.mark.parametrize("name", MEANINGLESS)
+def test_an_option_that_means_nothing_is_not_as_if_it_were_left_out(name, run, truto, tmp_path):
+    arguments, message = MEANINGLESS[name]
+    (tmp_path / "body.json").write_text('{"name": "Acme"}')
+    before = len(truto.emulator.requests)
+    code, out, err = run(*(tmp_path / "body.json" if one == "BODY" else one for one in arguments))
+    assert (code, out, len(truto.emulator.requests)) == (3, "", before)
+    assert message in err
 
 
 @pytest.mark.slow
