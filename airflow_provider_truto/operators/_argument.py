@@ -83,6 +83,14 @@ def to_renderable(value: Any) -> Any:
     return value
 
 
+def is_own(value: Any, *others: Any) -> bool:
+    """Whether a value was given to a task itself: it is neither the argument's default nor that of ``default_args``.
+
+    Airflow hands on the very objects of ``default_args``. An equal one, given once more, is taken for them.
+    """
+    return not any(value is other or (type(value) is type(other) and value == other) for other in others)
+
+
 def is_known_at_parse(value: Any) -> bool:
     """Whether a value is there while the DAG file is parsed: no template, and no other task's output."""
     if isinstance(value, str):

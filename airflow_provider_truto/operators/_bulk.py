@@ -46,8 +46,13 @@ class TrutoBulkOperator(DeferringOperator):
         if {"sql", "query"} <= set(present):
             yield Problem("/query", "is the deprecated name of sql: give only sql")
         has_sql = not {"sql", "query"}.isdisjoint(present)
-        if ("source" in present) == has_sql or has_sql != ("sql_conn_id" in present):
+        if ("source" in present) == has_sql or (has_sql and "sql_conn_id" not in present):
             yield Problem("/source", "give either source, or sql with sql_conn_id")
+        elif has_sql:
+            yield from self._find_meaningless(["delimiter"], "means nothing with sql: it is of a CSV")
+        else:
+            of_sql = ("sql_conn_id", "query_parameters", "hook_params")
+            yield from self._find_meaningless(of_sql, "means nothing without sql")
         if given.get("preview") and "expect" in present:
             yield Problem("/preview", "sends nothing; expect goes to a later task")
         if {"mapping", "null_marker"} <= set(present):
@@ -55,14 +60,14 @@ class TrutoBulkOperator(DeferringOperator):
                 "/null_marker",
                 "means nothing beside mapping, which sees what is in the cells: leave one of the two out",
             )
-        yield from self._find_contradictions_of_state(given, present)
+        yield from self._find_contradictions_of_state(given)
         yield from self._find_contradictions_of_match(given)
 
     def _find_contradictions_of_match(self, given: Mapping[str, Any]) -> Iterator[Problem]:
         if self.match_on is None:
             defaults = {"match_by": "auto", "on_missing": "fail", "on_ambiguous": "fail"}
             changed = [name for name, default in defaults.items() if given.get(name, default) != default]
-            yield from (Problem(f"/{name}", "means nothing without match_on") for name in changed)
+            yield from self._find_meaningless(changed, "means nothing without match_on")
             return
         method = given.get("method", self.method)
         if method != "update" and is_known_at_parse(method):
@@ -78,14 +83,18 @@ class TrutoBulkOperator(DeferringOperator):
         if isinstance(shard, Mapping) and shard.get("by") == "id":
             yield Problem("/shard", "is by account with match_on: two shards of a customer would create one record")
 
-    def _find_contradictions_of_state(self, given: Mapping[str, Any], present: Collection[str]) -> Iterator[Problem]:
+    def _find_contradictions_of_state(self, given: Mapping[str, Any]) -> Iterator[Problem]:
         changed_only = given.get("changed_only", self.changed_only)
+        on_removed = given.get("on_removed")
+        if on_removed == "ignore":
+            yield from self._find_meaningless(
+                ["max_removed"], "means nothing with on_removed='ignore', which counts no record that has left"
+            )
         if changed_only is False:
-            named = {"full_every", "state_path"} & set(present)
-            if given.get("on_removed", "ignore") != "ignore":
-                named.add("on_removed")
-            yield from (Problem(f"/{name}", "means nothing without changed_only=True") for name in sorted(named))
-        elif changed_only is True and given.get("method", self.method) != "update":
+            of_state = ["full_every", "state_path", *([] if on_removed in {"ignore", None} else ["on_removed"])]
+            yield from self._find_meaningless(of_state, "means nothing without changed_only=True")
+        method = given.get("method", self.method)
+        if changed_only is True and method != "update" and is_known_at_parse(method):
             yield Problem("/changed_only", "is for updates: of other methods no record is known to be as it was")
 
     @property

@@ -16,12 +16,13 @@ from airflow_provider_truto.operators._argument import (
     Argument,
     find_missing,
     is_known_at_parse,
+    is_own,
     remove_markers,
     to_renderable,
 )
 from airflow_provider_truto.operators._arguments import ARGUMENTS
 from airflow_provider_truto.operators._rendering import TypedRenderingMixin
-from airflow_provider_truto.operators._signature import collect_parameters, list_keyword_only
+from airflow_provider_truto.operators._signature import collect_parameters, list_airflow_parameters, list_keyword_only
 from airflow_provider_truto.records.render import Unknown
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class TrutoOperator(TypedRenderingMixin, LinkingMixin, BaseOperator):
         mapped task nothing.
         """
         missing = []
+        own = self.__dict__["_own_arguments"] = set()
         default_args = given["kwargs"].get("default_args") or {}
         for name, parameter in self._parameters.items():
             if name in given and name in self.arguments:
@@ -79,6 +81,8 @@ class TrutoOperator(TypedRenderingMixin, LinkingMixin, BaseOperator):
                     value = default_args.get(name, parameter.default)
                 self._taken[name] = value is not REQUIRED and not isinstance(value, ArgNotSet)
                 setattr(self, name, to_renderable(value) if self._taken[name] else None)
+                if is_own(value, parameter.default, default_args.get(name, parameter.default)):
+                    own.add(name)
                 if value is REQUIRED and name not in self.made_when_run:
                     missing.append(name)
         if missing and not self._is_row:
@@ -148,19 +152,16 @@ class TrutoOperator(TypedRenderingMixin, LinkingMixin, BaseOperator):
         """
         return find_naming_problems(present)
 
+    def _find_meaningless(self, names: Iterable[str], message: str) -> Iterable[Problem]:
+        """Return a problem for each of these that was given to this task: ``default_args`` are for others as well."""
+        own = self.__dict__["_own_arguments"]
+        return [Problem(f"/{name}", message) for name in names if name in own and getattr(self, name) is not None]
+
     def _refuse_unknown(self, kwargs: dict[str, Any]) -> None:
         """Refuse arguments of a row that do not exist; Airflow would raise an error for them that is retried."""
         if not self._is_row:
             return
-        # The BaseOperator that Airflow 3.0 gives here takes any argument, and its parent takes them by name.
-        of_airflow = {
-            name
-            for cls in BaseOperator.__mro__
-            if "__init__" in vars(cls) and cls is not object
-            for name in inspect.signature(cls.__init__).parameters
-        }
-        unknown = kwargs.keys() - of_airflow
-        for name in sorted(unknown):
+        for name in sorted(kwargs.keys() - list_airflow_parameters()):
             del kwargs[name]
             near = get_close_matches(name, self._parameters, n=1)
             hint = f": did you mean {near[0]}?" if near else ""

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 from airflow_provider_truto.airflow_errors import translate_errors
 from airflow_provider_truto.client.errors import Problem
 from airflow_provider_truto.links import TrutoIntegratedAccountsLink, TrutoLink, TrutoReferenceLink
+from airflow_provider_truto.operators._argument import is_known_at_parse
 from airflow_provider_truto.operators._deferral import DeferringOperator
 from airflow_provider_truto.records.request import SchemaSource
 
@@ -26,6 +27,7 @@ class TrutoRecordOperator(DeferringOperator):
     needs_id: ClassVar[bool] = False
     #: ``None`` for the proxy API.
     model: Any = None
+    method: Any
     query: Any = None
     max_records: Any = None
     # What only the unified API has.
@@ -44,6 +46,9 @@ class TrutoRecordOperator(DeferringOperator):
             yield Problem("/body", "give either body or body_file")
         if given.get("preview") and ("expect" in present or given.get("skip_unchanged")):
             yield Problem("/preview", "sends nothing; expect and skip_unchanged go to a later task")
+        method = given.get("method", self.method)
+        if method not in {"list", None} and is_known_at_parse(method):
+            yield from self._find_meaningless(["max_records"], f"is for list, not for {method}")
 
     def execute(self, context: Any) -> Any:
         """Make the call: typed, checked, sent, verified, XCom. Deferred for a long wait, it is called again."""

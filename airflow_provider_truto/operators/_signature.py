@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, ParamSpec
 
-from airflow_provider_truto._compat import ArgNotSet
+from airflow_provider_truto._compat import ArgNotSet, BaseOperator
 from airflow_provider_truto.operators._argument import REQUIRED
 
 P = ParamSpec("P")
@@ -28,6 +28,14 @@ def defer_required_check(init: Callable[P, None]) -> Callable[P, None]:
     required = [parameter.name for parameter in list_keyword_only(init) if parameter.default is parameter.empty]
     init.__kwdefaults__ = {**(init.__kwdefaults__ or {}), **dict.fromkeys(required, REQUIRED)}
     return init
+
+
+@cache
+def list_airflow_parameters() -> frozenset[str]:
+    """List the arguments that every operator of Airflow's takes."""
+    # The BaseOperator that Airflow 3.0 gives here takes any argument, and its parent takes them by name.
+    classes = [cls for cls in BaseOperator.__mro__ if "__init__" in vars(cls) and cls is not object]
+    return frozenset(name for cls in classes for name in inspect.signature(cls.__init__).parameters)
 
 
 @cache

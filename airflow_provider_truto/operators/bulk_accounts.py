@@ -116,8 +116,8 @@ class TrutoBulkUpdateAccountsOperator(TrutoBulkOperator):
     :param on_removed: with ``changed_only``, what becomes of records that an earlier run has written and the source
         does not have any more: ``"ignore"``, ``"report"`` in the ledger, ``"clear_fields"`` that were written, or
         ``"delete"`` the record. Done after all others, and never where a row could not be read. (templated)
-    :param max_removed: how many of the known records may have left the source in one run: a number, a share, or
-        ``None`` for any. If there are more, none is touched, and the task fails. (templated)
+    :param max_removed: with ``on_removed``, how many of the known records may have left the source in one run: a
+        number, a share, or ``None`` for any. If there are more, none is touched, and the task fails. (templated)
     :param verify: what to do with fields that an answer does not confirm: ``"warn"``, ``"fail"`` (the record is a
         failure then, although it was written, and is not sent again), or ``None``. (templated)
     :param validate_first: check the whole source before the first write; a later try checks the rows that are not

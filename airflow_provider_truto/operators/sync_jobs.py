@@ -84,7 +84,7 @@ class TrutoSyncJobRunOperator(TrutoOperator):
     :param stop_on_kill: stop the run on the timeout, when the task is killed, and when a user ends it while it is
         deferred. (templated)
     :param verify: what to do where a completed run failed to deliver to its webhook or datastore, as Truto's log
-        says: ``"warn"``, ``"fail"``, or ``None``, which does not read the log. (templated)
+        says: ``"warn"``, ``"fail"`` (which needs ``wait``), or ``None``, which does not read the log. (templated)
 
     Flags, numbers and choices may also be text, as templates render it: ``"false"``, ``"32"``.
 
@@ -137,6 +137,9 @@ class TrutoSyncJobRunOperator(TrutoOperator):
         yield from super()._find_contradictions(given, present)
         if "webhook_id" in present and "daemon_group_key" in present:
             yield Problem("/webhook_id", "give either webhook_id or daemon_group_key")
+        if given.get("wait") is False and given.get("verify") == "fail":
+            message = "'fail' needs wait=True, or TrutoSyncJobRunSensor: what was delivered is known in the end"
+            yield from self._find_meaningless(["verify"], message)
 
     def execute(self, context: Any) -> Any:
         """Start the run, or find that of an earlier try, push its id, and wait for it."""

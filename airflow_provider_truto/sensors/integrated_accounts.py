@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_truto._compat import NOTSET, ArgNotSet, conf
-from airflow_provider_truto.client.account_state import look_at_account
+from airflow_provider_truto.client.account_state import FORBIDDEN, look_at_account
+from airflow_provider_truto.client.errors import Problem
 from airflow_provider_truto.connection_fields import DEFAULT_CONN_ID
 from airflow_provider_truto.operators._signature import defer_required_check
 from airflow_provider_truto.sensors._sensor import TrutoSensor
@@ -38,8 +39,8 @@ class TrutoIntegratedAccountSensor(TrutoSensor):
         CRM itself calls it. (templated)
     :param fail_on: what fails the task at once instead of being waited for, a list of statuses (``needs_reauth``,
         ``connecting``, ``post_install_error``, ``validation_error``, ``paused``, ``expired``, ``inactive``) and of
-        ``blocked``, ``missing`` (the tenant has no such account), ``forbidden`` (the probe was not allowed). Nothing,
-        by default. (templated)
+        ``blocked``, ``missing`` (the tenant has no such account), ``forbidden`` (the ``probe`` was not allowed).
+        Nothing, by default. (templated)
     :param deferrable: wait in the triggerer. The default is ``[operators] default_deferrable``.
     :param max_failed_polls: how many looks in a row may fail, as in an outage, before the task does. (templated)
 
@@ -71,6 +72,11 @@ class TrutoIntegratedAccountSensor(TrutoSensor):
     ) -> None:
         super().__init__(**kwargs)
         self._take(locals())
+
+    def _find_contradictions(self, given: Mapping[str, Any], present: Collection[str]) -> Iterator[Problem]:
+        yield from super()._find_contradictions(given, present)
+        if given.get("probe") is False and FORBIDDEN in (given.get("fail_on") or ()):
+            yield from self._find_meaningless(["fail_on"], f"{FORBIDDEN} is seen by a probe only: set probe=True")
 
     def look(self, hook: TrutoHook) -> Any:
         """Look at the account once. Raises the ``TrutoError`` of what ``fail_on`` names."""

@@ -198,6 +198,10 @@ def a_task(case: Case, output: Path, **arguments: Any) -> TrutoOperator:
         given = {**given, "condition": "record.ready"}
     if case.name in {"full_every", "state_path", "on_removed", "max_removed"}:
         given = {**given, "changed_only": True}
+    if case.name == "max_removed":
+        given = {**given, "on_removed": "report"}
+    if case.name == "max_records":
+        given = {**given, "method": "list"}
     if case.name in {"match_by", "on_missing", "on_ambiguous"} and "match_on" in collect_parameters(case.operator):
         given = {"match_on": "website", **given}
     if case.name == "integration":
@@ -329,12 +333,11 @@ def test_what_a_template_gives_wrongly_is_refused_by_its_name(operator, tmp_path
 @every_operator
 @pytest.mark.usefixtures("nothing_done")
 def test_all_that_templates_give_wrongly_is_told_at_once(operator):
-    # The rows of a bulk come from a source or a query, which has an older name.
-    names = {case.name for case in cases_of(operator, templated=True)} - {"source", "query"}
-    if "daemon_group_key" in names:  # a run has one customer and one receiver
-        names -= {"daemon_group_key", "tenant_id"}
-    if operator.__module__.startswith("airflow_provider_truto.sensors."):  # which refuse while the file is parsed
-        names -= {"integrated_account_id", "values"}
+    names = {case.name for case in cases_of(operator, templated=True)} - {"daemon_group_key", "values"}
+    if "tenant_id" in names:  # a customer is named in one way
+        names -= {"integrated_account_id"}
+    if "sql" in names:  # the rows of a bulk come from a file or a query, which has an older name
+        names -= {"source", "query", "delimiter"}
     needed = {name: value for name, value in NEEDED[operator.__name__].items() if name != "source"}
     task = operator(task_id="t", **{**needed, **dict.fromkeys(names, "{{ none }}")})
     told = refusal(task)

@@ -332,7 +332,7 @@ def test_sql_null_follows_on_none(run, emulator, warehouse):
     ("source=[], sql='select 1', sql_conn_id='w'", "give either source, or sql with sql_conn_id"),
     ("sql='select 1'", "give either source, or sql with sql_conn_id"),
     ("sql='select 1', query='select 1', sql_conn_id='w'", "query: is the deprecated name of sql"),
-    ("source=[], sql_conn_id='w'", "give either source, or sql with sql_conn_id"),
+    ("source=[], sql_conn_id='w'", "sql_conn_id: means nothing without sql"),
     ("source=[], mapping={}, null_marker='x'", "null_marker: means nothing beside mapping"),
 ])  # fmt: skip
 def test_arguments_that_contradict_each_other_break_the_dag_file(run, emulator, arguments, message):
