@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -51,6 +51,14 @@ class RecordParser:
         if self.mapping is not None:
             return self.mapping.parse(row, ordinal)
         return parse_record(row, ordinal, needs_id=self.needs_id, needs_body=self.needs_body)
+
+    def open_objects(self) -> Callable[[Any, int], Record]:
+        """Return what reads rows that are objects. Raises ``ValueError`` where text in them is to mean null."""
+        if self.null_marker is not None:
+            raise ValueError(
+                "null_marker is for the cells of a CSV, a Parquet file or a query; rows of JSON have null itself"
+            )
+        return self.parse
 
     def open_table(self, names: Sequence[str], *, has_nulls: bool = False) -> Table:
         """Read a header. Raises ``ValueError`` where it is wrong; ``has_nulls`` tells SQL from text."""

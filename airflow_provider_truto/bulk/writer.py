@@ -218,13 +218,12 @@ class RecordWriter:
             body=record.body,
             integrated_account_id=self._find_named_account(record),
         )
-        is_deleted = record.is_removed and record.body is None
-        return request.replace(method="delete", schema=None) if is_deleted else request
+        return request.replace(method="delete", schema=None) if _is_deleted(record) else request
 
     def _choose_safeguards(self, record: Record) -> Safeguards:
-        """Return the safeguards; of what is created, nothing can be unchanged."""
+        """Return the safeguards; of what is created or deleted, nothing can be unchanged."""
         safeguards = self._safeguards
-        return replace(safeguards, skip_unchanged=False) if _is_new(record) else safeguards
+        return replace(safeguards, skip_unchanged=False) if _is_new(record) or _is_deleted(record) else safeguards
 
     def _choose_coercion(self, record: Record) -> CoercionOptions:
         """Return how to coerce a record; a null in it may be an accident, so that ``on_none`` says what it means."""
@@ -234,6 +233,11 @@ class RecordWriter:
 def _is_new(record: Record) -> bool:
     """Whether a record was looked for by its keys and not found."""
     return record.id is None and bool(record.match_keys)
+
+
+def _is_deleted(record: Record) -> bool:
+    """Whether a record has left the source, and is deleted for it."""
+    return record.is_removed and record.body is None
 
 
 def _make_create(update: RecordRequest) -> RecordRequest:

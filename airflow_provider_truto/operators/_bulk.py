@@ -33,11 +33,16 @@ class TrutoBulkOperator(DeferringOperator):
     changed_only: Any
     match_on: Any
     is_stopped = False
+    #: ``default_args`` name a customer by what a bulk does not take: rows that name none must not go to another one.
+    has_no_default = False
     template_ext: Sequence[str] = (".sql",)
     template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql", "query": "sql"}
 
     def _take(self, given: Mapping[str, Any]) -> None:
         super()._take(given)
+        default_args = given["kwargs"].get("default_args") or {}
+        names_tenant = default_args.get("tenant_id") is not None or default_args.get("integration") is not None
+        self.has_no_default = names_tenant and not self.is_given("integrated_account_id")
         if self.query is not None:
             warn_deprecated("query is deprecated: write sql='select …', which means the same", stacklevel=4)
 
@@ -122,6 +127,11 @@ class TrutoBulkOperator(DeferringOperator):
         """Do what is not done yet, and account for every record. Deferred for a long wait, it is called again."""
         from airflow_provider_truto.operators._bulk_job import run_bulk
 
+        if self.has_no_default:
+            self.log.warning(
+                "default_args name a tenant, which a bulk does not take: rows that name no customer are refused. Give"
+                " integrated_account_id, or tenant_id in each row"
+            )
         with translate_errors(self):
             self.check_arguments()
             return run_bulk(self, context, self._take_deferrals())

@@ -23,6 +23,7 @@ from airflow_provider_truto.bulk.progress import Progress
 from airflow_provider_truto.bulk.result_row import show_counts
 from airflow_provider_truto.bulk.shards import parse_shard
 from airflow_provider_truto.bulk.state.run_state import StateOptions
+from airflow_provider_truto.client.errors import TrutoSchemaError
 from airflow_provider_truto.hooks.truto import TrutoHook
 from airflow_provider_truto.operators._bulk_source import choose_sql, prepare_source
 from airflow_provider_truto.operators._files import find_schema
@@ -31,7 +32,7 @@ from airflow_provider_truto.operators._progress import ProgressXCom
 from airflow_provider_truto.records.coerce import CoercionOptions
 from airflow_provider_truto.records.keys import RunSeen, TaskIdentity
 from airflow_provider_truto.records.request import RecordRequest
-from airflow_provider_truto.records.safeguards import Safeguards
+from airflow_provider_truto.records.safeguards import Safeguards, find_safeguard_problems
 
 if TYPE_CHECKING:
     from airflow_provider_truto.operators._bulk import TrutoBulkOperator
@@ -180,14 +181,15 @@ def _make_identity_of_nobody(operator: TrutoBulkOperator) -> TaskIdentity:
 
 
 def _make_plan(operator: TrutoBulkOperator, *, longest_wait: float | None) -> Plan:
-    return Plan(
+    """Make the plan. Raises ``TrutoSchemaError`` where a safeguard is asked for that means nothing to any record."""
+    plan = Plan(
         template=RecordRequest(
             model=operator.model,
             resource=operator.resource,
             method=operator.method,
             id_name="id",
             needs_id=operator.needs_id,
-            integrated_account_id=operator.integrated_account_id,
+            integrated_account_id="" if operator.has_no_default else operator.integrated_account_id,
             schema=find_schema(operator, operator.schema),
             extra_fields=operator.extra_fields,
             allow_empty=operator.allow_empty,
@@ -214,6 +216,9 @@ def _make_plan(operator: TrutoBulkOperator, *, longest_wait: float | None) -> Pl
         longest_wait=longest_wait,
         is_stopped=lambda: operator.is_stopped,
     )
+    if problems := find_safeguard_problems(plan.template, plan.safeguards):
+        raise TrutoSchemaError.of(f"the arguments of task {operator.task_id!r} are not valid", problems)
+    return plan
 
 
 def _describe_text_advice(operator: TrutoBulkOperator) -> str:

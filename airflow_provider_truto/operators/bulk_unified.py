@@ -75,7 +75,7 @@ class TrutoBulkUnifiedOperator(TrutoBulkOperator):
         one customer's records, to 5 / n. The number must not change between the tries of a run. (templated)
     :param delimiter: what separates the cells of a CSV: one character, such as ``";"`` or a tab. (templated)
     :param null_marker: the text of a cell that is sent as null; an empty cell of a CSV leaves its field out. Not with
-        ``mapping``, which gets an empty cell as ``None``. (templated)
+        rows of JSON, and not with ``mapping``, which gets an empty cell as ``None``. (templated)
     :param on_none: what a null in a record's body means: ``"error"``, ``"omit"`` the field, or send ``"null"``.
         (templated)
     :param output_path: an ``ObjectStoragePath`` for the ledger, which a resume needs: it must outlive the worker.

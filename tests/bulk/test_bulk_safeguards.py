@@ -155,3 +155,31 @@ def test_a_create_that_is_not_confirmed_is_not_made_twice_by_a_clear(one, output
     assert run(creating(verify="fail"), try_number=3, generation=2)["created"] == 1
     keys = [call["idempotency_key"] for call in one.emulator.executions if call["method"] == "POST"]
     assert len(keys) == len(set(keys)) == 1
+
+
+# ----------------------------------------------------------------------------------- what means nothing to any record
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"method": "create", "skip_unchanged": True}, "/skip_unchanged: is for update, not for create"),
+        ({"method": "delete", "skip_unchanged": True}, "/skip_unchanged: is for update, not for delete"),
+        ({"resource": "tickets", "check_custom_fields": True}, "/check_custom_fields: is for crm accounts"),
+    ],
+)
+def test_a_safeguard_that_is_for_other_methods_fails_the_task_and_not_each_record(one, output, arguments, message):
+    rows = [{"id": "r1", "body": {"name": "x"}, "integrated_account_id": one.accounts[0]}] * 3
+    given = {"model": "crm", "resource": "accounts", "source": rows, "output_path": f"file://{output}", **arguments}
+    with pytest.raises(AirflowFailException, match=message):
+        run(TrutoBulkUnifiedOperator(task_id="bulk", max_failures=None, **given))
+    assert one.emulator.requests == []
+    assert not list(output.rglob("header-*"))
+
+
+def test_what_is_for_updates_does_not_hinder_the_delete_of_what_has_left_the_source(one, task):
+    given = {"changed_only": True, "on_removed": "delete", "max_removed": 1, "skip_unchanged": True}
+    run(task(one.rows(), **given))
+    counts = run(task(one.rows()[1:], **given), generation=1, try_number=2)
+    assert (counts["failed"], counts["updated"]) == (0, 1)
+    assert "r0" not in one.state.records[one.accounts[0]]["crm/accounts"]

@@ -185,6 +185,15 @@ def test_an_empty_cell_is_not_given_and_the_null_marker_is_null(file):
     ]
 
 
+def test_a_null_marker_is_no_null_in_rows_of_json_and_not_text_to_be_sent(file):
+    row = {"id": "1", "body": {"website": "\\N"}}
+    path, told = file("rows.jsonl", json.dumps(row)), "null_marker is for the cells of a CSV"
+    with pytest.raises(ValueError, match=f"rows.jsonl: {told}"):
+        read(path, null_marker="\\N")
+    with pytest.raises(ValueError, match=told):
+        ListSource([row], RecordParser(null_marker="\\N"))
+
+
 def test_an_item_of_which_nothing_is_given_leaves_no_gap(file):
     path = file("rows.csv", "id,addresses[0].city,addresses[0].zip,addresses[2].city\n1,,,Oslo\n2,Pune,,\n")
     assert [body for _, _, body in good(read(path))] == [

@@ -178,3 +178,18 @@ def test_an_account_that_is_spelt_in_two_ways_is_one_customer_whose_records_keep
     sent = [request["body"]["description"] for request in one.emulator.requests if request["method"] == "PATCH"]
     assert sent == [str(number) for number in range(30)]
     assert read_ledger(output).summaries[-1]["accounts"] == {account: {"updated": 30}}
+
+
+@pytest.mark.parametrize("named", [{"tenant_id": "tenant-1"}, {"tenant_id": "tenant-1", "integration": "hubspot"}])
+def test_rows_without_a_customer_are_not_the_connection_s_where_default_args_name_a_tenant(
+    one, task, output, logged, named
+):
+    connect(one, integrated_account_id=account_number(0))
+    rows = [{"id": "r1", "body": {"description": "astray"}}, row("tenant-2")]
+    assert run(task(rows, default_args=named, max_failures=1))["updated"] == 1
+    assert "/integrated_account_id: is missing" in read_ledger(output).rows[0]["message"]
+    assert {call["integrated_account_id"] for call in one.emulator.executions} == {account_number(2)}
+    assert "default_args name a tenant, which a bulk does not take" in logged()
+    meant = {"default_args": named, "integrated_account_id": account_number(1), "output_path": f"file://{output}/2"}
+    assert run(task(rows, **meant))["updated"] == 2
+    assert one.text_of(account_number(1), "r1") == "astray"

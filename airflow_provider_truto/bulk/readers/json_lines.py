@@ -13,7 +13,7 @@ from airflow_provider_truto.client.numbers import parse_exact_json
 
 def open_json_lines(file: IO[bytes], parser: RecordParser, delimiter: str) -> Rows:  # noqa: ARG001  (of a Reader)
     """Open a file of JSON Lines; each row is a record, or what a mapping makes one of."""
-    return Rows(read_json_lines(file), parser.parse)
+    return Rows(read_json_lines(file), parser.open_objects())
 
 
 def read_json_lines(file: IO[bytes]) -> Iterator[Row]:

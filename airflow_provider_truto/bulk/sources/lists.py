@@ -25,14 +25,14 @@ class ListSource(Source):
     """
 
     def __init__(self, rows: Sequence[Any], parser: RecordParser | None = None) -> None:
-        self._parser = parser or RecordParser()
+        self._parse = (parser or RecordParser()).open_objects()
         self._rows = rows if isinstance(rows, (list, tuple)) else _KeptRows(rows)
         self._count = sum(1 for _ in self._iterate())
 
     def records(self) -> Iterator[Record]:
         """Iterate over the records."""
         for ordinal, row in enumerate(self._iterate()):
-            yield self._parser.parse(row, ordinal)
+            yield self._parse(row, ordinal)
 
     def fingerprint(self) -> str:
         """Hash the rows."""
