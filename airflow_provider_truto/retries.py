@@ -45,6 +45,9 @@ class TrutoRetryPolicy(RetryPolicy):
     ) -> None:
         self.unknown_outcome_delay = unknown_outcome_delay
         self.longest_delay = longest_delay
+        for name, delay in vars(self).items():
+            if not isinstance(delay, timedelta) or delay < timedelta(0):
+                raise ValueError(f"{name} expects a timedelta, 0 or more, got {delay!r}")
 
     def evaluate(
         self,

@@ -8,7 +8,7 @@ docs/guides/webhooks and its reference texts on webhooks. They differ in the key
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -92,7 +92,10 @@ def _read_name(given: Mapping[str, Any]) -> str:
 
 
 def _find_customer(name: str, given: Mapping[str, Any], payload: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """Return the integrated account and the tenant: of the payload itself, of what it names, of the body."""
+    """Return the integrated account and the tenant: of the payload itself, of what it names, of the body.
+
+    Raises ``ValueError`` where two of these differ: nobody knows whose event it is then.
+    """
     inner = payload.get("integrated_account")
     account = inner if isinstance(inner, Mapping) else {}
     is_account = name.partition(":")[0] == "integrated_account"
@@ -104,7 +107,17 @@ def _find_customer(name: str, given: Mapping[str, Any], payload: Mapping[str, An
         _read_id(given, "integrated_account_id"),
     )
     tenants = (_read_id(payload, "tenant_id"), _read_id(account, "tenant_id"), _read_id(given, "tenant_id"))
-    return next(filter(None, found), None), next(filter(None, tenants), None)
+    return _find_one(found, "integrated accounts", fold=str.lower), _find_one(tenants, "tenants")
+
+
+def _find_one(found: Iterable[str | None], what: str, *, fold: Callable[[str], str] = str) -> str | None:
+    different: dict[str, str] = {}
+    for one in found:
+        if one is not None:
+            different.setdefault(fold(one), one)
+    if len(different) > 1:
+        raise ValueError(f"the body names two {what}: {_show(list(different.values()))}")
+    return next(iter(different.values()), None)
 
 
 def _read_id(given: Mapping[str, Any], key: str) -> str | None:

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 
 import pytest
 
-from airflow_provider_truto.emulator import ACME
+from airflow_provider_truto.emulator import ACME, GLOBEX
 from airflow_provider_truto.webhooks import TrutoEvent, parse_event
 
 NOON = datetime(2024, 9, 10, 12, tzinfo=timezone.utc)
@@ -50,6 +50,12 @@ def test_the_event_s_name_may_stand_under_both_keys_of_truto_s_pages():
         ("sync_job_run:completed", RUN, {}, (ACME, None)),
         ("record:updated", {"integrated_account": {"id": ACME, "tenant_id": "acme"}, "id": "1"}, {}, (ACME, "acme")),
         ("record:updated", {"id": "1"}, {"tenant_id": "acme", "integrated_account_id": ACME}, (ACME, "acme")),
+        (
+            "record:updated",
+            {"integrated_account_id": ACME},
+            {"integrated_account_id": ACME.upper()},
+            (ACME, None),
+        ),
         ("record:updated", {"id": "1"}, {}, (None, None)),
         ("test", {"foo": "bar"}, {}, (None, None)),
         ("test", None, {}, (None, None)),
@@ -75,6 +81,15 @@ def test_the_customer_is_found_where_the_body_names_one(name, payload, more, cus
         ({"event": ""}, "names no event"),
         ({"event": ["a"]}, "names no event"),
         ({"event": "a", "event_type": "b"}, "names two events"),
+        (
+            {"event": "a", "payload": {"integrated_account_id": ACME, "integrated_account": {"id": GLOBEX}}},
+            "two integ",
+        ),
+        (
+            {"event": "integrated_account:active", "payload": {"id": ACME}, "integrated_account_id": GLOBEX},
+            "two integ",
+        ),
+        ({"event": "a", "payload": {"tenant_id": "acme"}, "tenant_id": "globex"}, "names two tenants"),
         ({"event": "a", "payload": "x" * 10_000}, "payload of the event 'a'"),
     ],
 )

@@ -287,6 +287,9 @@ class TrutoApi(ABC):
             "mutex_key": mutex_key,
             "state_key": state_key,
         }
+        for name in ("resources", "events_to_send"):
+            if options[name] is not None and not options[name]:
+                raise ValueError(f"{name} is empty: leave it out where all are meant")
 
         def build(account: str) -> Request:
             body = {

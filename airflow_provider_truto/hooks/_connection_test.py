@@ -6,7 +6,7 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from airflow_provider_truto.client.accounts import get_integration_name
+from airflow_provider_truto.client.accounts import get_integration_name, resolve_account
 from airflow_provider_truto.client.endpoints import (
     integrated_account_request,
     integrated_accounts_request,
@@ -88,7 +88,7 @@ def _test_token(client: SyncClient) -> tuple[bool, str]:
 
 
 def _test_account(client: SyncClient) -> tuple[bool, str]:
-    account_id = client.settings.integrated_account_id or ""
+    account_id = resolve_account(client.settings, None)
     by_own_token = client.settings.data_auth == "account"
     request = own_account_request(account_id) if by_own_token else integrated_account_request(account_id)
     try:

@@ -47,7 +47,7 @@ class AirflowConnection(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class TrutoConnection:
-    """A connection as it was read. ``warnings`` name extras that mean nothing to this provider."""
+    """A connection as it was read. ``warnings`` name extras that mean nothing, to this provider or beside others."""
 
     settings: ClientSettings
     token: Token
@@ -119,7 +119,8 @@ def read_connection(
             problems += _find_ways_out(settings, hosts)
     connection = None
     if not problems and settings is not None and token is not None:
-        connection = TrutoConnection(settings=settings, token=token, warnings=(*_list_type_warnings(conn), *unknown))
+        warnings = (*_list_type_warnings(conn), *unknown, *_list_meaningless(settings))
+        connection = TrutoConnection(settings=settings, token=token, warnings=warnings)
     return ConnectionReading(subject=_describe_connection(conn_id), connection=connection, problems=tuple(problems))
 
 
@@ -357,6 +358,13 @@ def _find_meant_guard(name: str) -> str | None:
     words = {word.lower() for word in _WORD.findall(name)}
     meant = [field.name for field in guards if words & field.guard_words]
     return get_close_matches(name, meant, n=1, cutoff=0.0)[0] if meant else None
+
+
+def _list_meaningless(settings: ClientSettings) -> list[str]:
+    """Name extras that are given and mean nothing beside others."""
+    if settings.ca_bundle and not settings.verify_tls:
+        return ["the extra 'ca_bundle' means nothing while 'verify_tls' is off: no certificate is checked"]
+    return []
 
 
 def _list_type_warnings(conn: AirflowConnection) -> list[str]:

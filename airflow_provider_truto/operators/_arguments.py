@@ -25,6 +25,7 @@ from airflow_provider_truto.operators._parse_collections import (
     parse_parameters,
     parse_path,
     parse_shard_argument,
+    parse_some_names,
     parse_source,
     parse_stop,
 )
@@ -70,6 +71,7 @@ PATH = Kind("path", parse_path)
 OUTPUT = Kind("output", parse_output)
 SOURCE = Kind("source", parse_source)
 NAMES = Kind("names", parse_names)
+SOME_NAMES = Kind("some names", parse_some_names)
 OBJECT = Kind("object", parse_object)
 JSON_OBJECT = Kind("JSON object", parse_json_object)
 PARAMETERS = Kind("parameters", parse_parameters)
@@ -165,7 +167,7 @@ SYNC_JOB_ARGUMENTS: Mapping[str, Argument] = {
     **ARGUMENTS,
     "sync_job_id": Argument(ID),
     "args": Argument(JSON_OBJECT, is_optional=True),
-    "sync_resources": Argument(NAMES, is_optional=True),
+    "sync_resources": Argument(SOME_NAMES, is_optional=True),
     "error_handling": Argument(choose_from("fail_fast", "ignore", "batch")),
     "ignore_previous_run": Argument(FLAG),
     "force": Argument(FLAG, is_optional=True),
@@ -175,7 +177,7 @@ SYNC_JOB_ARGUMENTS: Mapping[str, Argument] = {
     "datastore_id": Argument(ID),
     "mutex_key": Argument(NAME),
     "state_key": Argument(NAME),
-    "events_to_send": Argument(NAMES, is_optional=True),
+    "events_to_send": Argument(SOME_NAMES, is_optional=True),
     "wait": Argument(FLAG),
     "deferrable": Argument(FLAG, is_templated=False),
     "poll_interval": Argument(SECONDS),

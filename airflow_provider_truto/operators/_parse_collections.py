@@ -111,6 +111,14 @@ def parse_names(value: Any) -> list[str]:
     return made
 
 
+def parse_some_names(value: Any) -> list[str]:
+    """Read names, of which none would be taken for all of them."""
+    made = parse_names(value)
+    if not made:
+        raise RefusedError.of("is empty: leave it out where all are meant")
+    return made
+
+
 def parse_match(value: Any) -> tuple[Any, ...]:
     """Read what to find records by: names of fields, functions and their names. Nothing is imported."""
     given = tuple(value) if isinstance(value, (list, tuple)) else (value,)

@@ -40,10 +40,14 @@ def body_from_params(names: Iterable[str]) -> str:
     """Return the template of a body that has the params of these names, without those that were not filled in.
 
     An empty field of the form changes nothing in the CRM: neither null nor ``""`` is sent for it. ``names`` are those
-    of ``params()``, or some of them.
+    of ``params()``, or some of them; one that is not a param of the DAG fails the task. Raises ``ValueError`` for
+    text, and where there is none.
     """
-    of_the_form = f"selectattr('0', 'in', {list(names)!r})"
-    return f"{{{{ dict(params.items() | {of_the_form} | rejectattr('1', 'in', {_NOT_GIVEN})) }}}}"
+    listed = [] if isinstance(names, str) else list(names)
+    if not listed:
+        raise ValueError(f"names: expects some, such as ['name', 'website'], got {names!r}")
+    named = ", ".join(f"({name!r}, params[{name!r}])" for name in listed)
+    return f"{{{{ dict([{named}] | rejectattr('1', 'in', {_NOT_GIVEN})) }}}}"
 
 
 def _build_field(name: str, schema: Mapping[str, Any], *, is_required: bool) -> dict[str, Any]:

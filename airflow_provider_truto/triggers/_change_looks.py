@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from airflow_provider_truto.hooks.truto import TrutoAsyncHook
 
 
+#: Parameters of a list that a look sets, or whose answer it could not read.
+OWN_PARAMETERS = frozenset({"updated_at", "next_cursor", "truto_ignore_remote_data", "truto_response_format"})
+
+
 @dataclass(frozen=True, kw_only=True)
 class Watched:
     """One unified resource of one customer under one connection, and what else its list is asked for."""

@@ -16,9 +16,10 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_provider_truto._compat import IS_AIRFLOW_2, count_metric
 from airflow_provider_truto.client.accounts import find_account_fault
 from airflow_provider_truto.client.errors import TrutoError
+from airflow_provider_truto.client.names import find_other_customer
 from airflow_provider_truto.connection_fields import DEFAULT_CONN_ID
 from airflow_provider_truto.triggers._change_cursor import MOST_IDS, Cursor, Look, find_changed, read_clock
-from airflow_provider_truto.triggers._change_looks import SharedLooks, Watched, share_looks
+from airflow_provider_truto.triggers._change_looks import OWN_PARAMETERS, SharedLooks, Watched, share_looks
 
 try:
     from airflow.triggers.base import BaseEventTrigger
@@ -52,7 +53,8 @@ class TrutoChangesTrigger(BaseEventTrigger):
     :param poll_interval: seconds, or a timedelta, from one look at a customer's records to the next.
     :param overlap: seconds, or a timedelta, for which each look goes back before the last one. It covers a CRM's
         clock that is behind, and changes that its lists show late.
-    :param query: further parameters of the list, such as ``{"limit": 100}``.
+    :param query: further parameters of the list, such as ``{"limit": 100}``; not those that say which changes are
+        asked for, and of whom.
 
     The payload of an event is ``{"integrated_account_id", "model", "resource", "ids", "count", "undated",
     "watermark_from", "watermark_to"}``: the ids in the order in which the records changed, 500 at most; how many
@@ -84,9 +86,11 @@ class TrutoChangesTrigger(BaseEventTrigger):
         self.poll_interval = _to_seconds("poll_interval", poll_interval, at_least=1.0)
         self.overlap = _to_seconds("overlap", overlap, at_least=0.0)
         self.query = dict(query or {})
-        for name in ("asset_name", "model", "resource"):
-            if not isinstance(value := getattr(self, name), str) or not value:
+        for name in ("asset_name", "model", "resource", "truto_conn_id"):
+            if not isinstance(value := getattr(self, name), str) or not value.strip():
                 raise ValueError(f"{name} expects text, got {value!r}")
+        if own := sorted(name for name in self.query if name in OWN_PARAMETERS or find_other_customer([name])):
+            raise ValueError(f"query: {', '.join(own)} is what the trigger asks for itself")
         json.dumps(self.query)  # what is not JSON is said here, and not by Airflow's scheduler
 
     def serialize(self) -> tuple[str, dict[str, Any]]:

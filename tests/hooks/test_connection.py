@@ -197,6 +197,15 @@ def test_an_unknown_extra_is_named_with_the_nearest_known_one():
     assert "did you mean 'timeout'" in warning
 
 
+@pytest.mark.parametrize(("verifies", "warnings"), [(True, 0), (False, 1)])
+def test_certificates_to_trust_are_noted_where_none_is_checked(verifies, warnings):
+    told = read(Conn(extra={"ca_bundle": __file__, "verify_tls": verifies})).warnings
+    assert (
+        len([warning for warning in told if "'ca_bundle' means nothing while 'verify_tls' is off" in warning])
+        == warnings
+    )
+
+
 # ------------------------------------------------------------------------------------------ guards in the extras
 
 SOME = {"allowed_integrated_accounts": ACCOUNT}

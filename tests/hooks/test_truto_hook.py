@@ -50,6 +50,13 @@ def test_the_connection_test_says_what_it_found(connect, account, works, said):
     assert "The API token works" in message
 
 
+def test_the_connection_test_fails_where_the_default_account_is_none_of_those_that_are_allowed(connect, emulator):
+    extra = {"integrated_account_id": ACME, "allowed_integrated_accounts": GLOBEX}
+    works, message = connect(extra=extra).test_connection()
+    assert (works, emulator.requests) == (False, [])
+    assert f"{ACME} is not among the connection's allowed_integrated_accounts" in message
+
+
 def test_a_wrong_token_is_told_with_what_to_do_and_never_shown(connect):
     result, message = connect(password=WRONG_TOKEN).test_connection()
     assert not result

@@ -70,6 +70,16 @@ def test_a_reason_fits_into_airflows_database():
     assert len(TrutoRetryPolicy().evaluate(TrutoSchemaError("x" * 2_000), 1, 3).reason) == 500
 
 
+@needs_policies
+@pytest.mark.parametrize("delay", [10, None, timedelta(seconds=-1)])
+@pytest.mark.parametrize("name", ["unknown_outcome_delay", "longest_delay"])
+def test_a_delay_that_is_not_one_is_told_while_the_dag_file_is_parsed(name, delay):
+    from airflow_provider_truto.retries import TrutoRetryPolicy
+
+    with pytest.raises(ValueError, match=f"{name} expects a timedelta"):
+        TrutoRetryPolicy(**{name: delay})
+
+
 @pytest.mark.skipif(not before("3.3"), reason="there are policies")
 def test_an_airflow_without_policies_is_told():
     with pytest.raises(ImportError, match="needs Airflow"):

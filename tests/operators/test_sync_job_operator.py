@@ -7,6 +7,7 @@ from airflow_runs import before
 
 from airflow_provider_truto._compat import NOTSET
 from airflow_provider_truto.emulator import ACME, GLOBEX
+from airflow_provider_truto.hooks.truto import TrutoHook
 from airflow_provider_truto.operators.sync_jobs import TrutoSyncJobRunOperator
 
 pytestmark = pytest.mark.airflow
@@ -368,3 +369,11 @@ def test_what_can_never_be_right_is_said_while_the_file_is_parsed(given):
         TrutoSyncJobRunOperator(
             task_id="sync", **{"sync_job_id": JOB, "integrated_account_id": ACME, "error_handling": "ignore"} | given
         )
+
+
+@pytest.mark.parametrize("name", ["resources", "events_to_send"])
+def test_none_of_the_resources_is_not_all_of_them(name, emulator, connection):
+    connection(emulator.url, emulator.token)
+    with pytest.raises(ValueError, match=f"{name} is empty"):
+        TrutoHook().start_sync_job_run(JOB, error_handling="ignore", integrated_account_id=ACME, **{name: []})
+    assert emulator.requests == []

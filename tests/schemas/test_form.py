@@ -128,6 +128,18 @@ def test_a_body_may_take_some_of_the_params(truto):
     assert submit(truto, {"name": "Acme", "industry": "Retail"}, names=["name"]) == {"name": "Acme"}
 
 
+def test_a_name_that_is_no_param_is_told_and_not_left_out(truto):
+    with pytest.raises(AirflowFailException, match="nmae"):
+        submit(truto, {"name": "Acme", "industry": "Retail"}, names=["nmae", "industry"])
+    assert truto.requests == []
+
+
+@pytest.mark.parametrize("names", ["name", "", []])
+def test_a_body_of_no_param_is_told_while_the_dag_file_is_parsed(names):
+    with pytest.raises(ValueError, match="names: expects some"):
+        schemas.body_from_params(names)
+
+
 @pytest.fixture
 def form_of(tmp_path, monkeypatch):
     """A function that makes the form of another schema."""

@@ -476,6 +476,13 @@ def test_its_arguments_are_json_and_make_it_again(crm):
         {"overlap": -1},
         {"overlap": float("nan")},
         {"query": {"since": datetime(2026, 1, 1)}},
+        {"query": {"updated_at": {"gt": "2026-01-01"}}},
+        {"query": {"next_cursor": "x"}},
+        {"query": {"truto_response_format": "raw"}},
+        {"query": {"integratedAccountId": GLOBEX}},
+        {"query": {"tenant_id": "globex"}},
+        {"asset_name": " "},
+        {"truto_conn_id": ""},
     ],
 )
 def test_an_argument_that_can_never_be_right_fails_the_dag_file(wrong):
