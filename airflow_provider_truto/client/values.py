@@ -20,9 +20,10 @@ class Value:
         Raises ``TypeError`` for a name that it does not have, and as ``__post_init__`` does.
         """
         fields = vars(self)
-        if not changes.keys() <= fields.keys():
+        values = fields | changes
+        if len(values) != len(fields):
             raise TypeError(f"{type(self).__name__} has no {min(changes.keys() - fields.keys())!r}")
         other = object.__new__(type(self))
-        vars(other).update(fields, **changes)
+        object.__setattr__(other, "__dict__", values)
         other.__post_init__()
         return other
