@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal, get_args
 
 from airflow_provider_truto.bulk.ledger_files import (
@@ -19,6 +20,7 @@ from airflow_provider_truto.bulk.ledger_files import (
 from airflow_provider_truto.bulk.record import Record
 from airflow_provider_truto.client.errors import TrutoApiError, TrutoError, TrutoSchemaError
 from airflow_provider_truto.client.request import encode_json
+from airflow_provider_truto.client.values import Value
 from airflow_provider_truto.records.coerce import coerce
 from airflow_provider_truto.records.pipeline import RecordResult
 from airflow_provider_truto.records.request import OnNone
@@ -38,7 +40,7 @@ _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResultRow:
+class ResultRow(Value):
     """One line of a results file; it holds no body.
 
     ``status``: ``created``, ``updated`` (for any other write that was made), ``unchanged`` (nothing had to be sent),
@@ -85,12 +87,12 @@ class ResultRow:
         """
         result = done.result
         facts = _record_facts(record, account_id)
-        facts |= {"message": record.note, "match": tuple(key for keys in record.match_keys for key in keys)}
+        facts["message"], facts["match"] = record.note, tuple(chain.from_iterable(record.match_keys))
         if result is None:
-            return cls(**facts, status="unchanged")
+            return _BLANK.replace(**facts, status="unchanged")
         if record.id is None and isinstance(done.response, dict) and isinstance(done.response.get("id"), str):
             facts["id"] = done.response["id"]
-        written = cls(
+        written = _BLANK.replace(
             **facts,
             status="created" if done.request.method == "create" else "updated",
             http_status=result.response.status,
@@ -102,16 +104,16 @@ class ResultRow:
             return written
         doubts = describe_doubts(done.request, done.response, verify(done.request, done.response))
         message = _shorten(f"{doubts} The write HAS happened; verify='fail' counts the record as failed for it.")
-        return replace(written, status="failed", error=NOT_CONFIRMED, message=message)
+        return written.replace(status="failed", error=NOT_CONFIRMED, message=message)
 
     @classmethod
     def of_unsent(cls, record: Record, *, account_id: str) -> ResultRow:
         """Build the row of a record that asks for nothing, or is passed over."""
         facts = _record_facts(record, account_id)
         if record.skip is None:
-            return cls(**facts, status="unchanged", message=record.left_out)
+            return _BLANK.replace(**facts, status="unchanged", message=record.left_out)
         code, message = record.skip
-        return cls(**facts, status="skipped", error=code, message=_shorten(message), tolerated=True)
+        return _BLANK.replace(**facts, status="skipped", error=code, message=_shorten(message), tolerated=True)
 
     @classmethod
     def of_error(
@@ -130,7 +132,7 @@ class ResultRow:
         """
         is_skipped = skipped_since is not None
         message = str(error) if skipped_since is None else f"skipped, not sent: {skipped_since}"
-        return cls(
+        return _BLANK.replace(
             **_record_facts(record, account_id),
             status="skipped" if is_skipped or is_tolerated else "failed",
             http_status=(error.status or None) if isinstance(error, TrutoApiError) and not is_skipped else None,
@@ -190,6 +192,10 @@ class ResultRow:
                 **{name: tuple(row.get(name, ())) for name in ("not_confirmed", "match")},
             }
         )
+
+
+#: The row that others are copies of: that takes a third of the time that making one does.
+_BLANK = ResultRow(ordinal=0, id=None, integrated_account_id=None, status="unchanged")
 
 
 def show_counts(counts: Mapping[str, int]) -> dict[str, int]:
