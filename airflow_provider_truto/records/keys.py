@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from threading import Lock
 from typing import Any
 
@@ -88,8 +89,18 @@ def _differ(one: Any, other: Any) -> bool:
 
 def make_task_key(task: TaskIdentity, *, integrated_account_id: str, path: str, body: bytes) -> str:
     """Make the key of a task's write; equal arguments give equal keys, bodies that are not text among them."""
-    material = _JSON.encode([vars(task), integrated_account_id, path, body.decode(errors="surrogateescape")])
+    before, after = _write_task(task.dag_id, task.generation, task.map_index, task.run_id, task.task_id)
+    texts = map(_JSON.encode, (integrated_account_id, path, body.decode(errors="surrogateescape")))
+    material = f"[{before}{task.ordinal}{after}, {', '.join(texts)}]"
     return f"{_VERSION}-{hashlib.sha256(material.encode()).hexdigest()}"
+
+
+@lru_cache(maxsize=64)  # the records of a bulk differ in their ordinals only
+def _write_task(dag_id: str, generation: str, map_index: int, run_id: str, task_id: str) -> tuple[str, str]:
+    """Write a task's fields as JSON, sorted by their names; return what is before its ordinal, and what is after."""
+    before = _JSON.encode({"dag_id": dag_id, "generation": generation, "map_index": map_index})
+    after = _JSON.encode({"run_id": run_id, "task_id": task_id})
+    return f'{before[:-1]}, "ordinal": ', f", {after[1:]}"
 
 
 class CallKeys:
