@@ -6,6 +6,7 @@ check here may be too strict, but never too lenient.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -15,6 +16,7 @@ from airflow_provider_truto.client.request import encode_json
 from airflow_provider_truto.schemas.validator import Schema
 
 _RECORD_NAMES = frozenset({"id", "recordid"})
+_TEXT = frozenset({str})
 
 
 def write_valid_body(body: Any, schema: Schema | None) -> bytes | None:
@@ -24,7 +26,7 @@ def write_valid_body(body: Any, schema: Schema | None) -> bytes | None:
     try:
         if schema is not None and not schema.is_surely_met(body):
             return None
-        return encode_json(body, is_plain=True) if all(map(_is_plain_field, body, body.values())) else None
+        return encode_json(body, is_plain=True) if _is_plain_body(body) else None
     except (ValueError, RecursionError):
         return None
 
@@ -34,9 +36,11 @@ def is_record_name(name: str) -> bool:
     return fold(name) in _RECORD_NAMES
 
 
-def _is_plain_field(name: Any, value: Any) -> bool:
-    """Whether a top-level field is plain: not a name of a customer or record, and no empty list or object."""
-    return type(name) is str and _is_plain_name(name) and _is_plain(value) and value != [] and value != {}
+def _is_plain_body(body: dict[Any, Any]) -> bool:
+    """Whether no top-level field names a customer or record or is an empty list or object, and all are plain."""
+    values = body.values()
+    is_named = _has_text_keys(body) and all(map(_is_plain_name, body))
+    return is_named and [] not in values and {} not in values and _are_plain(values)
 
 
 @lru_cache(maxsize=4096)
@@ -44,15 +48,23 @@ def _is_plain_name(name: str) -> bool:
     return find_customer_name(name) is None and not is_record_name(name)
 
 
-def _is_plain(value: Any) -> bool:
-    """Whether a value is JSON already, without nulls (they may be an accident) and without inexact numbers."""
-    kind = type(value)
-    if kind is str or kind is bool or kind is float:  # encode_json refuses NaN
-        return True
-    if kind is int:
-        return -SAFE <= value <= SAFE  # type: ignore[no-any-return]
-    if kind is list:
-        return all(map(_is_plain, value))
-    if kind is dict:
-        return all(type(key) is str for key in value) and all(map(_is_plain, value.values()))
-    return False
+def _are_plain(values: Iterable[Any]) -> bool:
+    """Whether values are JSON already, without nulls (they may be an accident) and without inexact numbers."""
+    # A loop, and no call for each value: most are text.
+    for value in values:
+        kind = type(value)
+        if kind is str or kind is bool or kind is float:  # encode_json refuses NaN
+            continue
+        if kind is int:
+            is_plain = -SAFE <= value <= SAFE
+        elif kind is dict:
+            is_plain = _has_text_keys(value) and _are_plain(value.values())
+        else:
+            is_plain = kind is list and _are_plain(value)
+        if not is_plain:
+            return False
+    return True
+
+
+def _has_text_keys(value: dict[Any, Any]) -> bool:
+    return _TEXT.issuperset(map(type, value))
