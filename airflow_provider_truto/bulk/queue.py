@@ -12,7 +12,7 @@ import math
 from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass, field
 from itertools import chain, islice
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from airflow_provider_truto.bulk.circuit import CircuitBreaker
 from airflow_provider_truto.bulk.order import Lines
@@ -75,8 +75,7 @@ class Account:
         return self.is_asked or self.waits > 0 or self.in_flight >= (share if most is None else min(share, most))
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(NamedTuple):
     """A record whose turn it is. ``error`` says why it cannot be sent; ``skipped_since``: because of another one.
 
     ``question``: the CRM has to be asked before it can be looked up, for this ``"record"`` or for ``"all"``.
@@ -194,7 +193,7 @@ class FairQueue:
         self._spool.close()
 
     def _choose_account(self, running: int) -> Account | None:
-        share = max(1, math.ceil(self._concurrency / max(1, self._spool.account_count)))
+        share = math.ceil(self._concurrency / (self._spool.account_count or 1))
         for account in self._ready.values():
             if account.circuit.opened_by is not None or not account.is_busy(share):
                 return account
@@ -272,6 +271,8 @@ class FairQueue:
             return Turn(record, account)
         if account.circuit.opened_by is not None:
             return Turn(record, account, account.circuit.opened_by, account.circuit.reason)
+        if not account.undone:
+            return None
         undone = next((name for name in account.lines.list_names(record.ordinal) if name in account.undone), None)
         if undone is not None:
             reason = (

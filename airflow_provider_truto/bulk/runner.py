@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -253,7 +252,7 @@ class BulkRunner:
         done, attempts = await self._call(turn, partial(self._writer.write, record, was_refused=was_refused))
         if done.result is None or not attempts:
             return done
-        return replace(done, result=replace(done.result, attempts=attempts + done.result.attempts))
+        return done._replace(result=done.result._replace(attempts=attempts + done.result.attempts))
 
     async def _call(self, turn: Turn, call: Callable[[], Awaitable[T]]) -> tuple[T, int]:
         """Make a call, again after each long wait; return what it gives, and the attempts before the last wait."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Response:
+class Response(NamedTuple):
     """An answer whose head, and unless streamed its whole body, has arrived.
 
     ``headers`` has lower-case names. ``stream`` is the transport's iterator over the bytes of a streamed
@@ -19,11 +18,14 @@ class Response:
     """
 
     status: int
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = field(default=b"", repr=False)
+    headers: Mapping[str, str] = MappingProxyType({})
+    body: bytes = b""
     stream: Any = None
     seconds: float = 0.0
     sent_after: float = 0.0
+
+    def __repr__(self) -> str:
+        return f"Response(status={self.status}, headers={self.headers!r})"
 
     @property
     def ok(self) -> bool:

@@ -9,8 +9,8 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 from airflow_provider_truto.client.endpoints import capabilities_request, integrated_account_request
 from airflow_provider_truto.client.error_parsing import build_api_error, is_remote_error
@@ -64,8 +64,7 @@ class RetryPolicy:
     put_off_over: float | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """A success, its parsed JSON, and what it cost: attempts and seconds waited.
 
     ``value`` is ``{}`` for an empty answer, bytes where the call takes any content and no JSON came, and ``None``
@@ -75,12 +74,15 @@ class Result:
     """
 
     response: Response
-    value: Any = field(repr=False)
+    value: Any
     request: Request
     attempts: int
     waited: float
     paced: float = 0.0
-    scrub: Callable[[str], str] = field(default=str, repr=False)
+    scrub: Callable[[str], str] = str
+
+    def __repr__(self) -> str:
+        return f"Result(request={self.request}, response={self.response!r}, attempts={self.attempts})"
 
 
 class UnreadableError(Exception):

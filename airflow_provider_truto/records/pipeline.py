@@ -9,9 +9,8 @@ Questions that precede the write (which account, which fields, the record as it 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from airflow_provider_truto.client.accounts import (
     check_account,
@@ -41,8 +40,7 @@ from airflow_provider_truto.records.validate import ValidRequest, load_body_sche
 from airflow_provider_truto.schemas.custom_fields import find_unlisted_fields
 
 
-@dataclass(frozen=True, kw_only=True)
-class RecordResult:
+class RecordResult(NamedTuple):
     """What was sent, and what came back.
 
     ``response`` is the JSON answer, or ``None`` for a streamed one. Where nothing was sent, ``result`` is ``None``
@@ -54,7 +52,7 @@ class RecordResult:
     response: Any
     result: Result | None = None
     preview: Preview | None = None
-    unchanged: tuple[str, ...] = field(default=())
+    unchanged: tuple[str, ...] = ()
 
 
 async def write_record(
@@ -100,7 +98,7 @@ async def write_record(
                 return RecordResult(request=request, response=record, preview=preview, unchanged=unchanged)
             valid = _reduce_body(valid, differing)
             done = await send(valid)
-            return replace(done, preview=preview, unchanged=unchanged)
+            return done._replace(preview=preview, unchanged=unchanged)
     return await send(valid)
 
 
@@ -245,7 +243,7 @@ def _reduce_body(valid: ValidRequest, differing: dict[str, Any]) -> ValidRequest
     schema = load_body_schema(request)
     required = set(schema.source.get("required", ())) if schema else set()
     body = {name: value for name, value in request.body.items() if name in differing or name in required}
-    return replace(valid, request=request.replace(body=body), body=encode_json(body))
+    return valid._replace(request=request.replace(body=body), body=encode_json(body))
 
 
 async def send_record(

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from airflow_provider_truto.client.accounts import NO_CUSTOMER, find_account_fault
 from airflow_provider_truto.client.endpoints import names_record
@@ -54,8 +53,7 @@ def load_body_schema(request: RecordRequest) -> Schema | None:
         raise _make_schema_error(error) from None
 
 
-@dataclass(frozen=True, kw_only=True)
-class ValidRequest:
+class ValidRequest(NamedTuple):
     """A request that may be sent: its body as it goes on the wire, and warnings for the log.
 
     ``similar`` is one that was built before, from which this one differs in path, body and key only; the id, where it

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import replace
 from decimal import Decimal
 from enum import Enum
 
@@ -91,7 +90,7 @@ def test_what_is_admitted_is_what_the_long_way_sends(name, record_id, body):
         assert valid.request == request.replace(record_id=record_id, body=body)
         assert valid.body == go_the_long_way(valid.request)
         task = TASK.of(7)
-        assert build_request(valid, task=task) == build_request(replace(valid, similar=None), task=task)
+        assert build_request(valid, task=task) == build_request(valid._replace(similar=None), task=task)
 
 
 @pytest.mark.parametrize("name", REQUESTS)
