@@ -75,7 +75,12 @@ class Request(Value):
     @property
     def target(self) -> str:
         """Path and query as they go on the wire."""
-        return f"{self.path}?{_encode_pairs(self.query)}" if self.query else self.path
+        return f"{self.path}?{self.query_string}" if self.query else self.path
+
+    @property
+    def query_string(self) -> str:
+        """The query as it goes on the wire, ``""`` where there is none."""
+        return _encode_pairs(self.query) if self.query else ""
 
     def __str__(self) -> str:
         """Name the request for logs and messages: no query, no body."""

@@ -69,6 +69,7 @@ class AiohttpTransport:
         connections: int = 100,
     ) -> None:
         self._settings = settings
+        self._base = URL(settings.base_url, encoded=True)
         self._sleep = sleep
         self._scrubber = Scrubber(settings, tokens)
         self._connections = connections
@@ -93,7 +94,6 @@ class AiohttpTransport:
 
     async def send(self, request: Request, token: Token) -> Response | TransportFailure:
         """Send a call, and read its answer."""
-        url = self._settings.base_url.rstrip("/") + request.target
         proxy = self._proxy
         if proxy is not None and not proxy.startswith(("http://", "https://")):
             return build_proxy_failure(
@@ -112,7 +112,7 @@ class AiohttpTransport:
                 async with timeout(self._settings.deadline):
                     response = await session.request(
                         request.method,
-                        URL(url, encoded=True),
+                        self._build_url(request),
                         data=request.body,
                         headers={**build_request_headers(request), "Authorization": f"Bearer {token.reveal()}"},
                         # aiohttp would name a type for nothing. A list to skip costs each call a copy of its headers.
@@ -166,6 +166,17 @@ class AiohttpTransport:
             # Without this, aiohttp repeats some verbs by itself on a connection that died while it was pooled.
             self._opened._retry_connection = False
         return self._opened
+
+    def _build_url(self, request: Request) -> URL:
+        """Return a request's URL; one that is made of text is taken apart again, which takes thrice as long."""
+        base = self._base
+        return URL.build(
+            scheme=base.scheme,
+            authority=base.raw_authority,
+            path=base.raw_path.rstrip("/") + request.path,
+            query_string=request.query_string,
+            encoded=True,
+        )
 
     @cached_property
     def _proxy(self) -> str | None:
