@@ -6,6 +6,7 @@ Much of this is what aiohttp has to be told so that it behaves as requests does 
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import ssl
 import sys
@@ -190,12 +191,16 @@ class AiohttpTransport:
 
 
 class _Handler(ResponseHandler):
-    """Ends a connection over which a head of too many lines comes.
+    """Ends a connection over which a head of too many lines comes, and has one timer for its silence.
 
-    Before 3.14, aiohttp counts no headers, and takes a minute for a megabyte of those of one name.
+    Before 3.14, aiohttp counts no headers, and takes a minute for a megabyte of those of one name. It also makes a
+    timer for each request and one more for each piece of an answer, which nearly never run; this one looks, when it
+    is due, whether something came meanwhile.
     """
 
     _lines = 0
+    #: When it has been silent for too long; infinity where nothing is expected.
+    _silent_until = math.inf
 
     def data_received(self, data: bytes) -> None:
         if self._payload is None or self._payload.is_eof():
@@ -207,6 +212,22 @@ class _Handler(ResponseHandler):
         super().data_received(data)
         if self._buffer:
             self._lines = 0
+
+    def _reschedule_timeout(self) -> None:
+        if self._read_timeout:
+            self._silent_until = self._loop.time() + self._read_timeout
+            if self._read_timeout_handle is None:
+                self._read_timeout_handle = self._loop.call_at(self._silent_until, self._on_read_timeout)
+
+    def _drop_timeout(self) -> None:
+        self._silent_until = math.inf
+
+    def _on_read_timeout(self) -> None:
+        self._read_timeout_handle = None
+        if self._loop.time() >= self._silent_until:
+            super()._on_read_timeout()
+        elif self._silent_until < math.inf:
+            self._read_timeout_handle = self._loop.call_at(self._silent_until, self._on_read_timeout)
 
 
 class _Connector(aiohttp.TCPConnector):
