@@ -25,11 +25,17 @@ class Lines:
         """Put a record into these lines; return whether it is the first in all of its lines."""
         own = self._names.setdefault(ordinal, [])
         for name in names:
-            if name not in own:
-                own.append(name)
-                line = self._lines.setdefault(name, deque())
+            if name in own:
+                continue
+            own.append(name)
+            line = self._lines.get(name)
+            if line is None:
+                self._lines[name] = deque([ordinal])
+            elif line[-1] < ordinal:
+                line.append(ordinal)
+            else:
                 later = (place for place, other in enumerate(line) if other > ordinal and other not in served)
-                line.insert(next(later, len(line)) if line and line[-1] > ordinal else len(line), ordinal)
+                line.insert(next(later, len(line)), ordinal)
         return self.is_first(ordinal)
 
     def list_names(self, ordinal: int) -> list[str]:
@@ -44,13 +50,16 @@ class Lines:
         following = []
         for name in left:
             line = self._lines[name]
-            line.remove(ordinal)
-            if line:
-                following.append(line[0])
-            else:
+            if len(line) == 1:
                 del self._lines[name]
+            else:
+                line.remove(ordinal)
+                following.append(line[0])
         return [other for other in dict.fromkeys(following) if self.is_first(other)]
 
     def is_first(self, ordinal: int) -> bool:
         """Return whether a record is the first in all of its lines."""
-        return all(self._lines[name][0] == ordinal for name in self._names[ordinal])
+        for name in self._names[ordinal]:  # noqa: SIM110  (a generator would cost more than what it runs)
+            if self._lines[name][0] != ordinal:
+                return False
+        return True
