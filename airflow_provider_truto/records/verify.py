@@ -7,7 +7,7 @@ answer holds the record after the write, so that most of it can be seen there.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,12 +80,7 @@ def find_not_confirmed(request: RecordRequest, response: Any) -> tuple[str, ...]
 def _has_all(asked: Any, got: Any) -> bool:
     """Whether an answer has what was asked for; its objects may have other fields beside those."""
     if isinstance(asked, dict) and asked and isinstance(got, dict):
-        # Neither a generator nor a call for each text: most values are one, and each record is looked at.
-        for name, value in asked.items():
-            other = got.get(name)
-            if value != other if type(value) is str else not _has_all(value, other):
-                return False
-        return True
+        return _has_values(asked, got, is_met=_has_all)
     return _is_equal(asked, got)
 
 
@@ -161,17 +156,21 @@ def _group_value(asked: Any, got: Any, at: str) -> str:
 
 def _is_equal(asked: Any, got: Any) -> bool:
     """Whether both are the same JSON; Python alone would take ``True`` for 1."""
-    if isinstance(asked, str):
-        return bool(asked == got)
     if isinstance(asked, dict):
-        return (
-            isinstance(got, dict)
-            and asked.keys() == got.keys()
-            and all(map(_is_equal, asked.values(), map(got.get, asked)))
-        )
+        return isinstance(got, dict) and asked.keys() == got.keys() and _has_values(asked, got, is_met=_is_equal)
     if isinstance(asked, list):
         return isinstance(got, list) and len(asked) == len(got) and all(map(_is_equal, asked, got))
     return bool(asked == got) and isinstance(asked, bool) == isinstance(got, bool)
+
+
+def _has_values(asked: dict[str, Any], got: dict[str, Any], *, is_met: Callable[[Any, Any], bool]) -> bool:
+    """Whether an object has what was asked for of each name; ``is_met`` compares what is not text."""
+    # Neither a generator nor a call for each text: most values are one, and each record is looked at.
+    for name, value in asked.items():
+        other = got.get(name)
+        if value != other if type(value) is str else not is_met(value, other):
+            return False
+    return True
 
 
 def is_empty(value: Any) -> bool:
