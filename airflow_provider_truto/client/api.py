@@ -243,7 +243,10 @@ class TrutoApi(ABC):
         return self.listing(_open_pages, logs_request(log_type, query), account_key="integrated_account_id")
 
     def sync_job_runs(self, **query: Any) -> Any:
-        """List runs of sync jobs."""
+        """List runs of sync jobs.
+
+        Truto documents no filters of this list, and ignores what it does not know: compare what comes.
+        """
         request = admin_request("GET", "sync-job-run", query=query)
         return self.listing(_open_pages, request, account_key="integrated_account_id")
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import Any, Literal, get_args
 
+from airflow_provider_truto.client.errors import Problem
 from airflow_provider_truto.client.values import Value
 
 ResponseFormat = Literal["unified", "raw", "normalized", "stream"]
@@ -87,6 +88,15 @@ def explain_method_slip(method: Any) -> str | None:
     """
     meant = _MEANT.get(method.lower()) if isinstance(method, str) else None
     return None if meant in (None, method) else f"would call a custom method {method!r}: did you mean {meant!r}?"
+
+
+def find_untyped_flags(given: Any, *names: str) -> list[Problem]:
+    """Return the problems of flags that are not true or false: text is neither, and ``"false"`` would mean yes."""
+    return [
+        Problem(f"/{name}", f"expects true or false, got {value!r}")
+        for name in names
+        if not isinstance(value := getattr(given, name), bool)
+    ]
 
 
 def build_account_update(account_id: str, body: Any, **given: Any) -> RecordRequest:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from airflow_provider_truto.client.errors import Problem
 from airflow_provider_truto.records.customer_schema import ENTITIES
-from airflow_provider_truto.records.request import LIVE, RecordRequest
+from airflow_provider_truto.records.request import LIVE, RecordRequest, find_untyped_flags
 
 #: Methods whose effect on one record can be shown beforehand.
 _PREVIEWED = frozenset({"create", "update", "delete"})
@@ -39,8 +39,9 @@ class Safeguards:
 
 
 def find_safeguard_problems(request: RecordRequest, safeguards: Safeguards) -> list[Problem]:
-    """Return what is asked for that means nothing for this request."""
-    problems = [
+    """Return what is asked for that means nothing, for this request or at all."""
+    problems = find_untyped_flags(safeguards, "preflight", "check_custom_fields", "preview", "skip_unchanged")
+    problems += [
         Problem(f"/{name}", f"is for {', '.join(sorted(_PREVIEWED))}, not for {request.method}")
         for name in ("preview", "expect")
         if getattr(safeguards, name) and request.method not in _PREVIEWED

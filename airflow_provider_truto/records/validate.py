@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from airflow_provider_truto.client.accounts import NO_CUSTOMER, find_account_fault
@@ -19,6 +19,7 @@ from airflow_provider_truto.records.request import (
     RESPONSE_FORMATS,
     RecordRequest,
     explain_method_slip,
+    find_untyped_flags,
 )
 from airflow_provider_truto.schemas.packaged import load_packaged_schema
 from airflow_provider_truto.schemas.validator import Finding, Schema, load_schema
@@ -113,7 +114,7 @@ def _find_body_problems(
     problems += [problem for problem in _find_name_problems(request, schema) if problem.pointer not in told]
     if request.body in (None, {}) and request.needs_body and not problems:
         problems.append(Problem("/body", "is empty: there is nothing in it to send"))
-    if schema is not None and request.method == "update" and not request.allow_empty:
+    if request.schema is not None and request.method == "update" and not request.allow_empty:
         problems += _find_empty_values(request.body)
     return problems, warnings
 
@@ -197,9 +198,21 @@ def _find_argument_problems(request: RecordRequest) -> list[Problem]:
     if request.response_format not in RESPONSE_FORMATS:
         expected = ", ".join(RESPONSE_FORMATS)
         problems.append(Problem("/response_format", f"expects one of {expected}, got {request.response_format!r}"))
+    problems += find_untyped_flags(request, "ignore_remote_data", "allow_empty")
+    if isinstance(request.allow_null, str) or not isinstance(request.allow_null, (bool, Collection)):
+        problems.append(Problem("/allow_null", "expects true, false, or the JSON pointers at which null is meant"))
     for argument in ("exclude_fields", "extra_fields"):
         if not _are_names(getattr(request, argument)):
             problems.append(Problem(f"/{argument}", "expects a list of field names"))
+    problems += _find_query_problems(request)
+    key = request.idempotency_key
+    if key is not None and not (isinstance(key, str) and _KEY.fullmatch(key)):
+        problems.append(Problem("/idempotency_key", "expects 1 to 255 visible ASCII characters without spaces"))
+    return problems
+
+
+def _find_query_problems(request: RecordRequest) -> list[Problem]:
+    problems: list[Problem] = []
     for argument in ("query", "remote_query"):
         value = getattr(request, argument)
         if value is None:
@@ -217,9 +230,6 @@ def _find_argument_problems(request: RecordRequest) -> list[Problem]:
                 " by integrated_account_id or tenant_id, as arguments of their own"
             )
             problems.append(Problem(f"/query/{name}", message))
-    key = request.idempotency_key
-    if key is not None and not (isinstance(key, str) and _KEY.fullmatch(key)):
-        problems.append(Problem("/idempotency_key", "expects 1 to 255 visible ASCII characters without spaces"))
     return problems
 
 

@@ -276,3 +276,20 @@ def test_a_streamed_update_arrives_as_documented(hook, emulator):
     ]
     assert arrived["headers"]["accept"] == "*/*"
     assert arrived["headers"]["idempotency-key"].startswith("v1-")
+
+
+@pytest.mark.parametrize("value", ["false", "true", "", 0, 1, None, []])
+@pytest.mark.parametrize(
+    "name", ["allow_empty", "ignore_remote_data", "preflight", "check_custom_fields", "skip_unchanged"]
+)
+def test_a_flag_that_is_not_one_is_neither_on_nor_off(name, value, hook, emulator):
+    with pytest.raises(TrutoSchemaError, match=f"/{name}: expects true or false, got {re.escape(repr(value))}"):
+        hook.update_account(RECORD, {"name": "x"}, **{name: value})
+    assert emulator.requests == []
+
+
+@pytest.mark.parametrize("value", ["false", "/description", 1, None])
+def test_a_null_is_allowed_by_a_flag_or_a_list_and_not_by_text(value, hook, emulator):
+    with pytest.raises(TrutoSchemaError, match="/allow_null: expects true, false, or the JSON pointers"):
+        hook.update_account(RECORD, {"name": "x"}, allow_null=value)
+    assert emulator.requests == []

@@ -179,6 +179,15 @@ def test_an_empty_list_is_refused_since_it_may_wipe_what_the_crm_holds(field):
     assert "allow_empty=True" in problem.message
 
 
+@pytest.mark.parametrize(("schema", "is_refused"), [("packaged", True), ({"type": "object"}, True), (None, False)])
+def test_an_empty_list_is_refused_also_of_a_resource_that_has_no_schema_of_this_package(schema, is_refused):
+    update = an_update({"emails": []}, schema=schema).replace(resource="contacts")
+    if is_refused:
+        assert pointers(update) == ["/body/emails"]
+    else:
+        assert validate(update)
+
+
 @pytest.mark.parametrize("field", ["custom_fields", "remote_data"])
 def test_an_empty_object_is_refused_since_it_may_wipe_what_the_crm_holds(field):
     (problem,) = refusal(an_update({field: {}})).problems
