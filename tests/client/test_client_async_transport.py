@@ -569,6 +569,29 @@ def test_an_answer_that_drips_is_read_to_its_end(both_at):
     assert len(result.requests) == 1
 
 
+def test_a_silence_is_counted_from_its_own_request_on_a_connection_that_is_kept(both_at):
+    def answers():
+        pauses = iter([0.0, 0.3, None])
+
+        def answer(conversation):
+            if (seconds := next(pauses)) is None:
+                conversation.stay_mute()
+                return
+            time.sleep(seconds)
+            conversation.answer(b'{"id":"1"}')
+
+        return answer
+
+    def rest(client):
+        return asyncio.sleep(0.3) if isinstance(client, AsyncClient) else time.sleep(0.3)
+
+    # The second answer comes later than the timeout after the first request, the third one never.
+    case = in_turn(update, rest, update, rest, update)
+    result = both_at(answers, case, read_timeout=0.5, max_attempts=1, **FOR_ACME)
+    assert "127.0.0.1 did not answer within 0.5 s" in str(result.error)
+    assert len(result.requests) == 3
+
+
 # -------------------------------------------------------------------------------------------------------- streaming
 
 
