@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from airflow_provider_truto.client.errors import Problem, TrutoSchemaError
+from airflow_provider_truto.command_line.files import list_given_files, read_json
 from airflow_provider_truto.command_line.output import Output, draw_table
 from airflow_provider_truto.records.coerce import CoercionOptions
 from airflow_provider_truto.records.pipeline import coerce_body
 from airflow_provider_truto.records.request import PACKAGED, RecordRequest
-from airflow_provider_truto.records.validate import validate
+from airflow_provider_truto.records.validate import explain_unknown_field, load_body_schema, validate
 from airflow_provider_truto.schemas.packaged import load_packaged_schema
 from airflow_provider_truto.schemas.truto_schema import convert_schema
 
@@ -28,10 +29,14 @@ def show_schema(given: Namespace) -> Output:
     """Show the fields of a body."""
     model, resource, method = _split_operation(given.operation)
     if given.account is not None or given.integration is not None:
-        from airflow_provider_truto.command_line.connections import open_hook
+        from airflow_provider_truto.command_line.connections import find_account, open_hook
 
-        customer = {"integration": given.integration, "integrated_account_id": given.account}
-        meta = open_hook(given.conn_id).method_schema(model, resource, method, **customer)
+        hook = open_hook(given.conn_id)
+        customer = {
+            "integration": given.integration,
+            "integrated_account_id": find_account(hook, given.account),
+        }
+        meta = hook.method_schema(model, resource, method, **customer)
         told = meta.get("request_body_schema")
         schema = dict(convert_schema(told).schema) if isinstance(told, Mapping) else None
     else:
@@ -91,7 +96,6 @@ def validate_file(given: Namespace) -> Output:
 
 
 def _check_rows(given: Namespace) -> Iterator[tuple[str, list[Problem]]]:
-    from airflow_provider_truto._compat import object_storage_path
     from airflow_provider_truto.bulk.record_parser import RecordParser
     from airflow_provider_truto.bulk.sources.files import FileSource
 
@@ -106,12 +110,23 @@ def _check_rows(given: Namespace) -> Iterator[tuple[str, list[Problem]]]:
         record_id=None if method == "create" else _SOME_RECORD,
         needs_id=method != "create",
     )
-    if str(given.file).lower().endswith(".json"):
-        body = json.loads(object_storage_path(given.file).read_text())
-        yield str(given.file), _find_problems(request.replace(body=body))
+    load_body_schema(request)  # one that cannot be read is not the file's fault
+    FileSource(delimiter=given.delimiter)  # nor is this argument
+    files = list_given_files(given.file)
+    try:
+        if len(files) == 1 and files[0].name.lower().endswith(".json"):
+            body = read_json(files[0])
+            yield str(given.file), _find_problems(request.replace(body=body))
+            return
+        parser = RecordParser(
+            needs_id=method != "create",
+            extra_fields=given.extra_field,
+            explain_unknown=partial(explain_unknown_field, request),
+        )
+        source = FileSource(*files, parser=parser, delimiter=given.delimiter)
+    except ValueError as error:  # such as a header: no row can be read
+        yield str(given.file), [Problem("/", str(error).removeprefix(f"{files[0].name}: "))]
         return
-    parser = RecordParser(needs_id=method != "create", extra_fields=given.extra_field)
-    source = FileSource(object_storage_path(given.file), parser=parser, delimiter=given.delimiter)
     for record in source.records():
         if not record.is_sent:
             yield record.label, list(record.problems)

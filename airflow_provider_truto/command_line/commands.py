@@ -88,13 +88,17 @@ COMMANDS = (
         name="capabilities",
         help="say what can be called for a customer, or for a CRM",
         description=(
-            "List the resources and methods that Truto offers for one integrated account, or with --integration for"
-            " any account of a CRM. Example: capabilities acae0000-0000-4000-8000-000000000001"
+            "List the resources and methods that Truto offers for one integrated account, which is named by its id or"
+            " by the customer's (tenant_id), or with --integration for any account of a CRM."
+            " Example: capabilities acae0000-0000-4000-8000-000000000001"
         ),
         function=f"{_HERE}.connections:show_capabilities",
         arguments=(
             _argument(
-                "account", nargs="?", metavar="ACCOUNT", help="the integrated account (default: the connection's)"
+                "account",
+                nargs="?",
+                metavar="ACCOUNT",
+                help="the integrated account, or your own id of the customer (default: the connection's)",
             ),
             _argument("--integration", metavar="NAME", help="ask about this CRM instead, such as hubspot"),
             _CONNECTION,
@@ -112,7 +116,7 @@ COMMANDS = (
         function=f"{_HERE}.bodies:show_schema",
         arguments=(
             _OPERATION,
-            _argument("--account", metavar="ACCOUNT", help="ask Truto what this integrated account takes"),
+            _argument("--account", metavar="ACCOUNT", help="ask Truto what this customer takes, by either id"),
             _argument("--integration", metavar="NAME", help="ask Truto what this CRM takes"),
             _CONNECTION,
             _JSON,

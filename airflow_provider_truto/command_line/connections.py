@@ -7,7 +7,7 @@ from argparse import Namespace
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_provider_truto.client.accounts import get_integration_name
+from airflow_provider_truto.client.accounts import find_account_fault, get_integration_name
 from airflow_provider_truto.command_line.output import Output, draw_table
 from airflow_provider_truto.hooks.truto import TrutoHook
 
@@ -18,6 +18,17 @@ def open_hook(conn_id: str) -> TrutoHook:
     """Return a hook that also finds connections of Airflow's database, as commands of Airflow's own do."""
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
     return TrutoHook(conn_id)
+
+
+def find_account(hook: TrutoHook, named: str | None) -> str | None:
+    """Return the id of the integrated account that is named by its id, or by its customer's; none for none.
+
+    Raises ``TrutoSchemaError`` where the customer has none, or several.
+    """
+    if not named or find_account_fault(named) is None:
+        return named
+    found: str = hook.integrated_account_id_of(named)
+    return found
 
 
 def check(given: Namespace) -> Output:
@@ -45,7 +56,8 @@ def _describe_account(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def show_capabilities(given: Namespace) -> Output:
     """Show what can be called."""
-    found = open_hook(given.conn_id).capabilities(given.account, integration=given.integration)
+    hook = open_hook(given.conn_id)
+    found = hook.capabilities(find_account(hook, given.account), integration=given.integration)
     rows = [
         {
             "api": api,

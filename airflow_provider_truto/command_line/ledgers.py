@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote
 
-from airflow_provider_truto._compat import object_storage_path
 from airflow_provider_truto.bulk.completed import CompletedRecords
 from airflow_provider_truto.bulk.errors import LedgerError
 from airflow_provider_truto.bulk.ledger_files import (
@@ -21,6 +20,7 @@ from airflow_provider_truto.bulk.record import describe_row
 from airflow_provider_truto.bulk.report import find_last_summary
 from airflow_provider_truto.bulk.result_row import OUTCOMES, ResultRow, show_counts
 from airflow_provider_truto.bulk.storage import refresh
+from airflow_provider_truto.command_line.files import open_path
 from airflow_provider_truto.command_line.output import Output
 
 #: What the folders of a ledger are called for, from the inside.
@@ -29,9 +29,10 @@ _LEVELS = ("generation", "map_index", "task_id", "run_id", "dag_id")
 
 def show_ledger(given: Namespace) -> Output:
     """Count, list failures, or follow one record."""
-    root = object_storage_path(given.path)
-    if not refresh(root).exists():
-        raise LedgerError(f"there is no folder {given.path}")
+    root = open_path(given.path)
+    if not refresh(root).is_dir():
+        what = f"{given.path} is a file" if root.exists() else f"there is no folder {given.path}"
+        raise LedgerError(f"{what}. Name the output_path of the bulk, or a folder in it")
     ledgers = list(_find_ledgers(root))
     if not ledgers:
         raise LedgerError(f"there is no ledger at or below {given.path}")

@@ -76,6 +76,9 @@ def _redirect_logs_to_stderr() -> Iterator[TextIO]:
 
 
 def _describe(error: Exception) -> str:
-    """Return an error's text; one without a text, or of Python's own kinds, with its class."""
+    """Return an error's text: of a file, what is the matter with it; of Python's own kinds, the class as well."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename} cannot be read: {error.strerror}. Check the path, and who may read it"
     text: Any = str(error)
-    return text if text and type(error).__module__ != "builtins" else f"{type(error).__name__}: {text}"
+    is_told = type(error).__module__ != "builtins" or type(error) is ValueError
+    return text if text and is_told else f"{type(error).__name__}: {text}"

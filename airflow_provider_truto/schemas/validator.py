@@ -231,6 +231,8 @@ def load_schema(source: Mapping[str, Any] | str | PathLike[str], *, is_valid: bo
         return _compile_schema(path.read_text("utf-8"), f"the schema {path.name}", is_valid)
     except OSError as error:
         raise ValueError(f"the schema {str(path)!r} cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"the schema {path.name} is not UTF-8: {error.reason} at byte {error.start}") from None
 
 
 def _convert_mapping(value: Any) -> dict[Any, Any]:

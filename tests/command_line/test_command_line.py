@@ -89,6 +89,9 @@ def test_capabilities_lists_what_can_be_called(truto, run, told):
     (row,) = [line.split(maxsplit=2) for line in out.splitlines() if line.startswith("unified  crm/accounts ")]
     assert row[2] == "list, get, create, update, delete, assign-owner"
     assert told("capabilities", ACME)[1]["account"]["id"] == ACME
+    assert told("capabilities", "acme") == told("capabilities", ACME)
+    code, _, err = run("capabilities", "nobody")
+    assert (code, "no integrated account has tenant_id 'nobody'" in err) == (3, True)
     assert told("capabilities", "--integration", "attio")[1]["integration"]["name"] == "attio"
     code, out, err = run("capabilities", "3a12e000-0000-4000-8000-000000000000")
     assert (code, out) == (3, "")
@@ -105,6 +108,7 @@ def test_schema_shows_the_fields_of_the_package_of_a_customer_and_of_a_crm(truto
     assert "urls" in told("schema")[1]["properties"]
     assert truto.requests == []
     assert "urls" not in told("schema", "--account", GLOBEX)[1]["properties"]
+    assert told("schema", "--account", "globex") == told("schema", "--account", GLOBEX)
     assert "industry" not in told("schema", "--integration", "attio")[1]["properties"]
     assert told("schema", "--operation", "crm.unknown.create") == (1, None)
     assert run("schema", "--operation", "accounts")[0] == 3
@@ -129,6 +133,10 @@ BODIES = {
         3,
         [["/body/number_of_employees"], ["/integrated_account_id"]],
     ),
+    "unknown columns": ("rows.csv", "id,nmae\n1,x\n2,y\n", (), 1, [["/"]]),
+    "no column that is needed": ("rows.csv", "name\nx\ny\n", (), 1, [["/"]]),
+    "torn": ("body.json", '{"name": ', (), 1, [["/"]]),
+    "empty": ("body.json", "\n", (), 1, [["/"]]),
     "new records": ("rows.jsonl", '{"body": {"name": "x"}}\n', ("--operation", "crm.accounts.create"), 1, []),
 }
 
@@ -143,6 +151,53 @@ def test_validate_tells_all_that_is_wrong_and_where(tmp_path, run, told, name, t
     assert code == code_of_text == (1 if pointers else 0)
     assert all(pointer in out for row in pointers for pointer in row)
     assert f"{checked} checked, {len(pointers)} with problems" in out
+
+
+UNREADABLE = {
+    "no file": (("validate", "nowhere.json"), 3, "there is no file nowhere.json. Check the path; a relative one"),
+    "no rows' file": (("validate", "nowhere.csv"), 3, "there is no file nowhere.csv. Check the path"),
+    "an empty folder": (("validate", "folder.json"), 3, "there is no file in folder.json"),
+    "not UTF-8": (("validate", "latin.json"), 1, "is not UTF-8 (invalid continuation byte at byte 12)"),
+    "a byte order mark": (("validate", "marked.json"), 1, "begins with a byte order mark"),
+    "a storage without its package": (("validate", "foo://b/x.csv"), 3, "most likely a package is missing"),
+    "no schema": (
+        ("validate", "latin.csv", "--schema", "nowhere.json"),
+        3,
+        "the schema 'nowhere.json' cannot be read",
+    ),
+    "a schema that is not UTF-8": (("validate", "latin.csv", "--schema", "latin.json"), 3, "latin.json is not UTF-8"),
+    "a delimiter of two": (("validate", "latin.csv", "--delimiter", "||"), 3, "delimiter: expects one character"),
+    "a row that is not UTF-8": (("validate", "latin.csv"), 1, "is not UTF-8: export the file"),
+    "no ledger's folder": (("ledger", "nowhere"), 3, "there is no folder nowhere. Name the output_path"),
+    "a file for a ledger": (("ledger", "latin.csv"), 3, "latin.csv is a file. Name the output_path"),
+    "a ledger on a storage without its package": (("ledger", "foo://b/x"), 3, "most likely a package is missing"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "code", "message"), UNREADABLE.values(), ids=UNREADABLE)
+def test_what_cannot_be_read_is_told_with_what_to_do(tmp_path, monkeypatch, run, arguments, code, message):
+    monkeypatch.chdir(tmp_path)
+    Path("folder.json").mkdir()
+    Path("latin.json").write_bytes(b'{"name":"caf\xe9"}')
+    Path("latin.csv").write_bytes(b"id,name\n1,caf\xe9\n")
+    Path("marked.json").write_bytes(b'\xef\xbb\xbf{"name": "x"}')
+    found, out, err = run(*arguments)
+    assert found == code
+    assert message in (out if code == 1 else err)
+    assert "Error" not in err
+
+
+def test_what_the_system_forbids_is_told_with_its_path(tmp_path, monkeypatch, run):
+    def forbid(*_, **__):
+        raise PermissionError(13, "Permission denied", str(tmp_path / "body.json"))
+
+    (tmp_path / "body.json").write_text("{}")
+    monkeypatch.setattr("airflow_provider_truto.command_line.bodies.read_json", forbid)
+    code, _, err = run("validate", tmp_path / "body.json")
+    assert (code, err) == (
+        3,
+        f"{tmp_path}/body.json cannot be read: Permission denied. Check the path, and who may read it\n",
+    )
 
 
 def test_validate_takes_the_author_s_schema_and_stops_at_a_hundred(tmp_path, told, run):

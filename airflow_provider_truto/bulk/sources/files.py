@@ -53,7 +53,7 @@ class FileSource(Source):
             )
         self._parser = parser or RecordParser()
         self._delimiter = delimiter
-        self._paths = [file for path in paths for file in _list_files(path)]
+        self._paths = [file for path in paths for file in list_files(path)]
         self._versions = [_read_version(path) for path in self._paths]
         for path in self._paths:
             self._check(path)
@@ -167,8 +167,11 @@ def _check_start(start: bytes, kind: Format) -> None:
             raise ValueError(f"it is {foreign}")
 
 
-def _list_files(path: Any) -> list[Any]:
-    """List the files of a path, a folder, or a glob in the last part, which may match folders as well; by name."""
+def list_files(path: Any) -> list[Any]:
+    """List the files of a path, a folder, or a glob in the last part, which may match folders as well; by name.
+
+    Raises ``ValueError`` where there is none.
+    """
     refresh(path)
     if path.is_dir():
         files = _list_folder(path)
