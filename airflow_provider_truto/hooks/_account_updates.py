@@ -4,14 +4,29 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from functools import cached_property
+from operator import is_
+from typing import Any, NamedTuple
 
 from airflow_provider_truto.client.api import TrutoApi
 from airflow_provider_truto.client.core import Client
 from airflow_provider_truto.client.keys import CURRENT_TASK, FindKeys
-from airflow_provider_truto.records.pipeline import write_record
+from airflow_provider_truto.records.pipeline import send_record, write_record
+from airflow_provider_truto.records.prepared import PreparedCache, PreparedWrites
 from airflow_provider_truto.records.request import PACKAGED, RecordRequest, SchemaSource, build_account_update
 from airflow_provider_truto.records.safeguards import Safeguards
+
+
+class _Usual(NamedTuple):
+    """What an update is asked for with if it is like most: all else but id and body is as in ``_DEFAULTS``."""
+
+    integrated_account_id: str | None
+    response_format: str
+    ignore_remote_data: bool
+
+
+#: exclude_fields, remote_query, schema, extra_fields, allow_null, allow_empty, idempotency_key, and the safeguards.
+_DEFAULTS = (None, None, PACKAGED, None, False, False, None, False, None, False, None, False)
 
 
 class AccountUpdates(TrutoApi, ABC):
@@ -19,6 +34,10 @@ class AccountUpdates(TrutoApi, ABC):
 
     Strict: nothing is rendered or converted.
     """
+
+    @cached_property
+    def _prepared(self) -> PreparedCache:
+        return PreparedCache()
 
     def update_account(
         self,
@@ -81,6 +100,12 @@ class AccountUpdates(TrutoApi, ABC):
         """
         if response_format == "stream":
             raise ValueError("response_format='stream' has no JSON answer: call stream_account")
+        payload = exclude_fields, remote_query, schema, extra_fields, allow_null, allow_empty, idempotency_key
+        guards = preflight, expected_tenant_id, check_custom_fields, expect, skip_unchanged
+        usual = _Usual(integrated_account_id, response_format, ignore_remote_data)
+        if all(map(is_, payload + guards, _DEFAULTS)) and _is_well_typed(usual):
+            find_keys = self.find_keys(context)
+            return self.do(_write_usual, account_id, body, usual, cache=self._prepared, find_keys=find_keys)
         request = build_account_update(
             account_id,
             body,
@@ -192,6 +217,35 @@ class AccountUpdates(TrutoApi, ABC):
             idempotency_key=idempotency_key,
         )
         return self.do(_make_preview, request)
+
+
+def _is_well_typed(usual: _Usual) -> bool:
+    """Whether it is of its types, so that it equals only what means the same."""
+    account, response_format, ignore_remote_data = usual
+    return (
+        (account is None or isinstance(account, str))
+        and isinstance(response_format, str)
+        and isinstance(ignore_remote_data, bool)  # which 1 is not, although it equals True
+    )
+
+
+async def _write_usual(
+    client: Client,
+    account_id: str,
+    body: Mapping[str, Any],
+    usual: _Usual,
+    *,
+    cache: PreparedCache,
+    find_keys: FindKeys,
+) -> Any:
+    prepared = cache.get(usual, client.settings)
+    if prepared is not None and (valid := prepared.admit(account_id, body)) is not None:
+        return (await send_record(client, valid, find_keys=find_keys)).response
+    request = build_account_update(account_id, body, **usual._asdict())
+    written = await write_record(client, request, find_keys=find_keys)
+    if written.result is not None:
+        cache.put(usual, client.settings, PreparedWrites(written.request, written.result.request))
+    return written.response
 
 
 async def _write(client: Client, request: RecordRequest, *, safeguards: Safeguards, find_keys: FindKeys) -> Any:
