@@ -11,12 +11,13 @@ _NOT_GIVEN = "[none, '', [], {}]"
 _AS_JSON = ("array", "object")
 
 
-def params(operation: str) -> dict[str, Any]:
+def params(operation: str, *, prefix: str = "") -> dict[str, Any]:
     """Return a ``Param`` for each field of a body, for the ``params`` of a DAG: Airflow draws its form of them.
 
     A field that the schema does not require is ``None`` until somebody fills it in. Lists of objects, and objects,
     are JSON in the form, and come last. ``operation`` has a packaged schema, such as ``"crm.accounts.update"``.
-    Raises ``ValueError`` for any other.
+    Raises ``ValueError`` for any other. ``prefix`` begins the name of each param, as ``"parent_"``, so that one form
+    may have the fields of two records; in the form, ``Parent:`` stands before them.
     """
     from airflow_provider_truto._compat import make_param
     from airflow_provider_truto.schemas.packaged import load_packaged_schema
@@ -27,8 +28,8 @@ def params(operation: str) -> dict[str, Any]:
     required = schema.source.get("required", ())
     fields = schema.source["properties"]
     return {
-        name: make_param(
-            _build_field(name, field, is_required=name in required),
+        f"{prefix}{name}": make_param(
+            _build_field(name, field, is_required=name in required, prefix=prefix),
             description=_describe(field),
             has_default=name not in required,
         )
@@ -36,25 +37,30 @@ def params(operation: str) -> dict[str, Any]:
     }
 
 
-def body_from_params(names: Iterable[str]) -> str:
+def body_from_params(names: Iterable[str], *, prefix: str = "") -> str:
     """Return the template of a body that has the params of these names, without those that were not filled in.
 
     An empty field of the form changes nothing in the CRM: neither null nor ``""`` is sent for it. ``names`` are those
-    of ``params()``, or some of them; one that is not a param of the DAG fails the task. Raises ``ValueError`` for
-    text, and where there is none.
+    of ``params()``, or some of them; one that is not a param of the DAG fails the task. ``prefix`` is that of
+    ``params()``: the fields of the body are called without it. Raises ``ValueError`` for text, where there is none,
+    and for a name that does not begin with ``prefix``.
     """
     listed = [] if isinstance(names, str) else list(names)
     if not listed:
         raise ValueError(f"names: expects some, such as ['name', 'website'], got {names!r}")
-    named = ", ".join(f"({name!r}, params[{name!r}])" for name in listed)
+    if others := [name for name in listed if not name.startswith(prefix)]:
+        raise ValueError(f"names: expects names that begin with the prefix {prefix!r}, got {others[0]!r}")
+    named = ", ".join(f"({name.removeprefix(prefix)!r}, params[{name!r}])" for name in listed)
     return f"{{{{ dict([{named}] | rejectattr('1', 'in', {_NOT_GIVEN})) }}}}"
 
 
-def _build_field(name: str, schema: Mapping[str, Any], *, is_required: bool) -> dict[str, Any]:
+def _build_field(name: str, schema: Mapping[str, Any], *, is_required: bool, prefix: str) -> dict[str, Any]:
     """Return the schema of a param: the field's own, with a title, and with null where it may stay empty."""
     from airflow_provider_truto._compat import IS_AIRFLOW_2
 
-    field = {"title": name.replace("_", " ").capitalize(), **_relax(schema)}
+    field = {"title": _make_title(name), **_relax(schema)}
+    if prefix:
+        field["title"] = f"{_make_title(prefix)}: {field['title']}"
     if is_required:
         return field
     field["type"] = [schema["type"], "null"]
@@ -65,6 +71,10 @@ def _build_field(name: str, schema: Mapping[str, Any], *, is_required: bool) -> 
     elif choices != [None]:
         field["enum"] = choices
     return field
+
+
+def _make_title(name: str) -> str:
+    return name.replace("_", " ").strip().capitalize()
 
 
 def _relax(schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -134,6 +134,30 @@ def test_a_name_that_is_no_param_is_told_and_not_left_out(truto):
     assert truto.requests == []
 
 
+def test_one_form_may_have_the_fields_of_two_records(truto):
+    parent, child = (schemas.params(OPERATION, prefix=prefix) for prefix in ("parent_", "child_"))
+    assert [param.schema["title"] for param in parent.values()][-1] == "Parent: URLs"
+    with DAG(
+        dag_id="form",
+        start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+        schedule=None,
+        params={**parent, **child},
+    ):
+        update = TrutoUpdateAccountOperator(
+            task_id="update",
+            account_id=RECORD,
+            integrated_account_id=ACME,
+            body=schemas.body_from_params(child, prefix="child_"),
+        )
+    truto.run(update, params={"parent_name": "Acme", "child_name": "Acme Labs", "child_website": ""})
+    assert truto.requests[-1].body == {"name": "Acme Labs"}
+
+
+def test_a_name_without_the_prefix_is_told_while_the_dag_file_is_parsed():
+    with pytest.raises(ValueError, match="names: expects names that begin with the prefix 'child_', got 'name'"):
+        schemas.body_from_params(["child_name", "name"], prefix="child_")
+
+
 @pytest.mark.parametrize("names", ["name", "", []])
 def test_a_body_of_no_param_is_told_while_the_dag_file_is_parsed(names):
     with pytest.raises(ValueError, match="names: expects some"):
