@@ -80,6 +80,12 @@ def test_a_customer_s_records_stay_together_by_account():
     assert min(map(len, accounts)) > 10, "and customers are spread over the shards"
 
 
+def test_a_customer_who_is_named_in_two_ways_is_in_two_shards_as_the_page_says():
+    ways = [{"integrated_account_id": account_number(0)}, {"tenant_id": "tenant-0"}, {}]
+    rows = [{"id": "r1", "body": {"description": "x"}, **way} for way in ways]
+    assert max(len(list(source.records())) for source in sharded(rows, 64)) == 1
+
+
 def test_one_customer_s_records_are_spread_by_id_and_those_of_one_id_stay_together():
     rows = rows_of(1, 400) * 2
     parts = [list(source.records()) for source in sharded(rows, 4, "id")]
