@@ -19,6 +19,7 @@ from airflow_provider_truto.client.accounts import normalize_account
 from airflow_provider_truto.client.errors import TrutoError, TrutoNotFoundError, TrutoSchemaError
 from airflow_provider_truto.records.build import build_request
 from airflow_provider_truto.records.coerce import CoercionOptions
+from airflow_provider_truto.records.customer_schema import names_all_custom_fields
 from airflow_provider_truto.records.diff import Change
 from airflow_provider_truto.records.pipeline import RecordResult, prepare_request, send_record, write_record
 from airflow_provider_truto.records.prepared import PreparedWrites
@@ -143,10 +144,18 @@ class RecordWriter:
             return RecordResult(request=request, response=None)  # gone already: there is nothing left to do
         if record.is_removed:
             return result
-        may_prepare = self._safeguards == Safeguards()  # they look at each record itself
-        if may_prepare and result.result is not None and (prepared is None or prepared.is_outdated):
+        if result.result is not None and (prepared is None or prepared.is_outdated) and self._may_prepare(result):
             self._prepared[kind] = PreparedWrites(result.request, result.result.request)
         return result
+
+    def _may_prepare(self, result: RecordResult) -> bool:
+        """Whether a body alone decides how another record of the customer is sent.
+
+        Other safeguards look at the record as it is now, and a list of custom fields that is partial warns of names.
+        """
+        safeguards = self._safeguards
+        is_checked_by_schema = not safeguards.check_custom_fields or names_all_custom_fields(result.request)
+        return is_checked_by_schema and replace(safeguards, check_custom_fields=False) == Safeguards()
 
     async def find_fault(self, record: Record) -> TrutoSchemaError | None:
         """Check a record without writing it; return what is wrong with it.

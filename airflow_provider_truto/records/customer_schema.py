@@ -56,6 +56,19 @@ async def load_customer_schema(client: Client, request: RecordRequest, *, check_
     return request
 
 
+def find_custom_fields(request: RecordRequest) -> Mapping[str, Any]:
+    """Return what a request's schema says of ``custom_fields``; ``{}`` where that is nothing."""
+    schema = load_body_schema(request)
+    properties = schema.source.get("properties") if schema else None
+    found = properties.get("custom_fields") if isinstance(properties, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
+
+
+def names_all_custom_fields(request: RecordRequest) -> bool:
+    """Whether a request's schema names every custom field that its customer's CRM has."""
+    return find_custom_fields(request).get("additionalProperties") is False
+
+
 def _add_remote_data(schema: dict[str, Any]) -> dict[str, Any]:
     """Add ``remote_data``, which goes to the CRM as it is, so that Truto's schema need not name it."""
     if "properties" not in schema:

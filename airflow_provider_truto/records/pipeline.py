@@ -8,7 +8,7 @@ Questions that precede the write (which account, which fields, the record as it 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -29,7 +29,7 @@ from airflow_provider_truto.client.request import encode_json
 from airflow_provider_truto.client.retry import Result
 from airflow_provider_truto.records.build import build_read_request, build_request
 from airflow_provider_truto.records.coerce import CoercionOptions, coerce
-from airflow_provider_truto.records.customer_schema import load_customer_schema
+from airflow_provider_truto.records.customer_schema import find_custom_fields, load_customer_schema
 from airflow_provider_truto.records.diff import select_differing
 from airflow_provider_truto.records.keys import TaskIdentity
 from airflow_provider_truto.records.parse import describe_other_record, find_other_record, parse_response
@@ -140,9 +140,7 @@ async def prepare_request(
     for warning in valid.warnings:
         client.warn(f"{request}: {warning}")
     if safeguards.check_custom_fields and isinstance(request.body, dict):
-        schema = load_body_schema(request)
-        listed = _find_custom_fields(schema.source if schema else {})
-        for name in find_unlisted_fields(listed, request.body.get("custom_fields")):
+        for name in find_unlisted_fields(find_custom_fields(request), request.body.get("custom_fields")):
             client.warn(f"{request}: /body/custom_fields/{name}: is not among the fields that this CRM lists in part")
     return valid
 
@@ -264,9 +262,3 @@ async def send_record(
     if warnings:
         client.warn(f"the answer of {request}: {'; '.join(warnings)}")
     return RecordResult(request=request, response=response, result=result)
-
-
-def _find_custom_fields(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    properties = schema.get("properties")
-    found = properties.get("custom_fields") if isinstance(properties, Mapping) else None
-    return found if isinstance(found, Mapping) else {}

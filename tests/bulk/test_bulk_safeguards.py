@@ -30,6 +30,17 @@ def ignoring(one):
     return one
 
 
+@pytest.fixture
+def admitted(monkeypatch):
+    """The records that took the fast path."""
+    found = []
+    admit = PreparedWrites.admit
+    monkeypatch.setattr(
+        PreparedWrites, "admit", lambda *args: (valid := admit(*args)) and (found.append(valid) or valid)
+    )
+    return found
+
+
 # --------------------------------------------------------------------------------------------- about the customer
 
 
@@ -42,14 +53,19 @@ def ignoring(one):
     ],
     ids=["preflight", "both", "the tenant"],
 )
-def test_a_customer_is_asked_for_once_and_its_records_keep_the_fast_path(one, task, safeguards, calls, monkeypatch):
-    admitted = []
-    admit = PreparedWrites.admit
-    monkeypatch.setattr(PreparedWrites, "admit", lambda *args: admitted.append(found := admit(*args)) or found)
+def test_a_customer_is_asked_for_once_and_its_records_keep_the_fast_path(one, task, safeguards, calls, admitted):
     rows = [row for row in one.rows() if row["integrated_account_id"] == one.accounts[0]] * 10
     assert run(task(rows, **safeguards))["updated"] == 100
     assert reads(one) == {one.accounts[0]: calls}
-    assert len([found for found in admitted if found]) > 80
+    assert len(admitted) > 80
+
+
+@pytest.mark.parametrize(("integration", "is_fast"), [("hubspot", True), ("salesforce", False)])
+def test_records_keep_the_fast_path_where_the_crm_lists_all_custom_fields(one, task, integration, is_fast, admitted):
+    one.state.accounts[one.accounts[0]].record["integration"]["name"] = integration
+    rows = [row for row in one.rows() if row["integrated_account_id"] == one.accounts[0]] * 10
+    assert run(task(rows, check_custom_fields=True))["updated"] == 100
+    assert (len(admitted) > 80) == is_fast
 
 
 def test_what_is_in_the_way_of_one_customer_is_found_before_a_write_and_the_others_go_on(one, task, output):
