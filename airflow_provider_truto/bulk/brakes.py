@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from airflow_provider_truto.client.errors import TrutoError
+from airflow_provider_truto.client.plurals import count
 
 #: Share of the failures that count from which on they are one customer's own.
 _ALONE = 0.9
@@ -72,7 +73,7 @@ class FailureBrake:
         customers = len(self._failures)
         what = (
             f"bulk stopped: {self._all_failures} of the {self._all_done} records that this try has done have failed,"
-            f" of {customers} customer{'' if customers == 1 else 's'} (stop_after={self._rule}). What was not sent is"
+            f" of {count(customers, 'customer')} (stop_after={self._rule}). What was not sent is"
             " not done. Clear the task to go on: it sends what has failed and what is left. To let more fail first,"
             " raise stop_after, or leave it out"
         )
@@ -130,11 +131,11 @@ class ChangeRule:
             return ""
         least_rows, most_rows = min(run.rows for run in past), max(run.rows for run in past)
         most_changes = max(_FEW, *(run.changes for run in past))
-        told = f"the last {len(past)} run{'' if len(past) == 1 else 's'}"
+        told = f"the last {count(len(past), 'run')}"
         if rows * self.factor <= least_rows and rows < least_rows:
-            return f"the source has {rows} rows, and {told} had {least_rows} at least"
+            return f"the source has {count(rows, 'row')}, and {told} had {least_rows} at least"
         if rows >= most_rows * self.factor and rows > max(_FEW, most_rows):
-            return f"the source has {rows} rows, and {told} had {most_rows} at most"
+            return f"the source has {count(rows, 'row')}, and {told} had {most_rows} at most"
         if changes > most_changes * self.factor:
             return f"{changes} of {rows} rows would change something, and in {told} it were {most_changes} at most"
         return ""

@@ -17,6 +17,7 @@ from airflow_provider_truto.bulk.record import (
 from airflow_provider_truto.client.errors import Problem
 from airflow_provider_truto.client.names import CUSTOMER_ARGUMENTS, CUSTOMER_NAMES, find_nearest
 from airflow_provider_truto.client.numbers import parse_exact_json
+from airflow_provider_truto.client.plurals import count
 from airflow_provider_truto.records.render import mark_missing
 
 _IDS = frozenset({"id", "integrated_account_id"})
@@ -73,7 +74,7 @@ class Columns:
         """Read one row: a cell that is ``None`` is not given, ``null_marker`` is a null that is meant."""
         if len(cells) != len(self._names):
             return make_unreadable(
-                ordinal, Problem("/", f"has {len(cells)} cells, the header has {len(self._names)}")
+                ordinal, Problem("/", f"has {count(len(cells), 'cell')}, the header has {len(self._names)}")
             )
         body: dict[Any, Any] = {}
         ids: dict[str, Any] = {}

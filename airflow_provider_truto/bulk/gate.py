@@ -11,6 +11,7 @@ from airflow_provider_truto.bulk.brakes import ChangeRule, PastRun
 from airflow_provider_truto.bulk.errors import PlanRefusedError, UnfinishedError
 from airflow_provider_truto.bulk.history import RunHistory
 from airflow_provider_truto.bulk.preview import BulkPreview, is_full_plan
+from airflow_provider_truto.client.plurals import count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +45,7 @@ class PlanGate:
         unclear = plan.counts["unclear"]
         if self.expect is not None and plan.hash != self.expect and unclear:
             raise UnfinishedError(
-                f"{unclear} rows could not be decided on, since their customers could not be asked:"
+                f"{count(unclear, 'row')} could not be decided on, since the customers could not be asked:"
                 f" {plan.describe()}. Whether this is the plan of expect={self.expect!r} is not known, and nothing"
                 " was sent; a retry asks again"
             )

@@ -40,6 +40,7 @@ from airflow_provider_truto.bulk.sources.source import Source, SourcePlan
 from airflow_provider_truto.bulk.state.run_state import RunState, StateOptions, choose_filter, is_there
 from airflow_provider_truto.bulk.tries import begin_try
 from airflow_provider_truto.client.errors import TrutoSchemaError
+from airflow_provider_truto.client.plurals import choose_form, count
 from airflow_provider_truto.records.keys import RunSeen, TaskIdentity
 
 if TYPE_CHECKING:
@@ -315,14 +316,15 @@ class BulkJob:
 
     def _log_completed(self, ledger: Ledger, completed: CompletedRecords) -> None:
         if done := sum(completed.counts.values()):
-            self.log.info("Going on in %s: %d records are accounted for already", ledger.folder, done)
+            are = choose_form(done, "is", "are")
+            self.log.info("Going on in %s: %s %s accounted for already", ledger.folder, count(done, "record"), are)
         else:
             self.log.info("The ledger is in %s", ledger.folder)
         if completed.lost_failures:
             self.log.warning(
-                "%d records failed in earlier tries and stand in no failures file any more, which was emptied or"
-                " deleted: this try's lacks them too. The results files have their ids and rows",
-                completed.lost_failures,
+                "%s failed in earlier tries, and no failures file has them any more: it was emptied or deleted. This"
+                " try's lacks them too; the results files have their ids and rows",
+                count(completed.lost_failures, "record"),
             )
 
     def _report(self, progress: Progress) -> None:

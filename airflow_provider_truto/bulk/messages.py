@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_truto.bulk.result_row import count_failures
+from airflow_provider_truto.client.plurals import choose_form, count
 from airflow_provider_truto.client.rate_limiter import ACCOUNT_RATE, TIER_SECONDS, TOKEN_RATE
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ def describe_start(*, rows: int | None, done: int, requests_per_second: float | 
 
     ``rows`` is ``None`` where it is not known, ``done`` are those of earlier tries; the rate is the connection's.
     """
-    text = "An unknown number of records" if rows is None else f"{rows} records"
+    text = "An unknown number of records" if rows is None else count(rows, "record")
     if requests_per_second == 0:
         return f"{text}; no pacing"
     of_all = TOKEN_RATE if requests_per_second is None else requests_per_second
@@ -31,7 +32,8 @@ def describe_start(*, rows: int | None, done: int, requests_per_second: float | 
 
 def describe_progress(progress: Progress) -> str:
     """Return how far a bulk is: ``12000 of 40000 records, 48.0 per second, 9 min 43 s left; 3 failed or skipped``."""
-    text = f"{progress.done}{'' if progress.total is None else f' of {progress.total}'} records"
+    done, total = progress.done, progress.total
+    text = count(done, "record") if total is None else f"{done} of {count(total, 'record')}"
     if progress.rate is not None:
         text += f", {progress.rate:.1f} per second"
     if (left := progress.seconds_left) is not None:
@@ -42,9 +44,10 @@ def describe_progress(progress: Progress) -> str:
 def describe_end(summary: Mapping[str, Any]) -> str:
     """Return what became of the records of a bulk that came to its end."""
     return (
-        f"{summary['records']} records are done: {summary['updated']} updated, {summary['created']} created,"
+        f"{count(summary['records'], 'record')} {choose_form(summary['records'], 'is', 'are')} done:"
+        f" {summary['updated']} updated, {summary['created']} created,"
         f" {summary['unchanged']} unchanged, {summary['failed']} failed, {summary['skipped']} skipped, by"
-        f" {summary['requests']} calls of this try"
+        f" {count(summary['requests'], 'call')} of this try"
     )
 
 
@@ -55,9 +58,10 @@ def describe_failures(summary: Mapping[str, Any]) -> str:
     problems = "".join(f"\n  {problem}" for problem in summary["first_problems"])
     counted = " The first problems (rows are counted from 0, as in the ledger):" if problems else ""
     return (
-        f"{failures} of {summary['records']} records failed ({summary['failed']}) or were skipped"
-        f" ({failures - summary['failed']}); {written} were written, {summary['unchanged']} needed no"
-        f" write{describe_tolerated(summary)}."
+        f"{failures} of {count(summary['records'], 'record')} failed ({summary['failed']}) or were skipped"
+        f" ({failures - summary['failed']}); {written} {choose_form(written, 'was', 'were')} written,"
+        f" {summary['unchanged']} needed"
+        f" no write{describe_tolerated(summary)}."
         f" They are in {', '.join(summary['failures']) or summary['ledger']}, which can be a source again."
         f"{counted}{problems}"
     )
@@ -66,26 +70,29 @@ def describe_failures(summary: Mapping[str, Any]) -> str:
 def describe_tolerated(summary: Mapping[str, Any]) -> str:
     """Return how many records were passed over on purpose; nothing where none was."""
     number = summary.get("tolerated", 0)
-    return f", {number} {'was' if number == 1 else 'were'} passed over on purpose" if number else ""
+    return f", {number} {choose_form(number, 'was', 'were')} passed over on purpose" if number else ""
 
 
 def list_doubts(progress: Progress, *, verify: str | None) -> Iterator[str]:
     """Return what this try's answers leave in doubt; the fields that they do not confirm under ``verify="warn"``."""
     if progress.others:
         yield (
-            f"{progress.others} of this try's answers are about another record than the one that was asked for, the"
+            f"{progress.others} of this try's answers {choose_form(progress.others, 'is', 'are')} about another"
+            " record than the one that was asked for, the"
             f" first that of {progress.first_other}. A CRM that merged the two does this rightly; if it did not, the"
             " answer is another call's: look at both records. The ledger has /id among their not_confirmed"
         )
     if verify == "warn" and progress.unconfirmed:
         yield (
-            f"{progress.unconfirmed} of this try's writes were answered with success, but the answer does not confirm"
-            f" all of their fields, the first of {progress.first_unconfirmed}. The integration may not map these, or"
-            " the CRM kept its own values. The ledger has them as not_confirmed"
+            f"{progress.unconfirmed} of this try's writes {choose_form(progress.unconfirmed, 'was', 'were')} answered"
+            " with success, but the answer does not confirm all of their fields, the first of"
+            f" {progress.first_unconfirmed}. The integration may not map these, or the CRM kept its own values. The"
+            " ledger has them as not_confirmed"
         )
     if progress.repeated:
         yield (
-            f"{progress.repeated} rows of this try were about a record that an earlier row was about. The first is"
+            f"{count(progress.repeated, 'row')} of this try {choose_form(progress.repeated, 'was', 'were')} about a"
+            " record that an earlier row was about. The first is"
             f" {progress.first_repeated}. The ledger says so in their messages"
         )
 

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 
 from airflow_provider_truto.bulk.record import Record
 from airflow_provider_truto.client.errors import TrutoError
+from airflow_provider_truto.client.plurals import count
 from airflow_provider_truto.records.diff import Change
 
 _VERSION = "p2"
@@ -155,7 +156,7 @@ class BulkPreview:
     def describe(self) -> str:
         """Return the counts in words."""
         told = ", ".join(f"{self.counts[kind]} {kind}" for kind in KINDS if self.counts[kind]) or "nothing to do"
-        return f"{self.rows} rows of {len(self.of_accounts)} customers: {told}"
+        return f"{count(self.rows, 'row')} of {count(len(self.of_accounts), 'customer')}: {told}"
 
 
 def _count_changes(counts: Mapping[str, int]) -> int:

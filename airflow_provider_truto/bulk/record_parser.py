@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from airflow_provider_truto.bulk.columns import Columns, ExplainUnknown
 from airflow_provider_truto.bulk.record import Record, make_unreadable, parse_record
 from airflow_provider_truto.client.errors import Problem
+from airflow_provider_truto.client.plurals import count
 
 
 class RowMapping(Protocol):
@@ -89,6 +90,6 @@ class _MappedColumns:
     def parse(self, cells: Sequence[Any], ordinal: int) -> Record:
         if len(cells) != len(self._names):
             return make_unreadable(
-                ordinal, Problem("/", f"has {len(cells)} cells, the header has {len(self._names)}")
+                ordinal, Problem("/", f"has {count(len(cells), 'cell')}, the header has {len(self._names)}")
             )
         return self._mapping.parse(dict(zip(self._names, cells, strict=True)), ordinal)

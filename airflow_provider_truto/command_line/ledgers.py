@@ -20,6 +20,7 @@ from airflow_provider_truto.bulk.record import describe_row
 from airflow_provider_truto.bulk.report import find_last_summary
 from airflow_provider_truto.bulk.result_row import OUTCOMES, ResultRow, show_counts
 from airflow_provider_truto.bulk.storage import refresh
+from airflow_provider_truto.client.plurals import count
 from airflow_provider_truto.command_line.files import open_path
 from airflow_provider_truto.command_line.output import Output
 
@@ -148,7 +149,7 @@ def _describe_entry(entry: Mapping[str, Any]) -> Iterator[str]:
     told = [entry["status"]]
     if entry.get("http_status"):
         told.append(f"answered {entry['http_status']}")
-    told.append(f"{entry.get('attempts', 0)} calls")
+    told.append(count(entry.get("attempts", 0), "call"))
     if entry.get("idempotency_key"):
         told.append(f"key {entry['idempotency_key']}")
     yield f"  {', '.join(told)}"

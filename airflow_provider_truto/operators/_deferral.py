@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
+from airflow_provider_truto.client.plurals import count
 from airflow_provider_truto.operators._lineage import LineageMixin
 from airflow_provider_truto.operators._operator import TrutoOperator, is_of_other_try
 
@@ -79,7 +80,8 @@ class DeferringOperator(LineageMixin, TrutoOperator):
 
     def _find_obstacle(self, seconds: float, deferrals: Deferrals, *, at_most: int) -> str | None:
         if deferrals.count >= at_most:
-            return f"it has been {deferrals.count} times already, and max_attempts of the connection allows no more"
+            times = count(deferrals.count, "time")
+            return f"it has been {times} already, and max_attempts of the connection allows no more"
         timeout = self.execution_timeout
         if timeout is not None and time.time() + seconds > deferrals.began + timeout.total_seconds():
             return "execution_timeout would be over before"

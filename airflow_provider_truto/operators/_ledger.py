@@ -11,6 +11,7 @@ from airflow_provider_truto.airflow_errors import TrutoBulkError, translate_erro
 from airflow_provider_truto.airflow_task import read_run
 from airflow_provider_truto.bulk.errors import LedgerError
 from airflow_provider_truto.bulk.ledger_files import locate_task_folder
+from airflow_provider_truto.client.plurals import count
 from airflow_provider_truto.operators._arguments import LEDGER_ARGUMENTS
 from airflow_provider_truto.operators._operator import TrutoOperator
 
@@ -54,8 +55,8 @@ class TrutoLedgerOperator(TrutoOperator):
             raise TrutoBulkError(str(error)) from error
         if missing or not ledgers:
             absent = describe_absent_shards(missing, folder=folder, task_id=self.bulk_task_id)
-            raise TrutoBulkError(f"{ledgers} ledgers with {changes} lines are stored. {absent}")
-        self.log.info("%d ledgers with %d lines are stored", ledgers, changes)
+            raise TrutoBulkError(f"Stored {count(ledgers, 'ledger')} with {count(changes, 'line')}. {absent}")
+        self.log.info("Stored %s with %s", count(ledgers, "ledger"), count(changes, "line"))
         return {"ledgers": ledgers, "changes": changes}
 
     @abstractmethod

@@ -15,6 +15,7 @@ from airflow_provider_truto.bulk.errors import LedgerError
 from airflow_provider_truto.bulk.ledger_files import locate_task_folder
 from airflow_provider_truto.bulk.shards import shards
 from airflow_provider_truto.bulk.storage import write_whole
+from airflow_provider_truto.client.plurals import choose_form, count
 from airflow_provider_truto.operators._arguments import BULK_ARGUMENTS
 from airflow_provider_truto.operators._operator import TrutoOperator
 from airflow_provider_truto.operators._signature import defer_required_check
@@ -110,8 +111,10 @@ class TrutoBulkSummaryOperator(TrutoOperator):
         sums = report.sums
         written = sums["updated"] + sums["created"]
         text = (
-            f"{sums['records']} records of {len(report.accounts)} customers in {report.shards} shards:"
-            f" {written} were written, {sums['unchanged']} needed no write, {sums['failed']} failed,"
+            f"{count(sums['records'], 'record')} of {count(len(report.accounts), 'customer')} in"
+            f" {count(report.shards, 'shard')}:"
+            f" {written} {choose_form(written, 'was', 'were')} written,"
+            f" {sums['unchanged']} needed no write, {sums['failed']} failed,"
             f" {report.failed_records - sums['failed']} were skipped{describe_tolerated(sums)}."
             f" The report is in {path}"
         )

@@ -212,7 +212,7 @@ def test_as_parquet_each_table_is_a_folder_with_a_file_per_ledger(one, task, out
 
 @pytest.mark.usefixtures("warehouse")
 def test_where_there_is_no_ledger_that_is_said(store):
-    with pytest.raises(AirflowFailException, match=r"0 ledgers with 0 lines .*: there is none\. Did their tasks run"):
+    with pytest.raises(AirflowFailException, match=r"0 ledgers with 0 lines.*: there is none\. Did their tasks run"):
         store()
 
 

@@ -120,12 +120,12 @@ def test_an_expected_tenant_that_renders_to_nothing_is_refused(one, task):
 def test_fields_that_are_not_confirmed_are_told_once_or_not_at_all(ignoring, task, output, logged, verify, warns):
     assert run(task(ignoring.rows()[1:2], verify=verify))["updated"] == 1
     assert read_ledger(output).rows[0]["not_confirmed"] == ["/description"]
-    assert ("1 of this try's writes were answered with success, but" in logged()) == warns
+    assert ("1 of this try's writes was answered with success, but" in logged()) == warns
 
 
 def test_under_verify_fail_a_record_fails_although_it_was_written_and_no_retry_sends_it_again(ignoring, task, output):
     rows = ignoring.rows()[1:2]
-    with pytest.raises(AirflowFailException, match=r"(?s)1 of 1 records failed.*The write HAS happened"):
+    with pytest.raises(AirflowFailException, match=r"(?s)1 of 1 record failed.*The write HAS happened"):
         run(task(rows, verify="fail"))
     row = read_ledger(output).rows[0]
     assert (row["status"], row["error"], row["http_status"], row["not_confirmed"]) == (

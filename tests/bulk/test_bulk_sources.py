@@ -226,7 +226,7 @@ def test_lines_without_anything_in_any_cell_are_not_rows(file):
 
 
 CSV_BAD = {
-    "too few cells": (b"1", "has 1 cells, the header has 2"),
+    "too few cells": (b"1", "has 1 cell, the header has 2"),
     "too many cells": (b"1,x,y", "has 3 cells, the header has 2"),
     "no id": (b",x", "is missing or empty"),
     "Latin-1": ("1,Jürgen".encode("latin-1"), "is not UTF-8"),

@@ -102,7 +102,7 @@ def test_tables_and_mappings_name_tenants_as_well(one, task, tmp_path):
 def test_what_a_mapping_makes_of_nothing_goes_to_no_default(one, task, output):
     connect(one, integrated_account_id=account_number(0))
     mapping = {"id": "{{ row.id }}", "tenant_id": "{{ row.customer }}", "body": {"description": "astray"}}
-    with pytest.raises(AirflowFailException, match="1 of 1 records failed"):
+    with pytest.raises(AirflowFailException, match="1 of 1 record failed"):
         run(task([{"id": "r1", "customer": None}], mapping=mapping))
     assert one.emulator.executions == []
 

@@ -297,7 +297,7 @@ def test_failures_that_are_gone_are_warned_of(torn, logged):
     for kind in ("failures", "failures.part"):
         torn.file(kind).write_bytes(b"")
     test_what_was_not_torn_goes_on(torn)
-    assert "1 records failed in earlier tries and stand in no failures file any more" in logged()
+    assert "1 record failed in earlier tries, and no failures file has them any more" in logged()
 
 
 def test_every_way_out_leads_out(torn):

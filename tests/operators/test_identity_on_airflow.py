@@ -232,4 +232,4 @@ def test_a_cleared_bulk_finds_the_ledger_of_its_run_again_and_sends_the_rest(sch
     scheduled.clear("resumed", "bulk")
     scheduled.until_run("resumed", "success")
     assert sorted(execution["path"][-1] for execution in emulator.executions) == ["23423523", "70010001"]
-    assert "1 records are accounted for already" in scheduled.log("resumed")
+    assert "1 record is accounted for already" in scheduled.log("resumed")

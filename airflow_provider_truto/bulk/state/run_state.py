@@ -30,6 +30,7 @@ from airflow_provider_truto.bulk.state.fold import fold_ledger
 from airflow_provider_truto.bulk.state.store import StateStore
 from airflow_provider_truto.bulk.storage import refresh
 from airflow_provider_truto.client.errors import Problem
+from airflow_provider_truto.client.plurals import count
 
 OnRemoved = Literal["ignore", "report", "clear_fields", "delete"]
 #: Records that a message names.
@@ -132,7 +133,7 @@ class RunState:
         known = 0 if self._database is None else len(self._database)
         self._log.info(
             "%s",
-            f"The state in {self._options.folder} knows {known} records"
+            f"The state in {self._options.folder} knows {count(known, 'record')}"
             + ("; this run sends every record" if self._is_full and known else ""),
         )
 
