@@ -110,6 +110,11 @@ class TimelyAdapter(HTTPAdapter):
             pool = self._pools[key] = super().get_connection_with_tls_context(request, verify, proxies, cert)
         return pool
 
+    def request_url(self, request: Any, proxies: Any) -> str:
+        """Return the target of a request; requests takes the URL apart twice more to see that no proxy is given."""
+        target = str(request.path_url)
+        return str(super().request_url(request, proxies)) if proxies or target.startswith("//") else target
+
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         """Make the pools of a proxy; see ``HTTPAdapter``."""
         is_new = proxy not in self.proxy_manager
