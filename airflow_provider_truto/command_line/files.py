@@ -15,7 +15,8 @@ from airflow_provider_truto.client.numbers import parse_exact_json
 def open_path(given: str) -> Any:
     """Return a path on this machine or on a storage. Raises ``LedgerError`` where nothing opens that storage."""
     try:
-        path = object_storage_path(given)
+        # Airflow 2.11 begins a relative path at the root.
+        path = object_storage_path(given if "://" in given else Path(given).absolute())
         _ = path.fs
     except (ValueError, ImportError) as error:
         raise LedgerError.of_no_package(error) from error
@@ -28,8 +29,7 @@ def list_given_files(given: str) -> list[Any]:
     try:
         return list_files(path)
     except ValueError as error:
-        advice = "" if "://" in given else f"; a relative one begins in {Path.cwd()}"
-        raise SourceError(f"{error}. Check the path{advice}") from None
+        raise SourceError(f"{error}. Check the path") from None
 
 
 def read_json(path: Any) -> Any:

@@ -154,9 +154,9 @@ def test_validate_tells_all_that_is_wrong_and_where(tmp_path, run, told, name, t
 
 
 UNREADABLE = {
-    "no file": (("validate", "nowhere.json"), 3, "there is no file nowhere.json. Check the path; a relative one"),
-    "no rows' file": (("validate", "nowhere.csv"), 3, "there is no file nowhere.csv. Check the path"),
-    "an empty folder": (("validate", "folder.json"), 3, "there is no file in folder.json"),
+    "no file": (("validate", "nowhere.json"), 3, "/nowhere.json. Check the path"),
+    "no rows' file": (("validate", "nowhere.csv"), 3, "/nowhere.csv. Check the path"),
+    "an empty folder": (("validate", "folder.json"), 3, "/folder.json, but for hidden ones"),
     "not UTF-8": (("validate", "latin.json"), 1, "is not UTF-8 (invalid continuation byte at byte 12)"),
     "a byte order mark": (("validate", "marked.json"), 1, "begins with a byte order mark"),
     "a storage without its package": (("validate", "foo://b/x.csv"), 3, "most likely a package is missing"),
