@@ -217,17 +217,18 @@ class _Handler(ResponseHandler):
         if self._read_timeout:
             self._silent_until = self._loop.time() + self._read_timeout
             if self._read_timeout_handle is None:
-                self._read_timeout_handle = self._loop.call_at(self._silent_until, self._on_read_timeout)
+                self._read_timeout_handle = self._loop.call_at(self._silent_until, self._look_for_silence)
 
     def _drop_timeout(self) -> None:
         self._silent_until = math.inf
 
-    def _on_read_timeout(self) -> None:
+    # Not its own `_on_read_timeout`: an aiohttp that does not call the two above keeps all of its own timers.
+    def _look_for_silence(self) -> None:
         self._read_timeout_handle = None
         if self._loop.time() >= self._silent_until:
-            super()._on_read_timeout()
+            self._on_read_timeout()
         elif self._silent_until < math.inf:
-            self._read_timeout_handle = self._loop.call_at(self._silent_until, self._on_read_timeout)
+            self._read_timeout_handle = self._loop.call_at(self._silent_until, self._look_for_silence)
 
 
 class _Connector(aiohttp.TCPConnector):
