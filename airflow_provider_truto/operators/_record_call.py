@@ -9,6 +9,7 @@ from airflow_provider_truto._compat import AirflowFailException
 from airflow_provider_truto.airflow_task import read_running_task
 from airflow_provider_truto.client.core import putting_off
 from airflow_provider_truto.client.errors import Problem, TrutoApiError, TrutoSchemaError
+from airflow_provider_truto.client.plurals import count
 from airflow_provider_truto.hooks.truto import TrutoHook
 from airflow_provider_truto.operators._files import find_schema
 from airflow_provider_truto.operators._outlets import emit_events
@@ -106,9 +107,8 @@ class RecordCall:
         value, outcome = read_list(operator, listing, self._context)
         self._outcome |= outcome
         operator.push_outcome(self._context, self._outcome)
-        operator.log.info(
-            "%s: %d records%s", request, listing.count, "" if listing.cursor is None else ", and more after that"
-        )
+        more = "" if listing.cursor is None else ", and more after that"
+        operator.log.info("%s: %s%s", request, count(listing.count, "record"), more)
         return value
 
     def _finish(self, result: RecordResult, *, hide_values: bool) -> Any:
