@@ -44,7 +44,7 @@ def compared() -> Comparison:
         unit="ms",
         samples=samples,
         by="ratio",
-        targets={_OURS: Target("at most", 1.3)},
+        targets={_OURS: Target("at most", 1.0)},
         notes=tuple(notes),
     )
 
