@@ -2,7 +2,7 @@
 
 Whatever has happened: no record is created twice, the state claims nothing that the CRM does not hold, a summary says
 what the ledger says, a night that ended well has written what its source says, and a quiet one sends nothing.
-``NIGHTS=first-last`` runs the random seeds of that range instead of the few that are always run.
+``SEEDS=first-last`` runs the random seeds of that range instead of the few that are always run.
 """
 
 from __future__ import annotations
@@ -34,12 +34,14 @@ from airflow_provider_truto.records.coerce import CoercionOptions
 
 pytestmark = pytest.mark.slow
 
-FIRST, _, LAST = os.environ.get("NIGHTS", "0-3").partition("-")
+FIRST, _, LAST = os.environ.get("SEEDS", "0-3").partition("-")
 SEEDS = range(int(FIRST), int(LAST) + 1)
+NIGHTS = 8
 #: How the rows of a source name their records.
 BY_ID, BY_MATCH, BY_BOTH = "id", "match", "id or match"
-KNOWN, NEW = [f"r{number}" for number in range(6)], ["x0", "x1"]
-TEXTS = [f"text {number}" for number in range(4)]
+#: So few that most nights meet what an earlier one has left, and many a text comes back.
+KNOWN, NEW = ["r0", "r1", "r2"], ["x0"]
+TEXTS = ["one text", "another"]
 REFUSALS = ({"status": 403}, {"status": 404}, {"status": 422})
 MAY_END_A_TRY = {"StoppedError", "TrutoSchemaError", "UnfinishedError"}
 DONE_WITH = ("updated", "created", "unchanged", "failed", "skipped")
@@ -56,6 +58,7 @@ class Source:
         self.chance, self.naming, self.accounts = chance, naming, accounts
         self.names = KNOWN if naming == BY_ID else KNOWN + NEW
         self.rows = [self.make_row(a, name) for a in accounts for name in KNOWN if chance.random() < 0.8]
+        self.before = list(self.rows)
 
     def make_row(self, account, name):
         body = {"description": self.chance.choice(TEXTS)}
@@ -64,8 +67,13 @@ class Source:
         return {"integrated_account_id": account, "body": body, "id": name}
 
     def change(self):
+        """Edit some rows, or turn back to what the source was the night before."""
+        before, self.before = self.before, list(self.rows)
+        if self.chance.random() < 0.25:
+            self.rows = list(before)
+            return
         changes = [self.add, self.remove, self.edit, self.edit, self.repeat, self.swap, self.mix]
-        for _ in range(self.chance.choice([0, 1, 2, 4, 8])):
+        for _ in range(self.chance.choice([0, 1, 2, 4])):
             (self.chance.choice(changes) if self.rows else self.add)()
 
     def add(self):
@@ -123,7 +131,7 @@ class Nights:
         self.source.write(self.folder / f"source-{self.count}.jsonl")
         options, trouble = self.choose_options(), self.choose_trouble()
         is_done, summary, generation = False, None, 0
-        for number in range(1, self.chance.choice([1, 2, 3, 5]) + 1):
+        for number in range(1, self.chance.choice([1, 1, 2, 3, 5]) + 1):
             if number > 1 and self.chance.random() < 0.35:
                 generation += 1
                 options["on_clear"] = self.chance.choice(["resume", "resume", "restart"])
@@ -133,7 +141,7 @@ class Nights:
         self.assert_nothing_is_created_twice()
         if is_done and summary["failed"] == summary["skipped"] == 0 and not trouble["unconfirmed"]:
             self.assert_applied()
-        if self.chance.random() < 0.5:
+        if self.chance.random() < 0.2:
             self.pass_two_without_faults(options)
 
     def pass_two_without_faults(self, options):
@@ -194,7 +202,7 @@ class Nights:
         options = {**options, "task": self.task(generation), "try_number": number}
         arguments = (result, self.truto.url, self.truto.token, source, str(self.output))
         process = self.processes.Process(target=tell_end, args=arguments, kwargs=options, daemon=True)
-        self.make_trouble(process, self.chance.choice([None, None, self.chance.randrange(1, 30)]), **trouble)
+        self.make_trouble(process, self.chance.choice([None, self.chance.randrange(1, 5)]), **trouble)
         process.start()
         process.join(LONGEST)
         assert process.exitcode in {0, -9}, "hangs, or fails of what nobody expects"
@@ -321,12 +329,12 @@ TEXT_OF_HASH = hash_texts()
 def test_whatever_happens_in_a_night_the_crm_the_state_the_ledger_and_the_summary_agree(
     tmp_path, processes, seed, naming
 ):
-    accounts = [account_number(number) for number in range(3)]
+    accounts = [account_number(number) for number in range(2)]
     with Emulator(seed_of(accounts, KNOWN)) as emulator:
         truto = Truto(emulator, accounts, KNOWN)
         for account in accounts:
             for name, record in truto.state.records[account]["crm/accounts"].items():
                 record["properties"]["website"] = site(name)
         nights = Nights(seed, naming, truto, tmp_path, processes)
-        for _ in range(4):
+        for _ in range(NIGHTS):
             nights.pass_one()
