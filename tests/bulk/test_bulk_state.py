@@ -615,6 +615,7 @@ def test_under_kills_and_faults_the_state_is_never_ahead_of_the_crm(make_truto, 
         if is_over:
             truto.assert_applied(rows)
             assert not runs.claims
+    runs.count = night
     runs(rows)
     truto.assert_applied(rows)
     assert set(truto.writes().values()) == {1}
