@@ -79,7 +79,7 @@ class Request(Value):
 
     @property
     def query_string(self) -> str:
-        """The query as it goes on the wire, ``""`` where there is none."""
+        """The query as it goes on the wire, ``""`` without one."""
         return _encode_pairs(self.query) if self.query else ""
 
     def __str__(self) -> str:

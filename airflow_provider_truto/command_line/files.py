@@ -24,7 +24,7 @@ def open_path(given: str) -> Any:
 
 
 def list_given_files(given: str) -> list[Any]:
-    """List the files of a path, a folder or a glob. Raises ``SourceError`` where there is none."""
+    """List the files of a path, a folder or a glob. Raises ``SourceError`` where no file is found."""
     path = open_path(given)
     try:
         return list_files(path)
