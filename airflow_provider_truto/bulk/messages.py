@@ -60,8 +60,7 @@ def describe_failures(summary: Mapping[str, Any]) -> str:
     return (
         f"{failures} of {count(summary['records'], 'record')} failed ({summary['failed']}) or were skipped"
         f" ({failures - summary['failed']}); {written} {choose_form(written, 'was', 'were')} written,"
-        f" {summary['unchanged']} needed"
-        f" no write{describe_tolerated(summary)}."
+        f" {summary['unchanged']} needed no write{describe_tolerated(summary)}."
         f" They are in {', '.join(summary['failures']) or summary['ledger']}, which can be a source again."
         f"{counted}{problems}"
     )

@@ -21,7 +21,7 @@ def open_hook(conn_id: str) -> TrutoHook:
 
 
 def find_account(hook: TrutoHook, named: str | None) -> str | None:
-    """Return the id of the integrated account that is named by its id, or by its customer's; none for none.
+    """Return the id of the integrated account that is named by its id, or by its customer's. ``None`` stays ``None``.
 
     Raises ``TrutoSchemaError`` where the customer has none, or several.
     """

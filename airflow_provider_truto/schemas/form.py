@@ -42,8 +42,8 @@ def body_from_params(names: Iterable[str], *, prefix: str = "") -> str:
 
     An empty field of the form changes nothing in the CRM: neither null nor ``""`` is sent for it. ``names`` are those
     of ``params()``, or some of them; one that is not a param of the DAG fails the task. ``prefix`` is that of
-    ``params()``: the fields of the body are called without it. Raises ``ValueError`` for text, where there is none,
-    and for a name that does not begin with ``prefix``.
+    ``params()``: the fields of the body are called without it. Raises ``ValueError`` for text, for no
+    names at all, and for a name that does not begin with ``prefix``.
     """
     listed = [] if isinstance(names, str) else list(names)
     if not listed:

@@ -170,7 +170,7 @@ def _check_start(start: bytes, kind: Format) -> None:
 def list_files(path: Any) -> list[Any]:
     """List the files of a path, a folder, or a glob in the last part, which may match folders as well; by name.
 
-    Raises ``ValueError`` where there is none.
+    Raises ``ValueError`` where no file is found.
     """
     refresh(path)
     if path.is_dir():
