@@ -14,11 +14,13 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_truto.client.endpoints import unified_request
 from airflow_provider_truto.client.errors import TrutoError, TrutoTransportError
 from airflow_provider_truto.emulator import ACME
 
 pytestmark = pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
 
+READ = unified_request("crm", "accounts", "get", record_id="1", integrated_account_id=ACME)
 #: Nothing here takes a tenth of it; what hangs takes all of it.
 GENEROUS = 40.0
 #: Seconds after a hostile answer, in which what comes too late has arrived.
@@ -172,12 +174,19 @@ CONFUSED = {
     "an answer in the trailer": lambda own: chunked(json.dumps(own).encode(), end=b"0\r\n" + SMUGGLED),
     "a negative chunk": framed(b"Transfer-Encoding: chunked", body=b"-1\r\n{}\r\n0\r\n\r\n" + SMUGGLED),
     "a header without a colon": framed(b"nonsense", b"Content-Length: 2", body=b"{}" + SMUGGLED),
+    "a header without a name": framed(b": x", b"Content-Length: 2", body=b"{}" + SMUGGLED),
+    "a space before a colon": framed(b"Content-Length : 2", body=b"{}" + SMUGGLED),
+    "a length behind a carriage return": framed(b"X-A: 1\rContent-Length: 2", body=b"{}" + SMUGGLED),
+    "a zero byte in a header": framed(b"X-A: \0", b"Content-Length: 2", body=b"{}" + SMUGGLED),
+    "a length that is folded away": framed(b"X-A: 1", b" Content-Length: 2", body=b"{}" + SMUGGLED),
+    "headers that begin with a fold": lambda own: b"HTTP/1.1 200 x\r\n Content-Length: 2\r\n\r\n{}" + SMUGGLED,
     "no length": framed(b"X-A: 1", body=b"{}" + SMUGGLED),
 }
 #: Of these, nobody can say where the answer ends, so that it is not an answer.
 UNCERTAIN = [
     *("two lengths", "two lengths in one line", "a signed length", "a length in Python's spelling"),
     *("chunks that are no chunks", "an unknown transfer encoding"),
+    *("a header without a colon", "a header without a name", "a length behind a carriage return"),
 ]
 #: What comes while the connection lies in the pool. (After the next request, it could not be told from its answer.)
 LATE = {
@@ -263,6 +272,124 @@ def test_a_session_that_users_hold_never_gets_an_interim_answer_or_that_of_anoth
         with pytest.raises(requests.ConnectionError, match="an interim answer, 103"):
             session.get(f"/{number}")
         assert session.get("/2").json() == {"id": "2"}
+
+
+def headed(head):
+    """An own record under this head, and a connection that stays open."""
+    return lambda c: c.send(head.replace(b"LENGTH", b"%d" % len(OWN)) + OWN)
+
+
+OWN = json.dumps({"id": "1"}).encode()
+OK = b"HTTP/1.1 200 OK\r\n"
+#: A head that is fine though not pretty, and what the header X-A says in it.
+READABLE = {
+    "as usual": (OK + b"X-A: one two\r\nContent-Length: LENGTH\r\n\r\n", "one two"),
+    "no space after the colon": (OK + b"X-A:1\r\nContent-Length:LENGTH\r\n\r\n", "1"),
+    "spaces and tabs around": (OK + b"X-A: \t 1 \t\r\nContent-Length:  LENGTH  \r\n\r\n", "1"),
+    "no value": (OK + b"X-A:\r\nContent-Length: LENGTH\r\n\r\n", ""),
+    "colons in the value": (OK + b"X-A: a:b: c\r\nContent-Length: LENGTH\r\n\r\n", "a:b: c"),
+    "bare line feeds": (b"HTTP/1.1 200 OK\nX-A: 1\nContent-Length: LENGTH\n\n", "1"),
+    "a folded value": (OK + b"X-A: 1,\r\n\t 2\r\nContent-Length: LENGTH\r\n\r\n", "1, 2"),
+    "any case": (OK + b"x-a: 1\r\nCONTENT-length: LENGTH\r\n\r\n", "1"),
+    "HTTP/1.0": (b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nX-A: 1\r\nContent-Length: LENGTH\r\n\r\n", "1"),
+    "no reason": (b"HTTP/1.1 200\r\nX-A: 1\r\nContent-Length: LENGTH\r\n\r\n", "1"),
+    "after a 100": (
+        b"HTTP/1.1 100 Continue\r\nX-A: 0\r\n\r\nHTTP/1.1 200 OK\r\nX-A: 1\r\nContent-Length: LENGTH\r\n\r\n",
+        "1",
+    ),
+}
+
+
+def read_head(client):
+    """A case that gives an answer's status, the header X-A without what folds it, and the JSON."""
+
+    def shown(result):
+        response = result.response
+        return response.status, " ".join(response.headers["x-a"].split()), response.json()
+
+    async def awaited():
+        return shown(await client.run(READ))
+
+    return awaited() if inspect.iscoroutinefunction(client.run) else shown(client.run(READ))
+
+
+@pytest.mark.parametrize(("head", "value"), READABLE.values(), ids=READABLE)
+def test_a_head_says_the_same_on_both_transports(head, value, driver, drivers, raw_server):
+    result = run(drivers, driver, read_head, raw_server(headed(head)), read_timeout=0.5)
+    assert result.value == (200, value, {"id": "1"})
+
+
+@pytest.mark.parametrize("name", ["as usual", "HTTP/1.0", "bare line feeds", "a folded value"])
+def test_a_connection_is_kept_after_a_head_that_can_be_read(name, drivers, raw_server):
+    server = raw_server(headed(READABLE[name][0]))
+    ends = run(drivers, "sync", calls("1", "1", "1"), server, read_timeout=0.5).value
+    assert [end.value for end in ends] == [{"id": "1"}] * 3
+    assert server.connections == 1
+
+
+CHUNKED = OK + b"%sTransfer-Encoding: chunked\r\n\r\nb\r\n" + OWN + b"\r\n0\r\n\r\n"
+#: What tells that a connection ends with its answer, also where the server keeps it open.
+LAST = {
+    "it says so": headed(OK + b"Connection: close\r\nContent-Length: LENGTH\r\n\r\n"),
+    "HTTP/1.0": headed(b"HTTP/1.0 200 OK\r\nContent-Length: LENGTH\r\n\r\n"),
+    "a length and chunks": lambda c: c.send(CHUNKED % b"Content-Length: 3\r\n"),
+}
+
+
+@pytest.mark.parametrize("answer", LAST.values(), ids=LAST)
+def test_a_connection_is_not_used_again_after_its_last_answer(answer, drivers, raw_server):
+    server = raw_server(answer)
+    ends = run(drivers, "sync", calls("1", "1"), server, read_timeout=0.5).value
+    assert [end.value for end in ends] == [{"id": "1"}] * 2
+    assert server.connections == 2
+
+
+def test_chunks_alone_do_not_end_a_connection(drivers, raw_server):
+    server = raw_server(lambda c: c.send(CHUNKED % b""))
+    ends = run(drivers, "sync", calls("1", "1"), server, read_timeout=0.5).value
+    assert [end.value for end in ends] == [{"id": "1"}] * 2
+    assert server.connections == 1
+
+
+def test_a_204_is_not_waited_upon_for_a_body(driver, drivers, raw_server):
+    server = raw_server(lambda c: c.send(b"HTTP/1.1 204 x\r\n\r\n"))
+    assert run(drivers, driver, calls("1", "1"), server, read_timeout=0.5).value == [Ended(value={})] * 2
+
+
+def test_a_head_alone_is_not_waited_upon_for_a_body(raw_server, make_client):
+    server = raw_server(lambda c: c.send(OK + b"Content-Length: 5\r\n\r\n"))
+    session = make_client(server.url, read_timeout=0.5).session
+    assert [session.head("/1").headers["Content-Length"] for _ in range(2)] == ["5"] * 2
+    assert server.connections == 1
+
+
+#: A head that requests cannot take, and what it says of it.
+REFUSED = {
+    "two lengths": (OK + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n", "without one right Content-Length"),
+    "a length without end": (OK + b"Content-Length: %05000d\r\n\r\n" % 2, "without one right Content-Length"),
+    "an unknown transfer encoding": (OK + b"Transfer-Encoding: x\r\n\r\n", "in an unknown Transfer-Encoding"),
+    "no header": (OK + b"nonsense\r\n\r\n", "with a header that cannot be read"),
+    "a zero byte": (OK + b"X-A: \0\r\n\r\n", "with a header that cannot be read"),
+    "another protocol": (b"HTTP/2.0 200 OK\r\nContent-Length: 2\r\n\r\n{}", "UnknownProtocol: HTTP/2.0"),
+    "many headers": (OK + b"X-A: 1\r\n" * 200, "with more than 100 lines of headers"),
+    "many folds": (OK + b"X-A: 1\r\n" + b" 2\r\n" * 200, "with more than 100 lines of headers"),
+    "a long line": (OK + b"X-A: " + b"1" * 70_000, "got more than 65536 bytes when reading header line"),
+}
+
+
+@pytest.mark.parametrize(("head", "reason"), REFUSED.values(), ids=REFUSED)
+def test_a_head_that_cannot_be_taken_is_an_error_that_says_why(head, reason, drivers, raw_server):
+    result = run(drivers, "sync", lambda client: get(client, "1"), raw_server(lambda c: c.send(head)), read_timeout=5)
+    assert reason in str(result.error)
+
+
+def test_a_head_that_breaks_off_is_said_to_end_early(drivers, raw_server):
+    def answer(conversation):
+        conversation.send(OK + b"Content-Type: application/json\r\nContent-Le")
+        conversation.close()
+
+    result = run(drivers, "sync", lambda client: get(client, "1"), raw_server(answer))
+    assert "an answer that ends within its headers" in str(result.error)
 
 
 # --------------------------------------------------------------------------------------- what never ends

@@ -22,7 +22,8 @@ from airflow_provider_truto.client.response import Response
 from airflow_provider_truto.client.settings import ClientSettings, Origin
 from airflow_provider_truto.client.tokens import ApiToken, Token
 from airflow_provider_truto.client.transports.base import CHUNK, TransportFailure, build_request_headers
-from airflow_provider_truto.client.transports.connections import Deadline, TimelyAdapter, was_connecting
+from airflow_provider_truto.client.transports.connections import TimelyAdapter, was_connecting
+from airflow_provider_truto.client.transports.deadline import Deadline
 from airflow_provider_truto.client.transports.failures import (
     build_connect_timeout,
     build_connection_failure,
