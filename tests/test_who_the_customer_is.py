@@ -275,6 +275,7 @@ CALLED = {
     "trigger of a record": lambda hook, given: TrutoRecordTrigger(
         **WAITING, model="crm", resource="accounts", record_id=RECORD, **given
     ).poll(hook),
+    "update_account": lambda hook, given: hook.update_account(RECORD, {"name": "x"}, **given),
     "stream_account": lambda hook, given: hook.stream_account(RECORD, {"name": "x"}, **given),
     "preview_account": lambda hook, given: hook.preview_account(RECORD, {"name": "x"}, **given),
 }
@@ -287,6 +288,18 @@ def test_a_customer_who_is_named_in_two_ways_or_by_half_a_name_is_not_the_defaul
     given, message = CONTRADICTIONS[case]
     assert message in refused("async", lambda hook: CALLED[name](hook, given))
     assert emulator.requests == []
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_preview_by_tenant_is_applied_with_the_same_arguments(kind, connect, emulator):
+    connect(integrated_account_id=ACME)
+    update = ("70010001", {"number_of_employees": 7})
+    customer = {"tenant_id": "globex", "integration": "salesforce"}
+    preview = ended(kind, lambda hook: hook.preview_account(*update, **customer))
+    assert preview["changes"] == [{"pointer": "/number_of_employees", "before": 890, "after": 7}]
+    ended(kind, lambda hook: hook.update_account(*update, **customer, expect=preview["hash"]))
+    [write] = [made for made in emulator.executions if made["method"] == "PATCH"]
+    assert (write["integrated_account_id"], write["body"]) == (GLOBEX, update[1])
 
 
 # ----------------------------------------------------------------------------------------- the customer's other names

@@ -25,8 +25,9 @@ class _Usual(NamedTuple):
     ignore_remote_data: bool
 
 
-#: exclude_fields, remote_query, schema, extra_fields, allow_null, allow_empty, idempotency_key, and the safeguards.
-_DEFAULTS = (None, None, PACKAGED, None, False, False, None, False, None, False, None, False)
+#: tenant_id and integration; exclude_fields, remote_query, schema, extra_fields, allow_null, allow_empty,
+#: idempotency_key; and the safeguards.
+_DEFAULTS = (None, None, None, None, PACKAGED, None, False, False, None, False, None, False, None, False)
 
 
 class AccountUpdates(TrutoApi, ABC):
@@ -45,6 +46,8 @@ class AccountUpdates(TrutoApi, ABC):
         body: Mapping[str, Any],
         *,
         integrated_account_id: str | None = None,
+        tenant_id: str | None = None,
+        integration: str | None = None,
         response_format: str = "unified",
         ignore_remote_data: bool = True,
         exclude_fields: Sequence[str] | None = None,
@@ -70,6 +73,8 @@ class AccountUpdates(TrutoApi, ABC):
 
         :param account_id: the account's id in the customer's CRM.
         :param integrated_account_id: the customer's integrated account; left out, the connection's default.
+        :param tenant_id: names the customer instead, by your own id for them; looked up before the call.
+        :param integration: with ``tenant_id``, which of the customer's accounts: ``"hubspot"``.
 
         Payload: what is sent, and what becomes of the answer.
 
@@ -100,16 +105,19 @@ class AccountUpdates(TrutoApi, ABC):
         """
         if response_format == "stream":
             raise ValueError("response_format='stream' has no JSON answer: call stream_account")
+        customer = tenant_id, integration
         payload = exclude_fields, remote_query, schema, extra_fields, allow_null, allow_empty, idempotency_key
         guards = preflight, expected_tenant_id, check_custom_fields, expect, skip_unchanged
         usual = _Usual(integrated_account_id, response_format, ignore_remote_data)
-        if all(map(is_, payload + guards, _DEFAULTS)) and _is_well_typed(usual):
+        if all(map(is_, customer + payload + guards, _DEFAULTS)) and _is_well_typed(usual):
             find_keys = self.find_keys(context)
             return self.do(_write_usual, account_id, body, usual, cache=self._prepared, find_keys=find_keys)
         request = build_account_update(
             account_id,
             body,
             integrated_account_id=integrated_account_id,
+            tenant_id=tenant_id,
+            integration=integration,
             response_format=response_format,
             ignore_remote_data=ignore_remote_data,
             exclude_fields=exclude_fields,
@@ -150,10 +158,7 @@ class AccountUpdates(TrutoApi, ABC):
         """Update an account and return the CRM's answer as an iterable of bytes, never held in memory.
 
         The write has happened when this returns. Iterating only reads, and raises ``TrutoTransportError`` where the
-        answer breaks off. Arguments are those of ``update_account``, and:
-
-        :param tenant_id: names the customer instead, by your own id for them.
-        :param integration: with ``tenant_id``, which of the customer's accounts: ``"hubspot"``.
+        answer breaks off. Arguments are those of ``update_account``.
         """
         request = build_account_update(
             account_id,
@@ -189,16 +194,14 @@ class AccountUpdates(TrutoApi, ABC):
         extra_fields: Sequence[str] | None = None,
         allow_null: bool | Collection[str] = False,
         allow_empty: bool = False,
-        idempotency_key: str | None = None,
     ) -> Any:
         """Return what an update would change, and send nothing.
 
         Return ``{"hash", "changes": [{"pointer", "before", "after"}]}``. The hash goes to ``update_account`` as
-        ``expect``, which then applies only what was previewed. Arguments are those of ``update_account``, which are
-        part of the hash, and:
-
-        :param tenant_id: names the customer instead, by your own id for them.
-        :param integration: with ``tenant_id``, which of the customer's accounts: ``"hubspot"``.
+        ``expect``, which then applies only what was previewed. What changes the request is part of the hash, and has
+        to be the same there: the customer, the record, the body, ``response_format``, ``ignore_remote_data``,
+        ``exclude_fields``, ``remote_query``. What only checks the body is not. Arguments are those of
+        ``update_account``.
         """
         request = build_account_update(
             account_id,
@@ -214,7 +217,6 @@ class AccountUpdates(TrutoApi, ABC):
             extra_fields=extra_fields,
             allow_null=allow_null,
             allow_empty=allow_empty,
-            idempotency_key=idempotency_key,
         )
         return self.do(_make_preview, request)
 

@@ -59,6 +59,8 @@ def outcome(hook, emulator, account_id, body, given):
         *((RECORD, body, {}) for body in ({"tenant_id": "acme"}, {"phone_numbers": []}, {"name": float("nan")})),
         *((account_id, BODY, {}) for account_id in ("70010001", "a/b", "..", "", 23423523, None, [RECORD], ACME)),
         *((RECORD, BODY, {"integrated_account_id": id_}) for id_ in (GLOBEX, ACME.upper(), "x", None, 7, [ACME])),
+        *(("70010001", BODY, {"integrated_account_id": id_, "tenant_id": "globex"}) for id_ in (GLOBEX, None)),
+        *((RECORD, BODY, {name: "x", "integrated_account_id": None}) for name in ("tenant_id", "integration")),
         *((RECORD, BODY, {"ignore_remote_data": value}) for value in (False, 1, 0, None)),
         *((RECORD, BODY, {"response_format": value}) for value in ("raw", "normalized", "RAW", None, ["raw"])),
         *((RECORD, BODY, {"exclude_fields": value}) for value in (["name"], [], "name")),
