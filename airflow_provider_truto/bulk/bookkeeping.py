@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from airflow_provider_truto.bulk.account import Turn
 from airflow_provider_truto.bulk.completed import CompletedRecords
 from airflow_provider_truto.bulk.ledger import Ledger
 from airflow_provider_truto.bulk.matching.index import MatchIndex
 from airflow_provider_truto.bulk.plan import Plan
 from airflow_provider_truto.bulk.progress import Progress
-from airflow_provider_truto.bulk.queue import Turn
 from airflow_provider_truto.bulk.result_row import ResultRow, encode_failed_body
 from airflow_provider_truto.client.errors import TrutoError
 from airflow_provider_truto.client.skip_on import is_skipped

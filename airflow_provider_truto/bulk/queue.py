@@ -9,25 +9,18 @@ that is for all records of the customer, none of them goes on before it is done.
 from __future__ import annotations
 
 import math
-from collections import Counter, OrderedDict, deque
-from dataclasses import dataclass, field
+from collections import Counter, OrderedDict
 from itertools import chain, islice
-from typing import Literal, NamedTuple, Protocol
+from typing import Protocol
 
+from airflow_provider_truto.bulk.account import Account, Turn
 from airflow_provider_truto.bulk.circuit import CircuitBreaker
-from airflow_provider_truto.bulk.order import Lines
 from airflow_provider_truto.bulk.record import Record
 from airflow_provider_truto.bulk.spool import Spool
-from airflow_provider_truto.client.errors import TrutoError, TrutoSchemaError
+from airflow_provider_truto.client.errors import TrutoError
 
 #: Records of one account that wait for an earlier one of the same id or keys.
 MAX_HELD = 1_000
-
-
-class TrutoEarlierRecordError(TrutoError):
-    """An earlier record of the same id or keys is yet to be done; the next try sends both, in their order."""
-
-    transient = True
 
 
 class Finder(Protocol):
@@ -41,56 +34,6 @@ class Finder(Protocol):
 
     def has_written(self, account_id: str, record: Record) -> bool:
         """Whether another row has found this record, and has written it."""
-
-
-@dataclass
-class Account:
-    """The records of one customer that are in flight, and those that wait for them.
-
-    ``lines`` are those of ids and keys; ``held`` the records that stand in them and are not the first, ``ready``
-    those that have become it, or were asked for, ``sent`` those that are sent.
-    ``waits`` are those in flight that were told to wait for long: no other is sent before they may go on.
-    ``undone`` are the ids and keys of records that the next try sends again, with their ordinals.
-    ``asked`` counts the questions about one record each; ``unsure`` are the unchanged records that wait for these.
-    ``is_asked``: the CRM is being asked for all of its records; ``unknown_since`` is the error with which that ended.
-    """
-
-    id: str
-    circuit: CircuitBreaker
-    in_flight: int = 0
-    waits: int = 0
-    lines: Lines = field(default_factory=Lines)
-    held: dict[int, Record] = field(default_factory=dict)
-    ready: deque[Record] = field(default_factory=deque)
-    sent: set[int] = field(default_factory=set)
-    undone: dict[str, int] = field(default_factory=dict)
-    asked: int = 0
-    unsure: list[int] = field(default_factory=list)
-    is_asked: bool = False
-    unknown_since: TrutoError | None = None
-
-    def is_busy(self, share: int) -> bool:
-        """Whether no record may start, where ``share`` are the calls that each account may have in flight."""
-        most = self.circuit.max_concurrency
-        return self.is_asked or self.waits > 0 or self.in_flight >= (share if most is None else min(share, most))
-
-
-class Turn(NamedTuple):
-    """A record whose turn it is. ``error`` says why it cannot be sent; ``skipped_since``: because of another one.
-
-    ``question``: the CRM has to be asked before it can be looked up, for this ``"record"`` or for ``"all"``.
-    """
-
-    record: Record
-    account: Account
-    error: TrutoError | None = None
-    skipped_since: str | None = None
-    question: Literal["record", "all"] | None = None
-
-    @property
-    def is_sent(self) -> bool:
-        """Whether the record is sent, and ``FairQueue.finish`` has to be called."""
-        return self.error is None and self.record.is_sent and self.question is None
 
 
 class FairQueue:
@@ -143,12 +86,13 @@ class FairQueue:
         record, account = turn.record, turn.account
         account.in_flight -= 1
         if turn.question is not None:
-            self._note_answered(account)
+            self._free(account, account.note_answered())
         if error is None:
             account.circuit.on_success()
         else:
             account.circuit.on_failure(error, ordinal=record.ordinal, is_tolerated=is_tolerated)
-        self._leave(record, account, is_undone=error is not None and error.transient and not is_tolerated)
+        is_undone = error is not None and error.transient and not is_tolerated
+        self._free(account, account.leave(record, is_undone=is_undone))
 
     def finish_question(self, turn: Turn, error: TrutoError | None) -> None:
         """Note that the CRM was asked, so that the record can be looked up, or how that has failed for all."""
@@ -157,16 +101,10 @@ class FairQueue:
         if turn.question == "all":
             account.is_asked, account.unknown_since = False, error
         else:
-            self._note_answered(account)
+            self._free(account, account.note_answered())
         if error is not None:
             account.circuit.on_failure(error, ordinal=turn.record.ordinal)
         self._set_ready(turn.record, account, is_first=True)
-
-    def _note_answered(self, account: Account) -> None:
-        account.asked -= 1
-        if not account.asked:
-            unsure, account.unsure = account.unsure, []
-            self._free(account, unsure)
 
     def look_up_again(self, turn: Turn) -> None:
         """Look a record up again whose remembered id does not exist any more."""
@@ -235,7 +173,7 @@ class FairQueue:
         """Begin a record that is the first in its lines; ``None`` where it has to wait for another one of its id."""
         if record.is_unchanged and self._finder is not None and self._finder.has_written(account.id, record):
             record = record.replace(is_unchanged=False)
-        turn = self._find_refusal(record, account)
+        turn = account.find_refusal(record)
         if turn is None and record.is_nameless and self._finder is not None:
             found = self._finder.look_up(account.id, record)
             if found is None and (error := account.unknown_since) is not None:
@@ -255,38 +193,13 @@ class FairQueue:
                 if not account.lines.join(record.ordinal, [_name_id(found.id)], served=account.sent):
                     account.held[record.ordinal] = found
                     return None
-                record, turn = found, self._find_refusal(found, account)
+                record, turn = found, account.find_refusal(found)
         if turn is not None:
-            self._leave(record, account)
+            self._free(account, account.leave(record))
             return turn
         account.in_flight += 1
         account.sent.add(record.ordinal)
         return Turn(record, account)
-
-    def _find_refusal(self, record: Record, account: Account) -> Turn | None:
-        """Return the turn of a record that is not sent, whatever it means."""
-        if record.problems:
-            return Turn(record, account, TrutoSchemaError.of("the row is not a record", record.problems))
-        if not record.is_sent:
-            return Turn(record, account)
-        if account.circuit.opened_by is not None:
-            return Turn(record, account, account.circuit.opened_by, account.circuit.reason)
-        if not account.undone:
-            return None
-        undone = next((name for name in account.lines.list_names(record.ordinal) if name in account.undone), None)
-        if undone is not None:
-            reason = (
-                f"row {account.undone[undone]} of the same {undone.split()[0]} failed, and goes first in the next try"
-            )
-            return Turn(record, account, TrutoEarlierRecordError(reason), reason)
-        return None
-
-    def _leave(self, record: Record, account: Account, *, is_undone: bool = False) -> None:
-        if is_undone:
-            for name in account.lines.list_names(record.ordinal):
-                account.undone.setdefault(name, record.ordinal)
-        account.sent.discard(record.ordinal)
-        self._free(account, account.lines.leave(record.ordinal))
 
     def _free(self, account: Account, ordinals: list[int]) -> None:
         """Make those ready whose turn has come."""

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from airflow_provider_truto.bulk.account import Turn
 from airflow_provider_truto.bulk.bookkeeping import Bookkeeper
 from airflow_provider_truto.bulk.brakes import FailureBrake, TrutoGivenUpError
 from airflow_provider_truto.bulk.completed import CompletedRecords
@@ -23,7 +24,7 @@ from airflow_provider_truto.bulk.ledger import Ledger
 from airflow_provider_truto.bulk.matching.index import MatchIndex
 from airflow_provider_truto.bulk.plan import Plan
 from airflow_provider_truto.bulk.progress import Progress
-from airflow_provider_truto.bulk.queue import FairQueue, Turn
+from airflow_provider_truto.bulk.queue import FairQueue
 from airflow_provider_truto.bulk.read_ahead import ReadAhead
 from airflow_provider_truto.bulk.record import Record
 from airflow_provider_truto.bulk.result_row import ResultRow
