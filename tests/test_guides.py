@@ -136,6 +136,19 @@ def test_the_table_of_statuses_is_that_of_the_code():
     assert ERRORS.table("status") == expected
 
 
+def statuses_of(text):
+    """The statuses that a text names, in its order."""
+    return [int(status) for status in re.findall(r"\b[45]\d\d\b", text)]
+
+
+def test_the_page_names_the_refusals_and_those_after_which_a_write_without_a_key_is_repeated():
+    refusals = [status for status, row in STATUSES.items() if all(one.is_refusal for one in row)]
+    [told] = re.findall(r"^([\d, and]+) are refusals", ERRORS.text, re.M)
+    assert statuses_of(told) == refusals
+    [told] = re.findall(r"is repeated after ([\d and]+) only", ERRORS.text)
+    assert statuses_of(told) == [status for status in refusals if all(one.in_call for one in STATUSES[status])]
+
+
 def messages_of_the_package():
     """All texts of the code, those with values in them as well."""
     for path in (ROOT / "airflow_provider_truto").rglob("*.py"):

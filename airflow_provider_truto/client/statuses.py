@@ -32,8 +32,8 @@ class Meaning:
     """What a status means.
 
     ``in_call``: the retry loop sends the request again; ``by_task``: a retry of the task may help. ``is_refusal``:
-    nothing was executed, so that a write may be repeated without a key. ``may_skip``: ``skip_on`` may skip the task
-    for it. In ``fix``, ``{connection}`` is the connection's name.
+    nothing was executed, so that a write may be repeated without a key, and the CRM has what it had before.
+    ``may_skip``: ``skip_on`` may skip the task for it. In ``fix``, ``{connection}`` is the connection's name.
     """
 
     error: type[TrutoApiError]
@@ -66,24 +66,36 @@ _TEMPORARY = Row(
 
 STATUSES: dict[int, Row] = {
     400: Row(
-        Meaning(TrutoBadRequestError, "the request", "correct the task's arguments"),
-        Meaning(TrutoBadRequestError, "the request", "correct what the CRM complains of"),
+        Meaning(TrutoBadRequestError, "the request", "correct the task's arguments", is_refusal=True),
+        Meaning(TrutoBadRequestError, "the request", "correct what the CRM complains of", is_refusal=True),
     ),
     401: Row(
         Meaning(
             TrutoAuthenticationError,
             "the connection",
             "put a valid API token (Truto's dashboard, API tokens) into the password of {connection}",
+            is_refusal=True,
         ),
         Meaning(
             TrutoReauthorizationRequiredError,
             _RECONNECT,
             "the customer must reconnect the account; retries cannot help",
+            is_refusal=True,
         ),
     ),
     403: Row(
-        Meaning(TrutoPermissionError, "the token", "use an API token of the environment that holds this account"),
-        Meaning(TrutoPermissionError, _RECONNECT, "the customer must reconnect and grant the missing rights"),
+        Meaning(
+            TrutoPermissionError,
+            "the token",
+            "use an API token of the environment that holds this account",
+            is_refusal=True,
+        ),
+        Meaning(
+            TrutoPermissionError,
+            _RECONNECT,
+            "the customer must reconnect and grant the missing rights",
+            is_refusal=True,
+        ),
     ),
     404: Row(
         # It says that the task is wrong (its account, its resource), not that a record is gone.
@@ -92,12 +104,14 @@ STATUSES: dict[int, Row] = {
             "the task or the token",
             "check integrated_account_id and that the API token belongs to its environment;"
             " an integration may also lack this method",
+            is_refusal=True,
             may_skip=False,
         ),
         Meaning(
             TrutoNotFoundError,
             "the task",
             "this customer's CRM has no such record: check the id and that it belongs to this account",
+            is_refusal=True,
         ),
     ),
     405: Row(
@@ -105,11 +119,12 @@ STATUSES: dict[int, Row] = {
             TrutoMethodNotAllowedError,
             "the task",
             "this integration does not offer the method: ask its capabilities",
+            is_refusal=True,
         ),
-        Meaning(TrutoMethodNotAllowedError, "the CRM", "the CRM does not allow this on this record"),
+        Meaning(TrutoMethodNotAllowedError, "the CRM", "the CRM does not allow this on this record", is_refusal=True),
     ),
     408: _TEMPORARY,
-    409: Row(
+    409: Row(  # Not a refusal: the record in the way may be what this very write has made.
         Meaning(TrutoConflictError, "unclear", _NOT_TRUTO),
         Meaning(
             TrutoConflictError,
@@ -118,8 +133,8 @@ STATUSES: dict[int, Row] = {
         ),
     ),
     422: Row(
-        Meaning(TrutoUnprocessableError, "unclear", _NOT_TRUTO),
-        Meaning(TrutoUnprocessableError, "the data", "correct the values that the CRM refuses"),
+        Meaning(TrutoUnprocessableError, "unclear", _NOT_TRUTO, is_refusal=True),
+        Meaning(TrutoUnprocessableError, "the data", "correct the values that the CRM refuses", is_refusal=True),
     ),
     425: Row(*(replace(meaning, is_refusal=True) for meaning in _TEMPORARY)),
     429: Row(
@@ -149,7 +164,7 @@ STATUSES: dict[int, Row] = {
     503: _SERVER,  # of an account that is not blocked: see BLOCKED_ACCOUNT
     504: _SERVER,
 }
-#: Any other status, and any other one from 500.
+#: Any other status, and any other one from 500. Neither is a refusal: nothing says what they mean for a write.
 OTHER = Row(
     Meaning(TrutoApiError, "unclear", _NOT_TRUTO),
     Meaning(TrutoApiError, "unclear", _UNCLEAR_TO_CRM),
@@ -160,6 +175,7 @@ SANDBOX_ACCOUNT = Meaning(
     TrutoSandboxReadOnlyError,
     "the task",
     "this integrated account is a sandbox, which Truto never writes to: use a real one",
+    is_refusal=True,
 )
 MAYBE_BLOCKED_ACCOUNT = Meaning(
     TrutoServerError,
@@ -174,3 +190,10 @@ def find_meaning(status: int, *, is_remote: bool) -> Meaning:
     """Return what a status means, given by Truto or, where ``is_remote``, by the customer's CRM."""
     row = STATUSES.get(status, OTHER_SERVER if status >= 500 else OTHER)
     return row.of_crm if is_remote else row.of_truto
+
+
+def is_refused(status: int | None) -> bool:
+    """Whether a status says that nothing was executed, whoever gave it; what is unclear, or no status, does not."""
+    return status is not None and all(
+        find_meaning(status, is_remote=is_remote).is_refusal for is_remote in (True, False)
+    )

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from bulk_jobs import TASK, TEMPLATE, end_or_kill, folder_of, is_done, start
 from bulk_operator import run
-from bulk_world import read_ledger
+from bulk_world import REMOTE, read_ledger
 from upath import UPath
 
 from airflow_provider_truto.bulk.completed import CompletedRecords
@@ -111,6 +111,19 @@ def test_what_failed_or_was_not_confirmed_goes_again_and_a_refusal_keeps_what_wa
     summary, writes = runs(rows)
     assert summary["unchanged"] == 39, "what was refused is as it was; of the 500 nobody knows"
     assert writes == 1
+    truto.assert_applied(rows)
+
+
+@pytest.mark.parametrize(
+    ("status", "resent"), [(404, 0), (405, 0), (425, 0), (429, 0), (402, 1), (408, 1), (409, 1), (501, 1)]
+)
+def test_only_a_status_that_is_clear_leaves_a_row_that_goes_back_alone(runs, truto, status, resent):
+    rows = truto.rows()[:3]
+    runs(rows)
+    fault = {"status": status, "body": {**REMOTE, "statusCode": status}, "apply": bool(resent)}
+    truto.emulator.fault(path="r1$", **fault)
+    assert runs(changed(rows, 1), client={"max_attempts": 1})[0]["failed"] == 1
+    assert runs(rows)[1] == resent
     truto.assert_applied(rows)
 
 

@@ -34,7 +34,13 @@ from airflow_provider_truto.client.errors import (
 )
 from airflow_provider_truto.client.request import Request, build_path
 from airflow_provider_truto.client.response import Response
-from airflow_provider_truto.client.statuses import BLOCKED_ACCOUNT, SANDBOX_ACCOUNT
+from airflow_provider_truto.client.statuses import (
+    BLOCKED_ACCOUNT,
+    SANDBOX_ACCOUNT,
+    STATUSES,
+    find_meaning,
+    is_refused,
+)
 from airflow_provider_truto.emulator import ACME, GLOBEX, INITECH, UMBRELLA
 
 CALL = Request(method="PATCH", path=build_path("unified", "crm", "accounts", "23423523"), integrated_account_id=ACME)
@@ -51,8 +57,8 @@ CLASSES = {
     425: TrutoTemporaryError,
     429: TrutoRateLimitError,
 }
-LISTED = [400, 401, 403, 404, 405, 408, 409, 422, 425, 429, 500, 502, 503, 504]
-UNLISTED = [402, 406, 410, 413, 418, 423, 451, 499, 501, 507, 520, 599]
+LISTED = [*STATUSES]
+UNLISTED = [402, 406, 410, 413, 418, 423, 451, 499, 507, 520, 599]
 
 
 def class_of(status, *, is_remote):
@@ -313,7 +319,7 @@ def test_a_message_stays_readable_however_much_was_answered(extra):
 
 # ---------------------------------------------------------------------------------------------- fault and remedy
 
-#: Status → cause and fix, in words that the message has to contain.
+#: Status → cause and fix, in words that the message has to contain; of every one that the table lists.
 REMEDIES_OF_TRUTO = {
     400: ("the request", "correct the task's arguments"),
     401: ("the connection", "valid API token"),
@@ -321,11 +327,15 @@ REMEDIES_OF_TRUTO = {
     404: ("the task or the token", "check integrated_account_id"),
     405: ("the task", "capabilities"),
     408: ("Truto", "retry later"),
+    409: ("unclear", "check the connection's host"),
     418: ("unclear", "check the connection's host"),
+    422: ("unclear", "check the connection's host"),
     425: ("Truto", "retry later"),
     429: ("too many calls", "50 calls in 10 s per account and 500 per token"),
     500: ("Truto", "support@truto.one"),
+    501: ("the request", "check the method and the resource"),
     502: ("Truto", "support@truto.one"),
+    503: ("Truto", "support@truto.one"),
     504: ("Truto", "support@truto.one"),
 }
 REMEDIES_OF_THE_CRM = {
@@ -341,22 +351,25 @@ REMEDIES_OF_THE_CRM = {
     425: ("the CRM", "retry later"),
     429: ("too many calls", "the CRM's own limit"),
     500: ("the CRM", "retry later"),
+    501: ("the CRM", "retry later"),
     502: ("the CRM", "retry later"),
     503: ("the CRM", "retry later"),
     504: ("the CRM", "retry later"),
 }
 
 
-@pytest.mark.parametrize(("status", "remedy"), REMEDIES_OF_TRUTO.items())
-def test_an_error_of_truto_says_whose_fault_it_is_and_what_to_do(status, remedy):
+@pytest.mark.parametrize("status", sorted({*LISTED, *REMEDIES_OF_TRUTO}))
+def test_an_error_of_truto_says_whose_fault_it_is_and_what_to_do(status):
+    remedy = REMEDIES_OF_TRUTO[status]
     text = str(error_of(status, envelope(status)))
     fault, _, advice = text.partition("Cause: ")[2].partition("Fix: ")
     assert remedy[0] in fault
     assert remedy[1] in advice
 
 
-@pytest.mark.parametrize(("status", "remedy"), REMEDIES_OF_THE_CRM.items())
-def test_an_error_of_the_crm_says_whose_fault_it_is_and_what_to_do(status, remedy):
+@pytest.mark.parametrize("status", sorted({*LISTED, *REMEDIES_OF_THE_CRM}))
+def test_an_error_of_the_crm_says_whose_fault_it_is_and_what_to_do(status):
+    remedy = REMEDIES_OF_THE_CRM[status]
     text = str(error_of(status, envelope(status, is_remote=True)))
     fault, _, advice = text.partition("Cause: ")[2].partition("Fix: ")
     assert remedy[0] in fault
@@ -392,6 +405,19 @@ TRANSIENT = {408, 425, 429, *range(500, 600)} - {501}
 @pytest.mark.parametrize("status", [*LISTED, *UNLISTED])
 def test_an_error_knows_whether_it_may_pass(status):
     assert error_of(status, envelope(status)).transient is (status in TRANSIENT)
+
+
+#: What says that nothing was executed. Not 408 and 409, and nothing that the table does not list.
+REFUSALS = {400, 401, 403, 404, 405, 422, 425, 429}
+
+
+@pytest.mark.parametrize("status", [None, 200, 302, *LISTED, *UNLISTED])
+def test_a_status_is_a_refusal_or_not_whoever_gave_it(status):
+    # The ledger of a bulk keeps the status alone.
+    assert is_refused(status) is (status in REFUSALS)
+    if status is not None:
+        meanings = [find_meaning(status, is_remote=is_remote) for is_remote in (True, False)]
+        assert [one.is_refusal for one in meanings] == [status in REFUSALS] * 2
 
 
 def test_the_codes_are_those_that_reports_and_skip_on_use():

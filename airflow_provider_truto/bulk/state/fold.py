@@ -10,9 +10,8 @@ from airflow_provider_truto.bulk.ledger_files import list_ledger_files, parse_li
 from airflow_provider_truto.bulk.result_row import ResultRow, parse_pending
 from airflow_provider_truto.bulk.state.database import Rank, RowResult, StateDatabase
 from airflow_provider_truto.bulk.state.record_keys import RecordKeys, to_number
+from airflow_provider_truto.client.statuses import is_refused
 
-#: Answers that say of a write that was sent once that it was not executed, but for these.
-_REFUSALS = frozenset(range(400, 500)) - {408, 409, 425}
 _WAY_OUT = "Put the file back as it was, or take the line out, and clear the task"
 _T = TypeVar("_T")
 
@@ -64,8 +63,9 @@ def _choose_rank(row: ResultRow) -> Rank:
         if row.on_removed is None:
             return Rank.WRITTEN
         return Rank.REPORTED if row.on_removed == "report" else Rank.REMOVED
-    is_refused = row.attempts == 1 and row.http_status in _REFUSALS
-    return Rank.NOT_WRITTEN if is_refused or not row.attempts else Rank.UNKNOWN
+    # Of several attempts, an earlier one may have been executed although the last one was refused.
+    is_unwritten = not row.attempts or (row.attempts == 1 and is_refused(row.http_status))
+    return Rank.NOT_WRITTEN if is_unwritten else Rank.UNKNOWN
 
 
 def _read(
