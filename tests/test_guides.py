@@ -149,6 +149,12 @@ def test_the_page_names_the_refusals_and_those_after_which_a_write_without_a_key
     assert statuses_of(told) == [status for status in refusals if all(one.in_call for one in STATUSES[status])]
 
 
+def test_the_page_on_bulks_names_what_counts_against_a_customer_beside_what_may_pass():
+    [told] = re.findall(r"or that are Truto's own ([\w ]+)", page_of("bulk").text)
+    assert statuses_of(told) == [status for status, row in STATUSES.items() if row.of_truto.is_of_account]
+    assert not any(row.of_crm.is_of_account for row in STATUSES.values())
+
+
 def messages_of_the_package():
     """All texts of the code, those with values in them as well."""
     for path in (ROOT / "airflow_provider_truto").rglob("*.py"):

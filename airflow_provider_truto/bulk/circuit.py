@@ -9,12 +9,14 @@ from airflow_provider_truto.client.errors import (
     TrutoReauthorizationRequiredError,
     TrutoSandboxReadOnlyError,
 )
+from airflow_provider_truto.client.statuses import find_meaning
 
 #: Calls in flight for an account that has not answered well yet: one that must reconnect costs no more than these.
 INITIAL_CONCURRENCY = 4
 #: After so many failures in a row, none of which is a record's own, an account is given up for this try.
 FAILURES_IN_A_ROW = 5
-#: Errors that hold for every record of an account, and what they say of it.
+#: Errors that hold for every record of an account, and what they say of it. By class: the check of an account before
+#: its first call raises them too, without a status.
 _OF_ACCOUNT: dict[type[TrutoError], str] = {
     TrutoReauthorizationRequiredError: "must reconnect the CRM",
     TrutoAccountBlockedError: "is blocked by Truto",
@@ -72,5 +74,6 @@ class CircuitBreaker:
 
 def _is_of_record(error: TrutoError) -> bool:
     """Whether a failure may be the record's own."""
-    is_truto_s = isinstance(error, TrutoApiError) and not error.is_remote and error.status in {403, 404}
-    return not error.transient and not is_truto_s
+    if error.transient or not isinstance(error, TrutoApiError):
+        return not error.transient
+    return not find_meaning(error.status, is_remote=error.is_remote).is_of_account

@@ -33,7 +33,9 @@ class Meaning:
 
     ``in_call``: the retry loop sends the request again; ``by_task``: a retry of the task may help. ``is_refusal``:
     nothing was executed, so that a write may be repeated without a key, and the CRM has what it had before.
-    ``may_skip``: ``skip_on`` may skip the task for it. In ``fix``, ``{connection}`` is the connection's name.
+    ``may_skip``: ``skip_on`` may skip the task for it. ``is_of_account``: not the record may be at fault, but the
+    account or the token. A bulk gives the customer up after several in a row, as where ``by_task``. In ``fix``,
+    ``{connection}`` is the connection's name.
     """
 
     error: type[TrutoApiError]
@@ -43,6 +45,7 @@ class Meaning:
     by_task: bool = False
     is_refusal: bool = False
     may_skip: bool = True
+    is_of_account: bool = False
 
 
 class Row(NamedTuple):
@@ -89,6 +92,7 @@ STATUSES: dict[int, Row] = {
             "the token",
             "use an API token of the environment that holds this account",
             is_refusal=True,
+            is_of_account=True,
         ),
         Meaning(
             TrutoPermissionError,
@@ -106,6 +110,7 @@ STATUSES: dict[int, Row] = {
             " an integration may also lack this method",
             is_refusal=True,
             may_skip=False,
+            is_of_account=True,
         ),
         Meaning(
             TrutoNotFoundError,

@@ -13,6 +13,7 @@ from airflow_provider_truto.client.errors import (
     TrutoAccountBlockedError,
     TrutoApiError,
     TrutoNotFoundError,
+    TrutoPermissionError,
     TrutoReauthorizationRequiredError,
     TrutoSchemaError,
     TrutoServerError,
@@ -24,6 +25,7 @@ SERVER = TrutoServerError("5xx", status=500)
 SERVER.transient = True
 OF_RECORD = TrutoSchemaError("wrong")
 NOT_FOUND = TrutoNotFoundError("no such account", status=404)
+FORBIDDEN = TrutoPermissionError("another environment's token", status=403)
 REMOTE_NOT_FOUND = TrutoNotFoundError("no such record", status=404, is_remote=True)
 RECONNECT = TrutoReauthorizationRequiredError("gone", status=401, is_remote=True)
 BLOCKED = TrutoAccountBlockedError("blocked", status=503)
@@ -41,6 +43,7 @@ LOST = TrutoTransportError("reset")
         ([SERVER, LOST, NOT_FOUND, SERVER, LOST], LOST, 4),
         ([SERVER] * 4 + [OK] + [SERVER] * 4, None, None),
         ([SERVER] * 4 + [OF_RECORD] + [SERVER] * 4, None, 4),
+        ([FORBIDDEN] * 5, FORBIDDEN, 4),
         ([REMOTE_NOT_FOUND] * 9, None, 4),
         ([BLOCKED] + [SERVER] * 9, BLOCKED, 4),
         ([SERVER] * 5 + [RECONNECT], RECONNECT, 4),
