@@ -99,5 +99,5 @@ class TrutoIntegratedAccountSensor(TrutoSensor):
         return TrutoIntegratedAccountTrigger(**self._customer, probe=self.probe, fail_on=self.fail_on, **waiting)
 
     @property
-    def _customer(self) -> dict[str, str | None]:
+    def _customer(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ("integrated_account_id", "tenant_id", "integration")}

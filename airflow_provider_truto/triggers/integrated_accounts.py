@@ -20,8 +20,10 @@ class TrutoIntegratedAccountTrigger(PollingTrigger):
     :param integration: with ``tenant_id``, which of the customer's accounts.
     :param probe: also make a call: ``True``, or the resource to list.
     :param fail_on: the obstacles that end the wait.
-
-    The others are those of ``PollingTrigger``.
+    :param truto_conn_id: the Airflow connection, which the triggerer reads.
+    :param poll_interval: seconds between two polls.
+    :param deadline: when to give up, in seconds since 1970 (UTC); there is one more look then.
+    :param max_failed_polls: how many polls in a row may fail before the task is told.
     """
 
     def __init__(
@@ -32,9 +34,19 @@ class TrutoIntegratedAccountTrigger(PollingTrigger):
         integration: str | None = None,
         probe: bool | str = False,
         fail_on: Sequence[str] = (),
+        truto_conn_id: str,
+        poll_interval: float,
+        deadline: float,
+        max_failed_polls: int,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(
+            truto_conn_id=truto_conn_id,
+            poll_interval=poll_interval,
+            deadline=deadline,
+            max_failed_polls=max_failed_polls,
+            **kwargs,
+        )
         self.integrated_account_id = integrated_account_id
         self.tenant_id = tenant_id
         self.integration = integration

@@ -32,8 +32,10 @@ class TrutoRecordTrigger(PollingTrigger):
     :param function: a function's dotted name.
     :param values: what the two get beside the record.
     :param on_missing: what a record means that does not exist: ``"wait"`` or ``"fail"``.
-
-    The others are those of ``PollingTrigger``.
+    :param truto_conn_id: the Airflow connection, which the triggerer reads.
+    :param poll_interval: seconds between two polls.
+    :param deadline: when to give up, in seconds since 1970 (UTC); there is one more look then.
+    :param max_failed_polls: how many polls in a row may fail before the task is told.
     """
 
     def __init__(
@@ -52,9 +54,19 @@ class TrutoRecordTrigger(PollingTrigger):
         function: str | None = None,
         values: Mapping[str, Any] | None = None,
         on_missing: str = "wait",
+        truto_conn_id: str,
+        poll_interval: float,
+        deadline: float,
+        max_failed_polls: int,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(
+            truto_conn_id=truto_conn_id,
+            poll_interval=poll_interval,
+            deadline=deadline,
+            max_failed_polls=max_failed_polls,
+            **kwargs,
+        )
         self._subject = {
             "model": model,
             "resource": resource,

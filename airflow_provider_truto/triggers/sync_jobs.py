@@ -18,12 +18,30 @@ class TrutoSyncJobRunTrigger(PollingTrigger):
 
     :param sync_job_run_id: the run.
     :param stop_on_kill: stop the run where a user marks the deferred task failed or succeeded, or clears it.
-
-    The others are those of ``PollingTrigger``.
+    :param truto_conn_id: the Airflow connection, which the triggerer reads.
+    :param poll_interval: seconds between two polls.
+    :param deadline: when to give up, in seconds since 1970 (UTC); there is one more look then.
+    :param max_failed_polls: how many polls in a row may fail before the task is told.
     """
 
-    def __init__(self, *, sync_job_run_id: str, stop_on_kill: bool = False, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        *,
+        sync_job_run_id: str,
+        stop_on_kill: bool = False,
+        truto_conn_id: str,
+        poll_interval: float,
+        deadline: float,
+        max_failed_polls: int,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            truto_conn_id=truto_conn_id,
+            poll_interval=poll_interval,
+            deadline=deadline,
+            max_failed_polls=max_failed_polls,
+            **kwargs,
+        )
         self.sync_job_run_id = sync_job_run_id
         self.stop_on_kill = stop_on_kill
         self._status: Any = None
