@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from pygments.lexers.special import TextLexer
-from sphinx.util.inspect import stringify_signature
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -56,15 +55,6 @@ autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 autodoc_class_signature = "mixed"
 autodoc_inherit_docstrings = False
-
-
-def _show_signature(_app: Any, what: str, _name: str, obj: Any, *_: Any) -> tuple[str, None] | None:
-    """Show the arguments of a class's own constructor: Airflow wraps those of operators in `*args, **kwargs`."""
-    if what != "class" or "__init__" not in vars(obj) or not hasattr(obj.__init__, "__wrapped__"):
-        return None
-    signature = inspect.signature(obj.__init__)
-    arguments = list(signature.parameters.values())[1:]
-    return stringify_signature(signature.replace(parameters=arguments), show_annotation=False), None
 
 
 def _add_arguments(_app: Any, what: str, _name: str, obj: Any, _options: Any, lines: list[str]) -> None:
@@ -111,7 +101,6 @@ intersphinx_mapping = {
 def setup(app: Any) -> None:
     """Called by Sphinx."""
     app.connect("source-read", _rewrite_source)
-    app.connect("autodoc-process-signature", _show_signature)
     app.connect("autodoc-process-docstring", _add_arguments)
     for language in ("csv", "jsonl"):
         app.add_lexer(language, TextLexer)

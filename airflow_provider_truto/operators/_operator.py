@@ -22,7 +22,7 @@ from airflow_provider_truto.operators._argument import (
 )
 from airflow_provider_truto.operators._arguments import ARGUMENTS
 from airflow_provider_truto.operators._rendering import TypedRenderingMixin
-from airflow_provider_truto.operators._signature import collect_parameters, list_airflow_parameters, list_keyword_only
+from airflow_provider_truto.operators._signature import SignatureMixin, collect_parameters, list_airflow_parameters
 from airflow_provider_truto.records.render import Unknown
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ XCOM_KEY = "truto"
 _DEFERRED_TRY = "deferred_try"
 
 
-class TrutoOperator(TypedRenderingMixin, LinkingMixin, BaseOperator):
+class TrutoOperator(TypedRenderingMixin, SignatureMixin, LinkingMixin, BaseOperator):
     """An operator whose arguments are those of one table.
 
     What can never be right is a ``ValueError`` while the DAG file is parsed. A row of a mapped task is different: its
@@ -51,15 +51,6 @@ class TrutoOperator(TypedRenderingMixin, LinkingMixin, BaseOperator):
     body: Any = None
     body_file: Any = None
     template_fields: Sequence[str]
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Template what the constructor takes and the table calls templated, unless the class says itself what is."""
-        super().__init_subclass__(**kwargs)
-        if "__init__" in vars(cls) and "template_fields" not in vars(cls):
-            taken = [parameter.name for parameter in list_keyword_only(cls.__init__)]
-            templated = [name for name in taken if name in cls.arguments and cls.arguments[name].is_templated]
-            inherited = cls.template_fields
-            cls.template_fields = (*inherited, *(name for name in templated if name not in inherited))
 
     def __init__(self, **kwargs: Any) -> None:
         self._refuse_unknown(kwargs)

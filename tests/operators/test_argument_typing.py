@@ -231,9 +231,12 @@ def test_every_argument_is_declared_taken_and_templated_as_declared(operator, tm
 def test_the_docstring_tells_every_argument_of_the_signature(operator):
     """In groups, in the order of the signature, and whether it is templated: what an IDE and `help()` show."""
     signature = inspect.signature(operator).parameters.values()
-    names = [parameter.name for parameter in signature if parameter.kind is parameter.KEYWORD_ONLY]
+    own = [parameter for parameter in signature if parameter.kind is parameter.KEYWORD_ONLY]
+    names = [parameter.name for parameter in own]
     assert names == list(collect_parameters(operator))
     assert all(parameter.annotation is not parameter.empty for parameter in signature)
+    required = [name for name, parameter in collect_parameters(operator).items() if parameter.default is REQUIRED]
+    assert [parameter.name for parameter in own if parameter.default is parameter.empty] == required
     *told, _ = re.findall(r"(?s):param (\w+): (.*?)(?=\n\n|\n *:param |$)", f"{operator.__doc__}\n\n:param x: ")
     assert [name for name, _ in told] == names
     templated = [name for name, text in told if text.endswith("(templated)")]
