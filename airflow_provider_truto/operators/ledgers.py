@@ -30,10 +30,13 @@ class TrutoLedgerToSqlOperator(TrutoLedgerOperator):
     :param sql_conn_id: the connection of the database, of any type whose hook is a ``DbApiHook``. (templated)
     :param hook_params: further arguments of that connection's hook, such as a warehouse or a database. (templated)
 
-    Safeguards: what is stored.
+    Payload: what is stored.
 
     :param with_bodies: store the bodies of the records that failed or were skipped; the ledger has no others.
         (templated)
+
+    Safeguards: when it runs.
+
     :param trigger_rule: Airflow's. The task runs when the bulk is done, failed or not; with ``as_teardown()`` the
         bulk still decides whether the DAG run has failed.
 
@@ -77,10 +80,13 @@ class TrutoLedgerToParquetOperator(TrutoLedgerOperator):
     :param output_path: that of the bulk task. (templated)
     :param tables_path: an ``ObjectStoragePath`` for the folders of the tables. (templated)
 
-    Safeguards: what is stored.
+    Payload: what is stored.
 
     :param with_bodies: store the bodies of the records that failed or were skipped; the ledger has no others.
         (templated)
+
+    Safeguards: when it runs.
+
     :param trigger_rule: Airflow's. The task runs when the bulk is done, failed or not; with ``as_teardown()`` the
         bulk still decides whether the DAG run has failed.
 

@@ -244,7 +244,7 @@ def test_the_docstring_tells_every_argument_of_the_signature(operator):
     groups = re.findall(r"^ *(Target|Payload|Safeguards): ", operator.__doc__, re.MULTILINE)
     assert groups == [
         "Target",
-        *(["Payload"] if {"body", "source", "args", "fields"} & {*names} else []),
+        *(["Payload"] if {"body", "source", "args", "fields", "with_bodies"} & {*names} else []),
         "Safeguards",
     ]
 
