@@ -1,4 +1,7 @@
-"""What a bulk would do, counted before its first write: per customer, with samples, and a hash of every decision."""
+"""What a bulk would do, counted before its first write: per customer, with samples, and a hash of every decision.
+
+That is its plan: ``preview`` shows it, ``expect`` names one by its hash, and ``max_changes`` limits it.
+"""
 
 from __future__ import annotations
 

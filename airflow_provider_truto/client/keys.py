@@ -23,7 +23,11 @@ CURRENT_TASK: Any = CurrentTask()
 
 
 class KeyVersionStore(Protocol):
-    """Keeps the version of one idempotency key beyond this process, e.g. in Airflow's task state store."""
+    """Keeps the version of one idempotency key beyond this process, e.g. in Airflow's task state store.
+
+    The version is a number that is appended to the key (``…-2``) after refusals that executed nothing, since Truto
+    would repeat its stored refusal under the same key.
+    """
 
     @property
     def may_advance(self) -> bool:

@@ -1,7 +1,8 @@
 """Giving the worker back for a long wait: the task is deferred until the wait is over, and then starts over.
 
 Nothing is sent from the triggerer, and nothing of the task but a few numbers is stored meanwhile. The resumed task is
-the same try of Airflow's: its templates are rendered again, and the same body goes out under the same key.
+the same try of Airflow's: its templates are rendered again, and the same body goes out under the same key. What a try
+does between two deferrals, in one process, is called a part of it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What to make sure of before a write."""
+"""Safeguards: optional checks before a write (preflight, tenant, custom fields, preview, unchanged fields)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Comparing what was asked with what the CRM answered.
 
 Truto answers 2xx also where the CRM ignored a field, and drops fields that an integration does not map. The
-answer holds the record after the write, so that most of it can be seen there.
+answer holds the record after the write, so that most of it can be seen there: each field was taken, changed by the
+CRM, or is not confirmed.
 """
 
 from __future__ import annotations
