@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 
+#: The only status that tells of a limit.
+RATE_LIMITED = 429
 #: Seconds to wait after a 429 that names none: the length of Truto's own windows.
 DEFAULT_WAIT = 10.0
 #: Anything shorter is rounded up to this many seconds.
@@ -46,7 +48,7 @@ def parse_quota(headers: Mapping[str, str]) -> Quota | None:
     return Quota(limit=limit if limit is not None and limit > 0 else None, remaining=remaining, reset=reset)
 
 
-def parse_wait(headers: Mapping[str, str], *, now: float, status: int = 429) -> float | None:
+def parse_wait(headers: Mapping[str, str], *, now: float, status: int = RATE_LIMITED) -> float | None:
     """Seconds that the server asks to wait: ``Retry-After``, else for a 429 ``ratelimit-reset``, else ``None``.
 
     Every answer has ``ratelimit-reset``; only where the limit is used up does it say when to come again.
@@ -54,7 +56,7 @@ def parse_wait(headers: Mapping[str, str], *, now: float, status: int = 429) -> 
     ``now`` is seconds since the epoch, for a ``Retry-After`` that is an HTTP date. Zero, a moment in the
     past and what cannot be read count as not given, and so does a reset that can only be a moment since the epoch.
     """
-    for seconds in (_parse_retry_after(headers, now), _parse_reset(headers) if status == 429 else None):
+    for seconds in (_parse_retry_after(headers, now), _parse_reset(headers) if status == RATE_LIMITED else None):
         if seconds is not None and seconds > 0:
             return max(seconds, SHORTEST_WAIT)
     return None

@@ -18,7 +18,13 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from airflow_provider_truto.client.rate_limit_headers import DEFAULT_WAIT, Quota, parse_quota, parse_wait
+from airflow_provider_truto.client.rate_limit_headers import (
+    DEFAULT_WAIT,
+    RATE_LIMITED,
+    Quota,
+    parse_quota,
+    parse_wait,
+)
 from airflow_provider_truto.client.response import Response
 from airflow_provider_truto.client.settings import FASTEST
 
@@ -104,13 +110,13 @@ class RateLimiter:
         headers, status = response.headers, response.status
         # Truto's own 429 names no tier. Where an account is known, it is the one that is most likely full.
         pause = None
-        if status == 429:
+        if status == RATE_LIMITED:
             pause = min(parse_wait(headers, now=self._now(), status=status) or DEFAULT_WAIT, LONGEST_PAUSE)
         self._end(
             account,
             said=parse_quota(headers),
             pause=pause,
-            has_reached_provider=status != 429 or is_remote,
+            has_reached_provider=status != RATE_LIMITED or is_remote,
             late=(response.seconds, response.sent_after) if response.sent_after else None,
         )
 

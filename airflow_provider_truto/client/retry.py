@@ -1,6 +1,6 @@
 """The retry loop: sends one request until it succeeds or a repeat cannot help, over any transport.
 
-What decides whether a status is tried again is the table in ``statuses``, not this module.
+What decides what a status means for it is the table in ``statuses``, not this module.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from airflow_provider_truto.client.errors import (
     TrutoTransportError,
 )
 from airflow_provider_truto.client.keys import KeyVersionStore
-from airflow_provider_truto.client.rate_limit_headers import DEFAULT_WAIT, parse_wait
+from airflow_provider_truto.client.rate_limit_headers import DEFAULT_WAIT, RATE_LIMITED, parse_wait
 from airflow_provider_truto.client.rate_limiter import RateLimiter
 from airflow_provider_truto.client.redaction import shorten
 from airflow_provider_truto.client.request import Request
@@ -192,7 +192,7 @@ class RetryLoop:
                         reply = error.failure
                 if isinstance(reply, TransportFailure):
                     await self._handle_failure(reply)
-                elif not await self._renew_token(reply):
+                else:
                     await self._handle_error(reply)
         except TrutoError as error:
             error.attempts = self._attempts
@@ -264,17 +264,12 @@ class RetryLoop:
             )
         return outcome
 
-    async def _renew_token(self, response: Response) -> bool:
-        """Look for a renewed token after a 401 of Truto itself, at most once per call."""
-        is_ours = response.status == 401 and not is_remote_error(response)
-        if not is_ours or self._renewed:
-            return False
-        self._renewed = True
-        return await self._tokens.renew_token(self._request, self._token) is not None
-
     async def _handle_error(self, response: Response) -> None:
-        """Wait for the next attempt, or raise what the response means."""
-        meaning = await self._explain(response)
+        """Wait for the next attempt, or raise what the response means; a renewed token is used at once."""
+        meaning = find_meaning(response.status, is_remote=is_remote_error(response))
+        if meaning.renews_token and await self._renew_token():
+            return
+        meaning = await self._ask_account(meaning)
         error = build_api_error(
             self._request,
             response,
@@ -288,7 +283,7 @@ class RetryLoop:
         self._may_have_executed = self._may_have_executed or not meaning.is_refusal
         self._refusals += meaning.is_refusal
         requested_wait = error.retry_after
-        if requested_wait is None and response.status == 429:
+        if requested_wait is None and response.status == RATE_LIMITED:
             requested_wait = DEFAULT_WAIT
         may_retry = meaning.in_call and (self._is_repeatable or meaning.is_refusal)
         await self._wait_or_raise(error, requested_wait, may_retry=may_retry)
@@ -359,28 +354,35 @@ class RetryLoop:
         if version > 1:
             self._request = self._request.replace(idempotency_key=f"{self._base_key}-{version}")
 
-    async def _explain(self, response: Response) -> Meaning:
-        """Return what a response means; where the status alone does not say it, ask about the account."""
-        is_remote = is_remote_error(response)
-        account_id = self._request.integrated_account_id
-        if account_id is not None and not is_remote:
-            if response.status == 503 and not self._known_unblocked:
-                return await self._explain_503(account_id)
-            if response.status == 405 and self._request.is_write:
-                found = await self._look_up(integrated_account_request(account_id))
-                if isinstance(found, dict) and found.get("is_sandbox") is True:
-                    return SANDBOX_ACCOUNT
-        return find_meaning(response.status, is_remote=is_remote)
+    async def _renew_token(self) -> bool:
+        """Look for a token other than the refused one, at most once per call."""
+        if self._renewed:
+            return False
+        self._renewed = True
+        return await self._tokens.renew_token(self._request, self._token) is not None
 
-    async def _explain_503(self, account_id: str) -> Meaning:
-        """Ask the capabilities whether the account is blocked, since a 503 is permanent then; once per request."""
+    async def _ask_account(self, meaning: Meaning) -> Meaning:
+        """Return what a status means for this account, where the status alone does not say it."""
+        account_id = self._request.integrated_account_id
+        if account_id is None:
+            return meaning
+        if meaning.asks == "is_blocked" and not self._known_unblocked:
+            return await self._ask_whether_blocked(account_id, meaning)
+        if meaning.asks == "is_sandbox" and self._request.is_write:
+            found = await self._look_up(integrated_account_request(account_id))
+            if isinstance(found, dict) and found.get("is_sandbox") is True:
+                return SANDBOX_ACCOUNT
+        return meaning
+
+    async def _ask_whether_blocked(self, account_id: str, unblocked: Meaning) -> Meaning:
+        """Ask whether the account is blocked, since the status is permanent then; once per request."""
         found = await self._look_up(capabilities_request(integrated_account_id=account_id))
         account = found.get("account") if isinstance(found, dict) else None
         blocked = account.get("is_blocked") if isinstance(account, dict) else None
         if blocked is True:
             return BLOCKED_ACCOUNT
         self._known_unblocked = blocked is False
-        return find_meaning(503, is_remote=False) if self._known_unblocked else MAYBE_BLOCKED_ACCOUNT
+        return unblocked if self._known_unblocked else MAYBE_BLOCKED_ACCOUNT
 
     async def _look_up(self, question: Request) -> Any:
         """Return the JSON of a GET that helps to explain an error; ``None`` where that fails too."""

@@ -7,7 +7,7 @@ docs/api-reference/overview/errors and Truto's own reference texts on errors; 40
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from airflow_provider_truto.client.errors import (
     TrutoAccountBlockedError,
@@ -29,23 +29,26 @@ from airflow_provider_truto.client.errors import (
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What a status means.
-
-    ``in_call``: the retry loop sends the request again; ``by_task``: a retry of the task may help. ``is_refusal``:
-    nothing was executed, so that a write may be repeated without a key, and the CRM has what it had before.
-    ``may_skip``: ``skip_on`` may skip the task for it. ``is_of_account``: not the record may be at fault, but the
-    account or the token. A bulk gives the customer up after several in a row, as where ``by_task``. In ``fix``,
-    ``{connection}`` is the connection's name.
-    """
+    """What a status means. In ``fix``, ``{connection}`` is the connection's name."""
 
     error: type[TrutoApiError]
     cause: str
     fix: str
+    #: The retry loop sends the request again.
     in_call: bool = False
+    #: A retry of the task may help.
     by_task: bool = False
+    #: Nothing was executed: a write may be repeated without a key, and the CRM has what it had before.
     is_refusal: bool = False
+    #: ``skip_on`` may skip the task for it.
     may_skip: bool = True
+    #: Not the record may be at fault, but the account or the token: a bulk gives the customer up after several in a
+    #: row, as it does where ``by_task``.
     is_of_account: bool = False
+    #: Another token may help, once per call.
+    renews_token: bool = False
+    #: What is asked of the integrated account, since the status means something else where it is so.
+    asks: Literal["is_blocked", "is_sandbox"] | None = None
 
 
 class Row(NamedTuple):
@@ -78,6 +81,7 @@ STATUSES: dict[int, Row] = {
             "the connection",
             "put a valid API token (Truto's dashboard, API tokens) into the password of {connection}",
             is_refusal=True,
+            renews_token=True,
         ),
         Meaning(
             TrutoReauthorizationRequiredError,
@@ -125,6 +129,7 @@ STATUSES: dict[int, Row] = {
             "the task",
             "this integration does not offer the method: ask its capabilities",
             is_refusal=True,
+            asks="is_sandbox",
         ),
         Meaning(TrutoMethodNotAllowedError, "the CRM", "the CRM does not allow this on this record", is_refusal=True),
     ),
@@ -166,7 +171,7 @@ STATUSES: dict[int, Row] = {
         _SERVER_OF_CRM,
     ),
     502: _SERVER,
-    503: _SERVER,  # of an account that is not blocked: see BLOCKED_ACCOUNT
+    503: _SERVER._replace(of_truto=replace(_SERVER.of_truto, asks="is_blocked")),
     504: _SERVER,
 }
 #: Any other status, and any other one from 500. Neither is a refusal: nothing says what they mean for a write.
@@ -175,7 +180,7 @@ OTHER = Row(
     Meaning(TrutoApiError, "unclear", _UNCLEAR_TO_CRM),
 )
 OTHER_SERVER = Row(Meaning(TrutoServerError, "Truto", _LASTING, by_task=True), _SERVER_OF_CRM)
-#: 405 and 503 of Truto, where the account tells more.
+#: What a status means that ``asks``, by the answer.
 SANDBOX_ACCOUNT = Meaning(
     TrutoSandboxReadOnlyError,
     "the task",
