@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 from airflow_home import airflow_home, free_port
-from test_docs import ROOT, imported_as_here, page_of, shown_default
+from test_docs import BULK, ROOT, imported_as_here, page_of, shown_default, statuses_of
 
 from airflow_provider_truto.client import errors
 from airflow_provider_truto.client.api import TrutoApi
 from airflow_provider_truto.client.resource import Resource
 from airflow_provider_truto.client.skip_on import map_error_codes
-from airflow_provider_truto.client.statuses import OTHER, OTHER_SERVER, STATUSES
+from airflow_provider_truto.client.statuses import OTHER, OTHER_SERVER, STATUSES, Row
 from airflow_provider_truto.connection_fields import EXTRA_FIELDS
 from airflow_provider_truto.emulator import ACME, TOKEN, Emulator
 from airflow_provider_truto.emulator.state.seed import default_seed
@@ -136,11 +136,6 @@ def test_the_table_of_statuses_is_that_of_the_code():
     assert ERRORS.table("status") == expected
 
 
-def statuses_of(text):
-    """The statuses that a text names, in its order."""
-    return [int(status) for status in re.findall(r"\b[45]\d\d\b", text)]
-
-
 def test_the_page_names_the_refusals_and_those_after_which_a_write_without_a_key_is_repeated():
     refusals = [status for status, row in STATUSES.items() if all(one.is_refusal for one in row)]
     [told] = re.findall(r"^([\d, and]+) are refusals", ERRORS.text, re.M)
@@ -149,8 +144,38 @@ def test_the_page_names_the_refusals_and_those_after_which_a_write_without_a_key
     assert statuses_of(told) == [status for status in refusals if all(one.in_call for one in STATUSES[status])]
 
 
+def test_the_page_on_retries_names_what_is_repeated_in_the_call():
+    both, crm_s, asked = re.search(
+        r"^Within one try, (.+?) are repeated .+?other status from (\d+) that the customer's CRM gave\. A (\d+) of",
+        page_of("how_it_works").text,
+        re.M | re.S,
+    ).groups()
+    repeated = {status for status, row in STATUSES.items() if all(one.in_call for one in row)}
+    assert [int(asked)] == [status for status, row in STATUSES.items() if row.of_truto.asks == "is_blocked"]
+    assert statuses_of(both) == sorted(repeated - {int(asked)})
+    for status, row in [*STATUSES.items(), (499, OTHER), (599, OTHER_SERVER)]:
+        expected = (status in repeated, status in repeated or status >= int(crm_s))
+        assert (row.of_truto.in_call, row.of_crm.in_call) == expected
+
+
+@pytest.mark.parametrize("who", Row._fields)
+def test_the_page_on_bulks_says_of_each_status_whether_it_may_pass(who):
+    told = {
+        status: kind
+        for failure, kind, _ in BULK.table("a failure")
+        if {"of_crm": "of Truto", "of_truto": "of the customer's CRM"}[who] not in failure
+        for status in [*statuses_of(failure), *re.findall(r"any other \w+ 500", failure)]
+    }
+    known = {**STATUSES, "any other below 500": OTHER, "any other from 500": OTHER_SERVER}
+    for status, row in known.items():
+        kind = told[status if status in told or status < 500 else "any other from 500"]
+        ends_task = (status, who) == (401, "of_truto")
+        assert kind == ("ends the task" if ends_task else "transient" if getattr(row, who).by_task else "final")
+    assert told.keys() <= known.keys()
+
+
 def test_the_page_on_bulks_names_what_counts_against_a_customer_beside_what_may_pass():
-    [told] = re.findall(r"or that are Truto's own ([\w ]+)", page_of("bulk").text)
+    [told] = re.findall(r"or that are Truto's own ([\w ]+)", BULK.text)
     assert statuses_of(told) == [status for status, row in STATUSES.items() if row.of_truto.is_of_account]
     assert not any(row.of_crm.is_of_account for row in STATUSES.values())
 
