@@ -47,7 +47,7 @@ def test_the_connection_table_has_every_field_of_the_form(field):
 # ----------------------------------------------------------------------------------------------------- docs/hook.md
 
 
-HOOK_METHODS = [name for name, method in vars(TrutoApi).items() if not name.startswith("_") and callable(method)]
+HOOK_METHODS = [name for name in dir(TrutoApi) if not name.startswith("_")]
 
 
 OTHERS = {"do", "find_keys", "listing"}  # what the methods are made of

@@ -6,12 +6,11 @@ the coroutine, and async iterators.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from airflow_provider_truto.client.accounts import find_account
-from airflow_provider_truto.client.core import Client, Function, P, T
+from airflow_provider_truto.client.core import Client
 from airflow_provider_truto.client.endpoints import (
     admin_request,
     capabilities_request,
@@ -26,25 +25,23 @@ from airflow_provider_truto.client.endpoints import (
     tools_request,
     unified_request,
 )
-from airflow_provider_truto.client.keys import CURRENT_TASK, FindKeys, RandomKeys
+from airflow_provider_truto.client.keys import CURRENT_TASK
 from airflow_provider_truto.client.names import find_nearest
 from airflow_provider_truto.client.operations import (
     fetch_account_object,
     fetch_account_value,
     fetch_batch,
-    fetch_run,
-    stop_run,
+    open_platform_pages,
 )
-from airflow_provider_truto.client.pages import Pages
 from airflow_provider_truto.client.request import Request
 from airflow_provider_truto.client.resource import Resource
+from airflow_provider_truto.client.sync_jobs_api import SyncJobsApi
 
 #: Filters of integrated accounts that Truto documents beside those that are arguments.
 _FILTERS = frozenset({"integration.name"})
-ErrorHandling = Literal["fail_fast", "ignore", "batch"]
 
 
-class TrutoApi(ABC):
+class TrutoApi(SyncJobsApi):
     """Truto's API. Where an ``integrated_account_id`` is left out, the connection's default is meant.
 
     Nothing is rendered or converted here: ids are text, bodies are JSON-plain. Results are Truto's JSON. Methods
@@ -55,25 +52,13 @@ class TrutoApi(ABC):
     meant, ``None`` that no task is.
     """
 
-    def find_keys(self, context: Any) -> FindKeys:  # noqa: ARG002
-        """Return what makes the keys of writes that are given none; a bare client knows no tasks."""
-        return RandomKeys
-
-    @abstractmethod
-    def do(self, function: Function[P, T], *args: P.args, **kwargs: P.kwargs) -> Any:
-        """Run a coroutine function on the client."""
-
-    @abstractmethod
-    def listing(
-        self,
-        function: Function[P, Pages],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> Any:
-        """Return an iterator over the records of the pages that a coroutine function opens."""
-
     def unified(self, model: str, resource: str, *, integrated_account_id: str | None = None) -> Resource:
-        """Return one resource of the unified API: ``unified("crm", "contacts").list(limit=100)``."""
+        """Return one resource of the unified API: ``unified("crm", "contacts").list(limit=100)``.
+
+        :param model: the unified model: ``"crm"``.
+        :param resource: a resource of the model: ``"contacts"``.
+        :param integrated_account_id: the customer's integrated account; left out, the connection's default.
+        """
 
         def build(method: str, **given: Any) -> Request:
             if given.get("streamed"):
@@ -83,7 +68,11 @@ class TrutoApi(ABC):
         return Resource(self, build, integrated_account_id)
 
     def proxy(self, resource: str, *, integrated_account_id: str | None = None) -> Resource:
-        """Return one resource in the CRM's own shape, by the CRM's own name; names are case-sensitive."""
+        """Return one resource in the CRM's own shape, by the CRM's own name; names are case-sensitive.
+
+        :param resource: the CRM's name of it: ``"companies"``.
+        :param integrated_account_id: the customer's integrated account; left out, the connection's default.
+        """
         return Resource(self, lambda method, **given: proxy_request(resource, method, **given), integrated_account_id)
 
     def custom(
@@ -96,14 +85,33 @@ class TrutoApi(ABC):
         content_type: str | None = None,
         query: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
+        stream: bool = False,
         idempotency_key: str | None = None,
         context: Any = CURRENT_TASK,
-        stream: bool = False,
     ) -> Any:
         """Call ``/custom/{path}`` with any HTTP method.
 
-        A ``body`` of bytes or text goes as it is, under ``content_type``; anything else as JSON. Returns JSON, bytes
-        where no JSON came, and an iterable of bytes with ``stream``.
+        Return JSON, bytes where no JSON came, and an iterable of bytes with ``stream``.
+
+        Target: whose CRM, and what is called there.
+
+        :param method: the HTTP method: ``"POST"``.
+        :param path: the path below ``/custom/``.
+        :param integrated_account_id: the customer's integrated account; left out, the connection's default.
+
+        Payload: what is sent, and what becomes of the answer.
+
+        :param body: bytes or text go as they are, under ``content_type``; anything else as JSON.
+        :param content_type: of a body of bytes or text; left out, ``application/octet-stream`` or ``text/plain``.
+        :param query: query parameters beside the customer.
+        :param headers: further headers; not those that the client sets itself, such as ``Authorization``.
+        :param stream: return the answer's bytes as an iterable.
+
+        Safeguards: whether a write is made again.
+
+        :param idempotency_key: Truto executes a key once. Without it the key is the task's, see ``context``.
+        :param context: the context of the task whose key the call takes; left out, that of the task that runs.
+            Without a task, and for ``None``, the key is random.
         """
         given = {
             "body": body,
@@ -129,10 +137,17 @@ class TrutoApi(ABC):
         idempotency_key: str | None = None,
         context: Any = CURRENT_TASK,
     ) -> Any:
-        """Make several calls in one: each ``{"resource", "method", "id"?, "query"?, "body"?, …}``.
+        """Make several calls in one, and return their results by resource.
 
-        A resource with a slash is unified, one without is the CRM's own and needs ``"persist": True``. Returns the
-        results by resource. Raises ``TrutoPartialFailureError`` where some failed.
+        Raises ``TrutoPartialFailureError`` where some failed.
+
+        :param resources: the calls, each ``{"resource", "method", "id"?, "query"?, "body"?, …}``. A resource with a
+            slash is unified, one without is the CRM's own and needs ``"persist": True``.
+        :param integrated_account_id: the customer's integrated account; left out, the connection's default.
+        :param args: Truto's ``args`` of a batch; they choose no other customer.
+        :param idempotency_key: Truto executes a key once. Without it the key is the task's, see ``context``.
+        :param context: the context of the task whose key the call takes; left out, that of the task that runs.
+            Without a task, and for ``None``, the key is random.
         """
         return self.do(
             fetch_batch,
@@ -150,7 +165,13 @@ class TrutoApi(ABC):
         status: str | None = None,
         **filters: Any,
     ) -> Any:
-        """List integrated accounts, ``integration`` by its name such as ``"hubspot"``."""
+        """List integrated accounts, all pages, fetched as they are needed.
+
+        :param tenant_id: only those of this customer, by your own id for them.
+        :param integration: only those of this integration, by its name: ``"hubspot"``.
+        :param status: only those of this status: ``"active"``.
+        :param filters: Truto's other filters: ``is_sandbox``; ``limit`` is the size of a page, not of the list.
+        """
         own = {"tenant_id": tenant_id, "integration": integration, "status": status}
         for name, value in own.items():
             if value is not None and not (isinstance(value, str) and value.strip()):
@@ -159,18 +180,28 @@ class TrutoApi(ABC):
             if (near := find_nearest(name, own)) and name not in _FILTERS:
                 raise ValueError(f"Truto ignores {name!r}, a filter that it does not know: did you mean {near}?")
         query = {"tenant_id": tenant_id, "integration.name": integration, "status": status, **filters}
-        return self.listing(_open_pages, integrated_accounts_request(query), account_key="id")
+        return self.listing(open_platform_pages, integrated_accounts_request(query), account_key="id")
 
     def integrated_account(self, integrated_account_id: str | None = None) -> Any:
-        """Return one integrated account's record: its status, tenant, integration, last error."""
+        """Return one integrated account's record: its status, tenant, integration, last error.
+
+        :param integrated_account_id: the customer's integrated account; left out, the connection's default.
+        """
         return self.do(fetch_account_object, integrated_account_id, integrated_account_request)
 
     def integrated_account_id_of(self, tenant_id: str, integration: str | None = None) -> Any:
-        """Find the id of a customer's integrated account; none or several are a ``TrutoSchemaError``."""
+        """Find the id of a customer's integrated account. Raises ``TrutoSchemaError`` for none or several.
+
+        :param tenant_id: your own id for the customer.
+        :param integration: which of the customer's accounts: ``"hubspot"``.
+        """
         return self.do(find_account, tenant_id, integration)
 
     def refresh_credentials(self, integrated_account_id: str | None = None) -> Any:
-        """Ask Truto to refresh an account's credentials; returns ``{"success": true}``."""
+        """Ask Truto to refresh an account's credentials; return ``{"success": true}``.
+
+        :param integrated_account_id: the customer's integrated account; left out, the connection's default.
+        """
         return self.do(fetch_account_object, integrated_account_id, refresh_request)
 
     def capabilities(
@@ -183,7 +214,15 @@ class TrutoApi(ABC):
         resource: str | None = None,
         has_description: bool | None = None,
     ) -> Any:
-        """Return what can be called for an account, or for an integration by slug or id. Kept for five minutes."""
+        """Return what can be called for an account, or for an integration. Kept for five minutes.
+
+        :param integrated_account_id: the customer's integrated account; left out, the connection's default.
+        :param integration: an integration's slug or id, instead of an account.
+        :param kind: ``"proxy"``, ``"unified"`` or ``"all"``, Truto's ``type``; left out, Truto takes all.
+        :param methods: only these methods: ``["list", "get"]``.
+        :param resource: only this resource.
+        :param has_description: Truto's filter of this name; left out, Truto takes true.
+        """
         asked = {"kind": kind, "methods": methods, "resource": resource, "has_description": has_description}
         _check_one_is_asked_about(integrated_account_id, integration)
         if integration is not None:
@@ -202,7 +241,12 @@ class TrutoApi(ABC):
         methods: Sequence[str] | None = None,
         tags: Sequence[str] | None = None,
     ) -> Any:
-        """Return an account's methods with their schemas, as tools. Kept for five minutes."""
+        """Return an account's methods with their schemas, as tools. Kept for five minutes.
+
+        :param integrated_account_id: the customer's integrated account; left out, the connection's default.
+        :param methods: only these methods: ``["list", "get"]``.
+        :param tags: only methods with these tags.
+        """
         return self.do(
             fetch_account_object,
             integrated_account_id,
@@ -220,7 +264,13 @@ class TrutoApi(ABC):
     ) -> Any:
         """Return what Truto says of a method in its own dialect: ``request_body_schema``, ``query_schema``, ….
 
-        For an integration by name there is no account. Kept for five minutes.
+        Kept for five minutes.
+
+        :param model: the unified model: ``"crm"``.
+        :param resource: a resource of the model: ``"contacts"``.
+        :param method: a method of the resource: ``"update"``.
+        :param integration: an integration's name, instead of an account: ``"hubspot"``.
+        :param integrated_account_id: the customer's integrated account; left out, the connection's default.
         """
         _check_one_is_asked_about(integrated_account_id, integration)
         if integration is not None:
@@ -232,84 +282,24 @@ class TrutoApi(ABC):
         )
 
     def model_docs(self, model: str, integration: str, *, form: Literal["json", "md", "html"] = "json") -> Any:
-        """Return the documentation of a model for an integration: JSON, or text. Kept for five minutes."""
+        """Return the documentation of a model for an integration: JSON, or text. Kept for five minutes.
+
+        :param model: the unified model: ``"crm"``.
+        :param integration: an integration's name: ``"hubspot"``.
+        :param form: ``"json"``, or ``"md"`` or ``"html"`` for text.
+        """
         return self.do(_fetch_text, model_docs_request(model, integration, form=form))
 
     def logs(self, log_type: str, **query: Any) -> Any:
         """List log entries: ``logs("rapid_bridge", created_at={"gt": …}, log_type_filter={…})``.
 
         Where the connection allows some accounts only, entries that name none are left out, too.
+
+        :param log_type: which log: ``"rapid_bridge"`` is that of sync jobs.
+        :param query: Truto's filters. ``created_at`` is a range of at most a month; ``limit`` (at most 100) is
+            the size of a page, not of the list.
         """
-        return self.listing(_open_pages, logs_request(log_type, query), account_key="integrated_account_id")
-
-    def sync_job_runs(self, **query: Any) -> Any:
-        """List runs of sync jobs.
-
-        Truto documents no filters of this list, and ignores what it does not know: compare what comes.
-        """
-        request = admin_request("GET", "sync-job-run", query=query)
-        return self.listing(_open_pages, request, account_key="integrated_account_id")
-
-    def sync_job_run(self, run_id: str) -> Any:
-        """Return one run of a sync job."""
-        admin_request("GET", "sync-job-run", run_id)  # what is wrong is said here, not while it runs
-        return self.do(fetch_run, run_id)
-
-    def start_sync_job_run(
-        self,
-        sync_job_id: str,
-        *,
-        error_handling: ErrorHandling,
-        integrated_account_id: str | None = None,
-        args: Mapping[str, Any] | None = None,
-        resources: Sequence[str] | None = None,
-        ignore_previous_run: bool | None = None,
-        force: bool | None = None,
-        super_query: str | None = None,
-        webhook_id: str | None = None,
-        daemon_group_key: str | None = None,
-        datastore_id: str | None = None,
-        events_to_send: Sequence[str] | None = None,
-        mutex_key: str | None = None,
-        state_key: str | None = None,
-    ) -> Any:
-        """Start a run of a sync job, and return it. A lost answer is not repeated: that could start two.
-
-        The arguments are those of Truto (docs/api-reference/admin/sync-job-runs/create); ``None`` is not sent.
-        """
-        options = {
-            "args": args,
-            "resources": resources,
-            "ignore_previous_run": ignore_previous_run,
-            "force": force,
-            "super_query": super_query,
-            "webhook_id": webhook_id,
-            "daemon_group_key": daemon_group_key,
-            "datastore_id": datastore_id,
-            "events_to_send": events_to_send,
-            "mutex_key": mutex_key,
-            "state_key": state_key,
-        }
-        for name in ("resources", "events_to_send"):
-            if options[name] is not None and not options[name]:
-                raise ValueError(f"{name} is empty: leave it out where all are meant")
-
-        def build(account: str) -> Request:
-            body = {
-                "sync_job_id": sync_job_id,
-                "integrated_account_id": account,
-                "status": "created",
-                "error_handling": error_handling,
-                **{name: value for name, value in options.items() if value is not None},
-            }
-            return admin_request("POST", "sync-job-run", body=body)
-
-        return self.do(fetch_account_object, integrated_account_id, build, "id")
-
-    def stop_sync_job_run(self, run_id: str) -> Any:
-        """Stop a run; it may be gone after that."""
-        admin_request("DELETE", "sync-job-run", run_id)
-        return self.do(stop_run, run_id)
+        return self.listing(open_platform_pages, logs_request(log_type, query), account_key="integrated_account_id")
 
     def ping(self) -> Any:
         """Call ``/ping``, whose answer is undocumented."""
@@ -324,7 +314,3 @@ def _check_one_is_asked_about(integrated_account_id: str | None, integration: st
 async def _fetch_text(client: Client, request: Request) -> Any:
     value = await client.fetch_value(request)
     return value.decode(errors="replace") if isinstance(value, bytes) else value
-
-
-async def _open_pages(client: Client, first: Request, *, account_key: str) -> Pages:
-    return Pages(client, first, account_key=account_key)

@@ -52,6 +52,11 @@ async def open_account_pages(client: Client, account: str | None, build: Callabl
     return Pages(client, build(resolve_account(client.settings, account)))
 
 
+async def open_platform_pages(client: Client, request: Request, *, account_key: str) -> Pages:
+    """Return the pages of a list of many customers, whose items name their account under ``account_key``."""
+    return Pages(client, request, account_key=account_key)
+
+
 async def fetch_batch(
     client: Client,
     resources: Iterable[Mapping[str, Any]],

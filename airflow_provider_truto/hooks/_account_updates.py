@@ -69,16 +69,17 @@ class AccountUpdates(TrutoApi, ABC):
         Return the JSON answer, ``{}`` for an empty one; where ``skip_unchanged`` finds nothing to send, the record as
         it is. Raises ``TrutoError``, and ``ValueError`` for ``response_format="stream"``: see ``stream_account``.
 
-        Target: whose CRM, and which record.
-
         :param account_id: the account's id in the customer's CRM.
+        :param body: the fields to change.
+
+        Target: whose CRM.
+
         :param integrated_account_id: the customer's integrated account; left out, the connection's default.
         :param tenant_id: names the customer instead, by your own id for them; looked up before the call.
         :param integration: with ``tenant_id``, which of the customer's accounts: ``"hubspot"``.
 
-        Payload: what is sent, and what becomes of the answer.
+        Payload: what is sent beside the body, and what becomes of the answer.
 
-        :param body: the fields to change.
         :param response_format: ``"unified"``, ``"normalized"`` or ``"raw"``.
         :param ignore_remote_data: leave the CRM's own record out of the answer.
         :param exclude_fields: fields to leave out of the answer.
@@ -159,6 +160,31 @@ class AccountUpdates(TrutoApi, ABC):
 
         The write has happened when this returns. Iterating only reads, and raises ``TrutoTransportError`` where the
         answer breaks off. Arguments are those of ``update_account``.
+
+        :param account_id: the account's id in the customer's CRM.
+        :param body: the fields to change.
+
+        Target: whose CRM.
+
+        :param integrated_account_id: the customer's integrated account; left out, the connection's default.
+        :param tenant_id: names the customer instead, by your own id for them; looked up before the call.
+        :param integration: with ``tenant_id``, which of the customer's accounts: ``"hubspot"``.
+
+        Payload: what is sent beside the body, and what becomes of the answer.
+
+        :param ignore_remote_data: ask for an answer without the CRM's own record.
+        :param exclude_fields: fields to leave out of the answer.
+        :param remote_query: query parameters that go to the CRM as they are.
+
+        Safeguards: what has to be true before.
+
+        :param schema: what checks the body: a JSON Schema, its path, ``"packaged"``, ``"live"`` or ``None``.
+        :param extra_fields: fields that the schema does not know and that are meant.
+        :param allow_null: true, or the JSON pointers at which null is meant.
+        :param allow_empty: let ``[]`` and ``{}`` through.
+        :param idempotency_key: Truto executes a key once. Without it the key is the task's, see ``context``.
+        :param context: the context of the task whose key the call takes; left out, that of the task that runs.
+            Without a task, and for ``None``, the key is random.
         """
         request = build_account_update(
             account_id,
@@ -202,6 +228,29 @@ class AccountUpdates(TrutoApi, ABC):
         to be the same there: the customer, the record, the body, ``response_format``, ``ignore_remote_data``,
         ``exclude_fields``, ``remote_query``. What only checks the body is not. Arguments are those of
         ``update_account``.
+
+        :param account_id: the account's id in the customer's CRM.
+        :param body: the fields that would be changed.
+
+        Target: whose CRM.
+
+        :param integrated_account_id: the customer's integrated account; left out, the connection's default.
+        :param tenant_id: names the customer instead, by your own id for them; looked up before the call.
+        :param integration: with ``tenant_id``, which of the customer's accounts: ``"hubspot"``.
+
+        Payload: what the update would send beside the body, and what would become of its answer.
+
+        :param response_format: as for the update; part of the hash.
+        :param ignore_remote_data: as for the update; part of the hash.
+        :param exclude_fields: as for the update; part of the hash.
+        :param remote_query: query parameters that go to the CRM as they are.
+
+        Safeguards: what has to be true of the body.
+
+        :param schema: what checks the body: a JSON Schema, its path, ``"packaged"``, ``"live"`` or ``None``.
+        :param extra_fields: fields that the schema does not know and that are meant.
+        :param allow_null: true, or the JSON pointers at which null is meant.
+        :param allow_empty: let ``[]`` and ``{}`` through.
         """
         request = build_account_update(
             account_id,

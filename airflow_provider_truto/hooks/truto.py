@@ -104,8 +104,10 @@ class _ConnectionHook(BaseHook, AccountUpdates):
     def find_keys(self, context: Any) -> FindKeys:
         """Return what makes the keys of writes: the task of ``context``, else random ones.
 
-        Left out, it is the task that runs; in a sensor, and outside of a task, none. ``None``: none. Raises
-        ``ValueError`` for a context that is not a task's.
+        Raises ``ValueError`` for a context that is not a task's.
+
+        :param context: the context of a task; ``CURRENT_TASK`` for that of the task that runs, if it is not a sensor;
+            ``None`` for no task.
         """
         return find_task_keys(context)
 
@@ -184,11 +186,21 @@ class TrutoHook(_ConnectionHook):
         return self._client.session
 
     def do(self, function: Function[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a coroutine function on the client, and return its result."""
+        """Run a coroutine function on the client, and return its result.
+
+        :param function: takes the client, and then the arguments after it.
+        :param args: positional arguments of the function.
+        :param kwargs: keyword arguments of the function.
+        """
         return self._client.do(function, *args, **kwargs)
 
     def listing(self, function: Function[P, Pages], *args: P.args, **kwargs: P.kwargs) -> Listing:
-        """Return an iterator over the records of the pages that a coroutine function opens."""
+        """Return an iterator over the records of the pages that a coroutine function opens.
+
+        :param function: takes the client, and then the arguments after it.
+        :param args: positional arguments of the function.
+        :param kwargs: keyword arguments of the function.
+        """
         return self._client.listing(function, *args, **kwargs)
 
     def test_connection(self) -> tuple[bool, str]:
@@ -225,7 +237,10 @@ class TrutoHook(_ConnectionHook):
         return SyncClient(settings, tokens, observer=self._make_observer(mask_secret))
 
     def new_async_client(self, *, connections: int) -> AsyncClient:
-        """Make a client on aiohttp of this connection, for many calls in one task. Its calls are logged at DEBUG."""
+        """Make a client on aiohttp of this connection, for many calls in one task. Its calls are logged at DEBUG.
+
+        :param connections: how many connections it may have open at once.
+        """
         from airflow_provider_truto.client.aio import AsyncClient
 
         async def reread() -> Token:
@@ -253,15 +268,28 @@ class TrutoAsyncHook(_ConnectionHook):
     """
 
     def find_keys(self, context: Any) -> FindKeys:
-        """Return what makes the keys of writes; see ``TrutoHook``."""
+        """Return what makes the keys of writes; see ``TrutoHook``.
+
+        :param context: the context of a task, ``CURRENT_TASK``, or ``None`` for no task.
+        """
         return find_task_keys_async(context)
 
     async def do(self, function: Function[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a coroutine function on the client, and return its result."""
+        """Run a coroutine function on the client, and return its result.
+
+        :param function: takes the client, and then the arguments after it.
+        :param args: positional arguments of the function.
+        :param kwargs: keyword arguments of the function.
+        """
         return await (await self._get_client()).do(function, *args, **kwargs)
 
     def listing(self, function: Function[P, Pages], *args: P.args, **kwargs: P.kwargs) -> AsyncListing:
-        """Return an async iterator over the records of the pages that a coroutine function opens."""
+        """Return an async iterator over the records of the pages that a coroutine function opens.
+
+        :param function: takes the client, and then the arguments after it.
+        :param args: positional arguments of the function.
+        :param kwargs: keyword arguments of the function.
+        """
         from airflow_provider_truto.client.aio import AsyncListing
 
         return AsyncListing(partial(self.do, function, *args, **kwargs))

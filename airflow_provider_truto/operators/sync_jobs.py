@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow_provider_truto._compat import NOTSET, ArgNotSet, conf
 from airflow_provider_truto.airflow_errors import translate_errors
 from airflow_provider_truto.airflow_task import read_running_task
-from airflow_provider_truto.client.api import ErrorHandling
 from airflow_provider_truto.client.errors import Problem
 from airflow_provider_truto.client.sync_job_runs import is_over
+from airflow_provider_truto.client.sync_jobs_api import ErrorHandling
 from airflow_provider_truto.connection_fields import DEFAULT_CONN_ID
 from airflow_provider_truto.links import (
     TrutoIntegratedAccountsLink,

@@ -15,8 +15,9 @@ import pytest
 
 from airflow_provider_truto._compat import NOTSET
 from airflow_provider_truto.client.errors import TrutoAuthenticationError
+from airflow_provider_truto.client.resource import Resource
 from airflow_provider_truto.emulator import ACME, GLOBEX, INITECH, UMBRELLA
-from airflow_provider_truto.hooks.truto import TrutoHook
+from airflow_provider_truto.hooks.truto import TrutoAsyncHook, TrutoHook
 
 WRONG_TOKEN = "tok-planted-wrong-41"
 UNSEEN = "00000000-0000-4000-8000-000000000000"
@@ -266,12 +267,19 @@ def test_the_answer_leaves_out_the_crm_s_own_record_unless_asked(connect):
     assert "remote_data" in kept
 
 
-@pytest.mark.parametrize("name", ["update_account", "stream_account", "preview_account"])
-def test_the_docstring_tells_every_argument_of_the_signature(name):
-    signature = set(inspect.signature(getattr(TrutoHook, name)).parameters) - {"self"}
-    told = set(re.findall(r":param (\w+):", getattr(TrutoHook, name).__doc__))
-    of_update = set(inspect.signature(TrutoHook.update_account).parameters)
-    assert told == (signature if name == "update_account" else signature - of_update)
+#: The public methods of both hooks and of a resource that are this package's, each once.
+METHODS = {
+    method.__qualname__: method
+    for cls in (TrutoHook, TrutoAsyncHook, Resource)
+    for name, method in inspect.getmembers(cls, callable)
+    if not name.startswith("_") and method.__module__.startswith("airflow_provider_truto.")
+}
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_the_docstring_of_a_method_tells_every_argument_in_the_order_of_its_signature(method):
+    arguments = [name for name in inspect.signature(method).parameters if name != "self"]
+    assert re.findall(r":param (\w+):", method.__doc__) == arguments
 
 
 def test_the_docstring_of_the_hook_tells_every_argument_of_its_connection():
