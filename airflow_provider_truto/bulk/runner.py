@@ -1,47 +1,39 @@
 """Sends the records of one try of a bulk, many at once, until all are done or the try must end.
 
-    source → read_ahead → queue → (matcher) → (a slot) → writer → ledger, progress
+    source → read_ahead → queue → (a slot) → turns: matcher or writer → ledger, progress
 
 A turn is what the queue says to do with a record: send it, write it down unsent, or ask the customer's CRM first
-which record it means. Beside that runs the housekeeping: parts of the ledger, reports.
+which record it means. The runner starts the turns, which ``turns`` carries out, and decides when the try ends. Beside
+that runs the housekeeping: parts of the ledger, reports.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from airflow_provider_truto.bulk.account import Turn
 from airflow_provider_truto.bulk.bookkeeping import Bookkeeper
-from airflow_provider_truto.bulk.brakes import FailureBrake, TrutoGivenUpError
+from airflow_provider_truto.bulk.brakes import FailureBrake
 from airflow_provider_truto.bulk.completed import CompletedRecords
-from airflow_provider_truto.bulk.errors import StoppedError, UnfinishedError, WaitingError
+from airflow_provider_truto.bulk.errors import UnfinishedError, WaitingError
 from airflow_provider_truto.bulk.housekeeping import Housekeeper
 from airflow_provider_truto.bulk.ledger import Ledger
+from airflow_provider_truto.bulk.long_waits import LongWaits
 from airflow_provider_truto.bulk.matching.index import MatchIndex
 from airflow_provider_truto.bulk.plan import Plan
 from airflow_provider_truto.bulk.progress import Progress
 from airflow_provider_truto.bulk.queue import FairQueue
 from airflow_provider_truto.bulk.read_ahead import ReadAhead
 from airflow_provider_truto.bulk.record import Record
-from airflow_provider_truto.bulk.result_row import ResultRow
 from airflow_provider_truto.bulk.slots import Slots
+from airflow_provider_truto.bulk.turns import TurnHandler
 from airflow_provider_truto.bulk.writer import MakeFilter, RecordWriter
-from airflow_provider_truto.client.errors import (
-    TrutoApiError,
-    TrutoAuthenticationError,
-    TrutoError,
-    TrutoNotFoundError,
-)
-from airflow_provider_truto.records.pipeline import RecordResult
 
 if TYPE_CHECKING:
     from airflow_provider_truto.client.aio import AsyncClient  # slow to import; DAG files must not pay for it
-
-T = TypeVar("T")
 
 
 class BulkRunner:
@@ -76,8 +68,8 @@ class BulkRunner:
             make_filter=make_filter,
             on_named=self._reopen if completed.has_reopened else None,
         )
-        self._matcher = None if plan.match is None or index is None else self._writer.make_matcher(plan.match, index)
-        self._queue = FairQueue(concurrency=plan.concurrency, finder=self._matcher)
+        matcher = None if plan.match is None or index is None else self._writer.make_matcher(plan.match, index)
+        self._queue = FairQueue(concurrency=plan.concurrency, finder=matcher)
         self._reader = ReadAhead(
             resolve=self._writer.resolve,
             put=self._put,
@@ -85,12 +77,26 @@ class BulkRunner:
             on_chunk=self._wake.set,
             is_paced=client.settings.requests_per_second != 0,
         )
-        self._brake = None if plan.stop_after is None else FailureBrake(plan.stop_after)
         self._fatal: BaseException | None = None
         #: One more than the highest place in the source of a row that was read.
         self.read_rows = 0
         self.progress = Progress.resume(completed, total=total)
-        self._books = Bookkeeper(ledger, completed, self.progress, plan, index=index)
+        self._long_waits = LongWaits(
+            self._slots, self.progress, max_attempts=self._writer.max_attempts, longest=plan.longest_wait
+        )
+        self._turns = TurnHandler(
+            self._queue,
+            self._writer,
+            Bookkeeper(ledger, completed, self.progress, plan, index=index),
+            self.progress,
+            matcher=matcher,
+            long_waits=self._long_waits,
+            brake=None if plan.stop_after is None else FailureBrake(plan.stop_after),
+            was_refused=completed.was_refused,
+            is_read=lambda: self._reader.is_done,
+            on_done=self._leave_slot,
+            on_stopped=self._end_with,
+        )
         self._housekeeper = Housekeeper(
             self.progress,
             take_writes=lambda: [*ledger.take_full_parts(), *take_renewal()],
@@ -109,7 +115,7 @@ class BulkRunner:
         """
         self._began = time.monotonic()
         reader = asyncio.create_task(self._reader.read(*parts))
-        housekeeper = asyncio.create_task(self._keep_house())
+        housekeeper = asyncio.create_task(self._run_housekeeping())
         try:
             await self._dispatch()
         except BaseException as error:
@@ -155,7 +161,7 @@ class BulkRunner:
                 if held := self._queue.count_held():
                     raise RuntimeError(f"{held} records wait for each other: a fault of this package")
                 return
-            if (seconds := self._find_wait()) is not None:
+            if self._reader.is_idle and (seconds := self._long_waits.find_too_long()) is not None:
                 self._fatal = WaitingError(seconds, is_fruitless=not self.progress.has_advanced)
                 return
             self._wake.clear()
@@ -188,124 +194,18 @@ class BulkRunner:
         return None
 
     def _start(self, turn: Turn) -> None:
-        if turn.is_sent or turn.question is not None:
-            self._slots.start(self._process(turn) if turn.is_sent else self._ask(turn))
-        elif turn.error is not None:
-            self._fail(turn, turn.error)
-        elif turn.record.is_unchanged:
-            self.progress.add_unchanged(turn.account.id)
+        if turn.is_sent:
+            self._slots.start(self._turns.send(turn))
+        elif turn.question is not None:
+            self._slots.start(self._turns.ask(turn))
         else:
-            self._books.add_unsent(turn)
-
-    async def _process(self, turn: Turn) -> None:
-        """Send one record, and write down what became of it.
-
-        An exception ends the try, and the record is not in the ledger then: a refused token, which every other record
-        would meet as well, or a fault of the disk or of this package.
-        """
-        record, error, is_tolerated = turn.record, None, False
-        try:
-            done = await self._send(turn)
-        except TrutoAuthenticationError:
-            raise
-        except TrutoError as failure:
-            if isinstance(failure, TrutoNotFoundError) and record.is_remembered:
-                self._queue.look_up_again(turn)
-                self._leave_slot()
-                return
-            error = failure
-            is_tolerated = self._fail(turn, error)
-        else:
-            self._apply_brake(turn, self._books.add_result(turn, done))
-        self._queue.finish(turn, error, is_tolerated=is_tolerated)
-        self._leave_slot()
-
-    async def _ask(self, turn: Turn) -> None:
-        """Ask the CRM which record a row means. A failure is that of all rows which need the same answer."""
-        assert self._matcher is not None
-        prepare = partial(
-            self._matcher.prepare,
-            turn.account.id,
-            turn.record,
-            count_rows=lambda: self._queue.count_nameless(turn.account) if self._reader.is_done else None,
-        )
-        error = None
-        try:
-            await self._call(turn, prepare)
-        except TrutoAuthenticationError:
-            raise
-        except TrutoError as failure:
-            error = failure
-        if error is None or turn.question == "all":
-            self._queue.finish_question(turn, error)
-        else:
-            self._queue.finish(turn, error, is_tolerated=self._fail(turn, error))
-        self._leave_slot()
+            self._turns.note_unsent(turn)
 
     def _leave_slot(self) -> None:
         self._slots.leave()
         self._fill_slot()
 
-    async def _send(self, turn: Turn) -> RecordResult:
-        """Send a record, and again after each long wait that is asked for. Raises ``TrutoError``."""
-        record = turn.record
-        was_refused = self._completed.was_refused(record.ordinal)
-        done, attempts = await self._call(turn, partial(self._writer.write, record, was_refused=was_refused))
-        if done.result is None or not attempts:
-            return done
-        return done._replace(result=done.result._replace(attempts=attempts + done.result.attempts))
-
-    async def _call(self, turn: Turn, call: Callable[[], Awaitable[T]]) -> tuple[T, int]:
-        """Make a call, again after each long wait; return what it gives, and the attempts before the last wait."""
-        attempts = 0
-        while True:
-            try:
-                return await call(), attempts
-            except TrutoApiError as error:
-                error.attempts = attempts = attempts + error.attempts
-                if not error.is_put_off or error.retry_after is None or attempts >= self._writer.max_attempts:
-                    raise
-                seconds = error.retry_after
-            await self._wait_for_window(turn, seconds)
-
-    async def _wait_for_window(self, turn: Turn, seconds: float) -> None:
-        """Wait while other customers go on. Cancelled where all of them wait, and the try ends."""
-        turn.account.waits += 1
-        try:
-            await self._slots.wait_for_window(seconds)
-        finally:
-            turn.account.waits -= 1
-        self.progress.waited += seconds
-
-    def _find_wait(self) -> float | None:
-        """Return the seconds until the first customer may go on, where all that are left wait for long."""
-        longest = self._plan.longest_wait
-        seconds = self._slots.find_wait()
-        if longest is None or seconds is None or not self._reader.is_idle:
-            return None
-        return seconds if seconds > longest else None
-
-    def _fail(self, turn: Turn, error: TrutoError) -> bool:
-        """Write down a record that failed; return whether ``skip_on`` tolerates its error."""
-        row = self._books.add_error(turn, error)
-        self._apply_brake(turn, row)
-        return row.tolerated
-
-    def _apply_brake(self, turn: Turn, row: ResultRow) -> None:
-        """Give the customer up, or end the try, where too many records have failed with this one."""
-        if self._brake is None or not (row.status == "failed" or (row.is_done and row.attempts)):
-            return
-        account_id = turn.account.id
-        is_only = not self._queue.has_others_than(account_id)
-        verdict = self._brake.count(account_id, has_failed=row.is_failure, is_only_customer=is_only)
-        if verdict is None:
-            return
-        if verdict.given_up is not None:
-            self._queue.give_up(verdict.given_up, TrutoGivenUpError.of(verdict.given_up))
-            return
-        self._end_with(StoppedError(self._brake.describe_stop(self.progress.problems.describe())))
-
-    async def _keep_house(self) -> None:
+    async def _run_housekeeping(self) -> None:
         try:
             await self._housekeeper.run()
         except Exception as error:
