@@ -126,21 +126,22 @@ class RecordCall:
         value, stored = store_response(operator, result)
         self._outcome |= stored
         self._log_unsent(result)
+        operator.written = self._count(result)  # lineage has it also where the judgement fails the task
         if operator.verify is not None:
             self._judge(result, verification)
         operator.push_outcome(self._context, self._outcome)
-        self._emit_event(result, value)
+        request = result.request
+        record_id = request.record_id or (value.get("id") if isinstance(value, dict) else None)
+        emit_events(operator, self._context, operator.written, method=request.method, record_id=record_id)
         return value
 
-    def _emit_event(self, result: RecordResult, value: Any) -> None:
-        """Say in the events of the outlets what became of the record, where it is not a read."""
+    def _count(self, result: RecordResult) -> dict[str, dict[str, int]]:
+        """Return what became of the record as the counts of its account; nothing for a read."""
         request = result.request
         if request.is_read or self._operator.preview or request.integrated_account_id is None:
-            return
+            return {}
         became = "created" if request.method == "create" else "updated"
-        counts = {request.integrated_account_id: {became if result.result else "unchanged": 1}}
-        record_id = request.record_id or (value.get("id") if isinstance(value, dict) else None)
-        emit_events(self._operator, self._context, counts, method=request.method, record_id=record_id)
+        return {request.integrated_account_id: {became if result.result else "unchanged": 1}}
 
     def _log_unsent(self, result: RecordResult) -> None:
         if result.result is not None or result.preview is None:

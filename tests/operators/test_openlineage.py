@@ -101,6 +101,9 @@ def test_a_task_tells_whose_records_it_has_written_and_how_many(emulator, tmp_pa
 
                 update(body={{"name": "Acme"}}, outlets=[create_asset(integrated_account_id=ACME)])
                 update(task_id="refused", body={{"nonsense": 1}})
+                unmapped = {{"name": "x", "urls": [{{"url": "https://acme.test"}}]}}
+                globex = {{"account_id": "70010001", "integrated_account_id": GLOBEX}}
+                update(task_id="unconfirmed", body=unmapped, verify="fail", **globex)
                 update(task_id="preview", body={{"name": "Other"}}, preview=True)
                 bulk("tolerant", None)
                 bulk("strict", 0)
@@ -110,6 +113,7 @@ def test_a_task_tells_whose_records_it_has_written_and_how_many(emulator, tmp_pa
     assert outputs_of(events) == {
         "update": ("COMPLETE", {OF_ACME: 1}),
         "refused": ("FAIL", {}),
+        "unconfirmed": ("FAIL", {OF_GLOBEX: 1}),
         "preview": ("COMPLETE", {}),
         "tolerant": ("COMPLETE", of_bulk),
         "strict": ("FAIL", of_bulk),
