@@ -316,29 +316,35 @@ def raw_server():
 @pytest.fixture
 def proxy_server(raw_server):
     """A forward proxy: ``requests`` holds what was asked of it, CONNECT and absolute targets alike."""
+    return raw_server(_forward)
 
-    def forward(conversation):
-        if conversation.method == "CONNECT":
-            host, _, port = conversation.target.partition(":")
-            with socket.create_connection((host, int(port)), timeout=LONGEST) as upstream:
-                conversation.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
-                back = threading.Thread(target=_pump, args=(upstream, conversation.socket), daemon=True)
-                back.start()
-                _pump(conversation.socket, upstream)
-                back.join(LONGEST)
-            conversation.close()
-            return
-        _, _, rest = conversation.target.partition("://")
-        host, slash, path = rest.partition("/")
-        upstream = http.client.HTTPConnection(host, timeout=LONGEST)
-        headers = {name: value for name, value in conversation.headers.items() if not name.startswith("proxy-")}
-        upstream.request(conversation.method, slash + path, body=conversation.body or None, headers=headers)
-        response = upstream.getresponse()
-        body = response.read()
-        upstream.close()
-        conversation.answer(body, status=response.status)
 
-    return raw_server(forward)
+@pytest.fixture
+def tls_proxy_server(raw_server, certificates):
+    """A forward proxy that is itself reached over TLS."""
+    return raw_server(_forward, tls=certificates.server)
+
+
+def _forward(conversation):
+    if conversation.method == "CONNECT":
+        host, _, port = conversation.target.partition(":")
+        with socket.create_connection((host, int(port)), timeout=LONGEST) as upstream:
+            conversation.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            back = threading.Thread(target=_pump, args=(upstream, conversation.socket), daemon=True)
+            back.start()
+            _pump(conversation.socket, upstream)
+            back.join(LONGEST)
+        conversation.close()
+        return
+    _, _, rest = conversation.target.partition("://")
+    host, slash, path = rest.partition("/")
+    upstream = http.client.HTTPConnection(host, timeout=LONGEST)
+    headers = {name: value for name, value in conversation.headers.items() if not name.startswith("proxy-")}
+    upstream.request(conversation.method, slash + path, body=conversation.body or None, headers=headers)
+    response = upstream.getresponse()
+    body = response.read()
+    upstream.close()
+    conversation.answer(body, status=response.status)
 
 
 def _pump(source, sink):

@@ -28,7 +28,13 @@ from airflow_provider_truto.client.request import Request
 from airflow_provider_truto.client.response import Response
 from airflow_provider_truto.client.settings import ClientSettings
 from airflow_provider_truto.client.tokens import ApiToken, Token
-from airflow_provider_truto.client.transports.base import CHUNK, TransportFailure, build_request_headers
+from airflow_provider_truto.client.transports.base import (
+    CHUNK,
+    LONGEST_LINE,
+    MOST_HEADER_LINES,
+    TransportFailure,
+    build_request_headers,
+)
 from airflow_provider_truto.client.transports.failures import (
     build_connect_timeout,
     build_connection_failure,
@@ -39,6 +45,7 @@ from airflow_provider_truto.client.transports.failures import (
     build_size_failure,
     build_stream_error,
     build_tls_failure,
+    was_hung_up,
 )
 
 if sys.version_info >= (3, 11):
@@ -48,10 +55,6 @@ else:
 
 T = TypeVar("T")
 
-#: Bytes of a line in the head of an answer.
-_LONGEST_LINE = 65536
-#: Lines in the head of an answer.
-_MOST_LINES = 1_000
 #: Seconds that a request may need to get on its way; beyond, it had to wait for a connection, or for a busy loop.
 _AT_ONCE = 0.05
 #: What aiohttp raises where there is no usable answer.
@@ -159,9 +162,9 @@ class AiohttpTransport:
                 response_class=_Response,
                 # It would read ~/.netrc as well; `_proxy` and `_ssl` read what is wanted of the environment.
                 trust_env=False,
-                # As much as http.client takes: aiohttp's own 8190 bytes are less than some gateways' headers.
-                max_line_size=_LONGEST_LINE,
-                max_field_size=_LONGEST_LINE,
+                # aiohttp's own 8190 bytes are less than some gateways' headers.
+                max_line_size=LONGEST_LINE,
+                max_field_size=LONGEST_LINE,
                 trace_configs=[] if settings.requests_per_second == 0 else [_Sending.trace()],
             )
             # Without this, aiohttp repeats some verbs by itself on a connection that died while it was pooled.
@@ -205,7 +208,7 @@ class _Handler(ResponseHandler):
     def data_received(self, data: bytes) -> None:
         if self._payload is None or self._payload.is_eof():
             self._lines += data.partition(b"\r\n\r\n")[0].count(b"\n")
-            if self._lines > _MOST_LINES and self.transport is not None:
+            if self._lines > MOST_HEADER_LINES and self.transport is not None:
                 self.set_exception(aiohttp.ClientPayloadError("a head of too many lines"))
                 self.transport.abort()
                 return
@@ -372,10 +375,7 @@ def _translate_error(error: BaseException, settings: ClientSettings) -> Transpor
             return build_read_timeout(settings)
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
             root = _find_root_cause(error)
-            is_gone = isinstance(root, (ssl.SSLEOFError, ssl.SSLZeroReturnError)) or not isinstance(
-                root, ssl.SSLError
-            )
-            return build_tls_failure(settings, root, is_gone=is_gone, maybe_sent=False)
+            return build_tls_failure(settings, root, is_gone=was_hung_up(root), maybe_sent=False)
         case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
             return build_proxy_failure(settings, _find_root_cause(error))
     # A connector's error is one of connecting, a handshake that was broken off included.

@@ -20,6 +20,10 @@ T = TypeVar("T")
 
 #: Bytes read at a time. Older urllib3 unpacks such a piece whole, a thousandfold at worst: 16 MiB then.
 CHUNK = 16 * 1024
+#: Bytes of a line, and lines, that the head of an answer may have. http.client takes 100 lines, older aiohttp any
+#: number, in a time that grows with its square.
+LONGEST_LINE = 65536
+MOST_HEADER_LINES = 1_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 from functools import cache
@@ -97,24 +98,29 @@ class _TimelyConnection(HTTPConnection):
             raise
 
     def _new_conn(self) -> socket.socket:
-        """Connect. All addresses of a host share the time that urllib3 would give to each."""
-        until = time.monotonic() + find_deadline().get_remaining()
+        """Connect. The addresses of a host share the time that urllib3 would give to each: one may be dead."""
+        seconds = find_deadline().get_remaining()
         if isinstance(self.timeout, (int, float)):
-            until = min(until, time.monotonic() + self.timeout)
+            seconds = min(seconds, self.timeout)
+        until = time.monotonic() + seconds
         given = self._dns_host, self.timeout
+        addresses = [] if hasattr(self, "_socks_options") else _find_addresses(self._dns_host, self.port)
         try:
-            addresses = [] if hasattr(self, "_socks_options") else _find_addresses(self._dns_host, self.port)
-            for address in addresses[:-1]:
-                self._dns_host, self.timeout = address, _keep_above_zero(until - time.monotonic())
-                try:
-                    return super()._new_conn()
-                except (NewConnectionError, ConnectTimeoutError):
-                    continue
+            for left in range(len(addresses), 1, -1):
+                self._dns_host, self.timeout = addresses[-left], _keep_above_zero((until - time.monotonic()) / left)
+                with contextlib.suppress(NewConnectionError, ConnectTimeoutError):
+                    return self._connect_to(seconds)
             self._dns_host = addresses[-1] if addresses else given[0]
             self.timeout = _keep_above_zero(until - time.monotonic())
-            return super()._new_conn()
+            return self._connect_to(seconds)
         finally:
             self._dns_host, self.timeout = given
+
+    def _connect_to(self, seconds: float) -> socket.socket:
+        """Connect to the one address; what comes next on the socket, such as TLS, has so many seconds again."""
+        sock = super()._new_conn()
+        sock.settimeout(seconds)
+        return sock
 
     def _tunnel(self) -> None:
         super()._tunnel()

@@ -29,6 +29,7 @@ class Deadline:
 
     def __init__(self, seconds: float) -> None:
         self._at = time.monotonic() + seconds
+        self._outer: Deadline | None = None
 
     @property
     def is_over(self) -> bool:
@@ -39,7 +40,7 @@ class Deadline:
         """Return the seconds that are left."""
         left = self._at - time.monotonic()
         if left <= 0:
-            raise TimeoutError("the attempt's deadline has passed")
+            raise TimeoutError("the connection's deadline for one attempt has passed")
         return left
 
     def remove(self) -> None:
@@ -55,13 +56,14 @@ class Deadline:
             sock.settimeout(silence)
 
     def __enter__(self) -> Self:
+        self._outer = find_deadline()
         _here.deadline = self
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        _here.deadline = _NONE
+        _here.deadline = self._outer
 
 
 _NONE = Deadline(math.inf)

@@ -42,6 +42,11 @@ def build_interim_failure(status: int) -> TransportFailure:
     return TransportFailure(f"HTTP {status} is an interim answer, which nobody asked for")
 
 
+def was_hung_up(cause: BaseException) -> bool:
+    """Whether a TLS handshake failed because its peer closed it, and not because of what either wanted."""
+    return isinstance(cause, (ssl.SSLEOFError, ssl.SSLZeroReturnError)) or not isinstance(cause, ssl.SSLError)
+
+
 def build_tls_failure(
     settings: ClientSettings, cause: BaseException, *, is_gone: bool, maybe_sent: bool
 ) -> TransportFailure:
@@ -62,7 +67,10 @@ def build_tls_failure(
 def build_proxy_failure(
     settings: ClientSettings, cause: BaseException, *, transient: bool = True
 ) -> TransportFailure:
-    """Build the failure of a call that the proxy did not forward; not ``transient`` for an unusable kind of proxy."""
+    """Build the failure of a proxy that could not be reached or opened no tunnel: nothing was sent through it.
+
+    Not ``transient`` for an unusable kind of proxy.
+    """
     return TransportFailure(
         f"the proxy in front of {settings.origin.host} failed ({describe_error(cause)})",
         transient=transient,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -28,12 +27,12 @@ from airflow_provider_truto.client.transports.failures import (
     build_connect_timeout,
     build_connection_failure,
     build_deadline_failure,
-    build_interim_failure,
     build_proxy_failure,
     build_read_timeout,
     build_size_failure,
     build_stream_error,
     build_tls_failure,
+    was_hung_up,
 )
 
 T = TypeVar("T")
@@ -184,9 +183,6 @@ class RequestsTransport:
         deadline = Deadline(self._settings.deadline)
         try:
             response = self.session.send_request(request, token, deadline)
-            if response.status_code < 200:
-                response.close()
-                return build_interim_failure(response.status_code)
             self._answered_at = time.monotonic()
             sent_after = 0.0 if is_warm else self._answered_at - began
             headers = dict(response.headers.lower_items())
@@ -263,11 +259,8 @@ def _translate_error(error: OSError, settings: ClientSettings) -> TransportFailu
         case requests.exceptions.ReadTimeout():
             return build_read_timeout(settings)
         case requests.exceptions.SSLError():
-            is_gone = isinstance(root, (ssl.SSLEOFError, ssl.SSLZeroReturnError)) or not isinstance(
-                root, ssl.SSLError
-            )
-            return build_tls_failure(settings, root, is_gone=is_gone, maybe_sent=maybe_sent)
-        case requests.exceptions.ProxyError():
+            return build_tls_failure(settings, root, is_gone=was_hung_up(root), maybe_sent=maybe_sent)
+        case requests.exceptions.ProxyError() if not maybe_sent:  # else the request had gone through the proxy
             return build_proxy_failure(settings, root)
         case requests.exceptions.InvalidSchema():  # a SOCKS proxy, without PySocks
             return build_proxy_failure(settings, root, transient=False)

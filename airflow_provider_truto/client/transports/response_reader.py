@@ -2,8 +2,10 @@
 
 http.client takes an interim answer such as 103 for the final one, believes lengths that contradict each other, and
 drops all headers after one that it cannot read. Each would leave an answer in the connection, where the next call
-would take it for its own. So the head is read here, strictly; that also saves the parser of mails that http.client
-uses for it, a twentieth of the CPU of a call.
+would take it for its own. So the head is read here; that also saves the parser of mails that http.client uses for it,
+a twentieth of the CPU of a call. Chunks are read by urllib3.
+
+Source: RFC 9112, sections 4, 5, 6 and 9.
 """
 
 from __future__ import annotations
@@ -16,16 +18,18 @@ import socket
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_truto.client.transports.base import LONGEST_LINE, MOST_HEADER_LINES
 from airflow_provider_truto.client.transports.deadline import find_deadline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Bytes of a line: a header's, or the length of a chunk, for which urllib3 itself has no limit.
-_LONGEST_LINE = 65536
-_MOST_HEADER_LINES = 100
+#: Interim answers before the final one; http.client knows 100 only, and takes any number of it.
+_MOST_INTERIM = 100
+_SWITCHING_PROTOCOLS = 101
 #: Statuses that no body follows; of a HEAD, urllib3 reads none anyway.
 _BODILESS = frozenset({204, 304})
+_STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) ([0-9]{3})(?: ([^\0\r\n]*))?\r?\n")
 _LENGTH = re.compile("[0-9]{1,40}")
 _HEADER = re.compile(rb"([!-9;-~]+)[ \t]*:([^\0\r\n]*)\r?\n")
 #: A line that continues the value of the line before.
@@ -38,42 +42,56 @@ class ResponseReader(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         # All that it wants of a socket is a file to read from.
         super().__init__(SimpleNamespace(makefile=lambda _mode: _Reader(sock)), *args, **kwargs)  # type: ignore[arg-type]
+        # urllib3's own, for TLS within TLS, does not tell what it has unpacked.
+        self._is_last = not isinstance(sock, socket.socket)
 
     def begin(self) -> None:
-        """Read the head. Raises ``HTTPException`` where what follows it cannot be told for certain.
-
-        Source: RFC 9112, sections 5 and 6.3.
-        """
-        self._read_status_line()
+        """Read the head. Raises ``HTTPException`` where what follows it cannot be told for certain."""
+        self._read_final_status()
         self.headers = self.msg = headers = _read_headers(self.fp)
-        self.will_close = self._check_close()  # type: ignore[attr-defined]
         encodings, lengths = (headers.get_all(name, []) for name in ("Transfer-Encoding", "Content-Length"))
         is_chunked = [one.lower() for one in encodings] == ["chunked"]
         is_sized = len(set(lengths)) == 1 and _LENGTH.fullmatch(lengths[0]) is not None
+        self.will_close = self._is_last or self._ends_connection()
         if not self.will_close:  # else nothing can follow it
             if encodings and not is_chunked:
                 raise http.client.HTTPException("an answer in an unknown Transfer-Encoding")
             if lengths and not is_sized:
-                raise http.client.HTTPException("an answer without one right Content-Length")
+                raise http.client.HTTPException("an answer whose Content-Length is not one number")
         self.chunked, self.chunk_left, self.length = is_chunked, None, None
         if self.status in _BODILESS:
-            self.length = 0
+            del headers["Transfer-Encoding"]  # urllib3 would wait for chunks
+            self.chunked, self.length = False, 0
         elif is_sized and not encodings:
             self.length = int(lengths[0])
-        elif lengths or not is_chunked:  # who says both is not to be believed twice; who says neither hangs up
+        elif lengths or not is_chunked:
+            # A length beside chunks may be smuggled: the chunks count, and nothing that follows them is read. With
+            # neither, the body ends with the connection.
             self.will_close = True
 
-    def _read_status_line(self) -> None:
-        version, self.status, reason = self._read_status()  # type: ignore[attr-defined]
-        while self.status == http.client.CONTINUE:
+    def _read_final_status(self) -> None:
+        """Read the status line, after that of any interim answers."""
+        for _ in range(_MOST_INTERIM):
+            line = self.fp.readline(LONGEST_LINE + 1)
+            if not line:
+                raise http.client.RemoteDisconnected("Remote end closed connection without response")
+            if (found := _STATUS_LINE.fullmatch(line)) is None:
+                raise http.client.BadStatusLine(line.decode("latin-1"))
+            self.version, self.status = (10 if found[1] == b"0" else 11), int(found[2])
+            self.code, self.reason = self.status, (found[3] or b"").strip().decode("latin-1")
+            if self.status >= 200:
+                return
+            if self.status < 100 or self.status == _SWITCHING_PROTOCOLS:
+                raise http.client.HTTPException(f"HTTP {self.status}, which nobody asked for")
             _read_headers(self.fp)
-            version, self.status, reason = self._read_status()  # type: ignore[attr-defined]
-        if self.status < 200:
-            raise http.client.HTTPException(f"an interim answer, {self.status}, that is followed by nothing known")
-        if not version.startswith("HTTP/1."):
-            raise http.client.UnknownProtocol(version)
-        self.version = 10 if version == "HTTP/1.0" else 11
-        self.code, self.reason = self.status, reason.strip()
+        raise http.client.HTTPException(f"more than {_MOST_INTERIM} interim answers")
+
+    def _ends_connection(self) -> bool:
+        lines = self.headers.get_all("Connection", [])
+        options = {option.strip().lower() for line in lines for option in line.split(",")}
+        if self.version == 10:  # as http.client writes 1.0
+            return "keep-alive" not in options or "Transfer-Encoding" in self.headers
+        return "close" in options
 
 
 def _read_headers(file: Any) -> http.client.HTTPMessage:
@@ -94,16 +112,16 @@ def _read_headers(file: Any) -> http.client.HTTPMessage:
 
 
 def _read_header_lines(file: Any) -> Iterator[bytes]:
-    for _ in range(_MOST_HEADER_LINES + 1):
-        line = file.readline(_LONGEST_LINE + 1)
+    for _ in range(MOST_HEADER_LINES + 1):
+        line = file.readline(LONGEST_LINE + 1)
         if line in (b"\r\n", b"\n"):
             return
-        if len(line) > _LONGEST_LINE:
+        if len(line) > LONGEST_LINE:
             raise http.client.LineTooLong("header line")
         if not line.endswith(b"\n"):
             raise http.client.HTTPException("an answer that ends within its headers")
         yield line
-    raise http.client.HTTPException(f"an answer with more than {_MOST_HEADER_LINES} lines of headers")
+    raise http.client.HTTPException(f"an answer with more than {MOST_HEADER_LINES} lines of headers")
 
 
 class _Reader(io.BufferedReader):
@@ -123,8 +141,8 @@ class _Reader(io.BufferedReader):
         """Read a line, of a length that a line may have."""
         if size is not None and size >= 0:
             return super().readline(size)
-        line = super().readline(_LONGEST_LINE + 1)
-        if len(line) > _LONGEST_LINE:
+        line = super().readline(LONGEST_LINE + 1)
+        if len(line) > LONGEST_LINE:
             raise http.client.LineTooLong("chunk")
         return line
 
@@ -166,7 +184,7 @@ class _Source(io.RawIOBase):
 
     def hang_up(self) -> None:
         """End the connection, by which its pool sees that it is not to be used again."""
-        with contextlib.suppress(OSError):  # it may have ended already
+        with contextlib.suppress(OSError, AttributeError):  # it has ended, or is TLS within TLS
             self._sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
