@@ -140,8 +140,11 @@ def test_the_page_names_the_refusals_and_those_after_which_a_write_without_a_key
     refusals = [status for status, row in STATUSES.items() if all(one.is_refusal for one in row)]
     [told] = re.findall(r"^([\d, and]+) are refusals", ERRORS.text, re.M)
     assert statuses_of(told) == refusals
-    [told] = re.findall(r"is repeated after ([\d and]+) only", ERRORS.text)
-    assert statuses_of(told) == [status for status in refusals if all(one.in_call for one in STATUSES[status])]
+    repeated = [status for status in refusals if all(one.in_call for one in STATUSES[status])]
+    [told] = re.findall(r"is repeated after ([\d, and]+) only", ERRORS.text)
+    assert statuses_of(told) == repeated
+    [told] = re.findall(r"answered with nothing but ([\d, or]+), twice", page_of("how_it_works").text)
+    assert statuses_of(told) == repeated
 
 
 def test_the_page_on_retries_names_what_is_repeated_in_the_call():
