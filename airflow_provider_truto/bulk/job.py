@@ -52,6 +52,19 @@ _REPEATABLE = frozenset({"update", "delete"})
 
 
 @dataclass(frozen=True, kw_only=True)
+class _OpenedTry:
+    """What a try sends, from where, and where it writes that down. ``begun_with`` is the header of an earlier try."""
+
+    plan: Plan
+    source: Source
+    ledger: Ledger
+    begun_with: Mapping[str, Any] | None
+    header: Mapping[str, Any]
+    state: RunState | None
+    index: MatchIndex
+
+
+@dataclass(frozen=True, kw_only=True)
 class BulkJob:
     """One try of one task's bulk.
 
@@ -138,7 +151,7 @@ class BulkJob:
             source_plan = self.prepare_source()
         except ValueError as error:
             raise _build_source_error(error) from error
-        ledger, begun_with, header = choose_ledger(
+        ledger, begun_with, chosen = choose_ledger(
             self.folder,
             task_generation=self.identity.generation,
             run=self.run,
@@ -155,10 +168,18 @@ class BulkJob:
             source = source_plan.open(ledger.folder)
         except ValueError as error:
             raise _build_source_error(error) from error
-        plan = self._add_keys(header)
-        with self._open_state(ledger, begun_with, header) as state, closing(MatchIndex()) as index:
+        with self._open_state(ledger, begun_with, chosen) as (state, header), closing(MatchIndex()) as index:
+            opened = _OpenedTry(
+                plan=self._add_keys(header),
+                source=source,
+                ledger=ledger,
+                begun_with=begun_with,
+                header=header,
+                state=state,
+                index=index,
+            )
             dry_run = DryRun(
-                plan=plan,
+                plan=opened.plan,
                 source=source,
                 ledger=ledger,
                 state=None if self.state is None or self.state.is_only_kept else state,
@@ -168,46 +189,46 @@ class BulkJob:
             )
             if self.previews:
                 return dry_run.preview()
-            summary = self._send_all(plan, source, ledger, begun_with, header, state, index, dry_run)
+            opened, completed = self._begin_ledger(opened, dry_run)
+            summary = self._send_all(opened, completed, earlier_requests=dry_run.requests)
         self.log.info("%s", describe_end(summary))
         self._judge(summary)
-        self.gate.note_end(header.get("plan"))
+        self.gate.note_end(opened.header["plan"])
         return summary
 
-    def _send_all(
-        self,
-        plan: Plan,
-        source: Source,
-        ledger: Ledger,
-        begun_with: Mapping[str, Any] | None,
-        header: dict[str, Any],
-        state: RunState | None,
-        index: MatchIndex,
-        dry_run: DryRun,
-    ) -> dict[str, Any]:
-        """Check what is to be checked first, send what is not done, and return the summary."""
-        # A ledger that was begun says what is done. A new one is begun only after the check, since its header fixes
-        # the source for all later tries.
-        open_ledger = partial(ledger.open, on_row=index.remember)
-        completed = None if begun_with is None else open_ledger({**header, "snapshot": source.keep()})
+    def _begin_ledger(self, opened: _OpenedTry, dry_run: DryRun) -> tuple[_OpenedTry, CompletedRecords]:
+        """Check what is to be checked first, and open the ledger, whose header has the plan then.
+
+        A ledger that was begun says what is done. A new one is begun only after the check, since its header fixes the
+        source for all later tries.
+        """
+        ledger, source, begun_with = opened.ledger, opened.source, opened.begun_with
+        open_ledger = partial(ledger.open, on_row=opened.index.remember)
+        completed = None if begun_with is None else open_ledger({**opened.header, "snapshot": source.keep()})
         if self.validate_first:
             dry_run.validate(completed)
+        plan: Mapping[str, Any] | None = None
         if begun_with is not None:
             self.gate.check_begun(begun_with, ledger.folder)
-            header["plan"] = begun_with.get("plan")
+            plan = begun_with.get("plan")
         elif self.gate.needs_plan or (self.state is not None and self.state.on_removed != "ignore"):
-            header["plan"] = dry_run.check_plan()
+            plan = dry_run.check_plan()
+        header = {**opened.header, "plan": plan}
         if completed is None:
             completed = open_ledger({**header, "snapshot": source.keep()})
-        forget_failed_checks(self.folder, after=header["generation"])
-        self._log_completed(ledger, completed)
-        if state is not None:
-            state.begin()
+        return replace(opened, header=header), completed
+
+    def _send_all(self, opened: _OpenedTry, completed: CompletedRecords, *, earlier_requests: int) -> dict[str, Any]:
+        """Send what is not done, and return the summary; ``earlier_requests`` were sent by the check before."""
+        forget_failed_checks(self.folder, after=opened.header["generation"])
+        self._log_completed(opened.ledger, completed)
+        if opened.state is not None:
+            opened.state.begin()
         try:
             with collect_garbage_rarely():
-                summary = asyncio.run(self._run(plan, source, ledger, completed, header, state, index, dry_run))
-            if state is not None:
-                state.finish()
+                summary = asyncio.run(self._run(opened, completed, earlier_requests=earlier_requests))
+            if opened.state is not None:
+                opened.state.finish()
         except BulkError as error:
             error.tell_what_was_sent(has_begun=True)
             raise
@@ -215,18 +236,18 @@ class BulkJob:
 
     @contextmanager
     def _open_state(
-        self, ledger: Ledger, begun_with: Mapping[str, Any] | None, header: dict[str, Any]
-    ) -> Iterator[RunState | None]:
-        """Claim the state, if there is to be one, and say in the header which it is; give it up at the end."""
+        self, ledger: Ledger, begun_with: Mapping[str, Any] | None, header: Mapping[str, Any]
+    ) -> Iterator[tuple[RunState | None, Mapping[str, Any]]]:
+        """Claim the state, if there is to be one; yield it, and the header that says which it is."""
         if self.state is None or (self.state.is_only_kept and (self.previews or not is_there(self.state))):
-            yield None
+            yield None, header
             return
         state = RunState(self.state, ledger=ledger, run_id=self.identity.run_id, log=self.log)
         seconds = 0.0
         try:
             is_restarted = begun_with is None and header["generation"] > 0 and self.on_clear == "restart"
-            header["state"] = state.take(begun_with, is_restarted=is_restarted, expects_full=self.gate.expects_full)
-            yield state
+            taken = state.take(begun_with, is_restarted=is_restarted, expects_full=self.gate.expects_full)
+            yield state, {**header, "state": taken}
         except WaitingError as error:
             seconds = error.seconds
             raise
@@ -242,19 +263,10 @@ class BulkJob:
             cleared_identity=replace(self.identity, generation=cleared),
         )
 
-    async def _run(
-        self,
-        plan: Plan,
-        source: Source,
-        ledger: Ledger,
-        completed: CompletedRecords,
-        header: Mapping[str, Any],
-        state: RunState | None,
-        index: MatchIndex,
-        dry_run: DryRun,
-    ) -> dict[str, Any]:
+    async def _run(self, opened: _OpenedTry, completed: CompletedRecords, *, earlier_requests: int) -> dict[str, Any]:
         """Send what is not done, and write the summary even if the try ends early."""
-        rows = source.count()
+        plan, ledger, state = opened.plan, opened.ledger, opened.state
+        rows = opened.source.count()
         async with self.new_client() as client:
             self.log.info(
                 "%s",
@@ -271,18 +283,18 @@ class BulkJob:
                 plan,
                 report=self._report,
                 total=rows,
-                index=index,
+                index=opened.index,
                 make_filter=choose_filter(state, plan, completed, sends=True),
                 take_renewal=list if state is None else state.take_renewal,
             )
             removed = () if state is None else (state.list_removed(first_ordinal=lambda: runner.read_rows),)
             is_complete = False
             try:
-                await runner.run(source.records(), *removed)
+                await runner.run(opened.source.records(), *removed)
                 is_complete = True
             finally:
                 progress = runner.progress
-                progress.requests += dry_run.requests
+                progress.requests += earlier_requests
                 self.on_progress(progress)
                 for warning in list_doubts(progress, verify=self.plan.verify):
                     self.log.warning("%s", warning)
@@ -292,8 +304,8 @@ class BulkJob:
                         **progress.as_dict(),
                         "complete": is_complete,
                         "finished": is_complete and is_tolerated,
-                        "task_generation": header["task_generation"],
-                        "generation": header["generation"],
+                        "task_generation": opened.header["task_generation"],
+                        "generation": opened.header["generation"],
                         "problems": progress.problems.as_list(),
                         "accounts": {name: _list_counts(counts) for name, counts in progress.of_accounts.items()},
                     }
