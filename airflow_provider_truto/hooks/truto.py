@@ -177,8 +177,9 @@ class TrutoHook(_ConnectionHook):
     def get_conn(self) -> requests.Session:
         """Return the pooled session; its token goes to the connection's origin only, ``/paths`` go below it.
 
-        Raises ``TrutoSchemaError`` where the connection allows some integrated accounts only: what a session is asked
-        for cannot be held to that.
+        A request ends by the connection's ``deadline``, also where its own ``timeout`` is longer. Raises
+        ``TrutoSchemaError`` where the connection allows some integrated accounts only: what a session is asked for
+        cannot be held to that.
         """
         if self.connection.settings.allowed_integrated_accounts:
             message = "is set, and a session could call for any customer: use the hook's own methods"

@@ -49,7 +49,8 @@ def run_bulk(operator: TrutoBulkOperator, context: Any, deferrals: Deferrals) ->
     Raises ``TrutoError``, and ``TaskDeferred`` where all customers that are left wait for long.
     """
     task = read_running_task(context)
-    job = replace(build_job(operator, context, task), is_resumed=bool(deferrals.seconds))
+    hook = TrutoHook(operator.truto_conn_id, requests_per_second=operator.requests_per_second)
+    job = replace(build_job(operator, context, task, hook), is_resumed=bool(deferrals.seconds))
     try:
         summary = job.execute()
     except TooManyFailuresError as error:
@@ -58,7 +59,7 @@ def run_bulk(operator: TrutoBulkOperator, context: Any, deferrals: Deferrals) ->
     except WaitingError as error:
         if not error.is_fruitless:
             deferrals = replace(deferrals, count=0)
-        at_most = TrutoHook(operator.truto_conn_id).connection.settings.max_attempts - 1
+        at_most = hook.connection.settings.max_attempts - 1
         operator.wait_deferred(context, error.seconds, deferrals, at_most=at_most)
         raise TrutoBulkError(str(error), transient=True) from error
     except BulkError as error:
@@ -71,13 +72,12 @@ def run_bulk(operator: TrutoBulkOperator, context: Any, deferrals: Deferrals) ->
     return {**_select_counts(summary), "deferred_seconds": round(deferrals.seconds, 3)}
 
 
-def build_job(operator: TrutoBulkOperator, context: Any, task: RunningTask | None) -> BulkJob:
+def build_job(operator: TrutoBulkOperator, context: Any, task: RunningTask | None, hook: TrutoHook) -> BulkJob:
     """Build the job that an operator's checked arguments mean; ``task`` is ``None`` outside of a DAG run.
 
     Nothing is read yet, neither the connection nor the source: a try that fails of them has left its mark.
     """
     identity = task.identity if task else _make_identity_of_nobody(operator)
-    hook = TrutoHook(operator.truto_conn_id, requests_per_second=operator.requests_per_second)
     names = (identity.dag_id, identity.run_id, identity.task_id, identity.map_index)
     plan = _make_plan(operator, longest_wait=operator.find_longest_wait(context))
     watch = _Watch(operator, context)
