@@ -10,7 +10,7 @@ from airflow_provider_truto.bulk.result_row import DONE, OUTCOMES, ResultRow
 
 #: What is remembered of a record, in a byte: its place in this list.
 _MARKS: tuple[str, ...] = ("", *OUTCOMES, "refused", "again")
-#: Marks of what is to be sent: never seen, refused before a clear, and failed or skipped before it in another way.
+#: Marks of what is to be sent: never seen; refused before a clear; failed or skipped before it, and not refused.
 _OPEN = frozenset({"", "refused", "again"})
 #: Outcomes of records that are not as they should be, and that a retry leaves alone.
 _UNDONE = frozenset(OUTCOMES) - DONE

@@ -17,7 +17,7 @@ _LONGEST_REPORT_SECONDS = 60.0
 
 
 class Housekeeper:
-    """Does it until ``end``. ``take_writes`` gives what is to be written, outside of the event loop.
+    """Does it until ``end``. ``take_writes`` returns what is to be written, outside of the event loop.
 
     ``on_turn`` is called with each turn, ``report`` every few seconds; ``measure`` brings the progress up to date.
     """

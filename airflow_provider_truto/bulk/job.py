@@ -69,7 +69,7 @@ class BulkJob:
     """One try of one task's bulk.
 
     :param folder: the task's folder, in which its ledgers are.
-    :param identity: the task; its ``generation`` stays the same over retries and is another after a clear.
+    :param identity: the task; its ``generation`` stays the same over retries and is different after a clear.
     :param run: what the task knows of its DAG run, to tell one that was deleted and made again.
     :param try_number: from 1, counted on after a clear.
     :param is_resumed: an earlier part of this try ended with ``WaitingError``.

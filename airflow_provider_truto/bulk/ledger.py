@@ -173,7 +173,7 @@ class Ledger:
         return [*self._failures.take_part(), *self._results.take_part()]
 
     def close(self, summary: Mapping[str, Any]) -> dict[str, Any]:
-        """Close every part and write the summary; gives it with the paths."""
+        """Close every part and write the summary; return it with the paths."""
         for write in [*self._pending.take_part(), *self.take_full_parts(all_of_them=True)]:
             write()
         whole = {**summary, "ledger": str(self.folder), "failures": self._failures.paths}

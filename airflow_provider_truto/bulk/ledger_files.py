@@ -43,7 +43,7 @@ def locate_task_folder(output_path: Any, *names: Any) -> Any:
         if not segment.strip("."):
             segment = segment.replace(".", "%2E")
         if len(segment) > _LONGEST_NAME:
-            # `quote` gives no "=": what is cut is never the whole name of another.
+            # `quote` writes no "=": what is cut is never the whole name of another.
             hashed = f"={hashlib.sha256(segment.encode()).hexdigest()[:32]}"
             segment = segment[: _LONGEST_NAME - len(hashed)] + hashed
         folder = folder / segment
@@ -159,7 +159,7 @@ def find_fault_in(value: Any, shape: Mapping[str, tuple[bool, _Fits]]) -> str | 
 def _read_header(path: Any) -> dict[str, Any] | None:
     way_out = (
         "Put the file back as it was. If you cannot, and the source is still the one that the bulk was begun with"
-        " (a query is asked again: if it gives the same rows in the same order), delete it and clear the task: it"
+        " (a query is asked again: if it returns the same rows in the same order), delete it and clear the task: it"
         " goes on with what the results files say is not done. Otherwise clear it with on_clear='restart': a new"
         " ledger is begun, and every record is written again"
     )

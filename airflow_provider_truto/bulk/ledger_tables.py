@@ -107,7 +107,7 @@ def read_ledgers(
     """Read the ledgers below a task's folder: all generations of all map indexes.
 
     Those of a DAG run of the same id that was deleted do not count: ``run`` is the one that asks. ``with_bodies``
-    gives the bodies of what failed or was skipped; a ledger has no others. Raises ``LedgerError`` for a file that
+    includes the bodies of what failed or was skipped; a ledger has no others. Raises ``LedgerError`` for a file that
     cannot be read, also while lines are read.
     """
     if not refresh(folder).exists():

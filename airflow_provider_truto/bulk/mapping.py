@@ -1,6 +1,6 @@
 """Turning source rows of any shape into records, as the DAG author says: by templates, or by a function of theirs.
 
-A row must give the same record each time it is read: the record's idempotency key depends on it.
+A row must become the same record each time it is read: the record's idempotency key depends on it.
 """
 
 from __future__ import annotations
@@ -126,10 +126,10 @@ class TemplateMapping:
 
 
 class FunctionMapping:
-    """A function of the DAG author: takes a row, gives ``{"id", "integrated_account_id"?, "body"}``.
+    """A function of the DAG author: it takes a row and returns ``{"id", "integrated_account_id"?, "body"}``.
 
-    Where it gives ``None`` the row asks for nothing. ``None`` inside the body came from data as far as one can know:
-    ``on_none`` decides.
+    Where it returns ``None``, the row asks for nothing. ``None`` inside the body came from data as far as one can
+    know: ``on_none`` decides.
     """
 
     def __init__(

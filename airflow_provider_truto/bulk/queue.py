@@ -2,7 +2,7 @@
 
     spool → (in line behind earlier records of its id or its keys) → looked up, where it has no id → a turn
 
-A record that cannot be looked up yet gives a turn of another kind: the customer's CRM has to be asked first. Where
+A record that cannot be looked up yet has a turn of a different kind: the customer's CRM has to be asked first. Where
 that is for all records of the customer, none of them goes on before it is done.
 """
 

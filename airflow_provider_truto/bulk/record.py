@@ -267,7 +267,7 @@ def describe_not_text(value: Any) -> str:
 
 
 def normalize_id(value: Any) -> Any:
-    """Write whole numbers and UUIDs as text, whatever library they are of; a warehouse gives them as Decimal, too."""
+    """Write whole numbers and UUIDs as text, whatever library they are of; a warehouse may return a Decimal."""
     if isinstance(value, str):
         return to_plain_text(value)
     if isinstance(value, UUID):

@@ -205,7 +205,7 @@ def show_counts(counts: Mapping[str, int]) -> dict[str, int]:
 
 
 def count_failures(shown: Mapping[str, int]) -> int:
-    """Return how many records have failed, of numbers as ``show_counts`` gives them."""
+    """Return how many records have failed, of numbers as ``show_counts`` returns them."""
     return shown["failed"] + shown["skipped"] - shown.get("tolerated", 0)
 
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 class BulkRunner:
     """Runs one try. ``report`` is called every few seconds; ``total`` is the number of records, where it is known.
 
-    ``make_filter`` makes what marks unchanged records; ``take_renewal`` gives what else has to be written regularly.
+    ``make_filter`` makes what marks unchanged records; ``take_renewal`` returns what else is written regularly.
     ``index`` is where rows without an id find their records, with what earlier tries have written.
     """
 

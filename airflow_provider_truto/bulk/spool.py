@@ -1,4 +1,4 @@
-"""Records that were read ahead, a queue an account: in memory while they are few, on the worker's disk beyond."""
+"""Records that were read ahead, a queue per account: in memory while they are few, on the worker's disk beyond."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from airflow_provider_truto.bulk.record import Record
 #: Records kept in memory; the others wait in temporary files, of which 40 bytes each are remembered.
 _IN_MEMORY = 5_000
 _LENGTH_BITS = 28
-#: Bytes after which another temporary file is begun; one from which all was taken is given back.
+#: Bytes after which another temporary file is begun; one from which all was taken is deleted.
 _FILE_BYTES = 64 * 1024 * 1024
 
 
@@ -77,7 +77,7 @@ class Spool:
         self._files.clear()
 
     def _write(self, record: Record) -> int:
-        """Write a record where the last one ended; gives where that is and how long."""
+        """Write a record where the last one ended; return its offset and length."""
         data = pickle.dumps(record, protocol=5)
         if len(data) >= 1 << _LENGTH_BITS:
             raise ValueError(f"row {record.ordinal} is too large")

@@ -25,8 +25,8 @@ def begin_try(folder: Any, *, try_number: int, is_resumed: bool, may_repeat: boo
 
     ``is_resumed``: a part of this try came before, on this worker or another.
 
-    Raises ``LedgerError`` instead where writing a record again is another write (``may_repeat`` is false); no mark is
-    left then, so that a clear alone does not let it pass.
+    Raises ``LedgerError`` instead where writing a record again would be a second write (``may_repeat`` is false);
+    no mark is left then, so that a clear alone does not let it pass.
     """
     worker = socket.gethostname()
     warning = None

@@ -62,7 +62,7 @@ def source_plan(source, parser=None):
 
 
 def run_job(url, token, source, output, *, task=TASK, client=None, safeguards=None, match=None, **options):
-    """Run a try to its end; gives the summary that it leaves, whatever has failed. ``match`` are arguments."""
+    """Run a try to its end; return the summary that it leaves, whatever has failed. ``match`` are arguments."""
     plan = Plan(
         template=TEMPLATE,
         coercion=CoercionOptions(),

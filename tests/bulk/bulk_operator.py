@@ -1,4 +1,4 @@
-"""The bulk operator's tries, in what Airflow would give them."""
+"""The bulk operator's tries, with the context that Airflow would pass."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def run(operator, **more):
 
 
 def context_of(operator, *, try_number=1, generation=0, dag_run=None, push=lambda **_: None):
-    """``generation`` is another after each clear, ``dag_run`` what Airflow shows of the run, ``push`` takes XComs."""
+    """``generation`` grows with each clear, ``dag_run`` what Airflow shows of the run, ``push`` takes XComs."""
     names = {"dag_id": "dag", "run_id": "run", "task_id": operator.task_id, "map_index": -1}
     max_tries = generation + operator.retries
     ti = SimpleNamespace(**names, max_tries=max_tries, try_number=try_number, xcom_push=push)

@@ -70,7 +70,7 @@ class Truto:
         ]
 
     def break_off(self, share: float, *, seed: int, kinds: Any = PASSING) -> Counter[str]:
-        """From now on let so many of all writes fail in passing; gives what has failed how often."""
+        """From now on let so many of all writes fail in passing; return what has failed how often."""
         chance = random.Random(seed)
         seen: Counter[str] = Counter()
 

@@ -90,7 +90,7 @@ def sqlite(tmp_path, monkeypatch):
 
 @pytest.fixture
 def logged(caplog, capsys):
-    """A function that gives what was logged since it was called last: Airflow 3 writes to stdout."""
+    """A function that returns what was logged since it was called last: Airflow 3 writes to stdout."""
     caplog.set_level("DEBUG")
 
     def text():

@@ -38,7 +38,7 @@ def files(output):
 
 @pytest.fixture
 def warehouse(sqlite, one):
-    """A function that fills a table with rows, of which some are broken; gives the operator's arguments."""
+    """A function that fills a table with rows, of which some are broken, and returns the operator's arguments."""
 
     def filled(rows):
         values = ", ".join(

@@ -80,7 +80,7 @@ def warehouse(home):
 
 @pytest.fixture(scope="module")
 def run(home, tmp_path_factory):
-    """A function that runs the DAG; gives its run id, its state, and its log."""
+    """A function that runs the DAG and returns its run id, its state, and its log."""
     env, folder = home
     log = tmp_path_factory.mktemp("log") / "airflow.log"
     ours, theirs = socket.socketpair()

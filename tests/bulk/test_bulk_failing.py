@@ -70,7 +70,7 @@ def test_the_failure_tells_counts_first_problems_and_where_the_failures_are(one,
     assert f"\n  record r3 (row 3), of customer {one.accounts[0]}: " in text
     assert "rows are counted from 0" in text
     assert "/body/description: expects text" in text
-    assert text.count("\n  record ") == 2, "row 3 is another customer's than the others"
+    assert text.count("\n  record ") == 2, "row 3 is of a different customer"
     assert f"\n  record r0 (row 10) and 9 more like it, of customer {one.accounts[1]}: " in text
     [path] = [Path(word.rstrip(",").removeprefix("file://")) for word in text.split() if "failures-" in word]
     assert sorted(json.loads(line)["ordinal"] for line in path.read_text().splitlines()) == [3, *range(10, 20)]

@@ -62,7 +62,7 @@ def test_a_row_that_names_an_empty_customer_stays_refused_when_it_is_fed_back(te
 
 
 def test_a_row_that_names_no_customer_is_fed_back_to_the_one_it_was_for(one, task, tmp_path):
-    """Also where the default is another one by then."""
+    """Also where the default is a different one by then."""
     rows = [{"id": "r1", "body": {"number_of_employees": "many"}}, {"id": "gone", "body": {"name": "x"}}]
     counts = run(task(rows, integrated_account_id=account_number(1), max_failures=None))
     assert [line["integrated_account_id"] for line in failures_of(counts)] == [account_number(1)] * 2

@@ -272,7 +272,7 @@ def test_of_a_file_in_a_bucket_every_byte_is_fetched_about_once(bucket, monkeypa
 
 
 def test_the_first_call_goes_out_before_the_file_is_read_to_its_end(truto, output, bucket, monkeypatch):
-    """The storage gives the second half only after something has arrived at Truto."""
+    """The storage returns the second half only after something has arrived at Truto."""
     monkeypatch.setattr(storage, "_BLOCK", 4_096)
     monkeypatch.setattr("fsspec.spec.AbstractBufferedFile.DEFAULT_BLOCK_SIZE", 4_096)
     arrived = threading.Event()

@@ -18,7 +18,7 @@ CHOICE = {"type": "object", "oneOf": [CLOSED, {"type": "object"}], "additionalPr
 
 @pytest.fixture
 def sources(tmp_path, sqlite, one):
-    """A function that gives the arguments for a table with these columns of text, and one row."""
+    """A function that returns the arguments for a table with these columns of text, and one row."""
 
     def make(kind, *columns):
         names = ["id", "integrated_account_id", *columns]

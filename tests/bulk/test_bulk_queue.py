@@ -76,7 +76,7 @@ def put(queue, ids, **values):
 
 
 def take_all(queue):
-    """Take until nothing may start; gives the turns."""
+    """Take until nothing may start; return the turns."""
     turns = []
     while (turn := queue.take(running=len(turns))) is not None:
         turns.append(turn)

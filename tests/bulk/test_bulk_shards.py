@@ -52,7 +52,7 @@ def test_each_record_belongs_to_exactly_one_shard_whatever_is_wrong_with_it(rows
 
 @given(st.lists(ROW, max_size=40), st.integers(2, 9), st.sampled_from(["account", "id"]), st.randoms())
 def test_where_a_record_belongs_does_not_depend_on_the_order_of_the_rows(rows, count, by, chance: random.Random):
-    """A query may give its rows in another order to each shard."""
+    """A query may return its rows in a different order to each shard."""
 
     def contents(order):
         return [

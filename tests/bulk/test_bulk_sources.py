@@ -26,7 +26,7 @@ from airflow_provider_truto.records.render import Missing
 
 @pytest.fixture
 def file(tmp_path):
-    """A function that writes a file of bytes or text and gives its path; one that ends in .gz is gzipped."""
+    """A function that writes a file of bytes or text and returns its path; one that ends in .gz is gzipped."""
 
     def write(name, content):
         content = content.encode() if isinstance(content, str) else content
@@ -463,7 +463,7 @@ def test_text_that_no_utf_8_can_write_is_its_row_s_problem(truto, output, writte
 
 
 class Lazy(Sequence):
-    """A sequence of another task's outputs as Airflow gives it: each look costs a call to its API."""
+    """A sequence of another task's outputs as Airflow passes it: each look costs a call to its API."""
 
     def __init__(self, rows):
         self._rows = rows

@@ -1,4 +1,4 @@
-"""Records that were read ahead wait in memory and on the worker's disk, a queue an account."""
+"""Records that were read ahead wait in memory and on the worker's disk, a queue per account."""
 
 from __future__ import annotations
 

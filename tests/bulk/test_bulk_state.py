@@ -51,7 +51,7 @@ class Runs:
         self.truto, self.output, self.folder, self.count = truto, output, UPath(output) / "state" / AT_HOME, 0
 
     def __call__(self, source, *, run=None, full_every=None, on_removed="ignore", max_removed=None, **options):
-        """Run the task once; gives the summary, and how many records were written."""
+        """Run the task once; return the summary, and how many records were written."""
         self.count += run is None
         before = sum(self.truto.writes().values())
         state = StateOptions(

@@ -61,8 +61,8 @@ class FileSource(Source):
     def records(self) -> Iterator[Record]:
         """Iterate over the records of all files, in the order of their names.
 
-        Raises ``SourceError`` also where a file is another than it was when the source was made: before its first row
-        is given, or after its last one, if it was changed meanwhile.
+        Raises ``SourceError`` also where a file has changed since the source was made: before its first row is
+        returned, or after its last one, if it was changed meanwhile.
         """
         ordinal = 0
         for number, path in enumerate(self._paths):
@@ -78,7 +78,7 @@ class FileSource(Source):
                 after = f"beyond {last}" if last else "at all"
                 raise SourceError(f"{path.name} cannot be read {after}: {error}") from error
             except OSError:
-                self._check_version(number)  # some storages refuse to give the rest of a file that was changed
+                self._check_version(number)  # some storages refuse to read on in a file that was changed
                 raise
         for number in range(len(self._paths)):
             self._check_version(number)

@@ -12,7 +12,7 @@ from airflow_provider_truto.bulk.shards import Shard
 
 
 class Source(ABC):
-    """Where records come from. It can be read several times, and always gives them in the same order."""
+    """Where records come from. It can be read several times, always in the same order."""
 
     @abstractmethod
     def records(self) -> Iterator[Record]:

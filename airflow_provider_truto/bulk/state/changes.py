@@ -23,7 +23,7 @@ _UNKNOWN = object()
 
 
 class ChangeFilter:
-    """Marks the records that are as they were confirmed last, and gives the others their key and their hash.
+    """Marks the records that are as they were confirmed last, and adds key and hash to the others.
 
     ``state`` is ``None`` in the first run. ``is_full``: everything is sent, whatever the state says. ``find_account``
     names the customer of a record. ``write_pending`` is awaited with the keys and ordinals of records that are about

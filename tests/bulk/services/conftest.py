@@ -62,7 +62,7 @@ def warehouse(request, postgres, monkeypatch):
 
 @pytest.fixture(scope="session")
 def s3_server():
-    """A real S3 server, moto's; gives its address."""
+    """A real S3 server, moto's; return its address."""
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
