@@ -375,7 +375,7 @@ class RetryLoop:
         return meaning
 
     async def _ask_whether_blocked(self, account_id: str, unblocked: Meaning) -> Meaning:
-        """Ask whether the account is blocked, since the status is permanent then; once per request."""
+        """Ask whether the account is blocked, since the status is permanent then; no more once Truto has said no."""
         found = await self._look_up(capabilities_request(integrated_account_id=account_id))
         account = found.get("account") if isinstance(found, dict) else None
         blocked = account.get("is_blocked") if isinstance(account, dict) else None

@@ -18,16 +18,28 @@ from airflow_provider_truto.records.safeguards import Safeguards
 
 
 class _Usual(NamedTuple):
-    """What an update is asked for with if it is like most: all else but id and body is as in ``_DEFAULTS``."""
+    """Arguments of ``update_account`` that most updates are prepared by; id and body may be any."""
 
     integrated_account_id: str | None
     response_format: str
     ignore_remote_data: bool
 
 
-#: tenant_id and integration; exclude_fields, remote_query, schema, extra_fields, allow_null, allow_empty,
-#: idempotency_key; and the safeguards.
-_DEFAULTS = (None, None, None, None, PACKAGED, None, False, False, None, False, None, False, None, False)
+class _Rare(NamedTuple):
+    """Its other arguments but the safeguards: an update with any of them given is prepared for itself."""
+
+    tenant_id: str | None = None
+    integration: str | None = None
+    exclude_fields: Sequence[str] | None = None
+    remote_query: Mapping[str, Any] | None = None
+    schema: SchemaSource = PACKAGED
+    extra_fields: Sequence[str] | None = None
+    allow_null: bool | Collection[str] = False
+    allow_empty: bool = False
+    idempotency_key: str | None = None
+
+
+_DEFAULTS = (*_Rare(), *vars(Safeguards()).values())
 
 
 class AccountUpdates(TrutoApi, ABC):
@@ -106,21 +118,10 @@ class AccountUpdates(TrutoApi, ABC):
         """
         if response_format == "stream":
             raise ValueError("response_format='stream' has no JSON answer: call stream_account")
-        customer = tenant_id, integration
-        payload = exclude_fields, remote_query, schema, extra_fields, allow_null, allow_empty, idempotency_key
-        guards = preflight, expected_tenant_id, check_custom_fields, expect, skip_unchanged
         usual = _Usual(integrated_account_id, response_format, ignore_remote_data)
-        if all(map(is_, customer + payload + guards, _DEFAULTS)) and _is_well_typed(usual):
-            find_keys = self.find_keys(context)
-            return self.do(_write_usual, account_id, body, usual, cache=self._prepared, find_keys=find_keys)
-        request = build_account_update(
-            account_id,
-            body,
-            integrated_account_id=integrated_account_id,
+        rare = _Rare(
             tenant_id=tenant_id,
             integration=integration,
-            response_format=response_format,
-            ignore_remote_data=ignore_remote_data,
             exclude_fields=exclude_fields,
             remote_query=remote_query,
             schema=schema,
@@ -136,7 +137,12 @@ class AccountUpdates(TrutoApi, ABC):
             expect=expect,
             skip_unchanged=skip_unchanged,
         )
-        return self.do(_write, request, safeguards=safeguards, find_keys=self.find_keys(context))
+        find_keys = self.find_keys(context)
+        given = (*rare, *vars(safeguards).values())
+        if all(map(is_, given, _DEFAULTS)) and _is_well_typed(usual):
+            return self.do(_write_usual, account_id, body, usual, cache=self._prepared, find_keys=find_keys)
+        request = build_account_update(account_id, body, **usual._asdict(), **rare._asdict())
+        return self.do(_write, request, safeguards=safeguards, find_keys=find_keys)
 
     def stream_account(
         self,

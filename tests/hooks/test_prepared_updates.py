@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import re
 from functools import partial
@@ -14,6 +15,7 @@ from airflow_provider_truto.client.errors import TrutoError, TrutoSchemaError
 from airflow_provider_truto.emulator import ACME, GLOBEX
 from airflow_provider_truto.hooks import _account_updates
 from airflow_provider_truto.hooks.truto import TrutoAsyncHook, TrutoHook
+from airflow_provider_truto.records.safeguards import Safeguards
 
 RECORD = "23423523"
 BODY = {"name": "Initech", "number_of_employees": 140}
@@ -110,6 +112,18 @@ def test_what_is_given_may_change_between_two_calls(connect, emulator):
     assert queries[1] != queries[4]
     assert queries[2] == queries[5]
     assert [sent["body"]["name"] for sent in emulator.executions] == ["1"] * 3 + ["2"] * 3
+
+
+def test_every_argument_is_one_that_updates_are_prepared_by_or_one_that_prepares_its_own():
+    """One that were in neither would not be heard by the updates after the first."""
+    arguments = inspect.signature(TrutoHook.update_account).parameters
+    rare, guards = _account_updates._Rare(), Safeguards()
+    prepared_for_itself = {
+        **rare._asdict(),
+        **{name: getattr(guards, name) for name in arguments if hasattr(guards, name)},
+    }
+    others = {"self", "account_id", "body", "context", *_account_updates._Usual._fields}
+    assert {name: one.default for name, one in arguments.items() if name not in others} == prepared_for_itself
 
 
 def test_an_async_hook_that_is_opened_again_checks_its_new_connection(connect, emulator):
