@@ -79,7 +79,7 @@ def list_doubts(progress: Progress, *, verify: str | None) -> Iterator[str]:
             f"{progress.others} of this try's answers {choose_form(progress.others, 'is', 'are')} about another"
             " record than the one that was asked for, the"
             f" first that of {progress.first_other}. A CRM that merged the two does this rightly; if it did not, the"
-            " answer is another call's: look at both records. The ledger has /id among their not_confirmed"
+            " answer is another request's: look at both records. The ledger has /id among their not_confirmed"
         )
     if verify == "warn" and progress.unconfirmed:
         yield (

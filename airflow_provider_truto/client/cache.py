@@ -23,7 +23,7 @@ class _Entry:
 
 
 class ResponseCache:
-    """Answers under a key that names server, token, account and call. Safe between threads. ``clock`` in seconds.
+    """Answers under a key that names server, token, account and request. Safe between threads. ``clock`` in seconds.
 
     Answers are kept as bytes, so that nobody can change what another one gets.
     """

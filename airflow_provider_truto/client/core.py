@@ -117,12 +117,12 @@ class Client:
         return result
 
     async def fetch_value(self, request: Request, key_versions: KeyVersionStore | None = None) -> Any:
-        """Return a call's JSON, bytes where it takes any content, or its chunks where it is streamed."""
+        """Return the JSON of the answer, bytes where any content is taken, or the chunks of a streamed one."""
         result = await self.fetch(request, key_versions=key_versions)
         return result.response.stream if request.streamed else result.value
 
     async def fetch_object(self, request: Request, *needed: str) -> dict[str, Any]:
-        """Return a call's JSON object. Raises ``TrutoTransportError`` where it lacks one of the ``needed`` keys."""
+        """Return the JSON object of the answer. Raises ``TrutoTransportError`` where a ``needed`` key is missing."""
         value = (await self.fetch(request)).value
         if not isinstance(value, dict) or not value.keys() >= set(needed):
             keys = f" with {', '.join(needed)}" if needed else ""
@@ -136,7 +136,7 @@ class Client:
         self.observer.on_warning(escape_controls(text[:_LONGEST_WARNING]))
 
     async def get_token(self, request: Request) -> Token:
-        """Return the token to send a call under."""
+        """Return the token to send a request under."""
         account_id = self._find_token_account(request)
         return self.tokens.current() if account_id is None else await self._get_account_token(account_id)
 
@@ -149,7 +149,7 @@ class Client:
         return self.tokens.get_unless(refused)
 
     def _find_token_account(self, request: Request) -> str | None:
-        """Return the account whose minted token the call goes out under; ``None`` for the API token."""
+        """Return the account whose minted token the request goes out under; ``None`` for the API token."""
         is_own = self.settings.data_auth == "account" and request.is_data
         return request.integrated_account_id if is_own else None
 

@@ -1,4 +1,4 @@
-"""The calls that Truto takes, each built as a value: which verb, which path, what goes where.
+"""The requests that Truto takes, each built as a value: which verb, which path, what goes where.
 
 Sources: Truto's docs/api-reference and its own reference texts on the unified, proxy, custom and admin APIs.
 Arguments that cannot be put into a URL or a body raise ``ValueError`` or ``TypeError``.
@@ -40,12 +40,12 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 def unified_request(model: str, resource: str, method: str, **given: Any) -> Request:
-    """Build a call of ``/unified/{model}/{resource}``; see ``resource_request`` for what may be given."""
+    """Build a request of ``/unified/{model}/{resource}``; see ``resource_request`` for what may be given."""
     return resource_request(("unified", model, resource), method, **given)
 
 
 def proxy_request(resource: str, method: str, **given: Any) -> Request:
-    """Build a call of ``/proxy/{resource}``, whose body and answer are the CRM's own; see ``resource_request``."""
+    """Build a request of ``/proxy/{resource}``, whose body and answer are the CRM's own; see ``resource_request``."""
     return resource_request(("proxy", resource), method, any_content=True, **given)
 
 
@@ -99,7 +99,7 @@ def resource_request(
 
 
 def names_record(body: Any) -> bool:
-    """Whether a body names the record that a call without an id in its path is about."""
+    """Whether a body names the record that a request without an id in its path is about."""
     return isinstance(body, Mapping) and body.get("id") not in (None, "")
 
 
@@ -115,7 +115,7 @@ def custom_request(
     idempotency_key: str | None = None,
     streamed: bool = False,
 ) -> Request:
-    """Build a call of ``/custom/{path}`` with any verb.
+    """Build a request of ``/custom/{path}`` with any verb.
 
     ``body`` is JSON-plain; bytes and text go as they are, under ``content_type`` where it is given.
     """
@@ -304,7 +304,7 @@ def logs_request(log_type: str, query: Mapping[str, Any]) -> Request:
 def admin_request(
     verb: str, *segments: str, query: Mapping[str, Any] | None = None, body: Any = None, key: str | None = None
 ) -> Request:
-    """Build a call of one of Truto's platform resources, such as ``sync-job-run``."""
+    """Build a request of one of Truto's platform resources, such as ``sync-job-run``."""
     return Request(
         method=verb,
         path=build_path(*segments),
@@ -363,7 +363,7 @@ def _build_query(
     return _add_account(integrated_account_id, pairs, is_unified)
 
 
-@lru_cache(maxsize=1024)  # many calls of a customer are asked for in the same way
+@lru_cache(maxsize=1024)  # many requests of a customer are asked for in the same way
 def _add_account(
     integrated_account_id: str, pairs: tuple[tuple[str, str], ...], is_unified: bool
 ) -> tuple[tuple[str, str], ...]:

@@ -23,7 +23,7 @@ from airflow_provider_truto.client.transports.base import maybe_await
 async def fetch_account_value(
     client: Client, account: str | None, build: Callable[[str], Request], find_keys: FindKeys
 ) -> Any:
-    """Return the value of a call that is built for an account; ``None`` means the connection's default.
+    """Return the value of a request that is built for an account; ``None`` means the connection's default.
 
     A write that has no key takes one of ``find_keys``.
     """
@@ -43,7 +43,7 @@ async def assign_key(request: Request, find_keys: FindKeys) -> tuple[Request, Ke
 async def fetch_account_object(
     client: Client, account: str | None, build: Callable[[str], Request], *needed: str
 ) -> dict[str, Any]:
-    """Return the JSON object of such a call, which has the ``needed`` keys."""
+    """Return the JSON object of such a request, which has the ``needed`` keys."""
     return await client.fetch_object(build(resolve_account(client.settings, account)), *needed)
 
 

@@ -1,6 +1,6 @@
-"""How many calls this process may begin, and when: no call is sent only to be told 429.
+"""How many requests this process may begin, and when: no request is sent only to be told 429.
 
-Sources: Truto's texts on errors (429 above 500 calls in 10 seconds for an API token, and above 50 in 10 seconds
+Sources: Truto's texts on errors (429 above 500 requests in 10 seconds for an API token, and above 50 in 10 seconds
 for an integrated account) and docs/api-reference/overview/rate-limits (``ratelimit-*``, the provider's own limit,
 on every unified and proxy answer).
 
@@ -28,17 +28,17 @@ from airflow_provider_truto.client.rate_limit_headers import (
 from airflow_provider_truto.client.response import Response
 from airflow_provider_truto.client.settings import FASTEST
 
-#: Calls per second that Truto grants a token, and an integrated account of it; counted over ``TIER_SECONDS``.
+#: Requests per second that Truto grants a token, and an integrated account of it; counted over ``TIER_SECONDS``.
 TOKEN_RATE = 50.0
 ACCOUNT_RATE = 5.0
 TIER_SECONDS = 10.0
-#: Truto counts calls when they arrive, a ``RateLimiter`` when they leave. A call that travelled slowly and one that
+#: Truto counts requests when they arrive, a ``RateLimiter`` when they leave. One that travelled slowly and one that
 #: travelled fast arrive closer together than they left: our windows are longer by this much (0.2 seconds of 10),
-#: which costs 2 % of the rate. What a call waits for its connection is counted, see ``Response.sent_after``.
+#: which costs 2 % of the rate. What a request waits for its connection is counted, see ``Response.sent_after``.
 MARGIN = 1.02
-#: No header stops an account for more seconds than this; a call that comes too early all the same gets another 429.
+#: No header stops an account for more seconds than this; a request that comes too early gets another 429.
 LONGEST_PAUSE = 60.0
-#: Below this share of its limit, or below this many where it names none, a provider's calls are spread out.
+#: Below this share of its limit, or below this many where it names none, a provider's requests are spread out.
 FEW_SHARE = 0.2
 FEW = 5.0
 #: Seconds after which to ask again where the answers on their way decide.
@@ -50,14 +50,14 @@ _SHORTEST = 0.001
 class RateLimiter:
     """What one token may send.
 
-    ``requests_per_second``: ``None`` for Truto's tiers; a number for the token's calls, of which an account gets
+    ``requests_per_second``: ``None`` for Truto's tiers; a number for the token's requests, of which an account gets
     at most 5; ``0`` switches everything off, the provider's headers and the pauses after a 429 too. A number is
-    counted like the tiers, as whole calls in 10 seconds (one call in more seconds below 0.1), and rounded down.
+    counted like the tiers, as whole requests in 10 seconds (one request in more seconds below 0.1), and rounded down.
     ``clock`` is in seconds from anywhere and never goes back; ``now`` is in seconds since the epoch, for a
     ``Retry-After`` that is a date. Raises ``ValueError`` for what is not a rate.
 
-    A call belongs to its integrated account; one for ``None`` counts for the token only, and what its answer
-    says about limits holds for all calls of the token. Every ``acquire_delay`` that returned ``0.0`` must be
+    A request belongs to its integrated account; one for ``None`` counts for the token only, and what its answer
+    says about limits holds for all requests of the token. Every ``acquire_delay`` that returned ``0.0`` must be
     followed by one ``on_response`` or ``on_failure``.
     """
 
@@ -80,7 +80,7 @@ class RateLimiter:
             self._accounts: OrderedDict[str, _Limit] = OrderedDict()
 
     def acquire_delay(self, account: str | None) -> float:
-        """Ask for a call: ``0.0`` means that it was counted and is to be sent now.
+        """Ask to send a request: ``0.0`` means that it was counted and is to be sent now.
 
         Anything else are the seconds after which asking again makes sense; nothing was counted then.
         """
@@ -104,7 +104,7 @@ class RateLimiter:
             return 0.0
 
     def on_response(self, account: str | None, *, response: Response, is_remote: bool) -> None:
-        """Learn from the answer to a call. ``is_remote``: the provider failed."""
+        """Learn from the answer to a request. ``is_remote``: the provider failed."""
         if self._is_off:
             return
         headers, status = response.headers, response.status
@@ -121,7 +121,7 @@ class RateLimiter:
         )
 
     def on_failure(self, account: str | None) -> None:
-        """Learn that a call ended without an answer; it may have been counted all the same."""
+        """Learn that a request ended without an answer; it may have been counted all the same."""
         if not self._is_off:
             self._end(account, said=None, pause=None, has_reached_provider=True)
 
@@ -148,7 +148,7 @@ class RateLimiter:
                 limit.pause(now + pause, by_provider=has_reached_provider)
 
     def _get_account_limit(self, account: str, now: float) -> _Limit:
-        """Find or make the account's state, and drop the state of an account whose calls nothing delays any more.
+        """Find or make the account's state, and drop the state of an account whose requests nothing delays any more.
 
         Accounts are in the order of their last use; dropping one at a time is enough, and cheap.
         """
@@ -165,7 +165,7 @@ class RateLimiter:
 
 
 class _Limit:
-    """What counts against one limit: the calls of a token, or those of one account."""
+    """What counts against one limit: the requests of a token, or those of one account."""
 
     __slots__ = ("_in_flight", "_last", "_paused_until", "_quota", "_window", "used_at")
 
@@ -178,7 +178,7 @@ class _Limit:
         self._quota: _ProviderQuota | None = None
 
     def wait(self, now: float) -> float:
-        """Seconds until a call may begin; 0 or less: now."""
+        """Seconds until a request may begin; 0 or less: now."""
         wait = max(self._window.wait(now), self._paused_until - now)
         return wait if self._quota is None else max(wait, self._wait_for_quota(self._quota, now))
 
@@ -187,18 +187,18 @@ class _Limit:
         return self._window.turn(now) if wait == self._window.wait(now) else wait
 
     def begin(self, now: float) -> None:
-        """Count a call in."""
+        """Count a request in."""
         self._window.add(now)
         self._in_flight += 1
         self._last = now
 
     def on_late_start(self, begun: float, seconds: float) -> None:
-        """Note that a call which was counted at that moment was sent ``seconds`` later."""
+        """Note that a request which was counted at that moment was sent ``seconds`` later."""
         self._window.postpone(begun, seconds)
 
     def end(self, now: float, said: Quota | None, *, has_reached_provider: bool) -> None:
-        """Count a call out, with what its answer says that is left."""
-        # Not below 0: the call may have begun before this account was forgotten.
+        """Count a request out, with what its answer says that is left."""
+        # Not below 0: the request may have begun before this account was forgotten.
         self._in_flight = max(0, self._in_flight - 1)
         quota = self._quota
         if quota is not None:
@@ -218,12 +218,12 @@ class _Limit:
             self._quota = None
 
     def is_forgettable(self, now: float) -> bool:
-        """Whether the state is too old to delay any call."""
+        """Whether the state is too old to delay any request."""
         return now - self.used_at > LONGEST_PAUSE
 
     def _wait_for_quota(self, quota: _ProviderQuota, now: float) -> float:
         """Return the seconds to wait by the provider's last quota; 0 or less after its reset."""
-        # The quota of an answer does not count the calls that were sent after it.
+        # The quota of an answer does not count the requests that were sent after it.
         left = quota.remaining - self._in_flight
         if left >= quota.few:
             return 0.0
@@ -235,9 +235,9 @@ class _Limit:
 
 @dataclass(slots=True)
 class _ProviderQuota:
-    """The last quota of a provider: ``remaining`` calls until ``reset_at``; fewer than ``few`` are spread out.
+    """The last quota of a provider: ``remaining`` requests until ``reset_at``; fewer than ``few`` are spread out.
 
-    ``older`` is the number of outstanding answers to calls that were in flight when the quota came.
+    ``older`` is the number of outstanding answers to requests that were in flight when the quota came.
     """
 
     remaining: float
@@ -248,7 +248,7 @@ class _ProviderQuota:
     def hides(self, said: Quota, now: float) -> bool:
         """Whether the quota of a later answer is older than this one, and must be ignored.
 
-        Its call was in flight when this lower number came, so it may not count the calls that made it lower.
+        Its request was in flight when this lower number came, so it may not count the requests that made it lower.
         """
         return now < self.reset_at and self.older >= 0 and said.remaining > self.remaining
 
@@ -300,6 +300,6 @@ class Window:
 
 
 def _make_window(rate: float) -> Window:
-    """Count calls per second as whole calls in ten seconds, rounded down, so that a limit per minute holds too."""
+    """Turn requests per second into whole ones in ten seconds, rounded down, so that a limit per minute holds too."""
     requests = max(1, math.floor(rate * TIER_SECONDS))
     return Window(requests=requests, seconds=max(TIER_SECONDS, 1 / rate) * MARGIN)

@@ -23,7 +23,7 @@ from uuid import UUID
 from airflow_provider_truto.client.numbers import NOT_HELD, find_unheld, may_hold_unheld
 from airflow_provider_truto.client.values import Value
 
-#: Methods that change nothing at Truto, hence carry no ``Idempotency-Key``.
+#: Methods that change nothing at Truto, so they carry no ``Idempotency-Key``.
 READ_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 JSON = "application/json"
 _JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -69,7 +69,7 @@ class Request(Value):
 
     @property
     def is_write(self) -> bool:
-        """Whether Truto may change something because of this call."""
+        """Whether Truto may change something because of this request."""
         return self.method not in READ_METHODS and not self.is_idempotent
 
     @property
@@ -93,7 +93,7 @@ class Request(Value):
         )
 
 
-@lru_cache(maxsize=1024)  # many calls of a customer differ in their paths only
+@lru_cache(maxsize=1024)  # many requests of a customer differ in their paths only
 def _encode_pairs(query: tuple[tuple[str, str], ...]) -> str:
     return urlencode(query)
 

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 DEFAULT_BASE_URL = "https://api.truto.one"
-#: Under which token data calls go out: the API token, or one that is minted for the integrated account.
+#: Under which token requests for data go out: the API token, or one that is minted for the integrated account.
 DataAuth = Literal["api", "account"]
-#: Above this many calls per second a limit no longer means anything.
+#: Above this many requests per second a limit no longer means anything.
 FASTEST = 1e6
 #: What requests can go through; socks needs the package PySocks beside it.
 _PROXY_SCHEMES = frozenset({"http", "https", "socks4", "socks5", "socks5h"})
@@ -158,7 +158,7 @@ class ClientSettings(Confined):
             )
 
     def allows(self, integrated_account_id: Any) -> bool:
-        """Whether calls may be about this integrated account."""
+        """Whether requests may be about this integrated account."""
         allowed = self.allowed_integrated_accounts
         return not allowed or (isinstance(integrated_account_id, str) and integrated_account_id.lower() in allowed)
 

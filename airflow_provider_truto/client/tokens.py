@@ -156,8 +156,8 @@ class TokenCache:
 def unwrap_refresh(outcome: Token | TrutoError | None) -> Token | None:
     """Return the token of another caller's refresh; ``None`` where that caller gave up: ask again.
 
-    Raises a copy of the ``TrutoError`` with which minting failed: each waiting call writes its own key and attempts
-    into the error.
+    Raises a copy of the ``TrutoError`` with which minting failed: each waiting request writes its own key and
+    attempts into the error.
     """
     if isinstance(outcome, TrutoError):
         raise copy(outcome)

@@ -1,4 +1,4 @@
-"""Turning a valid request into the call that is sent."""
+"""Turning a valid request for a record into the HTTP request that is sent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from airflow_provider_truto.records.validate import ValidRequest
 
 
 def build_request(valid: ValidRequest, *, task: TaskIdentity | None = None) -> Request:
-    """Build the call, ``PATCH /unified/crm/accounts/{id}`` for an update of an account.
+    """Build the HTTP request, ``PATCH /unified/crm/accounts/{id}`` for an update of an account.
 
     A write's key is the request's own, else the task's; without a task it has none yet.
     """
@@ -33,7 +33,7 @@ def build_request(valid: ValidRequest, *, task: TaskIdentity | None = None) -> R
 
 
 def build_read_request(request: RecordRequest) -> Request:
-    """Build the call that reads the record which a request would change, as the unified API or the CRM shows it."""
+    """Build the HTTP request that reads the record to be changed, as the unified API or the CRM shows it."""
     reading = request.replace(method="get", response_format="unified", exclude_fields=None, query=None)
     return _build(reading)
 

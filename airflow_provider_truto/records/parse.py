@@ -62,5 +62,5 @@ def describe_other_record(request: RecordRequest, found: str) -> str:
     """Return the sentence that an answer is about another record, and what that may mean."""
     return (
         f"the answer is about record {found[:_LONGEST_ID]!r}, {request.id_name} was {request.record_id!r}. A CRM that"
-        " merged the two does this rightly; if it did not, the answer is another call's: look at both records"
+        " merged the two does this rightly; if it did not, the answer is another request's: look at both records"
     )

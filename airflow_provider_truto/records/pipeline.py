@@ -71,7 +71,7 @@ async def write_record(
     Without ``coercion`` the body is sent as it is. ``earlier`` are problems that the caller has found already.
     ``task`` determines the idempotency key, and ``key_versions`` keeps its version over a task's tries; without a
     ``task``, ``find_keys`` does both. Raises ``TrutoSchemaError`` with every problem, or the ``TrutoError`` of the
-    call.
+    request.
     """
     safeguards = safeguards or Safeguards()
     send = partial(send_record, client, task=task, key_versions=key_versions, find_keys=find_keys)
@@ -252,10 +252,10 @@ async def send_record(
     key_versions: KeyVersionStore | None = None,
     find_keys: FindKeys = RandomKeys,
 ) -> RecordResult:
-    """Send a checked request, and read the answer; see ``write_record``. Raises the ``TrutoError`` of the call."""
+    """Send a checked request, and read the answer; see ``write_record``. Raises the ``TrutoError`` of the request."""
     request = valid.request
-    call, versions_of_call = await assign_key(build_request(valid, task=task), find_keys)
-    result = await client.fetch(call, key_versions=key_versions or versions_of_call)
+    http_request, versions_of_request = await assign_key(build_request(valid, task=task), find_keys)
+    result = await client.fetch(http_request, key_versions=key_versions or versions_of_request)
     if result.response.stream is not None:
         return RecordResult(request=request, response=None, result=result)
     response, warnings = parse_response(request, result.value)

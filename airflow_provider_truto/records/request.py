@@ -1,4 +1,4 @@
-"""One call for one record, as the caller means it."""
+"""One request for one record, as the caller means it."""
 
 from __future__ import annotations
 

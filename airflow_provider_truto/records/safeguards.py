@@ -14,7 +14,7 @@ _PREVIEWED = frozenset({"create", "update", "delete"})
 
 @dataclass(frozen=True, kw_only=True)
 class Safeguards:
-    """What to make sure of before the write; each costs one call at most, see the operators for the meaning."""
+    """What to make sure of before the write; each costs one request at most, see the operators for the meaning."""
 
     preflight: bool = False
     expected_tenant_id: str | None = None

@@ -156,7 +156,7 @@ def _find_name_problems(request: RecordRequest, schema: Schema | None) -> list[P
         if isinstance(name, str) and (meant := find_customer_name(name)) and not is_field(name)
     ]
     if request.record_id is not None:
-        message = f"is another record's id than {request.id_name}: the call is for one of them"
+        message = f"is another record's id than {request.id_name}: the request is for one of them"
         problems += [
             Problem(f"/body/{name}", message)
             for name, other in body.items()
@@ -226,8 +226,8 @@ def _find_query_problems(request: RecordRequest) -> list[Problem]:
             problems.append(Problem(f"/query/{name}", f"is set by the argument {_SET_BY[name]}, not in the query"))
         elif find_other_account([name]) or (request.model is not None and find_other_customer([name])):
             message = (
-                f"chooses no customer in a query: this call is for {request.integrated_account_id}. Name the customer"
-                " by integrated_account_id or tenant_id, as arguments of their own"
+                f"chooses no customer in a query: this request is for {request.integrated_account_id}. Name the"
+                " customer by integrated_account_id or tenant_id, as arguments of their own"
             )
             problems.append(Problem(f"/query/{name}", message))
     return problems

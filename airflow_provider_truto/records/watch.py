@@ -57,7 +57,7 @@ class RecordWatch:
         self._valid: ValidRequest | None = None
 
     async def read(self, client: Client) -> dict[str, Any] | None:
-        """Return the record, ``None`` where it does not exist and may come to. Raises what the call raises."""
+        """Return the record, ``None`` where it does not exist and may come to. Raises what the request raises."""
         if self._valid is None:
             self._valid = await prepare_request(client, self._request, safeguards=Safeguards())
         try:

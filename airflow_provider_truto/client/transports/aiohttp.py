@@ -97,7 +97,7 @@ class AiohttpTransport:
         return await asyncio.wrap_future(future)
 
     async def send(self, request: Request, token: Token) -> Response | TransportFailure:
-        """Send a call, and read its answer."""
+        """Send a request, and read its answer."""
         proxy = self._proxy
         if proxy is not None and not proxy.startswith(("http://", "https://")):
             return build_proxy_failure(
@@ -119,7 +119,7 @@ class AiohttpTransport:
                         self._build_url(request),
                         data=request.body,
                         headers={**build_request_headers(request), "Authorization": f"Bearer {token.reveal()}"},
-                        # aiohttp would name a type for nothing. A list to skip costs each call a copy of its headers.
+                        # aiohttp would name a type for nothing. A list to skip costs each request a copy of headers.
                         skip_auto_headers=("Content-Type",) if request.body is None else None,
                         proxy=proxy,
                         allow_redirects=False,
@@ -184,7 +184,7 @@ class AiohttpTransport:
 
     @cached_property
     def _proxy(self) -> str | None:
-        """The way to the one origin; found once, since reading the environment costs a third of a call's CPU."""
+        """The way to the one origin; found once, since reading the environment costs a third of a request's CPU."""
         if self._settings.proxy:
             return self._settings.proxy
         url = self._settings.base_url
@@ -237,7 +237,7 @@ class _Handler(ResponseHandler):
 class _Connector(aiohttp.TCPConnector):
     """Takes no connection out of the pool over which something came while it was unused.
 
-    aiohttp would give it to the next call as the answer to that one.
+    aiohttp would give it to the next request as the answer to that one.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -296,7 +296,7 @@ async def _note_sending(_session: aiohttp.ClientSession, context: Any, _: Any) -
 class AsyncChunks:
     """The bytes of a streamed answer, to be iterated once.
 
-    Raises ``TrutoTransportError`` where the stream breaks: the call itself did succeed.
+    Raises ``TrutoTransportError`` where the stream breaks: the request itself did succeed.
     """
 
     def __init__(

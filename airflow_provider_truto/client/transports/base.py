@@ -1,4 +1,4 @@
-"""What a transport does: it sends one call, sleeps, and waits for another caller; nothing else.
+"""What a transport does: it sends one request, sleeps, and waits for another caller; nothing else.
 
 Above it there is one control flow, written as coroutines. The transport on aiohttp suspends them while it waits; the
 one on requests blocks inside its methods, so that a coroutine runs to its end without ever being suspended.
@@ -38,10 +38,10 @@ class TransportFailure:
 
 
 class Transport(Protocol):
-    """How calls reach Truto."""
+    """How requests reach Truto."""
 
     async def send(self, request: Request, token: Token) -> Response | TransportFailure:
-        """Send a call under a token, once, and read its answer; unless streamed, to its end."""
+        """Send a request under a token, once, and read its answer; unless streamed, to its end."""
 
     async def sleep(self, seconds: float) -> None:
         """Wait so many seconds."""
@@ -51,7 +51,7 @@ class Transport(Protocol):
 
 
 def build_request_headers(request: Request) -> dict[str, str]:
-    """Return a call's own headers, beside those that go with every call."""
+    """Return a request's own headers, beside those that go with every request."""
     headers = dict(request.headers)
     if (request.streamed or request.any_content) and "accept" not in map(str.lower, headers):
         headers["Accept"] = "*/*"

@@ -93,7 +93,7 @@ def build_size_failure(settings: ClientSettings, status: int) -> TransportFailur
 
 
 def build_stream_error(request: Request, cause: BaseException, scrub: Callable[[str], str]) -> TrutoTransportError:
-    """Make the error of a streamed answer that broke off: the call itself did succeed."""
+    """Make the error of a streamed answer that broke off: the request itself did succeed."""
     done = " The write itself was answered with success." if request.is_write else ""
     said = shorten(scrub(describe_error(cause)))
     return TrutoTransportError(f"{request.describe()}: the answer broke off while it was streamed: {said}.{done}")

@@ -107,10 +107,10 @@ class TrutoSession(requests.Session):
         return iter(())
 
     def send_request(self, request: Request, token: Token, deadline: Deadline) -> requests.Response:
-        """Send a call of Truto under a token; the body of the answer is still to be read.
+        """Send a request to Truto under a token; the body of the answer is still to be read.
 
-        The call is complete and its target escaped. ``request`` would take it apart, put it together again and search
-        the environment for proxies each time, which costs more than sending it.
+        The request is complete and its target escaped. ``Session.request`` would take it apart, put it together again
+        and search the environment for proxies each time, which costs more than sending it.
         """
         prepared = requests.PreparedRequest()
         prepared.method = request.method
@@ -130,7 +130,7 @@ class TrutoSession(requests.Session):
 
     @cached_property
     def _tls_and_proxies(self) -> dict[str, Any]:
-        """What the connection and, where it is silent, the environment say, as it was at the first call."""
+        """What the connection and, where it is silent, the environment say, as it was at the first request."""
         merged = self.merge_environment_settings(self._base_url, {}, None, None, None)
         return {name: merged[name] for name in ("verify", "proxies")}
 
@@ -175,7 +175,7 @@ class RequestsTransport:
         return future.result()
 
     async def send(self, request: Request, token: Token) -> Response | TransportFailure:
-        """Send a call, and block until its answer has been read."""
+        """Send a request, and block until its answer has been read."""
         # urllib3 does not tell whether it has to open a connection, nor how long that took. Where it may have to, the
         # request is taken to have gone out when its answer came.
         began = time.monotonic()
@@ -212,7 +212,7 @@ class RequestsTransport:
 class Chunks:
     """The bytes of a streamed answer, to be iterated once.
 
-    Raises ``TrutoTransportError`` where the stream breaks: the call itself did succeed.
+    Raises ``TrutoTransportError`` where the stream breaks: the request itself did succeed.
     """
 
     def __init__(self, response: requests.Response, request: Request, scrub: Callable[[str], str]) -> None:

@@ -1,9 +1,9 @@
-"""Reading an answer off a connection of requests so that nothing of it is left for the next call.
+"""Reading an answer off a connection of requests so that nothing of it is left for the next request.
 
 http.client takes an interim answer such as 103 for the final one, believes lengths that contradict each other, and
-drops all headers after one that it cannot read. Each would leave an answer in the connection, where the next call
+drops all headers after one that it cannot read. Each would leave an answer in the connection, where the next request
 would take it for its own. So the head is read here; that also saves the parser of mails that http.client uses for it,
-a twentieth of the CPU of a call. Chunks are read by urllib3.
+a twentieth of the CPU of a request. Chunks are read by urllib3.
 
 Source: RFC 9112, sections 4, 5, 6 and 9.
 """
