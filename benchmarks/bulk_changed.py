@@ -56,7 +56,7 @@ def compared() -> Sequence[Comparison]:
             title="Its time under Truto's limits",
             unit="minutes",
             samples={
-                f"{_PER_SECOND} calls a second": [least],
+                f"{_PER_SECOND} calls per second": [least],
                 _SDK: [_ROWS / _PER_SECOND / 60],
                 OURS: [run["seconds"] / 60],
             },

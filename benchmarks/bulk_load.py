@@ -125,7 +125,7 @@ async def _in_flight(rows: list[dict[str, Any]], send: Send) -> None:
     async def work() -> None:
         for row in left:
             if (await send(row))["name"] != "Initech":
-                raise RuntimeError("the answer is another one")
+                raise RuntimeError("the answer is a different one")
 
     await asyncio.gather(*(work() for _ in range(IN_FLIGHT)))
 

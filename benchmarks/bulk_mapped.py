@@ -1,4 +1,4 @@
-"""What one task for many records saves, against one mapped task a record."""
+"""What one task for many records saves, against one mapped task per record."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _RECORDS = 5_000
 #: Tasks that run at the same time. With eight, the API server of two cores times out and tasks fail.
 _PARALLELISM = 4
 _LONGEST = 300
-_HTTP = "HttpOperator.partial(…).expand(…), one mapped task a record"
+_HTTP = "HttpOperator.partial(…).expand(…), one mapped task per record"
 _DAG = """
 import json
 from datetime import timedelta

@@ -45,7 +45,7 @@ def compared() -> Comparison:
         by="ratio",
         targets={OURS: Target("at most", 1.05)},
         notes=(
-            f"Minutes at Truto's {_PER_SECOND} calls a second and customer: {told}.",
+            f"Minutes at Truto's {_PER_SECOND} calls per second and customer: {told}.",
             "The loop's calls are reckoned. It takes a filter's first answer unseen, even where the CRM ignores it.",
             f"Ours held {run['peak']:.0f} MiB at most.",
         ),

@@ -1,4 +1,4 @@
-"""How much of what Truto allows a bulk uses: 50 calls a second of a token, 5 of an account, counted over 10 s."""
+"""How much of what Truto allows a bulk uses: 50 calls per second of a token, 5 of an account, counted over 10 s."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def _cpu_of(update: Callable[[], Any]) -> float:
     began = time.process_time()
     for _ in range(_CALLS):
         if update()["id"] != "23423523":
-            raise RuntimeError("the answer is another one")
+            raise RuntimeError("the answer is a different one")
     return (time.process_time() - began) / _CALLS * 1000
 
 

@@ -54,7 +54,7 @@ def _record(account: str) -> Record:
 
 
 def _seconds(accounts: Sequence[str], each: int, rate: float) -> float:
-    """Return the time that a task takes for so many records of each account, at so many calls a second in all."""
+    """Return the time that a task takes for so many records of each account, at so many calls per second in all."""
     now = 0.0
     clock: Callable[[], float] = lambda: now  # noqa: E731
     limiter = RateLimiter(requests_per_second=rate, clock=clock)

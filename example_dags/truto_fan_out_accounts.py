@@ -50,7 +50,7 @@ with DAG(
 
     @task(retries=2, retry_delay=timedelta(minutes=1))
     def updates(integration: str) -> list[dict[str, Any]]:
-        """Return the arguments of one task a customer: those with an active connection whom the warehouse knows."""
+        """Return the arguments of one task per customer: those with an active connection whom the warehouse knows."""
         customers = TrutoHook().integrated_accounts(integration=integration, status="active")
         return [
             {

@@ -1,4 +1,4 @@
-"""One mapped task a customer: each customer's failure is its own."""
+"""One mapped task per customer: each customer's failure is its own."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ with DAG(
 
     @task
     def health_scores() -> list[dict[str, Any]]:
-        """Stand in for a query of the warehouse: one row a customer."""
+        """Stand in for a query of the warehouse: one row per customer."""
         return [
             {
                 "integrated_account_id": "acae0000-0000-4000-8000-000000000001",

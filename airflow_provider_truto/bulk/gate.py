@@ -69,7 +69,7 @@ class PlanGate:
             )
 
     def check_begun(self, begun_with: Mapping[str, Any], ledger: Any) -> None:
-        """Raise ``PlanRefusedError`` where a ledger was begun with another plan than ``expect``."""
+        """Raise ``PlanRefusedError`` where a ledger was begun with a different plan than ``expect``."""
         begun = (begun_with.get("plan") or {}).get("hash")
         if self.expect is not None and begun != self.expect:
             raise PlanRefusedError(

@@ -91,7 +91,7 @@ class Ledger:
     def read_first_header(self) -> dict[str, Any] | None:
         """Return the header that this generation was begun with; ``None`` where no try has begun it.
 
-        Raises ``LedgerError`` for one that cannot be read, or is of another version.
+        Raises ``LedgerError`` for one that cannot be read, or is of a different version.
         """
         return next(iter(self._read_headers()), None)
 
@@ -104,7 +104,7 @@ class Ledger:
         are any, and the ``task_generation`` of the try. What failed in tries of earlier generations is to be done
         again, since somebody has cleared the task. ``on_row`` is called with each row that counts. Raises
         ``LedgerError`` where the source has changed, or a file cannot be read, and ``LiveTryError`` where another try
-        has begun it with another reading in the meantime.
+        has begun it with a different reading in the meantime.
         """
         for stored in self._read_headers():
             self._check(stored, header)

@@ -92,7 +92,7 @@ def is_open(path: Any) -> bool:
 def read_headers(folder: Any) -> list[dict[str, Any]]:
     """Read what the ledger in a folder was begun with; several are there where two tries began at once.
 
-    Raises ``LedgerError`` for one that cannot be read, or is of another version.
+    Raises ``LedgerError`` for one that cannot be read, or is of a different version.
     """
     return [header for path in list_ledger_files(folder, "header") if (header := _read_header(path)) is not None]
 
@@ -144,7 +144,7 @@ def parse_lines(
 
 
 def find_fault_in(value: Any, shape: Mapping[str, tuple[bool, _Fits]]) -> str | None:
-    """Return what is wrong with an object: a name that it lacks, or whose value is of another kind."""
+    """Return what is wrong with an object: a name that it lacks, or whose value is of a different kind."""
     if not isinstance(value, dict):
         return "it is not a JSON object"
     for name, (is_needed, fits) in shape.items():
@@ -169,7 +169,7 @@ def _read_header(path: Any) -> dict[str, Any] | None:
     if header["ledger_version"] != LEDGER_VERSION:
         raise LedgerError(
             f"{path}: the ledger is of version {header['ledger_version']}, this package writes {LEDGER_VERSION}:"
-            " finish it with the version that began it, or set another output_path"
+            " finish it with the version that began it, or set a different output_path"
         )
     if fault := find_fault_in(header, _HEADER):
         raise LedgerError.of_file(path, f"is not the header of a ledger: {fault}", way_out)
@@ -199,7 +199,7 @@ def parse_checked(
 ) -> dict[str, Any]:
     """Parse the object in a file; raise an error that names the file for anything else.
 
-    ``otherwise`` says what one that has another shape is not.
+    ``otherwise`` says what one that has a different shape is not.
     """
     if not data.strip():
         raise raises.of_file(path, "is empty", way_out)

@@ -115,7 +115,7 @@ class BulkPreview:
 
     @property
     def hash(self) -> str:
-        """Name the plan: another one where any decision differs, or their order."""
+        """Name the plan; the name differs where any decision does, or their order."""
         return f"{_VERSION}-{self._hash.hexdigest()}{_FULL if self.is_full else ''}"
 
     def wants_sample(self, account_id: str, kind: Kind) -> bool:

@@ -3,7 +3,7 @@
     <output_path>/<dag>/<run>/<task>/<map index>/try-<try>-<uuid>.json
 
 It is written before anything else is read, so that a try which leaves no ledger (a wrong source, a failed check)
-leaves at least this. A later try that finds neither reads another folder than the earlier ones wrote to, as where
+leaves at least this. A later try that finds neither reads a different folder than the earlier ones wrote to, as where
 each worker has its own disk: for it nothing is done yet, and it would write everything again. Or no earlier try ever
 came to run, which cannot be seen from here.
 """

@@ -100,7 +100,8 @@ async def look_at_account(
     API, ``True`` for one that the account has. Nothing is taken from the cache.
 
     Raises what a call raises, ``TrutoSchemaError`` where a tenant has several accounts or the account is named in two
-    ways, and ``TrutoMethodNotAllowedError`` where nothing can be probed. A customer who has no account is no error.
+    ways, and ``TrutoMethodNotAllowedError`` where nothing can be probed. A customer without an account is not an
+    error.
     """
     given = {"integrated_account_id": integrated_account_id, "tenant_id": tenant_id, "integration": integration}
     if problems := list(find_naming_problems({name for name, value in given.items() if value is not None})):

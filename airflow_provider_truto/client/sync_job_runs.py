@@ -78,7 +78,7 @@ def _is_of(run: Mapping[str, Any], start: RunStart) -> bool:
 
 
 def _contradicts(shown: Any, given: Any) -> bool:
-    """Whether a run shows another value than it would have been given; what it does not show says nothing."""
+    """Whether a run shows a different value than it would have been given; what it does not show says nothing."""
     if isinstance(shown, Mapping) and isinstance(given, Mapping):
         return any(key in shown and shown[key] != given[key] for key in given)
     return shown is not None and shown != given

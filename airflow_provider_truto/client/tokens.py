@@ -76,7 +76,7 @@ class ApiToken:
         return self._token
 
     def get_unless(self, refused: Token) -> Token | None:
-        """Return the token where it is another than the one that was refused."""
+        """Return the token where it differs from the one that was refused."""
         return self._token if self._token != refused else None
 
     def replace(self, token: object) -> None:

@@ -73,8 +73,8 @@ class Argument(NamedTuple):
 def to_renderable(value: Any) -> Any:
     """Return a value as Airflow can render and store it: a path as text, a set in an order that stays.
 
-    Airflow renders no ``Path``, and takes a set that it sees in another order for another version of the DAG. An
-    ``ObjectStoragePath`` stays one: it may have a connection and options.
+    Airflow renders no ``Path``, and takes a set that it sees in a different order for a different version of the DAG.
+    An ``ObjectStoragePath`` stays one: it may have a connection and options.
     """
     if isinstance(value, PurePath) and not hasattr(value, "protocol"):
         return str(value)

@@ -81,8 +81,8 @@ class TrutoBulkOperator(DeferringOperator):
         if given.get("on_removed") in {"clear_fields", "delete"}:
             yield Problem(
                 "/on_removed",
-                "is 'ignore' or 'report' with match_on: a row that is found by another value than before would look"
-                " as if its record had left the source",
+                "is 'ignore' or 'report' with match_on: a row that is found by a different value than before would"
+                " look as if its record had left the source",
             )
         shard = given.get("shard")
         if isinstance(shard, Mapping) and shard.get("by") == "id":

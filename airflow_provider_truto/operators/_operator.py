@@ -208,7 +208,7 @@ class TrutoOperator(TypedRenderingMixin, SignatureMixin, LinkingMixin, BaseOpera
     def defer_until_event(
         self, context: Mapping[str, Any], trigger: BaseTrigger, *, method_name: str = "execute_complete"
     ) -> Any:
-        """Give the worker back until a trigger fires; a method takes the context and the event then."""
+        """Free the worker until a trigger fires; a method takes the context and the event then."""
         this_try = {_DEFERRED_TRY: _read_try_number(context)}
         return self.defer(trigger=trigger, method_name=method_name, kwargs=this_try)
 

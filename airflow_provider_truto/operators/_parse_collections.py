@@ -40,13 +40,13 @@ def parse_path(value: Any) -> Any:
 
 
 def parse_output(value: Any) -> Any:
-    """Read a path to write to. A relative one means another folder on each worker, and another on Airflow 2.11."""
+    """Read a path to write. A relative one means a different folder on each worker, and another on Airflow 2.11."""
     path = parse_path(value)
     protocol, _, rest = str(path).rpartition("://")
     if protocol in LOCAL and not rest.startswith("/"):
         raise RefusedError.of(
-            f"{describe_value(str(path))} is relative, and would be another folder on each worker: write an absolute"
-            " path on a disk that all workers share, or a URL such as 's3://aws_default@bucket/truto'"
+            f"{describe_value(str(path))} is relative, and would be a different folder on each worker: write an"
+            " absolute path on a disk that all workers share, or a URL such as 's3://aws_default@bucket/truto'"
         )
     return path
 

@@ -106,14 +106,14 @@ class TypedRenderingMixin:
         row = {
             name: value
             for name, value in arguments.items()
-            # With `strict=False` a row may hold what is shared, too; then its value is another object.
+            # With `strict=False` a row may hold what is shared, too; then its value is a different object.
             if not (name in partial and partial[name] is value)
             and is_from_expansion(task.expand_input, name, context["ti"].map_index)
         }
         return partial, row
 
     def _take_from(self, row: Mapping[str, Any], name: str) -> bool:
-        """Take a field as it came in the row; say whether it did: a subclass may have made another value of it."""
+        """Take a field as it came in the row; say whether it did: a subclass may have made something else of it."""
         if name not in row or getattr(self, name, None) is not row[name]:
             return False
         if row[name] is not None:  # that is an argument which the row leaves out

@@ -55,8 +55,8 @@ class TrutoBulkUnifiedOperator(TrutoBulkOperator):
     :param query_parameters: the values of the query's placeholders. (templated)
     :param hook_params: further arguments of that connection's hook, such as a warehouse or a database. (templated)
     :param query: deprecated, write ``sql``. (templated)
-    :param mapping: makes records of rows of another shape: ``{"id", "integrated_account_id"?, "body"}`` whose texts
-        are templates of ``row``, as in ``{"id": "{{ row.crm_id }}", "body": {"name": "{{ row.name }}"}}``; or a
+    :param mapping: makes records of rows of a different shape: ``{"id", "integrated_account_id"?, "body"}`` whose
+        texts are templates of ``row``, as in ``{"id": "{{ row.crm_id }}", "body": {"name": "{{ row.name }}"}}``; or a
         function of yours, also by its name (``"my_package.my_module.to_record"``), that returns such a record for a
         row, or ``None`` to leave the row out, which is accounted for as ``unchanged``. The same row must give the
         same record each time. A row that it fails on is a failed record. Never rendered by Airflow.

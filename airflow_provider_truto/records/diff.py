@@ -23,7 +23,7 @@ from airflow_provider_truto.records.verify import (
 from airflow_provider_truto.schemas.pointers import extend_pointer
 
 _VERSION = "p1"
-#: Items up to which a list may be in another order. Finding an order takes the square of them; a longer list is
+#: Items up to which a list may be in a different order. Finding an order takes the square of them; a longer list is
 #: compared in its own, and at worst sent although nothing in it changes.
 _LONGEST_UNORDERED = 200
 
@@ -41,10 +41,10 @@ def list_changes(body: Mapping[str, Any], record: Mapping[str, Any]) -> tuple[Ch
 
     Objects are compared key by key, by the keys that the body gives. A list is compared as a whole: it is the same
     where it is as long as the CRM's and each item has one of the CRM's for its own, objects in any order, in which
-    every key that is given means the same. Meaning the same are a moment in another zone, a phone number of the same
-    digits, a number or boolean as text, text but for white space at its ends, and nothing (null, empty,
-    absent) and nothing. ``remote_data`` is always a change with ``None`` before: the CRM takes it in another shape
-    than it shows.
+    every key that is given means the same. Meaning the same are a moment in a different zone, a phone number of the
+    same digits, a number or boolean as text, text but for white space at its ends, and nothing (null, empty,
+    absent) and nothing. ``remote_data`` is always a change with ``None`` before: the CRM takes it in a different
+    shape than it shows.
     """
     return tuple(change for name in body for change in _iterate_changes(name, body, record))
 
@@ -60,7 +60,7 @@ def select_differing(body: Mapping[str, Any], record: Mapping[str, Any]) -> dict
 def hash_preview(*, path: str, integrated_account_id: str, body: Mapping[str, Any], record: Mapping[str, Any]) -> str:
     """Hash what was previewed: the target, the body, and the present values of exactly the fields it names.
 
-    The same for any order of keys and whatever else changes in the record; another as soon as a value changes that
+    The same for any order of keys and whatever else changes in the record; different as soon as a value changes that
     the body would overwrite, other items of a list that it names among them. What ``remote_data`` would overwrite
     is unknown and not in it.
     """

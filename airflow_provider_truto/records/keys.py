@@ -25,8 +25,8 @@ _JSON = json.JSONEncoder(sort_keys=True)
 class TaskIdentity(Value):
     """Which write of which task this is.
 
-    ``generation`` is constant over automatic retries and another after a clear, and in a DAG run that was deleted and
-    made again under its id, so that a retried task replays and the others write; ``airflow_task`` says what it is
+    ``generation`` is constant over automatic retries and different after a clear, and in a DAG run that was deleted
+    and made again under its id, so that a retried task replays and the others write; ``airflow_task`` says what it is
     made of. ``ordinal`` is the record's place in its source, or the number of a call among equal ones of its task.
     """
 

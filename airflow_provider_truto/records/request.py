@@ -82,7 +82,7 @@ _MEANT |= {"patch": "update", "put": "update", "post": "create"}
 
 
 def explain_method_slip(method: Any) -> str | None:
-    """Return what is wrong with a method that names one of Truto's own in another way; ``None`` for any other name.
+    """Return what is wrong with a method that spells one of Truto's own differently; ``None`` for any other name.
 
     It would be called as a custom method of that name: ``POST /unified/crm/accounts/patch``.
     """

@@ -27,8 +27,8 @@ _MOST_COMPARISONS = 50_000
 class Verification:
     """JSON pointers into the body, each in one of four groups.
 
-    ``taken``: answered as asked. ``changed``: answered in another form of the same (a normalised phone number,
-    an added id, ``Z`` for ``+00:00``). ``not_confirmed``: absent, or another value. ``unverifiable``: the
+    ``taken``: answered as asked. ``changed``: answered in a different form of the same (a normalised phone number,
+    an added id, ``Z`` for ``+00:00``). ``not_confirmed``: absent, or a different value. ``unverifiable``: the
     answer cannot tell (excluded fields, ``raw``, ``stream``, ``remote_data``).
     """
 

@@ -77,7 +77,7 @@ def find_unlisted_fields(schema: Mapping[str, Any], value: Any) -> list[str]:
 
 
 def replace_custom_fields(body_schema: Mapping[str, Any], custom: Mapping[str, Any]) -> dict[str, Any]:
-    """Copy the schema of a body with another schema for its ``custom_fields``, which it need not have had."""
+    """Copy the schema of a body with a different schema for its ``custom_fields``, which it need not have had."""
     properties = body_schema.get("properties")
     properties = properties if isinstance(properties, Mapping) else {}
     return {**body_schema, "properties": {**properties, "custom_fields": dict(custom)}}

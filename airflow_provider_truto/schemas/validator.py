@@ -181,7 +181,7 @@ class Schema:
                     yield _build_finding(extend_pointer(at, key), "is required", error)
             told.add(place)
         elif keyword == "enum" and not self._is_of_type(instance, schema.get("type")):
-            pass  # that it is of another type was found as well, and says more
+            pass  # that it is of a different type was found as well, and says more
         else:
             yield _build_finding(at or "/", explain_error(error, hide_values=hide_values), error)
 

@@ -46,8 +46,8 @@ class TrutoRecordSensor(TrutoSensor):
 
     :param fields: values by field, nested as in the record (``{"owner": {"id": "7"}}``) or by JSON pointer
         (``{"/custom_fields/tier": "gold"}``). An object is compared by the keys that are given. A number and its
-        text, a time in another zone, and spellings of a phone number mean the same, as for ``skip_unchanged``; a null
-        or empty value waits for an empty field. (templated)
+        text, a time in a different zone, and spellings of a phone number mean the same, as for ``skip_unchanged``; a
+        null or empty value waits for an empty field. (templated)
     :param condition: a Jinja expression over ``record`` and ``values`` that must be true:
         ``"record.updated_at | as_datetime > values.since | as_datetime"``. As long as a field that it asks for is
         absent it is not true, unless it says otherwise (``record.owner is defined``). Never rendered: put what

@@ -57,7 +57,7 @@ class TrutoSyncJobRunSensor(TrutoSensor):
         self._take(locals())
 
     def look(self, hook: TrutoHook) -> Any:
-        """Look at the run once. Raises ``TrutoSyncJobRunError`` where it ended in another way than completed."""
+        """Look at the run once. Raises ``TrutoSyncJobRunError`` where it ended otherwise than completed."""
         run = hook.sync_job_run(self.sync_job_run_id)
         log_status(self.log, run)
         if not is_over(run):

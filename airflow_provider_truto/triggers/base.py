@@ -91,7 +91,7 @@ class PollingTrigger(BaseTrigger):
         from airflow_provider_truto.hooks.truto import TrutoAsyncHook
 
         try:
-            # One attempt a poll: the next poll is the repeat.
+            # One attempt per poll: the next poll is the repeat.
             async with TrutoAsyncHook(self.truto_conn_id, max_attempts=1) as hook:
                 reason, message = await self._wait(hook)
             yield TriggerEvent({"reason": reason, "message": message, "deadline": self.deadline, **self.subject})

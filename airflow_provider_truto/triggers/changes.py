@@ -112,7 +112,7 @@ class TrutoChangesTrigger(BaseEventTrigger):
         from airflow_provider_truto.hooks.truto import TrutoAsyncHook
 
         events: asyncio.Queue[tuple[dict[str, Any], asyncio.Event]] = asyncio.Queue()
-        # One attempt a look: the next look is the repeat.
+        # One attempt per look: the next look is the repeat.
         async with TrutoAsyncHook(self.truto_conn_id, max_attempts=1) as hook:
             followers = [
                 asyncio.create_task(_Follower(self, hook, account, events).follow())

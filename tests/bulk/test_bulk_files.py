@@ -91,7 +91,9 @@ def test_a_csv_is_read_as_other_tools_read_it(tmp_path, case):
 def test_a_header_that_comes_again_in_another_order_ends_the_reading(tmp_path):
     first, end = told(source_of(tmp_path, {"rows.csv": "id,name\n1,A\nname,id\nB,2\n"}))
     assert first == ("1", {"name": "A"})
-    assert end.startswith("rows.csv cannot be read beyond line 2: a header comes again, with its columns in another")
+    assert end.startswith(
+        "rows.csv cannot be read beyond line 2: a header comes again, with its columns in a different"
+    )
 
 
 REFUSED = {

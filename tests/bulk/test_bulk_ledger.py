@@ -404,7 +404,7 @@ def test_a_ledger_of_another_version_is_refused(folder, monkeypatch):
     opened(folder)
     monkeypatch.undo()
     with pytest.raises(
-        LedgerError, match=r"version 99, this package writes 2: finish it with .* another output_path"
+        LedgerError, match=r"version 99, this package writes 2: finish it with .* a different output_path"
     ):
         opened(folder, try_number=2)
 

@@ -377,7 +377,7 @@ def test_no_sequence_of_refusals_is_waited_for_too_short_or_too_long(
 
 
 class Store:
-    """A suffix store that remembers what had been sent when it was written to."""
+    """A store of key versions that remembers what had been sent when it was written to."""
 
     def __init__(self, emulator, version=1):
         self.emulator = emulator
@@ -425,14 +425,14 @@ def test_with_a_store_a_key_that_was_refused_twice_advances(status, emulator, cl
     assert store.version == 3
 
 
-def test_the_suffix_is_saved_before_it_is_sent(emulator, client, write):
+def test_the_key_version_is_saved_before_it_is_sent(emulator, client, write):
     emulator.fault(status=429, method="PATCH", times=4)
     store = Store(emulator)
     client.run(write(key="v1-abc"), key_versions=store)
     assert store.saved == [(2, ["v1-abc"] * 2), (3, ["v1-abc", "v1-abc", "v1-abc-2", "v1-abc-2"])]
 
 
-def test_a_suffix_that_cannot_be_saved_is_not_sent(emulator, client, write):
+def test_a_key_version_that_cannot_be_saved_is_not_sent(emulator, client, write):
     class Broken(Store):
         def save(self, version):
             raise OSError("the store is gone")
@@ -487,7 +487,7 @@ def test_a_refusal_that_is_not_waited_for_does_not_advance_the_key(emulator, mak
     assert caught.value.idempotency_key == "v1-abc"
 
 
-def test_a_call_goes_on_with_the_suffix_that_was_stored(emulator, client, write):
+def test_a_call_goes_on_with_the_key_version_that_was_stored(emulator, client, write):
     emulator.fault(status=500, method="PATCH")
     result = client.run(write(key="v1-abc"), key_versions=Store(emulator, version=4))
     assert keys(emulator) == ["v1-abc-4", "v1-abc-4"]

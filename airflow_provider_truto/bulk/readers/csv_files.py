@@ -87,12 +87,12 @@ def _read_rows_below(rows: Iterator[Row], names: Sequence[str]) -> Iterator[Row]
 
 
 def _is_header(cells: Sequence[str], names: Sequence[str]) -> bool:
-    """Return whether a row is the header again. Raises ``ValueError`` for one in another order."""
+    """Return whether a row is the header again. Raises ``ValueError`` for one in a different order."""
     cells = [cells[0].removeprefix("\ufeff"), *cells[1:]]
     if cells == names:
         return True
     if len(names) > 1 and sorted(cells) == sorted(names):
-        raise ValueError("a header comes again, with its columns in another order: give each file on its own")
+        raise ValueError("a header comes again, with its columns in a different order: give each file on its own")
     return False
 
 

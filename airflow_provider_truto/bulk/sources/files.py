@@ -43,7 +43,7 @@ class FileSource(Source):
 
     Each path is one of them, a folder or a glob. They are read in the order of the paths, those of one path in the
     order of their names. ``delimiter`` separates the cells of a CSV. Raises ``ValueError`` where there is no file, or
-    one of another kind, or one whose header is wrong: all are looked into before anything is sent.
+    one of a different kind, or one whose header is wrong: all are looked into before anything is sent.
     """
 
     def __init__(self, *paths: Any, parser: RecordParser | None = None, delimiter: str = ",") -> None:
@@ -142,7 +142,7 @@ def _read_version(path: Any) -> list[str]:
 def _open_content(path: Any, kind: Format) -> Iterator[Any]:
     """Open a file for reading what it holds, which tells by itself whether it is gzipped.
 
-    Raises ``ValueError`` for what begins like a file of another kind, and ``gzip.BadGzipFile``.
+    Raises ``ValueError`` for what begins like a file of a different kind, and ``gzip.BadGzipFile``.
     """
     with open_buffered(path) as raw:
         if path.name.lower().endswith(".gz") or raw.peek(2).startswith(_GZIPPED):

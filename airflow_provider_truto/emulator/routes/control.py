@@ -8,8 +8,8 @@ They need no token, and are neither logged nor hit by faults.
     GET    /_emulator/log             {"requests": […], "executions": […], "mints": […]}
     POST   /_emulator/reset           back to the seed
     POST   /_emulator/tokens          {"token": "…", "expires_at": "…" or null}: accept this API token
-    DELETE /_emulator/tokens/{token}  accept it no longer
-    DELETE /_emulator/account-tokens  accept no longer any token that was minted for an integrated account
+    DELETE /_emulator/tokens/{token}  no longer accept it
+    DELETE /_emulator/account-tokens  no longer accept any token that was minted for an integrated account
     GET    /_emulator/state           {"integrated_accounts": […], "records": {…}} as they are now
 """
 

@@ -70,7 +70,7 @@ def _spend_limits(state: State, request: Request, *, token_number: int) -> None:
 
 
 def _handle_data(state: State, request: Request) -> Response | None:
-    """Return the answer of a route to customers' data, or about it; None where the path is another."""
+    """Return the answer of a route to customers' data, or about it; None for a different path."""
     match request.path:
         case ("unified", "meta", model, name):
             return meta.describe_model(state, request, model=model, integration_name=name)
@@ -96,7 +96,7 @@ def _handle_data(state: State, request: Request) -> Response | None:
 
 
 def _handle_accounts(state: State, request: Request) -> Response | None:
-    """Return the answer of a route about integrated accounts and integrations; None where the path is another."""
+    """Return the answer of a route about integrated accounts and integrations; None for a different path."""
     match request.path:
         case ("integrated-account",):
             return admin.list_integrated_accounts(state, request)

@@ -118,11 +118,11 @@ class State:
         self.tokens.add(token, expires_at=expires_at)
 
     def revoke_token(self, token: str) -> bool:
-        """Accept this token no longer; False where it was unknown."""
+        """No longer accept this token; False where it was unknown."""
         return self.tokens.revoke(token)
 
     def revoke_account_tokens(self) -> None:
-        """Accept no longer any token of an integrated account that was minted so far."""
+        """No longer accept any token of an integrated account that was minted so far."""
         self.tokens.revoke_minted()
 
     def mint(self, account_id: str, *, minted_with: Token) -> str:

@@ -47,7 +47,7 @@ class Tokens:
         return self._tokens.pop(token, None) is not None
 
     def revoke_minted(self) -> None:
-        """Accept no longer any token of an integrated account."""
+        """No longer accept any token of an integrated account."""
         self._tokens = {text: token for text, token in self._tokens.items() if token.account_id is None}
 
     def find(self, authorization: str | None) -> Token | None:
