@@ -53,7 +53,7 @@ def strip_user(url: str) -> str:
     return re.sub(r"//[^/]*@", "//***@", url)
 
 
-class Confined:
+class Unpicklable:
     """Holds a secret, which must not leave the process: it cannot be pickled. A copy of it is itself."""
 
     __slots__ = ()
@@ -71,7 +71,7 @@ class Confined:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClientSettings(Confined):
+class ClientSettings(Unpicklable):
     """Where and how to call. Times are in seconds.
 
     ``read_timeout`` bounds one silence, ``deadline`` one attempt in all; of a streamed answer only the head.

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_provider_truto.client.errors import TrutoError
-from airflow_provider_truto.client.settings import Confined, Origin
+from airflow_provider_truto.client.settings import Origin, Unpicklable
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _SWEEP_AT = 1024
 
 
-class Token(Confined):
+class Token(Unpicklable):
     """A secret that prints as ``***``; ``reveal()`` is called where the header is written, nowhere else.
 
     Raises ``ValueError`` for text that no header can carry.

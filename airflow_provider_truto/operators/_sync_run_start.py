@@ -64,7 +64,7 @@ def read_start(operator: Any, hook: TrutoHook) -> RunStart:
     )
 
 
-class Doubt(NamedTuple):
+class PossibleStart(NamedTuple):
     """Since when this task may have started a run that it does not know of.
 
     ``is_exact``: nothing but this generation of tries has been before that moment, so that a run which is completed
@@ -102,11 +102,11 @@ class StartedRuns:
         return others
 
     @property
-    def doubt(self) -> Doubt | None:
+    def possible_start(self) -> PossibleStart | None:
         """Since when a run may have been started that is not known; ``None`` if every run is known."""
         if self._store is not None:
             since = read_time(self._state.get("since"))
-            return Doubt(since, is_exact=True, others=self.others) if since and not self.run_id else None
+            return PossibleStart(since, is_exact=True, others=self.others) if since and not self.run_id else None
         ti = self._context.get("ti")
         if ti is None or ti.try_number <= 1:
             return None
@@ -115,17 +115,17 @@ class StartedRuns:
         )
         tries = list_earlier_tries(ti)
         if tries is None or ti.try_number - 1 not in {number for number, _, _ in tries}:
-            return Doubt(run_began, is_exact=False)
+            return PossibleStart(run_began, is_exact=False)
         of_generation = [began or run_began for _, max_tries, began in tries if max_tries == ti.max_tries]
-        return Doubt(min(of_generation), is_exact=True) if of_generation else None
+        return PossibleStart(min(of_generation), is_exact=True) if of_generation else None
 
     def begin(self) -> None:
         """Store that a run is about to be started, before it is."""
-        doubt = self.doubt
-        since = doubt.since if doubt else datetime.now(timezone.utc)
+        possible_start = self.possible_start
+        since = possible_start.since if possible_start else datetime.now(timezone.utc)
         self._save(since=since.isoformat(), sync_job_run_id="", others=_list_runs(self._state))
 
-    def know(self, run_id: str) -> None:
+    def save_run(self, run_id: str) -> None:
         """Store the run."""
         self._save(sync_job_run_id=run_id)
 
@@ -148,12 +148,12 @@ def start_once(hook: TrutoHook, start: RunStart, started: StartedRuns, *, log: A
     Raises ``TrutoSyncJobRunError`` where more than one run may be it.
     """
     found = _find_known_run(hook, started.run_id, log=log) if started.run_id else None
-    if found is None and (doubt := started.doubt):
-        log.info("An earlier try may have started %s: looking for its run since %s", start, doubt.since)
-        found = find_run(hook, start, doubt)
+    if found is None and (possible_start := started.possible_start):
+        log.info("An earlier try may have started %s: looking for its run since %s", start, possible_start.since)
+        found = find_run(hook, start, possible_start)
     if found is not None:
         log.info("Going on with sync job run %s (%s), which was started before", found["id"], found.get("status"))
-        started.know(found["id"])
+        started.save_run(found["id"])
         return found
     began = datetime.now(timezone.utc)
     started.begin()
@@ -167,28 +167,28 @@ def start_once(hook: TrutoHook, start: RunStart, started: StartedRuns, *, log: A
     except TrutoError as error:
         if not _may_have_started(error):
             raise
-        doubt = Doubt(began, is_exact=True, others=started.others)
-        run = _look_for_lost(hook, start, doubt, error=error, log=log)
+        possible_start = PossibleStart(began, is_exact=True, others=started.others)
+        run = _look_for_lost(hook, start, possible_start, error=error, log=log)
     log.info("Started sync job run %s of %s", run["id"], start)
-    started.know(run["id"])
+    started.save_run(run["id"])
     return run
 
 
-def find_run(hook: TrutoHook, start: RunStart, doubt: Doubt) -> dict[str, Any] | None:
-    """Return the one run that a start in doubt may have made, or ``None``.
+def find_run(hook: TrutoHook, start: RunStart, possible_start: PossibleStart) -> dict[str, Any] | None:
+    """Return the one run that a possible start may have made, or ``None``.
 
     Raises ``TrutoSyncJobRunError`` where there are several.
     """
     # Truto documents no filters of this list and ignores what it does not know: all of it is read, and compared here.
     runs = hook.sync_job_runs(sync_job_id=start.sync_job_id, integrated_account_id=start.integrated_account_id)
-    fitting = find_candidates(runs, start, since=doubt.since, with_completed=doubt.is_exact)
-    found = [run for run in fitting if run["id"] not in doubt.others]
+    fitting = find_candidates(runs, start, since=possible_start.since, with_completed=possible_start.is_exact)
+    found = [run for run in fitting if run["id"] not in possible_start.others]
     if len(found) > 1:
         named = ", ".join(f"{run['id']} ({run.get('status')}, created {run.get('created_at')})" for run in found)
         raise TrutoSyncJobRunError(
             f"Which run of {start} is this task's cannot be told: {len(found)} were created since"
-            f" {doubt.since.isoformat()}: {named}. Nothing was started. Fix: stop those that nobody needs, or"
-            " wait for them with TrutoSyncJobRunSensor, and clear this task to start another."
+            f" {possible_start.since.isoformat()}: {named}. Nothing was started. Fix: stop those that nobody needs,"
+            " or wait for them with TrutoSyncJobRunSensor, and clear this task to start another."
         )
     return found[0] if found else None
 
@@ -211,12 +211,14 @@ def _may_have_started(error: TrutoError) -> bool:
     return isinstance(error, (TrutoServerError, TrutoTemporaryError))
 
 
-def _look_for_lost(hook: TrutoHook, start: RunStart, doubt: Doubt, *, error: TrutoError, log: Any) -> dict[str, Any]:
+def _look_for_lost(
+    hook: TrutoHook, start: RunStart, possible_start: PossibleStart, *, error: TrutoError, log: Any
+) -> dict[str, Any]:
     """Find the run of a start whose answer was lost. Raises that error if it is not found; it is not sent again."""
     log.warning("Whether a run of %s was started is not known: %s", start, error)
     for seconds in LOOK_AFTER:
         time.sleep(seconds)
-        if run := find_run(hook, start, doubt):
+        if run := find_run(hook, start, possible_start):
             log.info("It was: sync job run %s", run["id"])
             return run
     log.warning("No such run is seen. It is not started again in this try; the next one looks again before it does")

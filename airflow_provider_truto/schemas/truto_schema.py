@@ -150,16 +150,16 @@ class _Conversion:
         node = self.merge(schemas, at)
         if node.reference_name is None:
             return self.write(node, at, depth)
-        telling = [part for part in node.parts if _tells_something(part)]
-        if not telling:
+        parts = [part for part in node.parts if _has_own_keywords(part)]
+        if not parts:
             return {}
         own = schemas[0].get("description") if isinstance(schemas[0], Mapping) else None
-        reference = {"$ref": _DEFINITIONS + self.define(node, telling, at)}
+        reference = {"$ref": _DEFINITIONS + self.define(node, parts, at)}
         return {**reference, "description": own} if isinstance(own, str) else reference
 
-    def define(self, node: _Node, telling: Sequence[Mapping[str, Any]], at: str) -> str:
+    def define(self, node: _Node, parts: Sequence[Mapping[str, Any]], at: str) -> str:
         """Return the name of a merged node's definition; each is converted once, so that circles close."""
-        key = (*map(id, telling), node.is_open)
+        key = (*map(id, parts), node.is_open)
         if key not in self.names:
             name = re.sub("[^A-Za-z0-9_-]", "_", (node.reference_name or "root")[:60])
             self.uses[name] = uses = self.uses.get(name, 0) + 1
@@ -224,7 +224,7 @@ class _Conversion:
             node.reference_name = node.reference_name or str(reference).rpartition("/")[2].lstrip("#") or "root"
             waiting.append(target)
             is_circle = is_circle or id(target) in seen
-        if is_circle and not any(map(_tells_something, node.parts)):
+        if is_circle and not any(map(_has_own_keywords, node.parts)):
             self.warn(at, "its $ref leads back to itself")
         return node
 
@@ -343,10 +343,10 @@ _READERS: dict[str, Callable[[_Node, Any], bool]] = {
 }
 
 
-def _tells_something(part: Mapping[str, Any]) -> bool:
+def _has_own_keywords(part: Mapping[str, Any]) -> bool:
     """Whether a schema is more than a reference with a description."""
-    telling = part.keys() - _IGNORED - {"description"}
-    return bool(telling - {"required"}) or isinstance(part.get("required"), list)
+    keywords = part.keys() - _IGNORED - {"description"}
+    return bool(keywords - {"required"}) or isinstance(part.get("required"), list)
 
 
 def _list_unknown_types(value: Any) -> list[str]:

@@ -49,9 +49,9 @@ def truto(truto_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulated
     for name in ("no_proxy", "NO_PROXY"):  # a proxy of the environment cannot reach loopback
         monkeypatch.setenv(name, "127.0.0.1", prepend=",")
     for transport in (RequestsTransport, AiohttpTransport):
-        monkeypatch.setattr(transport, "sleep", _sleep_not)
+        monkeypatch.setattr(transport, "sleep", _skip_sleep)
     return truto
 
 
-async def _sleep_not(_transport: Any, _seconds: float) -> None:
+async def _skip_sleep(_transport: Any, _seconds: float) -> None:
     """Go on at once: what a call would wait for between its attempts is not worth a test's time."""
