@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import median
@@ -66,11 +67,15 @@ class Comparison:
 
 
 def in_turn(contenders: Mapping[str, Callable[[], float]], *, rounds: int) -> dict[str, list[float]]:
-    """Measure A B C A B C …; a round before the first, in which everything is still cold, does not count."""
+    """Measure A B C A B C …; a round before the first, in which everything is still cold, does not count.
+
+    Garbage is collected in between, so that nobody pays for what another has left.
+    """
     for measure in contenders.values():
         measure()
     samples: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, measure in contenders.items():
+            gc.collect()
             samples[name].append(measure())
     return samples
