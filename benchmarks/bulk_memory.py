@@ -13,7 +13,7 @@ from benchmarks.server import serving
 
 _COMPARED_WITH = 10_000
 _OTHERS = (100, 1_000, 50_000)
-#: Takes a quarter of an hour, so that it must be asked for: `make bench MILLION=1`.
+#: Takes five minutes or more, so that it must be asked for: `make bench MILLION=1`.
 _MILLION = 1_000_000
 
 
