@@ -203,7 +203,7 @@ def find_meaning(status: int, *, is_remote: bool) -> Meaning:
 
 
 def is_refused(status: int | None) -> bool:
-    """Whether a status says that nothing was executed, whoever gave it; what is unclear, or no status, does not."""
+    """Whether a status says that nothing was executed, by Truto and by the CRM alike; ``None`` says nothing."""
     return status is not None and all(
         find_meaning(status, is_remote=is_remote).is_refusal for is_remote in (True, False)
     )

@@ -42,8 +42,7 @@ class ResponseReader(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         # All that it wants of a socket is a file to read from.
         super().__init__(SimpleNamespace(makefile=lambda _mode: _Reader(sock)), *args, **kwargs)  # type: ignore[arg-type]
-        # urllib3's own, for TLS within TLS, does not tell what it has unpacked.
-        self._is_last = not isinstance(sock, socket.socket)
+        self._is_last = not _is_python_s(sock)
 
     def begin(self) -> None:
         """Read the head. Raises ``HTTPException`` where what follows it cannot be told for certain."""
@@ -92,6 +91,11 @@ class ResponseReader(http.client.HTTPResponse):
         if self.version == 10:  # as http.client writes 1.0
             return "keep-alive" not in options or "Transfer-Encoding" in self.headers
         return "close" in options
+
+
+def _is_python_s(sock: Any) -> bool:
+    """Whether a socket is one of Python's; urllib3's, for TLS within TLS, does not tell what it has unpacked."""
+    return isinstance(sock, socket.socket)
 
 
 def _read_headers(file: Any) -> http.client.HTTPMessage:
@@ -184,8 +188,9 @@ class _Source(io.RawIOBase):
 
     def hang_up(self) -> None:
         """End the connection, by which its pool sees that it is not to be used again."""
-        with contextlib.suppress(OSError, AttributeError):  # it has ended, or is TLS within TLS
-            self._sock.shutdown(socket.SHUT_RDWR)
+        if _is_python_s(self._sock):  # else it is closed after each answer
+            with contextlib.suppress(OSError):  # it may have ended already
+                self._sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close the file; the socket stays open as long as its connection."""
